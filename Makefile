@@ -1,0 +1,46 @@
+# One command each; every one of them makes its own environment in .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test check lint types format bench samples clean
+
+demo: $(VENV)/.installed
+	$(BIN)/fairfix prune sample_models/loh/model.pt sample_models/loh/val.csv \
+		--test sample_models/loh/test.csv --metric spd --output build/demo.pt --force
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev lint types test
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/run.py
+
+samples: $(VENV)/.installed
+	$(BIN)/python sample_models/build.py
+
+clean:
+	rm -rf $(VENV) build
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) -e .
+	mkdir -p build
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(INSTALL) -e '.[dev]'
+	touch $@

@@ -1,0 +1,1 @@
+"""Benchmarks: problems, protocols and comparisons of methods."""

@@ -1,0 +1,160 @@
+"""Two synthetic problems whose unfairness is known: Marcinkevics, Ozkan and Vogt (2022), D.1.
+
+A seed draws fresh rows of the same world, so rows of two seeds serve as training and test rows.
+Group 1 is the privileged one. Global random state is neither read nor changed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fairfix.errors import UsageError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_CATEGORIES = 10
+_MEANS = np.array([[-2.0, -2.0], [2.0, 2.0]])  # of Zafar's plane, by label
+_COVARIANCES = np.array([[[10.0, 1.0], [1.0, 3.0]], [[5.0, 1.0], [1.0, 5.0]]])
+_MAP_SEED = 0  # the map from the plane to the features belongs to the world, not to a draw of rows
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """N rows of a synthetic problem.
+
+    Attributes:
+        features: (N, D) float64, what a network may look at.
+        feature_names: D names.
+        label: (N,) int64 in {0, 1}, 1 = favourable.
+        group: (N,) int64 in {0, 1}, 1 = privileged.
+    """
+
+    features: Floats
+    feature_names: tuple[str, ...]
+    label: Ints
+    group: Ints
+
+
+def loh(n: int, *, alpha: float = 1.0, seed: int) -> Synthetic:
+    """Some categories of one feature help the privileged group alone (after Loh et al., 2019).
+
+    X1, X2, X3, X7..X10 are standard normal with correlation 1/2 between X2 and X3 and among
+    X7..X10; X4 is exponential with mean 1; X5 is 0 or 1; X6 is one of ten categories; A, the
+    group, is 0 or 1; and logit P(label = 1) = (X1 + X2 - X5) / 2 + 2 alpha A [X6 odd].
+
+    The features are X1..X10 and A: without A nothing would tell the groups apart. X6 is one-hot
+    (``X6_0`` to ``X6_9``), so D = 20.
+
+    Args:
+        n: rows, at least 1.
+        alpha: at least 0; at 0, 1 and 2.5 the groups' shares of label 1 differ by about 0, 0.19
+            and 0.27.
+        seed: of the rows.
+
+    Raises:
+        UsageError: for ``n`` or ``alpha`` out of range.
+    """
+    _at_least_one(n=n)
+    if not 0 <= alpha < math.inf:
+        raise UsageError(f"alpha is {alpha}; it must be a number of at least 0.")
+    rng = np.random.default_rng(seed)
+    x1 = rng.standard_normal(n)
+    x2_x3 = _half_correlated(rng, n, 2)
+    x4 = rng.exponential(size=n)
+    x5 = rng.integers(2, size=n)
+    x6 = rng.integers(_CATEGORIES, size=n)
+    x7_x10 = _half_correlated(rng, n, 4)
+    group = rng.integers(2, size=n)
+    logit = (x1 + x2_x3[:, 0] - x5) / 2 + 2 * alpha * group * (x6 % 2)
+    one_hot = np.eye(_CATEGORIES)[x6]
+    return Synthetic(
+        np.column_stack((x1, x2_x3, x4, x5, one_hot, x7_x10, group)),
+        (
+            *(f"X{i}" for i in range(1, 6)),
+            *(f"X6_{category}" for category in range(_CATEGORIES)),
+            *(f"X{i}" for i in range(7, 11)),
+            "A",
+        ),
+        _bernoulli(rng, logit),
+        group,
+    )
+
+
+def zafar(
+    n: int, *, theta: float = 0.8, features: int = 500, hidden: int = 100, seed: int
+) -> Synthetic:
+    """Two normal classes in a plane; the group leans towards the label (after Zafar et al., 2017).
+
+    The label is 0 or 1 with equal chance, x normal with that label's mean and covariance, and
+    x' = [[cos theta, -sin theta], [sin theta, cos theta]] x. P(group = 1) is the posterior
+    probability of label 1 at x', so the smaller the angle, the closer the group follows the label.
+
+    The features are x, not x', sent through one fixed random network with two hidden ReLU layers.
+    The group is none of them, but they give it away.
+
+    Args:
+        n: rows, at least 1.
+        theta: angle in radians; 0.7 to 1.2 in the paper.
+        features: D, at least 1.
+        hidden: width of both hidden layers, at least 1.
+        seed: of the rows.
+
+    Raises:
+        UsageError: for ``n``, ``features`` or ``hidden`` below 1, or no finite ``theta``.
+    """
+    _at_least_one(n=n, features=features, hidden=hidden)
+    if not math.isfinite(theta):
+        raise UsageError(f"theta is {theta}; it must be a finite angle in radians.")
+    rng = np.random.default_rng(seed)
+    label = rng.integers(2, size=n)
+    spread = np.linalg.cholesky(_COVARIANCES)[label]
+    x = _MEANS[label] + np.einsum("nij,nj->ni", spread, rng.standard_normal((n, 2)))
+    cos, sin = math.cos(theta), math.sin(theta)
+    rotated = x @ np.array([[cos, -sin], [sin, cos]]).T
+    unlike, like = (
+        _log_density(rotated, mean, covariance)
+        for mean, covariance in zip(_MEANS, _COVARIANCES, strict=True)
+    )
+    group = _bernoulli(rng, like - unlike)
+    names = tuple(f"F{i}" for i in range(1, features + 1))
+    return Synthetic(_random_network(x, (hidden, hidden, features)), names, label, group)
+
+
+def _at_least_one(**sizes: int) -> None:
+    for name, size in sizes.items():
+        if size < 1:
+            raise UsageError(f"{name} is {size}; it must be at least 1.")
+
+
+def _half_correlated(rng: np.random.Generator, n: int, columns: int) -> Floats:
+    """(n, columns) standard normals, any two columns with correlation 1/2."""
+    shared, own = rng.standard_normal((n, 1)), rng.standard_normal((n, columns))
+    return (shared + own) / math.sqrt(2)
+
+
+def _bernoulli(rng: np.random.Generator, logit: Floats) -> Ints:
+    return (rng.logistic(size=len(logit)) < logit).astype(np.int64)
+
+
+def _log_density(x: Floats, mean: Floats, covariance: Floats) -> Floats:
+    """Log density (N,) of a plane's normal at x (N, 2), up to the constant that all share."""
+    centred = x - mean
+    distance: Floats = (centred @ np.linalg.inv(covariance) * centred).sum(axis=1)
+    log_determinant: float = np.linalg.slogdet(covariance).logabsdet
+    return -(distance + log_determinant) / 2
+
+
+def _random_network(x: Floats, widths: tuple[int, ...]) -> Floats:
+    """x (N, inputs) through a random network: ReLU between layers, none after the last."""
+    rng = np.random.default_rng(_MAP_SEED)
+    for depth, width in enumerate(widths):
+        inputs = x if depth == 0 else np.maximum(x, 0)
+        fan_in = inputs.shape[1]
+        weight = rng.normal(scale=math.sqrt(2 / fan_in), size=(fan_in, width))
+        x = inputs @ weight + rng.standard_normal(width)
+    return x

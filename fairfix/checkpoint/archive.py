@@ -1,0 +1,117 @@
+"""The zip archives that PyTorch writes: members beneath one folder, stored as they are."""
+
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+
+from fairfix.errors import CheckpointError
+
+ZIP_MAGIC = b"PK\x03\x04"
+_LOCAL_HEADER = 30  # bytes before a member's name
+_CODE = "code/"  # TorchScript source, the only thing that PyTorch compresses
+_MOST_CODE = 64 * 2**20
+_NOT_COPIED = ("version", ".data/serialization_id")  # the writer makes its own
+
+
+@dataclass(frozen=True)
+class Member:
+    """Where the bytes of a member lie in the file; a compressed one is read otherwise."""
+
+    offset: int
+    size: int
+    compressed: bool = False
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The members of the archive by their path beneath ``root``, in file order."""
+
+    path: Path
+    root: str
+    members: dict[str, Member]
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one member."""
+        member = self.members[name]
+        if member.compressed:
+            with zipfile.ZipFile(self.path) as archive:
+                return archive.read(f"{self.root}/{name}")
+        with self.path.open("rb") as file:
+            file.seek(member.offset)
+            return file.read(member.size)
+
+    def rewrite(self, destination: Path, changed: Mapping[str, bytes | None]) -> None:
+        """Write the archive to ``destination`` with members exchanged, added or (None) left out.
+
+        Everything else is kept, the root folder's name included; checksums are made anew.
+        """
+        alignment = self.read(".storage_alignment") if ".storage_alignment" in self.members else 64
+        kept = {name: None for name in self.members if name not in _NOT_COPIED}
+        with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".fairfix-") as folder:
+            named_after_root = Path(folder, f"{self.root}.pt")
+            writer = torch._C.PyTorchFileWriter(str(named_after_root), True, int(alignment))
+            if "version" in self.members:
+                writer.set_min_version(int(self.read("version")))
+            for name in kept | dict.fromkeys(changed):
+                data = changed[name] if name in changed else self.read(name)
+                if data is not None:
+                    writer.write_record(name, data, len(data))
+            writer.write_end_of_file()
+            named_after_root.replace(destination)
+
+
+def open_archive(path: Path) -> Archive:
+    """List an archive of ``torch.save``, ``torch.jit.save`` or ``torch.export.save``.
+
+    Raises CheckpointError for a file cut short, for a zip that PyTorch did not write, and for
+    members that are compressed or overlap: a small file could claim any size with them.
+    """
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            infos = [info for info in archive.infolist() if not info.is_dir()]
+            members = [_member(file, info) for info in infos]
+    except zipfile.BadZipFile as error:
+        raise CheckpointError(
+            f"{path} is cut short or damaged: it begins like a PyTorch file and does not end like "
+            "one. Copy or download it again."
+        ) from error
+    parts = [info.filename.partition("/") for info in infos]
+    if len({root for root, _, _ in parts}) != 1 or not all(name for _, _, name in parts):
+        raise CheckpointError(f"{path} is a zip file, but not one that PyTorch wrote.")
+    names = {name: member for (_, _, name), member in zip(parts, members, strict=True)}
+    _refuse_bombs(path, names)
+    return Archive(path, parts[0][0], names)
+
+
+def _member(file: BinaryIO, info: zipfile.ZipInfo) -> Member:
+    file.seek(info.header_offset)
+    header = file.read(_LOCAL_HEADER)
+    if not header.startswith(ZIP_MAGIC):
+        raise zipfile.BadZipFile("no local header")
+    name_length = int.from_bytes(header[26:28], "little")
+    extra_length = int.from_bytes(header[28:30], "little")
+    offset = info.header_offset + _LOCAL_HEADER + name_length + extra_length
+    return Member(offset, info.file_size, info.compress_type != zipfile.ZIP_STORED)
+
+
+def _refuse_bombs(path: Path, members: Mapping[str, Member]) -> None:
+    code = 0
+    for name, member in members.items():
+        if member.compressed:
+            code += member.size
+            if not name.startswith(_CODE) or code > _MOST_CODE:
+                raise CheckpointError(
+                    f"{path} holds a compressed member ({name}), which PyTorch does not write and "
+                    "which could unpack to any size. Save the model again with torch.save."
+                )
+    claimed = sum(member.size for member in members.values() if not member.compressed)
+    if claimed > path.stat().st_size:
+        raise CheckpointError(
+            f"{path} claims to hold {claimed} bytes but is {path.stat().st_size} bytes long: it is "
+            "damaged, or made to exhaust memory."
+        )

@@ -1,0 +1,99 @@
+"""Reading and writing checkpoints of any known format."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fairfix.checkpoint import (
+    exported,
+    huggingface,
+    lightning,
+    pickled_module,
+    safetensors,
+    state_dict,
+    torchscript,
+)
+from fairfix.checkpoint.base import Checkpoint, Format, Source
+from fairfix.checkpoint.destination import replacing
+from fairfix.checkpoint.recognise import recognise
+from fairfix.checkpoint.tensors import stored_state
+from fairfix.errors import CheckpointError, VerificationError
+
+_ALL: tuple[Format, ...] = (
+    state_dict,
+    safetensors,
+    pickled_module,
+    torchscript,
+    exported,
+    lightning,
+    huggingface,
+)
+FORMATS: dict[str, Format] = {form.KEY: form for form in _ALL}
+
+
+def read(
+    path: str | PathLike[str],
+    *,
+    arch: str | None = None,
+    arch_args: Mapping[str, Any] | None = None,
+    trust: bool = False,
+) -> Checkpoint:
+    """Read the checkpoint at ``path``, a file or folder of any known format.
+
+    ``arch`` names the architecture where the file holds weights alone: ``file.py:Class`` or
+    ``package.module:callable``, called with ``arch_args``, or ``mlp:relu``. Without ``trust``
+    nothing in the file is executed. Raises CheckpointError for what cannot be read or run,
+    TrustError for what could be with ``trust``, UsageError for an ``arch`` not understood.
+    """
+    source = Source(Path(path), arch, arch_args, trust)
+    form = FORMATS[recognise(source.path)]
+    stamp = _stamp(source.path)
+    return replace(form.read(source), stamp=stamp)
+
+
+def write(
+    checkpoint: Checkpoint,
+    state: Mapping[str, Tensor],
+    destination: str | PathLike[str],
+    *,
+    rule: Mapping[str, Any] | None = None,
+    force: bool = False,
+) -> None:
+    """Write the checkpoint with the weights ``state`` to ``destination``, in its own format.
+
+    ``state`` is keyed like ``checkpoint.module.state_dict()`` (``checkpoint.tensors`` without a
+    module). Everything else in the file is kept; ``rule`` goes into its metadata where the format
+    has any. What was written is read back and compared bit for bit before it takes its place.
+    Raises OutputError for a place that cannot be written (an existing one needs ``force``),
+    CheckpointError for a state the file cannot hold, VerificationError when the comparison fails.
+    """
+    if _stamp(checkpoint.path) != checkpoint.stamp:
+        raise CheckpointError(f"{checkpoint.path} has changed since it was read. Start again.")
+    stored = stored_state(checkpoint, state)
+    form = FORMATS[checkpoint.format]
+    with replacing(Path(destination), checkpoint.path, force=force) as made:
+        form.save(checkpoint, stored, rule, made)
+        _verify(stored, form.reread(checkpoint, made), destination)
+
+
+def _stamp(path: Path) -> object:
+    """Sizes and times of the files that a checkpoint consists of."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    try:
+        stats = [file.stat() for file in files]
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read any more: {error.strerror}.") from error
+    return [(stat.st_size, stat.st_mtime_ns) for stat in stats]
+
+
+def _verify(
+    expected: Mapping[str, Tensor], found: Mapping[str, Tensor], destination: object
+) -> None:
+    for name, tensor in expected.items():
+        if found[name].dtype != tensor.dtype or not torch.equal(found[name], tensor):
+            raise VerificationError(f"Writing {destination} changed {name!r}: nothing was written.")

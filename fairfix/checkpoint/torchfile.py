@@ -1,0 +1,77 @@
+"""A file of ``torch.save`` (zip or legacy) or ``torch.jit.save``: its structure and its tensors."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fairfix.checkpoint.archive import Member, open_archive
+from fairfix.checkpoint.inert import read_pickle
+from fairfix.checkpoint.stored import StorageFile
+from fairfix.errors import CheckpointError
+
+LEGACY_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8"
+PICKLE = "data.pkl"
+_LEGACY_COUNT = 8  # bytes that give a storage's number of elements, before the elements
+
+
+@dataclass(frozen=True)
+class TorchFile(StorageFile):
+    """``content`` is the file's pickle as inert structure (see ``inert``); nothing in it ran.
+
+    ``globals`` are the dotted names of the classes and functions that the pickle asks for.
+    """
+
+    content: Any = None
+    globals: frozenset[str] = frozenset()
+
+
+def open_torch_file(path: Path) -> TorchFile:
+    """Open a file of torch. Raises CheckpointError where it is damaged or a zip bomb."""
+    with path.open("rb") as file:
+        legacy = file.read(len(LEGACY_MAGIC)) == LEGACY_MAGIC
+    return _open_legacy(path) if legacy else _open_zip(path)
+
+
+def _open_zip(path: Path) -> TorchFile:
+    archive = open_archive(path)
+    if PICKLE not in archive.members:
+        raise CheckpointError(f"{path} is a zip file, but not one that torch.save wrote.")
+    if "byteorder" in archive.members:
+        _refuse_big_endian(path, little=archive.read("byteorder") == b"little")
+    found = read_pickle(io.BytesIO(archive.read(PICKLE)), path)
+    storages = {
+        name.removeprefix("data/"): member
+        for name, member in archive.members.items()
+        if name.startswith("data/")
+    }
+    return TorchFile(path, storages, archive, content=found.content, globals=found.globals)
+
+
+def _open_legacy(path: Path) -> TorchFile:
+    data = path.read_bytes()
+    stream = io.BytesIO(data)
+    _, _, system = (read_pickle(stream, path).content for _ in range(3))
+    if isinstance(system, dict):
+        _refuse_big_endian(path, little=system.get("little_endian", True))
+    found = read_pickle(stream, path)
+    keys = read_pickle(stream, path).content
+    storages = {}
+    position = stream.tell()
+    for key in map(str, keys):
+        count = int.from_bytes(data[position : position + _LEGACY_COUNT], "little")
+        dtype = found.storages.get(key)
+        storages[key] = Member(position + _LEGACY_COUNT, count * (dtype.itemsize if dtype else 1))
+        position = storages[key].offset + storages[key].size
+    if position > len(data):
+        raise CheckpointError(
+            f"{path} is cut short: {len(data)} bytes of {position}. Copy or download it again."
+        )
+    return TorchFile(path, storages, None, content=found.content, globals=found.globals)
+
+
+def _refuse_big_endian(path: Path, *, little: bool) -> None:
+    if not little:
+        raise CheckpointError(
+            f"{path} was written on a big-endian machine. Load it and save it again on this one."
+        )

@@ -1,0 +1,152 @@
+"""The commands, and how each of them ends."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+import typer
+
+from fairfix import methods
+from fairfix.cli import options
+from fairfix.errors import FairfixError
+from fairfix.version import __version__
+
+app = typer.Typer(
+    name="fairfix",
+    help="Debias an already trained PyTorch classifier, and say honestly how far it worked.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+INTERRUPTED, INTERNAL = 130, 4
+
+
+def main() -> None:
+    """Entry point of ``fairfix``."""
+    app()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fairfix {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
+    ),
+) -> None: ...
+
+
+def _ending(body: Callable[..., int | None], debug: bool, values: dict[str, Any]) -> int:
+    """Run a command's body; the exit code, with one clear sentence where it failed."""
+    try:
+        return body(**values) or 0
+    except FairfixError as error:
+        if debug:
+            raise
+        typer.echo(f"fairfix: {error}", err=True)
+        return error.exit_code
+    except (KeyboardInterrupt, BrokenPipeError):
+        typer.echo("fairfix: interrupted; no partial file was left.", err=True)
+        return INTERRUPTED
+    except Exception as error:
+        if debug:
+            raise
+        said = str(error).splitlines() or [""]
+        typer.echo(
+            f"fairfix: internal error, {type(error).__name__}: {said[0]} "
+            "(--debug shows where; nothing was written).",
+            err=True,
+        )
+        return INTERNAL
+
+
+def _add(
+    name: str,
+    help_text: str,
+    module: str,
+    groups: Sequence[Callable[..., None]],
+    *,
+    panel: str,
+    own: Sequence[inspect.Parameter] = (),
+    bound: dict[str, Any] | None = None,
+) -> None:
+    """Add a command whose body, ``run`` of a module in this folder, is imported when it runs."""
+
+    def command(**values: Any) -> None:
+        debug = values.pop("debug")
+
+        def body(**given: Any) -> int | None:
+            run = import_module(f"fairfix.cli.{module}").run
+            result: int | None = run(**(bound or {}), **given)
+            return result
+
+        raise typer.Exit(_ending(body, debug, values))
+
+    command.__signature__ = options.signature(groups, own)  # type: ignore[attr-defined]
+    app.command(name, help=help_text, rich_help_panel=panel)(command)
+
+
+o = options
+_add(
+    "inspect",
+    "Say what a checkpoint is: format, layers, parameters, prunable units, inputs, output.",
+    "inspect",
+    (o.model_argument, o.model_options, o.talk_options),
+    panel="Look",
+)
+_add(
+    "audit",
+    "Measure every metric, overall and by group; change nothing.",
+    "audit",
+    (
+        o.arguments,
+        o.table_options,
+        o.model_options,
+        o.rule_options,
+        o.threshold_options,
+        o.talk_options,
+    ),
+    panel="Look",
+)
+for _name in methods.names():
+    _method = methods.get(_name)
+    _add(
+        _name,
+        _method.description,
+        "method",
+        (
+            o.arguments,
+            o.goal_options,
+            o.threshold_options,
+            o.table_options,
+            o.model_options,
+            o.output_options,
+            o.talk_options,
+        ),
+        panel="Debias",
+        own=o.method_options(_method),
+        bound={"name": _name},
+    )
+_add(
+    "predict",
+    "Apply a checkpoint and its rule to a table; write scores and decisions.",
+    "predict",
+    (
+        o.arguments,
+        o.table_options,
+        o.model_options,
+        o.rule_options,
+        o.predict_options,
+        o.talk_options,
+    ),
+    panel="Use",
+)

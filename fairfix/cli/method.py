@@ -1,0 +1,60 @@
+"""A debiasing command: read, debias, judge, write, show."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from fairfix import methods
+from fairfix.case import load
+from fairfix.cli.summary import comparison_tables
+from fairfix.cli.talk import emit, progress, say, show
+from fairfix.cli.values import Values
+from fairfix.debias import debias
+from fairfix.report.document import document
+from fairfix.report.markdown import verdict
+from fairfix.save import Destination, inputs, save
+
+
+def run(
+    *, name: str, model: str, data: Path, json: bool, quiet: bool, force: bool, **given: Any
+) -> None:
+    own = [option.name for option in methods.get(name).options]
+    values = Values.collect(name, given, data, own)
+    objective = values.objective()
+    case = load(
+        model,
+        data,
+        columns=values.columns(),
+        options=values.model_options(),
+        threshold=values["threshold"],
+    )
+    test = None if values["test"] is None else case.companion(values["test"])
+    destination = Destination.of(case, values["output"])
+    destination.check(inputs(case, test), force=force)
+    if values.source is not None:
+        say([f"settings from {values.source}"], quiet=quiet)
+    say(case.notes, quiet=quiet)
+    with progress(quiet=quiet):
+        outcome = debias(
+            case,
+            name,
+            objective,
+            test=test,
+            holdout_share=values["holdout"],
+            seed=values["seed"],
+            fold=bool(values["fold_threshold"]),
+            options=values.own,
+        )
+    command = shlex.join(["fairfix", *sys.argv[1:]])
+    save(outcome, values["output"], force=force, command=command)
+    report = document(outcome, command)
+    if json:
+        emit(report)
+    elif not quiet:
+        show(*comparison_tables(report), verdict(report))
+        for path in destination.paths:
+            show(f"wrote {path}")
+    say([f"warning: {warning}" for warning in outcome.warnings], quiet=quiet)

@@ -1,0 +1,311 @@
+"""The options that commands share, each defined once.
+
+Every option is None unless it was given; ``Values`` then looks into the settings file and last
+into ``DEFAULTS``. A group of options is a function whose signature says them; ``signature`` puts
+groups together into what Typer reads.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from fairfix.methods import Method
+
+DEFAULTS: dict[str, Any] = {
+    "label": "label",
+    "group": ["group"],
+    "missing_group": "error",
+    "output_kind": "auto",
+    "device": "auto",
+    "batch_size": 65_536,
+    "seed": 0,
+    "metric": "spd",
+    "budget": 0.05,
+    "margin": "auto",
+    "performance": "balanced_accuracy",
+    "objective": "constrained",
+    "lambda": 0.75,
+    "holdout": 0.3,
+    "threshold": 0.5,
+}
+
+_Model = Annotated[str, typer.Argument(help="Checkpoint file or folder; - with --score.")]
+_Data = Annotated[Path, typer.Argument(help="Table: .csv, .csv.gz or .parquet.")]
+
+
+def _option(panel: str, text: str, *names: str, default: str = "") -> Any:
+    said = f"{text} (default: {default})" if default else text
+    return typer.Option(*names, help=said, rich_help_panel=panel, show_default=False)
+
+
+def _shown(name: str) -> str:
+    value = DEFAULTS[name]
+    return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+T, M, G, O = "Table", "Model", "Goal", "Output"  # noqa: E741
+
+
+def arguments(model: _Model, data: _Data) -> None: ...
+
+
+def model_argument(model: _Model) -> None: ...
+
+
+def table_options(
+    label: Annotated[
+        str | None, _option(T, "Label column.", "--label", default=_shown("label"))
+    ] = None,
+    favorable: Annotated[
+        str | None, _option(T, "Favourable label value.", "--favorable", default="1")
+    ] = None,
+    group: Annotated[
+        list[str] | None,
+        _option(
+            T,
+            "Group column; repeatable, the first is debiased.",
+            "--group",
+            default=_shown("group"),
+        ),
+    ] = None,
+    privileged: Annotated[
+        str | None, _option(T, "Privileged value of the first group column.", "--privileged")
+    ] = None,
+    missing_group: Annotated[
+        Literal["error", "keep"] | None,
+        _option(
+            T,
+            "A missing group value is an error, or a group of its own.",
+            "--missing-group",
+            default=_shown("missing_group"),
+        ),
+    ] = None,
+    id: Annotated[str | None, _option(T, "Column that identifies a row.", "--id")] = None,
+    ignore: Annotated[
+        str | None, _option(T, "Columns that are no features, comma-separated.", "--ignore")
+    ] = None,
+    weight: Annotated[str | None, _option(T, "Column of row weights.", "--weight")] = None,
+    features: Annotated[
+        str | None,
+        _option(
+            T,
+            "Feature columns in the network's order, comma-separated.",
+            "--features",
+            default="as the data spec says, else all others in file order",
+        ),
+    ] = None,
+    score: Annotated[
+        str | None,
+        _option(T, "Column of scores in [0, 1]; needs no model, - in its place.", "--score"),
+    ] = None,
+    data_spec: Annotated[
+        Path | None,
+        _option(
+            T,
+            "Data spec: how a raw table becomes the network's input.",
+            "--data-spec",
+            default="<model stem>.data.json",
+        ),
+    ] = None,
+) -> None: ...
+
+
+def model_options(
+    arch: Annotated[
+        str | None,
+        _option(
+            M,
+            "Architecture of bare weights: file.py:Class, package.module:callable, or mlp:relu "
+            "and the like.",
+            "--arch",
+        ),
+    ] = None,
+    arch_args: Annotated[
+        str | None, _option(M, "Its keyword arguments, a JSON object.", "--arch-args")
+    ] = None,
+    output_kind: Annotated[
+        Literal["auto", "prob", "logit"] | None,
+        _option(M, "What the network gives.", "--output-kind", default=_shown("output_kind")),
+    ] = None,
+    output_label: Annotated[
+        str | None,
+        _option(
+            M,
+            "Label value whose probability the network gives.",
+            "--output-label",
+            default="1, else the favourable value",
+        ),
+    ] = None,
+    trust_checkpoint: Annotated[
+        bool,
+        _option(M, "Allow code from the checkpoint to run.", "--trust-checkpoint"),
+    ] = False,
+    device: Annotated[
+        str | None, _option(M, "auto, cpu, cuda, ...", "--device", default=_shown("device"))
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        _option(M, "Rows scored at once.", "--batch-size", default=_shown("batch_size")),
+    ] = None,
+) -> None: ...
+
+
+def threshold_options(
+    threshold: Annotated[
+        float | None,
+        _option(G, "The cut deployed today.", "--threshold", default=_shown("threshold")),
+    ] = None,
+) -> None: ...
+
+
+def goal_options(
+    metric: Annotated[
+        str | None, _option(G, "Fairness metric to bound.", "--metric", default=_shown("metric"))
+    ] = None,
+    budget: Annotated[
+        float | None,
+        _option(G, "Largest allowed absolute gap.", "--budget", default=_shown("budget")),
+    ] = None,
+    margin: Annotated[
+        str | None,
+        _option(
+            G,
+            "auto weighs performance by the chance that the true gap fits; a number is taken off "
+            "the budget.",
+            "--margin",
+            default=_shown("margin"),
+        ),
+    ] = None,
+    performance: Annotated[
+        str | None,
+        _option(
+            G,
+            "balanced_accuracy, accuracy or f1.",
+            "--performance",
+            default=_shown("performance"),
+        ),
+    ] = None,
+    objective: Annotated[
+        Literal["constrained", "tradeoff"] | None,
+        _option(G, "What is optimised.", "--objective", default=_shown("objective")),
+    ] = None,
+    lambda_: Annotated[
+        float | None,
+        _option(
+            G,
+            "Weight of the gap in the trade-off objective.",
+            "--lambda",
+            default=_shown("lambda"),
+        ),
+    ] = None,
+    test: Annotated[
+        Path | None, _option(G, "Table of rows to judge on; no method sees them.", "--test")
+    ] = None,
+    holdout: Annotated[
+        float | None,
+        _option(
+            G,
+            "Without --test: share of the rows kept for judging.",
+            "--holdout",
+            default=_shown("holdout"),
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, _option(G, "Seed of every random choice.", "--seed", default=_shown("seed"))
+    ] = None,
+) -> None: ...
+
+
+def output_options(
+    output: Annotated[
+        Path | None,
+        _option(
+            O,
+            "Where the result goes.",
+            "--output",
+            "-o",
+            default="<stem>.debiased<suffix> beside the model",
+        ),
+    ] = None,
+    fold_threshold: Annotated[
+        bool,
+        _option(
+            O, "Fold the threshold into the last bias, so that 0.5 is right.", "--fold-threshold"
+        ),
+    ] = False,
+    force: Annotated[bool, _option(O, "Replace existing files.", "--force")] = False,
+) -> None: ...
+
+
+def rule_options(
+    rule: Annotated[
+        Path | None,
+        _option(M, "Decision rule.", "--rule", default="in the checkpoint, else <stem>.rule.json"),
+    ] = None,
+) -> None: ...
+
+
+def predict_options(
+    output: Annotated[
+        Path | None,
+        _option(
+            O,
+            "Where the decisions go; - is stdout.",
+            "--output",
+            "-o",
+            default="<table stem>.decisions.csv beside the table",
+        ),
+    ] = None,
+    force: Annotated[bool, _option(O, "Replace an existing file.", "--force")] = False,
+) -> None: ...
+
+
+def talk_options(
+    json: Annotated[
+        bool, _option(O, "Machine-readable result on stdout, nothing else there.", "--json")
+    ] = False,
+    quiet: Annotated[bool, _option(O, "Say nothing but errors.", "--quiet")] = False,
+    debug: Annotated[bool, _option(O, "Show a traceback on errors.", "--debug")] = False,
+) -> None: ...
+
+
+def method_options(method: Method) -> list[inspect.Parameter]:
+    """The options of a method as parameters, as its source describes them."""
+    parameters = []
+    for option in method.options:
+        kind: Any = Literal.__getitem__(option.choices) if option.choices else option.type
+        info = _option(
+            f"Method: {method.name}",
+            option.help[:1].upper() + option.help[1:],
+            f"--{option.name.replace('_', '-')}",
+            default="" if option.type is bool else str(option.default),
+        )
+        default: Any = False if option.type is bool else None
+        annotation = Annotated[kind if option.type is bool else kind | None, info]
+        parameters.append(_keyword(option.name, default, annotation))
+    return parameters
+
+
+def _keyword(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
+
+
+def signature(
+    groups: Sequence[Callable[..., None]], own: Sequence[inspect.Parameter] = ()
+) -> inspect.Signature:
+    """The parameters of several groups, all by keyword; ``own`` ones replace shared namesakes."""
+    replaced = {parameter.name for parameter in own}
+    shared = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for group in groups
+        for parameter in inspect.signature(group, eval_str=True).parameters.values()
+        if parameter.name not in replaced
+    ]
+    return inspect.Signature([*shared, *own])

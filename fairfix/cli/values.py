@@ -1,0 +1,141 @@
+"""What the user asked for: the command line first, then the settings file, then the defaults."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fairfix.cli.options import DEFAULTS
+from fairfix.errors import TrustError, UsageError
+from fairfix.settings import load_settings
+
+if TYPE_CHECKING:
+    from fairfix.case import ModelOptions
+    from fairfix.objectives import Objective
+    from fairfix.table import Columns
+
+
+@dataclass(frozen=True)
+class Values:
+    """Every shared option by name with underscores; None when it was given nowhere.
+
+    Attributes:
+        own: options of the command's method, where they were given. They take the place of shared
+            ones of the same name.
+        source: the settings file, if there is one.
+    """
+
+    given: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    own: Mapping[str, Any]
+    source: Path | None
+
+    @classmethod
+    def collect(
+        cls, command: str, given: Mapping[str, Any], anchor: Path, own: Collection[str] = ()
+    ) -> Values:
+        """Options of a command, completed from the settings file nearest to ``anchor``.
+
+        Raises:
+            TrustError: when that file asks for code to be run and the command line does not
+                allow it.
+            UsageError: when it is wrong.
+        """
+        found = load_settings(anchor, Path.cwd())
+        mine = found.for_command(command)
+        needs = mine.needs_trust()
+        if needs and not given.get("trust_checkpoint") and given.get("arch") is None:
+            raise TrustError(
+                f"{needs} would run code that a file names. Look at it, then give "
+                "--trust-checkpoint, or name it by --arch on the command line."
+            )
+        command_line = {k.rstrip("_"): v for k, v in given.items() if v not in (None, False)}
+        table = found.commands.get(command, {})
+        return cls(
+            given={k: v for k, v in command_line.items() if k not in own},
+            settings={k: v for k, v in mine.values.items() if k not in own},
+            own={
+                name: place[name]
+                for name in own
+                for place in (table, command_line)
+                if name in place
+            },
+            source=found.source,
+        )
+
+    def __getitem__(self, name: str) -> Any:
+        places = (self.given, self.settings, DEFAULTS)
+        return next((place[name] for place in places if name in place), None)
+
+    def columns(self) -> Columns:
+        from fairfix.table import Columns
+
+        return Columns(
+            label=self["label"],
+            favorable=self["favorable"],
+            groups=tuple(self["group"]),
+            privileged=self["privileged"],
+            id=self["id"],
+            ignore=_names(self["ignore"]) or (),
+            weight=self["weight"],
+            features=_names(self["features"]),
+            score=self["score"],
+            missing_group=self["missing_group"],
+        )
+
+    def model_options(self) -> ModelOptions:
+        from fairfix.case import ModelOptions
+
+        return ModelOptions(
+            arch=self["arch"],
+            arch_args=_object(self["arch_args"]),
+            trust=bool(self.given.get("trust_checkpoint")),
+            data_spec=self["data_spec"],
+            output_kind=self["output_kind"],
+            output_label=self["output_label"],
+            device=self["device"],
+            batch_size=self["batch_size"],
+        )
+
+    def objective(self) -> Objective:
+        from fairfix.debias import make_objective
+
+        return make_objective(
+            self["metric"],
+            self["budget"],
+            margin=_margin(self["margin"]),
+            performance=self["performance"],
+            kind=self["objective"],
+            weight=self["lambda"],
+        )
+
+
+def _names(value: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    parts = value.split(",") if isinstance(value, str) else value
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def _object(value: str | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    if not isinstance(value, str):
+        return value
+    try:
+        parsed = json.loads(value)
+    except ValueError as error:
+        raise UsageError(f"--arch-args is not JSON: {error}.") from None
+    if not isinstance(parsed, dict):
+        raise UsageError('--arch-args is a JSON object such as {"width": 32}.')
+    return parsed
+
+
+def _margin(value: str | float) -> float | None:
+    if value == "auto":
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        raise UsageError(f"--margin is auto or a number, not {value!r}.") from None

@@ -1,0 +1,263 @@
+"""The one path from a case to a judged result: split, method, judge. Command, library and bench
+all come through here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from fairfix import checkpoint as checkpoints
+from fairfix import methods
+from fairfix.case import Case
+from fairfix.cuts import best_cut
+from fairfix.errors import UsageError
+from fairfix.evaluate import Evaluation, evaluate
+from fairfix.fold import fold_threshold
+from fairfix.objectives import Objective
+from fairfix.problem import Problem
+from fairfix.rates import METRICS, PERFORMANCES
+from fairfix.result import Result
+from fairfix.rule import DecisionRule
+from fairfix.scorer import Scorer
+from fairfix.split import holdout
+
+if TYPE_CHECKING:
+    from fairfix.save import Destination
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The same rows under the cut deployed today, the untouched network at its best cut
+    (``identity``), and the result."""
+
+    original: Evaluation
+    identity: Evaluation
+    debiased: Evaluation
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What ``debias`` found.
+
+    Attributes:
+        state: the network's new state as the checkpoint will hold it; None = unchanged.
+        fitting: figures on the rows the method saw, ``judged`` on rows it never saw.
+        judged_scores, judged_decisions: of the result on the judged rows, in table order.
+        warnings: what the user must not overlook.
+    """
+
+    case: Case
+    judged_case: Case | None
+    method: str
+    options: Mapping[str, Any]
+    objective: Objective
+    seed: int
+    holdout_share: float | None
+    rule: DecisionRule
+    state: dict[str, Tensor] | None
+    result: Result
+    identity: Result
+    fitting: Comparison
+    judged: Comparison
+    judged_problem: Problem
+    judged_scores: Tensor
+    judged_decisions: Tensor
+    warnings: tuple[str, ...]
+
+    def save(self, output: str | Path | None = None, *, force: bool = False) -> Destination:
+        """Write checkpoint, rule and reports (``fairfix.save.save``)."""
+        from fairfix.save import save
+
+        return save(self, output, force=force)
+
+
+def make_objective(
+    metric: str = "spd",
+    budget: float = 0.05,
+    *,
+    margin: float | None = None,
+    performance: str = "balanced_accuracy",
+    kind: str = "constrained",
+    weight: float = 0.75,
+) -> Objective:
+    """An objective from names.
+
+    Raises:
+        UsageError: for an unknown name or a value out of range.
+    """
+    if metric not in METRICS:
+        raise UsageError(f"Metrics to debias are {', '.join(METRICS)}, not {metric!r}.")
+    if performance not in PERFORMANCES:
+        raise UsageError(f"Performances are {', '.join(PERFORMANCES)}, not {performance!r}.")
+    return Objective(METRICS[metric], budget, margin, PERFORMANCES[performance], kind, weight)
+
+
+def debias(
+    case: Case,
+    method: str,
+    objective: Objective | None = None,
+    *,
+    test: Case | None = None,
+    holdout_share: float = 0.3,
+    seed: int = 0,
+    fold: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Run a method on fitting rows and judge it once on rows it never saw.
+
+    Args:
+        case: model and table, from ``fairfix.case.load``.
+        method: its name; ``fairfix.methods.names()`` lists them.
+        objective: what is optimised; the default is spd within 0.05 at best balanced accuracy.
+        test: rows to judge on (``case.companion``); without it ``holdout_share`` of the case's
+            rows, drawn by label and group, are kept away from the method.
+        seed: of every random choice; equal seeds give equal bytes.
+        fold: move the threshold into the last layer's bias, so that a cut at 0.5 is right.
+        options: of the method, by name.
+
+    Raises:
+        FairfixError: of the kind that fits. Nothing is written.
+    """
+    objective = objective or Objective()
+    described = methods.get(method)
+    chosen = described.checked(dict(options or {}))
+    if test is not None:
+        fitting, judged = case.problem, test.problem
+    else:
+        fit_rows, judged_rows = holdout(case.problem, holdout_share, seed)
+        fitting, judged = case.problem.take(fit_rows), case.problem.take(judged_rows)
+    result = described.run()(fitting, objective, seed=seed, **chosen)
+    identity = methods.get("identity").run()(fitting, objective, seed=seed)
+    state, scorer, threshold = _as_stored(case, fitting, objective, result)
+    if fold:
+        if scorer is None:
+            raise UsageError("A threshold can be folded into a network, not into scores alone.")
+        scorer, threshold = fold_threshold(scorer, threshold, fitting), 0.5
+        state = _stored(case, scorer.weights())
+        scorer.network.load_state_dict(state)
+    comparisons = [
+        _compare(rows, scorer, threshold, identity.threshold, objective)
+        for rows in (fitting, judged)
+    ]
+    scores = _scores(judged, scorer)
+    outcome = Outcome(
+        case=case,
+        judged_case=test,
+        method=method,
+        options=chosen,
+        objective=objective,
+        seed=seed,
+        holdout_share=None if test is not None else holdout_share,
+        rule=_rule(case, objective, threshold, state),
+        state=state,
+        result=result,
+        identity=identity,
+        fitting=comparisons[0],
+        judged=comparisons[1],
+        judged_problem=judged,
+        judged_scores=scores,
+        judged_decisions=scores > threshold,
+        warnings=(),
+    )
+    return replace(outcome, warnings=tuple(_warnings(outcome)))
+
+
+def _as_stored(
+    case: Case, fitting: Problem, objective: Objective, result: Result
+) -> tuple[dict[str, Tensor] | None, Scorer | None, float]:
+    """State, scorer and threshold after rounding to the checkpoint's own number types.
+
+    Where rounding moves the scores the threshold is chosen anew, on the fitting rows.
+    """
+    if result.state is None:
+        return None, fitting.scorer, result.threshold
+    state = _stored(case, result.state)
+    scorer, features = fitting.network()
+    scorer.network.load_state_dict(state)
+    rounded = any(not torch.equal(state[k].to(v.dtype), v) for k, v in result.state.items())
+    if not rounded:
+        return state, scorer, result.threshold
+    cut = best_cut(
+        scorer.score(features),
+        fitting.labels,
+        fitting.groups,
+        fitting.n_groups,
+        objective,
+        fitting.weights,
+    )
+    return state, scorer, float(cut.threshold)
+
+
+def _stored(case: Case, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    assert case.checkpoint is not None
+    on_cpu = {name: value.cpu() for name, value in state.items()}
+    return checkpoints.stored_state(case.checkpoint, on_cpu)
+
+
+def _scores(problem: Problem, scorer: Scorer | None) -> Tensor:
+    if scorer is None or scorer is problem.scorer:
+        return problem.scores
+    assert problem.features is not None
+    return scorer.score(problem.features)
+
+
+def _compare(
+    problem: Problem,
+    scorer: Scorer | None,
+    threshold: float,
+    identity: float,
+    objective: Objective,
+) -> Comparison:
+    def judge(scores: Tensor, cut: float) -> Evaluation:
+        return evaluate(problem, scores, scores > cut, objective, (cut,) * problem.n_groups)
+
+    return Comparison(
+        judge(problem.scores, problem.threshold),
+        judge(problem.scores, identity),
+        judge(_scores(problem, scorer), threshold),
+    )
+
+
+def _rule(
+    case: Case, objective: Objective, threshold: float, state: dict[str, Tensor] | None
+) -> DecisionRule:
+    weights = None
+    if case.checkpoint is not None:
+        weights = checkpoints.weights_sha256(state or case.checkpoint.tensors)
+    return DecisionRule(
+        threshold=threshold,
+        positive_label=case.table.favorable,
+        output_label=case.output_label,
+        output=case.output,
+        metric=objective.metric.key,
+        budget=objective.budget,
+        weights_sha256=weights,
+    )
+
+
+def _warnings(outcome: Outcome) -> list[str]:
+    """What must not be overlooked, as sentences without a full stop."""
+    key, budget = outcome.objective.metric.key, outcome.objective.budget
+    said = list(outcome.result.notes)
+    for rows, comparison in (("fitting", outcome.fitting), ("judged", outcome.judged)):
+        after = comparison.debiased
+        size = after.gap_sizes[key]
+        if math.isnan(size):
+            said.append(f"{key} is undefined on the {rows} rows, so the budget is not met")
+        elif not after.met:
+            said.append(
+                f"budget not met on the {rows} rows: abs({key}) = {size:.3f}, not < {budget:g}"
+            )
+        if after.trivial:
+            said.append(f"the rule is trivial: it decides nearly all {rows} rows alike")
+    if outcome.fitting.debiased.objective < outcome.fitting.identity.objective:
+        said.append(
+            "on its own fitting rows the result is below the untouched network at its best cut"
+        )
+    return said

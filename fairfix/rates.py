@@ -1,0 +1,372 @@
+"""Counts by group, and every metric as one function of those counts.
+
+The counts may be hard (0/1 decisions) or soft (scores in [0, 1] in the place of decisions): the
+soft ones make every metric here a differentiable proxy (Marcinkevics 2022, section 3.1).
+
+Sign: two groups give *unprivileged minus privileged* (group 0 minus group 1, AIF360's sign); more
+groups give the largest rate minus the smallest, never negative. A rate with an empty denominator
+is NaN, and so is every figure built on it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Counts:
+    """True and false positives and negatives, each of shape (..., G), in rows.
+
+    ``design_effect`` (scalar or (G,)) is Kish's n * sum(w^2) / sum(w)^2: by how much row weights
+    widen a variance; 1 without weights.
+    """
+
+    tp: Tensor
+    fp: Tensor
+    fn: Tensor
+    tn: Tensor
+    design_effect: Tensor | float = 1.0
+
+    @property
+    def sides(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.tp, self.fp, self.fn, self.tn
+
+    def total(self) -> Counts:
+        """The same counts over all groups, shape (..., 1)."""
+        tp, fp, fn, tn = (side.sum(-1, keepdim=True) for side in self.sides)
+        return Counts(tp, fp, fn, tn)
+
+
+def count(
+    decisions: Tensor, labels: Tensor, groups: Tensor, n_groups: int, weights: Tensor | None = None
+) -> Counts:
+    """Counts of N rows by group.
+
+    Args:
+        decisions: (..., N) in [0, 1]: bool, 0/1, or soft. Its gradient flows into the counts.
+        labels: (N,) 0/1, 1 = favourable.
+        groups: (N,) group ids in 0..n_groups-1.
+        weights: (N,) non-negative row weights; their mean is taken as one row.
+    """
+    return count_cells(
+        decisions,
+        cells(labels, groups, n_groups, weights),
+        design_effect(groups, n_groups, weights),
+    )
+
+
+def cells(labels: Tensor, groups: Tensor, n_groups: int, weights: Tensor | None = None) -> Tensor:
+    """Which of the 2 G cells each row belongs to, (N, 2 G) float64: its weight there, else 0.
+
+    Cell 2 g + y holds label y of group g.
+    """
+    weight = 1.0 if weights is None else (weights / weights.mean()).double().unsqueeze(1)
+    return torch.nn.functional.one_hot(2 * groups + labels, 2 * n_groups).double() * weight
+
+
+def count_cells(decisions: Tensor, cells: Tensor, design_effect: Tensor | float = 1.0) -> Counts:
+    """Counts of decisions (..., N), hard or soft, given ``cells`` (N, 2 G)."""
+    hard = not decisions.is_floating_point()
+    positive = (decisions.double() if hard else decisions) @ cells
+    size = cells.sum(0)
+    tp, fp = positive[..., 1::2], positive[..., 0::2]
+    return Counts(tp, fp, size[1::2] - tp, size[0::2] - fp, design_effect)
+
+
+def design_effect(groups: Tensor, n_groups: int, weights: Tensor | None) -> Tensor | float:
+    """Kish's design effect of the row weights in each group, (n_groups,); 1.0 without weights."""
+    if weights is None:
+        return 1.0
+    zeros = torch.zeros(n_groups, dtype=torch.float64, device=groups.device)
+    w = weights.to(torch.float64)
+    n = zeros.index_add(0, groups, torch.ones_like(w))
+    squares = zeros.index_add(0, groups, w * w)
+    return n * squares / zeros.index_add(0, groups, w) ** 2
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share of rows by group: ``hits`` of ``trials``, each (..., G). No trials: NaN."""
+
+    hits: Tensor
+    trials: Tensor
+    design_effect: Tensor | float = 1.0
+
+    @property
+    def value(self) -> Tensor:
+        return self.hits / self.trials
+
+    @property
+    def variance(self) -> Tensor:
+        """Sampling variance with (hits + 1) / (trials + 2) for the share: 0 is never certainty."""
+        share = (self.hits + 1) / (self.trials + 2)
+        return self.design_effect * share * (1 - share) / self.trials
+
+    @property
+    def log_variance(self) -> Tensor:
+        """Sampling variance of the logarithm of the share (delta method, smoothed alike)."""
+        share = (self.hits + 1) / (self.trials + 2)
+        return self.design_effect * (1 - share) / (share * self.trials)
+
+
+def selection_rate(c: Counts) -> Rate:
+    """P(decision = 1)."""
+    return Rate(c.tp + c.fp, c.tp + c.fp + c.fn + c.tn, c.design_effect)
+
+
+def true_positive_rate(c: Counts) -> Rate:
+    """P(decision = 1 | label = 1)."""
+    return Rate(c.tp, c.tp + c.fn, c.design_effect)
+
+
+def false_positive_rate(c: Counts) -> Rate:
+    """P(decision = 1 | label = 0)."""
+    return Rate(c.fp, c.fp + c.tn, c.design_effect)
+
+
+def accuracy_rate(c: Counts) -> Rate:
+    """P(decision = label)."""
+    return Rate(c.tp + c.tn, c.tp + c.fp + c.fn + c.tn, c.design_effect)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A signed difference and its sampling variance, each (...)."""
+
+    value: Tensor
+    variance: Tensor
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What a metric says of counts.
+
+    Attributes:
+        value: (...) as it is reported, signed where the metric has a sign; NaN when undefined.
+        size: (...) what a budget bounds, >= 0, 0 = no gap; NaN when undefined.
+        parts: differences that lie within ``bound(budget)`` exactly when size < budget.
+    """
+
+    value: Tensor
+    size: Tensor
+    parts: tuple[Difference, ...]
+    bound: Callable[[float], float] = float
+
+    def probability_within(self, budget: float, k: float) -> Tensor:
+        """P(true size < budget), (...), each part normal around what was seen.
+
+        The standard error is multiplied by ``k``: 1 aims at the true gap, sqrt(2) at the gap on
+        another table of the same size. Parts are taken as independent. NaN counts as 0.
+        """
+        bound = self.bound(budget)
+        probability = torch.ones_like(self.value)
+        for part in self.parts:
+            scale = k * part.variance.sqrt()
+            inside = _normal_cdf((bound - part.value) / scale) - _normal_cdf(
+                (-bound - part.value) / scale
+            )
+            probability = probability * inside
+        return probability.nan_to_num(0.0)
+
+
+def _normal_cdf(x: Tensor) -> Tensor:
+    cdf: Tensor = torch.special.ndtr(x)
+    return cdf
+
+
+def _between(value: Tensor, variance: Tensor) -> Difference:
+    """Group 0 minus group 1; of more groups, the largest minus the smallest."""
+    if value.shape[-1] == 2:
+        return Difference(value[..., 0] - value[..., 1], variance[..., 0] + variance[..., 1])
+    high, low = value.argmax(-1, keepdim=True), value.argmin(-1, keepdim=True)
+    return Difference(
+        (value.gather(-1, high) - value.gather(-1, low)).squeeze(-1) + 0 * value.sum(-1),
+        (variance.gather(-1, high) + variance.gather(-1, low)).squeeze(-1),
+    )
+
+
+def difference(rate: Rate) -> Difference:
+    """The difference of a rate between groups."""
+    return _between(rate.value, rate.variance)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A fairness metric by name; called on counts, it gives the gap."""
+
+    key: str
+    title: str
+    gap: Callable[[Counts], Gap]
+
+    def __call__(self, counts: Counts) -> Gap:
+        return self.gap(counts)
+
+
+METRICS: dict[str, Metric] = {}
+
+
+def _metric(title: str) -> Callable[[Callable[[Counts], Gap]], Callable[[Counts], Gap]]:
+    def register(function: Callable[[Counts], Gap]) -> Callable[[Counts], Gap]:
+        METRICS[function.__name__] = Metric(function.__name__, title, function)
+        return function
+
+    return register
+
+
+def _single(d: Difference) -> Gap:
+    return Gap(d.value, d.value.abs(), (d,))
+
+
+def _odds(c: Counts) -> tuple[Difference, Difference]:
+    return difference(true_positive_rate(c)), difference(false_positive_rate(c))
+
+
+@_metric("statistical parity difference")
+def spd(c: Counts) -> Gap:
+    """Difference of P(decision = 1), in [-1, 1]."""
+    return _single(difference(selection_rate(c)))
+
+
+@_metric("equal opportunity difference")
+def eod(c: Counts) -> Gap:
+    """Difference of the true positive rate, in [-1, 1]."""
+    return _single(difference(true_positive_rate(c)))
+
+
+@_metric("average odds difference")
+def aod(c: Counts) -> Gap:
+    """Mean of the signed TPR and FPR differences, in [-1, 1]; opposite ones cancel to 0."""
+    tpr, fpr = _odds(c)
+    return _single(
+        Difference((tpr.value + fpr.value) / 2, (tpr.variance + fpr.variance) / 4),
+    )
+
+
+@_metric("average absolute odds difference")
+def aaod(c: Counts) -> Gap:
+    """Mean of the absolute TPR and FPR differences, in [0, 1].
+
+    abs(a) + abs(b) = max(abs(a + b), abs(a - b)), which gives the two parts.
+    """
+    tpr, fpr = _odds(c)
+    value = (tpr.value.abs() + fpr.value.abs()) / 2
+    variance = (tpr.variance + fpr.variance) / 4
+    half_sum = Difference((tpr.value + fpr.value) / 2, variance)
+    half_difference = Difference((tpr.value - fpr.value) / 2, variance)
+    return Gap(value, value, (half_sum, half_difference))
+
+
+@_metric("equalized odds difference")
+def eqodds(c: Counts) -> Gap:
+    """The larger of the absolute TPR and FPR differences, in [0, 1]."""
+    tpr, fpr = _odds(c)
+    value = torch.maximum(tpr.value.abs(), fpr.value.abs())
+    return Gap(value, value, (tpr, fpr))
+
+
+@_metric("false positive rate difference")
+def fprd(c: Counts) -> Gap:
+    """Difference of the false positive rate, in [-1, 1]."""
+    return _single(difference(false_positive_rate(c)))
+
+
+@_metric("accuracy difference")
+def ad(c: Counts) -> Gap:
+    """Difference of accuracy, in [-1, 1]."""
+    return _single(difference(accuracy_rate(c)))
+
+
+@_metric("disparate impact ratio")
+def di(c: Counts) -> Gap:
+    """Ratio of P(decision = 1), unprivileged / privileged (smallest / largest of more groups).
+
+    The size is 1 - min(ratio, 1 / ratio), in [0, 1]; its part is the logarithm of the ratio.
+    """
+    rate = selection_rate(c)
+    share = rate.value
+    if share.shape[-1] == 2:
+        ratio = share[..., 0] / share[..., 1]
+    else:
+        ratio = share.amin(-1) / share.amax(-1)
+    log_ratio = _between(share.log(), rate.log_variance)
+    return Gap(
+        ratio,
+        1 - torch.minimum(ratio, 1 / ratio),
+        (log_ratio,),
+        lambda budget: -math.log1p(-budget),
+    )
+
+
+@dataclass(frozen=True)
+class Performance:
+    """A performance measure by name; called on counts (..., G), it gives (...) in [0, 1]."""
+
+    key: str
+    title: str
+    of_counts: Callable[[Counts], Tensor]
+
+    def __call__(self, counts: Counts) -> Tensor:
+        return self.of_counts(counts.total()).squeeze(-1)
+
+
+def balanced_accuracy(c: Counts) -> Tensor:
+    """Mean of the true positive and the true negative rate."""
+    return (true_positive_rate(c).value + 1 - false_positive_rate(c).value) / 2
+
+
+def accuracy(c: Counts) -> Tensor:
+    """P(decision = label)."""
+    return accuracy_rate(c).value
+
+
+def f1(c: Counts) -> Tensor:
+    """Harmonic mean of precision and recall; 0 when nothing is found."""
+    return 2 * c.tp / (2 * c.tp + c.fp + c.fn)
+
+
+PERFORMANCES: dict[str, Performance] = {
+    function.__name__: Performance(function.__name__, title, function)
+    for function, title in (
+        (balanced_accuracy, "balanced accuracy"),
+        (accuracy, "accuracy"),
+        (f1, "F1 score"),
+    )
+}
+
+TRIVIAL_SHARE = 0.02
+
+
+def is_trivial(counts: Counts) -> bool:
+    """Whether a rule decides (nearly) all rows alike: under 2 % of the rows differ from the rest.
+
+    Such a rule meets any budget, at balanced accuracy near 0.5.
+    """
+    share = float(selection_rate(counts.total()).value)
+    return not TRIVIAL_SHARE <= share <= 1 - TRIVIAL_SHARE
+
+
+def auc_by_group(
+    scores: Tensor, labels: Tensor, groups: Tensor, n_groups: int, weights: Tensor | None = None
+) -> Tensor:
+    """Area under the ROC curve of each group, (n_groups,), ties counted one half.
+
+    NaN where a group has rows of one label only. ``scores`` (N,).
+    """
+    w = torch.ones_like(scores, dtype=torch.float64) if weights is None else weights.double()
+    return torch.stack(
+        [_auc(scores[groups == g], labels[groups == g], w[groups == g]) for g in range(n_groups)]
+    )
+
+
+def _auc(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    values, rank = scores.unique(return_inverse=True)
+    zeros = torch.zeros(len(values), dtype=torch.float64, device=scores.device)
+    positive = zeros.index_add(0, rank, weights * labels)
+    negative = zeros.index_add(0, rank, weights * (1 - labels))
+    below = negative.cumsum(0) - negative
+    return (positive * (below + negative / 2)).sum() / (positive.sum() * negative.sum())

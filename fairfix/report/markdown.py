@@ -1,0 +1,143 @@
+"""The report as Markdown: what a reader of a pull request needs to see."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+STATES = {
+    "original": "original, deployed cut",
+    "identity": "identity, best cut",
+    "debiased": "debiased",
+}
+ROWS = {"judged": "judged rows (the method never saw them)", "fitting": "fitting rows"}
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The Markdown text of a report made by ``fairfix.report.document``."""
+    return "\n\n".join(_sections(report)) + "\n"
+
+
+def _sections(report: dict[str, Any]) -> Iterable[str]:
+    objective, method, results = report["objective"], report["method"], report["results"]
+    metric = objective["metric"]
+    yield f"# fairfix {method['name']}: {objective['metric_title']} ({metric})"
+    yield verdict(report)
+    if report["warnings"]:
+        yield "## Warnings"
+        yield "\n".join(f"- {text(warning)}" for warning in report["warnings"])
+    yield "## Before and after"
+    yield _table(
+        ["rows", "network", f"{metric}", objective["performance"], "objective", "budget met"],
+        [
+            [
+                ROWS[rows],
+                STATES[state],
+                number(e["gaps"][metric]),
+                number(e["performance"][objective["performance"]]),
+                number(e["objective"]),
+                "yes" if e["met"] else "no",
+            ]
+            for rows in ROWS
+            for state, e in results[rows].items()
+        ],
+    )
+    yield "## By group, judged rows"
+    yield _groups(results["judged"])
+    yield "## All metrics, judged rows"
+    yield _table(
+        ["metric", *STATES.values()],
+        [
+            [key, *(number(results["judged"][state]["gaps"][key]) for state in STATES)]
+            for key in results["judged"]["debiased"]["gaps"]
+        ],
+    )
+    yield "## Decision rule"
+    yield _rule(report)
+    yield "## Provenance"
+    yield _provenance(report)
+
+
+def verdict(report: dict[str, Any]) -> str:
+    """One sentence: what holds on the judged rows."""
+    objective, judged = report["objective"], report["results"]["judged"]
+    metric, measure = objective["metric"], objective["performance"]
+    before, after = judged["original"], judged["debiased"]
+    met = "met" if after["met"] else "not met"
+    return (
+        f"On {after['rows']} rows the method never saw, {metric} went from "
+        f"{number(before['gaps'][metric])} to {number(after['gaps'][metric])} and {measure} from "
+        f"{number(before['performance'][measure])} to {number(after['performance'][measure])}; "
+        f"the budget of {objective['budget']:g} is {met} at this point estimate."
+    )
+
+
+def number(value: float | None) -> str:
+    """Three digits; undefined where a denominator was empty."""
+    return "undefined" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def text(value: object) -> str:
+    """A string from a file, safe inside Markdown and its tables."""
+    escaped = str(value).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    return escaped.replace("<", "&lt;").replace("`", "\\`")
+
+
+def _groups(judged: dict[str, Any]) -> str:
+    rows = []
+    for state, e in judged.items():
+        for g in e["groups"]:
+            rates = [
+                f"{number(rate['value'])} (n = {rate['n']})"
+                for rate in (g["rates"][name] for name in ("selection_rate", "tpr", "fpr"))
+            ]
+            rows.append([STATES[state], text(g["name"]), *rates, number(g["auc"])])
+    header = ["network", "group", "positive decisions", "true positive rate", "false positive rate"]
+    return _table([*header, "AUC"], rows)
+
+
+def _rule(report: dict[str, Any]) -> str:
+    rule = report["rule"]
+    groups = "needs the group" if rule["needs_group"] else "needs no group"
+    cut = (
+        f"score > {rule['threshold']!r}"
+        if "threshold" in rule
+        else ", ".join(f"{text(k)}: score > {v!r}" for k, v in rule["thresholds"].items())
+    )
+    return (
+        f"Positive ({text(report['data']['label'])} = {text(rule['positive_label'])}) where "
+        f"{cut}, with score = {rule['score']} of {text(rule['output_label'])}; {groups} at "
+        "prediction."
+    )
+
+
+def _provenance(report: dict[str, Any]) -> str:
+    made, data, method = report["made_by"], report["data"], report["method"]
+    options = ", ".join(f"{k} = {v}" for k, v in method["options"].items()) or "none"
+    lines = [
+        f"fairfix {made['fairfix']}, torch {made['torch']}, seed {made['seed']}",
+        f"command: `{made['command']}`" if made["command"] else "made by the library",
+        f"method options: {options}; step {method['chosen_step']} of "
+        f"{len(method['trajectory']) - 1} kept",
+        f"table {text(data['table'])}, sha256 {data['table_sha256']}: {data['fitting_rows']} rows "
+        "for fitting",
+        f"judged on {data['judged_rows']} rows of "
+        + (
+            f"{text(data['test_table'])}, sha256 {data['test_table_sha256']}"
+            if data["test_table"]
+            else f"the same table, kept away (holdout {data['holdout']:g})"
+        ),
+    ]
+    if report["model"]:
+        model = report["model"]
+        lines.append(
+            f"model {text(model['file'])} ({model['format']}), weights sha256 "
+            f"{model['weights_sha256_before']} before, {model['weights_sha256_after']} after"
+        )
+    return "\n".join(f"- {line}" for line in [*lines, *map(text, report["notes"])])
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

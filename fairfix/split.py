@@ -1,0 +1,35 @@
+"""Rows a method may see, and rows kept away from it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fairfix.errors import UsageError
+from fairfix.problem import Problem
+
+
+def holdout(problem: Problem, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Row numbers for fitting and for judging, both in table order.
+
+    Within every cell of label and group, ``share`` of the rows (rounded, at least one where the
+    cell has two) is drawn at random for judging.
+
+    Raises:
+        UsageError: for a share outside (0, 1).
+    """
+    if not 0 < share < 1:
+        raise UsageError(f"The holdout is a share of the rows between 0 and 1, not {share}.")
+    generator = np.random.default_rng(seed)
+    cell = (2 * problem.groups + problem.labels).cpu().numpy()
+    judged = np.zeros(len(cell), dtype=bool)
+    for value in np.unique(cell):
+        rows = np.flatnonzero(cell == value)
+        n = min(max(1, round(share * len(rows))), len(rows) - 1)
+        judged[generator.permutation(rows)[:n]] = True
+    device = problem.groups.device
+    return (
+        torch.from_numpy(np.flatnonzero(~judged)).to(device),
+        torch.from_numpy(np.flatnonzero(judged)).to(device),
+    )
