@@ -8,24 +8,31 @@
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from fairfix.version import __version__
 
-_LAZY = {
-    "load": "fairfix.api",
-    "debias": "fairfix.api",
-    "predict": "fairfix.api",
-    "audit": "fairfix.api",
-}
+_API = ("load", "debias", "predict", "audit")
 
-__all__ = ["__version__", *_LAZY]
+__all__ = ["__version__", *_API]
 
 
 def __getattr__(name: str) -> Any:
     """Import torch and the rest only when something that needs them is asked for."""
-    if name in _LAZY:
-        from importlib import import_module
-
-        return getattr(import_module(_LAZY[name]), name)
+    if name in _API:
+        return getattr(import_module("fairfix.api"), name)
     raise AttributeError(f"module 'fairfix' has no attribute {name!r}")
+
+
+class _Package(ModuleType):
+    """Keeps ``fairfix.debias`` a function when Python puts the submodule of that name there."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _API:
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from fairfix import case as cases
-from fairfix import debias as path
-from fairfix.audit import GroupAudit
+from fairfix.audit import GroupAudit, choose_rule
 from fairfix.audit import audit as audit_case
 from fairfix.case import Case, ModelOptions
+from fairfix.case import load as load_case
 from fairfix.debias import Outcome, make_objective
+from fairfix.debias import debias as debias_case
 from fairfix.predict import Predictions
 from fairfix.predict import predict as predict_table
 from fairfix.rule import DecisionRule
-from fairfix.rulefile import find_rule, read_rule
 from fairfix.table import Columns
 
 
@@ -56,7 +55,7 @@ def load(
     columns = Columns(
         label=label,
         favorable=_written(favorable),
-        groups=(group,) if isinstance(group, str) else tuple(group),
+        groups=_several(group),
         privileged=_written(privileged),
         id=id,
         ignore=tuple(ignore),
@@ -66,11 +65,7 @@ def load(
         missing_group=missing_group,
     )
     options = ModelOptions(**model_options)
-    return cases.load(model, data, columns=columns, options=options, threshold=threshold)
-
-
-def _written(value: object) -> str | None:
-    return None if value is None else str(value)
+    return load_case(model, data, columns=columns, options=options, threshold=threshold)
 
 
 def debias(
@@ -101,7 +96,7 @@ def debias(
     """
     if test is not None and not isinstance(test, Case):
         test = case.companion(test)
-    return path.debias(
+    return debias_case(
         case,
         method,
         make_objective(
@@ -126,22 +121,50 @@ def audit(case: Case, rule: DecisionRule | str | Path | None = None) -> tuple[Gr
     ``rule`` is a rule, a rule file, or None for the one that belongs to the checkpoint; where there
     is none the case is cut at its threshold.
     """
-    found = rule if isinstance(rule, DecisionRule) else None
-    if found is None and case.checkpoint is not None:
-        found, _ = find_rule(case.checkpoint, None if rule is None else Path(str(rule)))
-    elif found is None and rule is not None:
-        found = read_rule(Path(str(rule)))
-    return audit_case(case, found or DecisionRule(threshold=case.problem.threshold))
+    if not isinstance(rule, DecisionRule):
+        rule, _ = choose_rule(case, None if rule is None else Path(rule))
+    return audit_case(case, rule)
 
 
 def predict(
-    model: str | Path | None, data: str | Path, *, rule: str | Path | None = None, **columns: Any
+    model: str | Path | None,
+    data: str | Path,
+    *,
+    rule: str | Path | None = None,
+    label: str = "label",
+    favorable: object = None,
+    group: str | Sequence[str] = "group",
+    missing_group: Literal["error", "keep"] = "error",
+    id: str | None = None,
+    ignore: Sequence[str] = (),
+    weight: str | None = None,
+    features: Sequence[str] | None = None,
+    score: str | None = None,
+    **model_options: Any,
 ) -> Predictions:
-    """Scores and decisions for the rows of a table.
+    """Scores and decisions for the rows of a table, by the rule that belongs to the model.
 
-    ``columns`` are fields of ``fairfix.table.Columns`` and of ``fairfix.case.ModelOptions``.
+    Labels are not needed, and the group only where the rule has a threshold for each; both columns
+    are named so that they are not taken for features. Arguments are as in ``load``.
     """
-    options = {k: columns.pop(k) for k in tuple(columns) if k in ModelOptions.__dataclass_fields__}
-    return predict_table(
-        model, data, columns=Columns(**columns), options=ModelOptions(**options), rule=rule
+    columns = Columns(
+        label=label,
+        favorable=_written(favorable),
+        groups=_several(group),
+        id=id,
+        ignore=tuple(ignore),
+        weight=weight,
+        features=None if features is None else tuple(features),
+        score=score,
+        missing_group=missing_group,
     )
+    options = ModelOptions(**model_options)
+    return predict_table(model, data, columns=columns, options=options, rule=rule)
+
+
+def _written(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _several(names: str | Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)

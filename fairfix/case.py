@@ -17,13 +17,12 @@ from fairfix.checkpoint import Checkpoint
 from fairfix.dataspec import DataSpec
 from fairfix.errors import CheckpointError, UsageError
 from fairfix.problem import Problem
+from fairfix.rule import DecisionRule
 from fairfix.scorer import Output, Scorer, detect_output
 from fairfix.table import Columns, Table, read_table, same_value
 
-OUTPUT_KINDS = {
-    "prob": (Output.PROB, Output.PROBS),
-    "logit": (Output.LOGIT, Output.LOGITS),
-}
+ONE, TWO = (Output.PROB, Output.LOGIT), (Output.PROBS, Output.LOGITS)
+OUTPUT_KINDS = dict(zip(("prob", "logit"), zip(ONE, TWO, strict=True), strict=True))
 
 
 @dataclass(frozen=True)
@@ -60,10 +59,17 @@ class ModelOptions:
             name = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             device = torch.device(name)
-            torch.empty(1, device=device)
+        except RuntimeError:
+            raise UsageError(
+                f"There is no device {name!r}; use auto, cpu, cuda, cuda:1, mps or the like."
+            ) from None
+        try:
+            torch.zeros(1, device=device).item()
         except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise UsageError(f"The device {self.device!r} cannot be used here: {reason}") from None
+            reason = str(error).partition("\n")[0].removesuffix(".")
+            raise UsageError(
+                f"The device {name!r} cannot be used here: {reason}. Use --device cpu."
+            ) from None
         return device
 
 
@@ -91,7 +97,12 @@ class Case:
         return str(scorer.output) if scorer is not None else str(Output.PROB)
 
     def companion(self, path: str | Path) -> Case:
-        """Another table for the same model, with the same coding of labels and groups."""
+        """Another table for the same model, with the same coding of labels and groups.
+
+        Raises:
+            TableError: for values that this case's table does not have.
+            UsageError: when it has other features, or is the same table.
+        """
         table = read_table(
             Path(path),
             self.columns,
@@ -100,6 +111,11 @@ class Case:
             group_names=self.table.group_names,
             expected_features=None,
         )
+        if table.sha256 == self.table.sha256:
+            raise UsageError(
+                f"{table.path.name} holds the same rows as {self.table.path.name}, so nothing "
+                "would be judged on rows the method never saw; give another table."
+            )
         if self.table.feature_names != table.feature_names:
             raise UsageError(
                 f"{Path(path).name} has other feature columns than {self.table.path.name}, or in "
@@ -215,19 +231,34 @@ def make_scorer(
     device = options.torch_device()
     network = checkpoint.module.to(device).eval()
     found = output_kind(network, torch.from_numpy(table.features).to(device), options)
-    output_label, complement = _output_label(table, options.output_label)
+    output_label, complement = read_output_label(table, options.output_label)
+    notes = output_notes(table, options, found, output_label, complement=complement)
+    return Scorer(network, found, complement=complement), output_label, notes
+
+
+def output_notes(
+    table: Table, options: ModelOptions, output: Output, label: str, *, complement: bool
+) -> tuple[str, ...]:
+    """How the network's output is read, as it must be said."""
+    what = f"{output}, the second" if output in TWO else f"the {output}"
     said = "given" if options.output_kind != "auto" else "detected"
-    notes = [f"the network's output is read as {_described(found)} of {output_label!r} ({said})"]
-    if complement:
-        notes.append(f"the favourable value is {table.favorable!r}, so the score is 1 - output")
-    return Scorer(network, found, complement=complement), output_label, tuple(notes)
+    note = f"the network's output is read as {what} of {label!r} ({said})"
+    if not complement:
+        return (note,)
+    return note, f"the favourable value is {table.favorable!r}, so the score is 1 - output"
 
 
-def output_kind(network: nn.Module, features: Tensor, options: ModelOptions) -> Output:
-    """What the network gives: as the options say, else by its values on ``features`` (N, D).
+def output_kind(
+    network: nn.Module,
+    features: Tensor,
+    options: ModelOptions,
+    rule: DecisionRule | None = None,
+) -> Output:
+    """What the network gives: as the options say, else the rule, else its values on ``features``.
 
     Raises:
-        CheckpointError: when the network does not run on them or gives something else.
+        CheckpointError: when the network does not run on them, (N, D), or gives something else.
+        UsageError: when the rule is for a network with another number of outputs.
     """
     try:
         found = detect_output(network, features)
@@ -236,18 +267,28 @@ def output_kind(network: nn.Module, features: Tensor, options: ModelOptions) -> 
         raise CheckpointError(
             f"The network does not run on {features.shape[1]} features a row: {reason}"
         ) from None
-    if options.output_kind == "auto":
+    if options.output_kind != "auto":
+        return OUTPUT_KINDS[options.output_kind][found in TWO]
+    if rule is None:
         return found
-    one, two = OUTPUT_KINDS[options.output_kind]
-    return one if found in (Output.PROB, Output.LOGIT) else two
+    if rule.output not in (TWO if found in TWO else ONE):
+        raise UsageError(
+            f"The rule is for a network that gives {rule.output!r}, and this one gives "
+            f"{found.value!r}; give the rule that belongs to it with --rule."
+        )
+    return Output(rule.output)
 
 
-def _described(output: Output) -> str:
-    return f"the {output}" if output in (Output.PROB, Output.LOGIT) else f"{output}, the second"
+def read_output_label(table: Table, given: str | None) -> tuple[str, bool]:
+    """The label whose probability the network gives, and whether it is not the favourable one.
 
-
-def _output_label(table: Table, given: str | None) -> tuple[str, bool]:
+    Raises:
+        UsageError: for a given value that the table does not have.
+    """
     values = table.label_values
+    if not values:  # nothing tells but the favourable value: 0 goes with 1
+        label = given or ("1" if same_value(table.favorable, "0") else table.favorable)
+        return label, not same_value(label, table.favorable)
     wanted = given if given is not None else "1"
     match = [value for value in values if same_value(value, wanted)]
     if match:
@@ -270,7 +311,7 @@ def _problem(
         assert table.features is not None
         features = torch.from_numpy(table.features).to(device)
         scores = scorer.score(features, options.batch_size)
-        _check_finite(scores, table)
+        check_scores(scores, table)
     else:
         assert table.scores is not None
         features, scores = None, torch.from_numpy(table.scores.astype(np.float32))
@@ -283,10 +324,16 @@ def _problem(
         features=features,
         weights=None if table.weights is None else torch.from_numpy(table.weights).to(device),
         threshold=threshold,
+        ids=table.ids,
     )
 
 
-def _check_finite(scores: torch.Tensor, table: Table) -> None:
+def check_scores(scores: Tensor, table: Table) -> None:
+    """See that every score of the network is a probability.
+
+    Raises:
+        CheckpointError: naming the first row whose score is none.
+    """
     bad = ~((scores >= 0) & (scores <= 1))
     if bool(bad.any()):
         row = int(bad.nonzero()[0])

@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 
 from fairfix.objectives import Objective
-from fairfix.rates import Counts, design_effect
+from fairfix.problem import Problem
+from fairfix.rates import Counts, design_effect, in_rows
 
 ALL_POSITIVE, NONE_POSITIVE = -1.0, 1.0
 
 # Scores closer than this share of their value may swap places when the same network runs in
 # another batch size or on another machine; no cut is placed between them.
 ROUND_OFF = 16 * torch.finfo(torch.float32).eps
+_SMALLEST = torch.finfo(torch.float32).tiny  # below it, a share of a value rounds to 0
 
 _CELLS_AT_ONCE = 2**21
 
@@ -76,6 +78,21 @@ def best_cut(
     )
 
 
+def every_cut(problem: Problem) -> tuple[Tensor, Counts]:
+    """All cuts of a problem's scores: thresholds (K,), falling, and counts (K, G).
+
+    From no one positive to everyone; none between scores that round-off may swap.
+    """
+    ordered, order = problem.scores.unsqueeze(0).sort(dim=1, descending=True)
+    counts = _cumulative_counts(
+        order, problem.labels, problem.groups, problem.n_groups, problem.weights
+    )
+    at = _allowed(ordered)[0].nonzero()
+    thresholds = _threshold(ordered.expand(len(at), -1), at)
+    tp, fp, fn, tn = (side[0, at.squeeze(1)] for side in counts.sides)
+    return thresholds, Counts(tp, fp, fn, tn, counts.design_effect)
+
+
 def _best_cuts(
     scores: Tensor,
     labels: Tensor,
@@ -87,8 +104,7 @@ def _best_cuts(
     ordered, order = scores.sort(dim=1, descending=True)
     counts = _cumulative_counts(order, labels, groups, n_groups, weights)
     utility = objective.utility(counts)
-    apart = ordered[:, :-1] - ordered[:, 1:] > ROUND_OFF * ordered[:, :-1]
-    utility[:, 1:-1] = torch.where(apart, utility[:, 1:-1], -math.inf)
+    utility = torch.where(_allowed(ordered), utility, -math.inf)
     best = utility.argmax(dim=1, keepdim=True)
     rows = torch.arange(len(best), device=best.device)
     chosen = best.squeeze(1)
@@ -100,12 +116,18 @@ def _best_cuts(
     )
 
 
+def _allowed(ordered: Tensor) -> Tensor:
+    """Which numbers of positives 0..N of falling scores (B, N) a cut can give, (B, N + 1) bool."""
+    apart = ordered[:, :-1] - ordered[:, 1:] > ROUND_OFF * ordered[:, :-1].clamp(min=_SMALLEST)
+    return torch.nn.functional.pad(apart, (1, 1), value=True)
+
+
 def _cumulative_counts(
     order: Tensor, labels: Tensor, groups: Tensor, n_groups: int, weights: Tensor | None
 ) -> Counts:
     """Counts (B, N + 1, G) when the first 0, 1, ..., N rows of ``order`` (B, N) are positive."""
-    cell = (2 * groups + labels).to(torch.int8)[order]
-    weight = None if weights is None else (weights.double() / weights.double().mean())[order]
+    cell = (2 * groups + labels).to(torch.int16)[order]
+    weight = None if weights is None else in_rows(weights)[order]
     batch, n = order.shape
     sums = torch.zeros(2 * n_groups, batch, n + 1, dtype=torch.float64, device=order.device)
     for c in range(2 * n_groups):

@@ -16,10 +16,11 @@ from fairfix import checkpoint as checkpoints
 from fairfix import methods
 from fairfix.case import Case
 from fairfix.cuts import best_cut
-from fairfix.errors import UsageError
+from fairfix.errors import TableError, UsageError
 from fairfix.evaluate import Evaluation, evaluate
 from fairfix.fold import fold_threshold
 from fairfix.objectives import Objective
+from fairfix.policy import Policy, draws, row_ids
 from fairfix.problem import Problem
 from fairfix.rates import METRICS, PERFORMANCES
 from fairfix.result import Result
@@ -124,25 +125,31 @@ def debias(
     Raises:
         FairfixError: of the kind that fits. Nothing is written.
     """
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"A seed is a whole number from 0 to 2**63 - 1, not {seed}.")
     objective = objective or Objective()
     described = methods.get(method)
     chosen = described.checked(dict(options or {}))
     if test is not None:
         fitting, judged = case.problem, test.problem
     else:
-        fit_rows, judged_rows = holdout(case.problem, holdout_share, seed)
-        fitting, judged = case.problem.take(fit_rows), case.problem.take(judged_rows)
+        fitting, judged = _split(case, holdout_share, seed)
+    _check_defined(fitting, objective, "fitting")
+    _check_defined(judged, objective, "judged")
     result = described.run()(fitting, objective, seed=seed, **chosen)
     identity = methods.get("identity").run()(fitting, objective, seed=seed)
-    state, scorer, threshold = _as_stored(case, fitting, objective, result)
+    state, scorer, policy = _as_stored(case, fitting, objective, result)
     if fold:
         if scorer is None:
             raise UsageError("A threshold can be folded into a network, not into scores alone.")
-        scorer, threshold = fold_threshold(scorer, threshold, fitting), 0.5
-        state = _stored(case, scorer.weights())
+        if policy.needs_group:
+            raise UsageError("Cuts by group cannot be folded into one bias.")
+        scorer = fold_threshold(scorer, policy.thresholds(1)[0], fitting)
+        policy, state = Policy.cut(0.5), _stored(case, scorer.weights())
         scorer.network.load_state_dict(state)
+    salt = f"fairfix-{seed}"
     comparisons = [
-        _compare(rows, scorer, threshold, identity.threshold, objective)
+        _compare(rows, scorer, policy, identity.policy, objective, salt)
         for rows in (fitting, judged)
     ]
     scores = _scores(judged, scorer)
@@ -154,7 +161,7 @@ def debias(
         objective=objective,
         seed=seed,
         holdout_share=None if test is not None else holdout_share,
-        rule=_rule(case, objective, threshold, state),
+        rule=_rule(case, objective, policy, state, salt),
         state=state,
         result=result,
         identity=identity,
@@ -162,27 +169,59 @@ def debias(
         judged=comparisons[1],
         judged_problem=judged,
         judged_scores=scores,
-        judged_decisions=scores > threshold,
+        judged_decisions=_decide(judged, scores, policy, salt),
         warnings=(),
     )
     return replace(outcome, warnings=tuple(_warnings(outcome)))
 
 
+def _split(case: Case, share: float, seed: int) -> tuple[Problem, Problem]:
+    """The case's rows for fitting and for judging."""
+    fit_rows, judged_rows = holdout(case.problem, share, seed)
+    try:
+        return case.problem.take(fit_rows), case.problem.take(judged_rows)
+    except TableError as error:
+        raise TableError(
+            f"{case.table.path.name} has too few rows to keep some away for judging "
+            f"({str(error).removesuffix('.')}); give more, or another table with --test."
+        ) from None
+
+
+def _check_defined(problem: Problem, objective: Objective, rows: str) -> None:
+    """See that the gap has a value on these rows, whatever is decided.
+
+    Raises:
+        TableError: when a group has no rows that the metric needs.
+    """
+    metric = objective.metric
+    everybody = torch.ones_like(problem.labels, dtype=torch.bool)
+    if not metric(problem.counts(everybody)).size.isnan():
+        return
+    for g, name in enumerate(problem.group_names):
+        labels = set(problem.labels[problem.groups == g].tolist())
+        if len(labels) < 2:
+            lacking = "unfavourable" if labels == {1} else "favourable"
+            raise TableError(
+                f"The {metric.title} is undefined on the {rows} rows: group {name!r} has no row "
+                f"with {lacking} label. Give more rows, or another metric."
+            )
+
+
 def _as_stored(
     case: Case, fitting: Problem, objective: Objective, result: Result
-) -> tuple[dict[str, Tensor] | None, Scorer | None, float]:
-    """State, scorer and threshold after rounding to the checkpoint's own number types.
+) -> tuple[dict[str, Tensor] | None, Scorer | None, Policy]:
+    """State, scorer and policy after rounding to the checkpoint's own number types.
 
-    Where rounding moves the scores the threshold is chosen anew, on the fitting rows.
+    Where rounding moves the scores the cut is chosen anew, on the fitting rows.
     """
     if result.state is None:
-        return None, fitting.scorer, result.threshold
+        return None, fitting.scorer, result.policy
     state = _stored(case, result.state)
     scorer, features = fitting.network()
     scorer.network.load_state_dict(state)
     rounded = any(not torch.equal(state[k].to(v.dtype), v) for k, v in result.state.items())
     if not rounded:
-        return state, scorer, result.threshold
+        return state, scorer, result.policy
     cut = best_cut(
         scorer.score(features),
         fitting.labels,
@@ -191,7 +230,7 @@ def _as_stored(
         objective,
         fitting.weights,
     )
-    return state, scorer, float(cut.threshold)
+    return state, scorer, Policy.cut(float(cut.threshold))
 
 
 def _stored(case: Case, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -210,28 +249,45 @@ def _scores(problem: Problem, scorer: Scorer | None) -> Tensor:
 def _compare(
     problem: Problem,
     scorer: Scorer | None,
-    threshold: float,
-    identity: float,
+    policy: Policy,
+    identity: Policy,
     objective: Objective,
+    salt: str,
 ) -> Comparison:
-    def judge(scores: Tensor, cut: float) -> Evaluation:
-        return evaluate(problem, scores, scores > cut, objective, (cut,) * problem.n_groups)
+    def judge(scores: Tensor, policy: Policy) -> Evaluation:
+        decisions = _decide(problem, scores, policy, salt)
+        cuts = policy.thresholds(problem.n_groups)
+        return evaluate(problem, scores, decisions, objective, cuts)
 
     return Comparison(
-        judge(problem.scores, problem.threshold),
+        judge(problem.scores, Policy.cut(problem.threshold)),
         judge(problem.scores, identity),
-        judge(_scores(problem, scorer), threshold),
+        judge(_scores(problem, scorer), policy),
     )
 
 
+def _decide(problem: Problem, scores: Tensor, policy: Policy, salt: str) -> Tensor:
+    """Decisions (N,) bool of a policy on the rows of a problem.
+
+    Raises:
+        UsageError: when the policy draws lots and nothing tells the rows apart.
+    """
+    lots = None
+    if policy.randomized:
+        lots = draws(row_ids(problem.ids, problem.features), salt).to(scores.device)
+    return policy.decide(scores, problem.groups, lots)
+
+
 def _rule(
-    case: Case, objective: Objective, threshold: float, state: dict[str, Tensor] | None
+    case: Case, objective: Objective, policy: Policy, state: dict[str, Tensor] | None, salt: str
 ) -> DecisionRule:
     weights = None
     if case.checkpoint is not None:
         weights = checkpoints.weights_sha256(state or case.checkpoint.tensors)
     return DecisionRule(
-        threshold=threshold,
+        **_decision(case.problem.group_names, policy, salt),
+        group_column=case.columns.groups[0],
+        id_column=case.columns.id,
         positive_label=case.table.favorable,
         output_label=case.output_label,
         output=case.output,
@@ -239,6 +295,15 @@ def _rule(
         budget=objective.budget,
         weights_sha256=weights,
     )
+
+
+def _decision(names: tuple[str, ...], policy: Policy, salt: str) -> dict[str, Any]:
+    """The fields of a rule that say what it decides."""
+    if policy.randomized:
+        return {"lottery": dict(zip(names, policy.steps, strict=True)), "salt": salt}
+    if policy.needs_group:
+        return {"thresholds": dict(zip(names, policy.thresholds(len(names)), strict=True))}
+    return {"threshold": policy.thresholds(1)[0]}
 
 
 def _warnings(outcome: Outcome) -> list[str]:

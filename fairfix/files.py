@@ -1,12 +1,50 @@
-"""Writing files so that no reader ever sees half of one."""
+"""Writing files so that nothing of worth is lost and no reader ever sees half of one."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from fairfix.errors import OutputError
+
+
+def check_place(
+    path: Path, inputs: Iterable[Path], *, force: bool = False, folder: bool = False
+) -> None:
+    """See that a file (or a ``folder``) can be written to ``path``, before the work.
+
+    Raises:
+        OutputError: when it would take the place of one of the inputs or of what holds them, when
+            it exists (without ``force``), or when there is nowhere to write it.
+    """
+    if not path.parent.is_dir():
+        fact = "is no folder" if path.parent.exists() else "does not exist; make it first"
+        raise OutputError(f"{path} cannot be written: {path.parent} {fact}.")
+    here = path.resolve()
+    for given in (each.resolve() for each in inputs):
+        if here == given or (path.exists() and given.exists() and path.samefile(given)):
+            raise OutputError(
+                f"{path} is an input and is never overwritten; name another file with -o."
+            )
+        if given in here.parents or (path.exists() and here in given.parents):
+            raise OutputError(
+                f"{path} and the input {given.name} lie one inside the other; name another place "
+                "with -o."
+            )
+    if not path.exists():
+        return
+    if path.is_dir() != folder:
+        is_one, wanted = ("folder", "file") if path.is_dir() else ("file", "folder")
+        raise OutputError(
+            f"{path} is a {is_one}, and a {wanted} is to be written there; name another with -o."
+        )
+    if not force:
+        raise OutputError(
+            f"{path} exists; name another {'folder' if folder else 'file'} with -o, or replace it "
+            "with --force."
+        )
 
 
 def write_text(path: Path, text: str) -> None:

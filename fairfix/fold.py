@@ -29,13 +29,13 @@ def fold_threshold(scorer: Scorer, threshold: float, problem: Problem) -> Scorer
         )
     assert problem.features is not None
     folded = copy.deepcopy(scorer)
-    bias = _last_bias(folded.network, problem)
-    shift = -math.log(threshold / (1 - threshold))
     two = scorer.output in (Output.PROBS, Output.LOGITS)
+    bias = _last_bias(folded.network, 2 if two else 1)
+    shift = -math.log(threshold / (1 - threshold))
     with torch.no_grad():
         bias[-1] += -shift if scorer.complement else shift
     before = scorer.score(problem.features) > threshold
-    if (two and len(bias) != 2) or not torch.equal(folded.score(problem.features) > 0.5, before):
+    if not torch.equal(folded.score(problem.features) > 0.5, before):
         raise CheckpointError(
             "The threshold cannot be folded into this network: shifting the bias of its last "
             "linear layer does not give the same decisions at 0.5. Use the rule file instead."
@@ -43,11 +43,11 @@ def fold_threshold(scorer: Scorer, threshold: float, problem: Problem) -> Scorer
     return folded
 
 
-def _last_bias(network: nn.Module, problem: Problem) -> nn.Parameter:
+def _last_bias(network: nn.Module, outputs: int) -> nn.Parameter:
     biases = [p for name, p in network.named_parameters() if name.endswith("bias")]
-    outputs = [p for p in biases if p.dim() == 1 and len(p) in (1, 2)]
-    if not outputs:
+    biases = [p for p in biases if p.shape == (outputs,)]
+    if not biases:
         raise CheckpointError(
             "The threshold cannot be folded into this network: its last layer has no bias."
         )
-    return outputs[-1]
+    return biases[-1]

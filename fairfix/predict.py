@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,13 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fairfix.case import ModelOptions, data_spec, input_width, output_kind, read_model
+from fairfix.case import (
+    ModelOptions,
+    check_scores,
+    data_spec,
+    input_width,
+    output_kind,
+    output_notes,
+    read_model,
+    read_output_label,
+)
 from fairfix.checkpoint import Checkpoint
 from fairfix.errors import UsageError
 from fairfix.rule import DecisionRule
 from fairfix.rulefile import find_rule, read_rule
-from fairfix.scorer import Output, Scorer
+from fairfix.scorer import Scorer
 from fairfix.table import Columns, Table, read_table
+from fairfix.table.values import number_of
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ class Predictions:
         """The id column where there is one, then ``score`` and ``decision`` (0 or 1)."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        named = [] if self.ids is None else [id_column]
+        named = [] if self.ids is None else [_inert(str(id_column))]
         writer.writerow([*named, "score", "decision"])
         ids = [()] * len(self.scores) if self.ids is None else [(_inert(i),) for i in self.ids]
         for row_id, score, decision in zip(ids, self.scores, self.decisions, strict=True):
@@ -45,7 +54,7 @@ class Predictions:
 def _inert(cell: str) -> str:
     """A cell that no spreadsheet takes for a formula; numbers stay as they are."""
     risky = cell[:1] in ("=", "+", "-", "@", "\t", "\r")
-    return f"'{cell}" if risky and not re.fullmatch(r"[+-]?[\d.eE+-]+", cell) else cell
+    return f"'{cell}" if risky and number_of(cell) is None else cell
 
 
 def predict(
@@ -82,23 +91,39 @@ def predict(
     note = (
         f"decisions by the rule in {where}" if found else "no rule found: decisions by score > 0.5"
     )
-    if found is not None and found.group_column and found.group_column not in columns.groups:
-        columns = replace(columns, groups=(found.group_column,))
+    if found is not None:
+        columns = _as_ruled(columns, found)
     needs_group = found is not None and found.needs_group
     table = read_table(
         Path(data),
-        columns,
+        replace(columns, privileged=None),  # no gap is measured here
         spec=data_spec(checkpoint, options),
         require_labels=False,
         require_groups=needs_group,
         expected_features=None if checkpoint is None else input_width(checkpoint),
     )
-    scores, device = _scores(checkpoint, table, options, found)
+    scores, notes = _scores(checkpoint, table, options, found)
     group = next((g for g in table.groups if found and g.column == found.group_column), None)
-    ids = None if group is None else torch.from_numpy(group.ids).to(device)
-    decisions = (found or DecisionRule()).decide(scores, ids, group.names if group else ())
-    notes = (*(checkpoint.notes if checkpoint else ()), *table.notes, note)
-    return Predictions(table.ids, scores.cpu().numpy(), decisions.cpu().numpy(), notes)
+    ids = None if group is None else torch.from_numpy(group.ids).to(scores.device)
+    decisions = (found or DecisionRule(threshold=0.5)).decide(
+        scores,
+        ids,
+        group.names if group else (),
+        table.ids,
+        None if table.features is None else torch.from_numpy(table.features),
+    )
+    return Predictions(
+        table.ids, scores.cpu().numpy(), decisions.cpu().numpy(), (*table.notes, *notes, note)
+    )
+
+
+def _as_ruled(columns: Columns, rule: DecisionRule) -> Columns:
+    """The columns, with those that the rule goes by where nobody named others."""
+    groups = columns.groups
+    if rule.group_column is not None and rule.group_column not in groups:
+        named = () if groups == Columns().groups else groups
+        groups = (*named, rule.group_column)
+    return replace(columns, groups=groups, id=columns.id or rule.id_column)
 
 
 def _scores(
@@ -106,19 +131,23 @@ def _scores(
     table: Table,
     options: ModelOptions,
     rule: DecisionRule | None,
-) -> tuple[Tensor, torch.device]:
-    """Scores (N,) of the rows and the device they are on."""
+) -> tuple[Tensor, tuple[str, ...]]:
+    """Scores (N,) of the rows, and how they came about; the rule says how to read the output."""
     if checkpoint is None:
         assert table.scores is not None
-        return torch.from_numpy(table.scores.astype(np.float32)), torch.device("cpu")
+        return torch.from_numpy(table.scores.astype(np.float32)), ()
     assert checkpoint.module is not None
     assert table.features is not None
     device = options.torch_device()
     features = torch.from_numpy(table.features).to(device)
     network = checkpoint.module.to(device).eval()
-    output = output_kind(network, features, options)
-    if rule is not None and options.output_kind == "auto":
-        output = Output(rule.output)
-    complement = rule is not None and rule.positive_label != rule.output_label
-    scorer = Scorer(network, output, complement=complement)
-    return scorer.score(features, options.batch_size), device
+    output = output_kind(network, features, options, rule)
+    notes = [*checkpoint.notes]
+    if rule is not None:
+        complement = rule.positive_label != rule.output_label
+    else:
+        label, complement = read_output_label(table, options.output_label)
+        notes += output_notes(table, options, output, label, complement=complement)
+    scores = Scorer(network, output, complement=complement).score(features, options.batch_size)
+    check_scores(scores, table)
+    return scores, tuple(notes)

@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +28,7 @@ class Problem:
         features: (N, D) float32, the network's input; None with ``scorer`` None.
         weights: (N,) non-negative row weights, or None.
         threshold: the cut deployed today, in [-1, 1].
+        ids: (N,) what tells a row from others, for rules that draw lots; None where nothing does.
 
     Raises:
         TableError: no rows, lengths that differ, values out of range, fewer than two groups, a
@@ -41,6 +43,7 @@ class Problem:
     features: Tensor | None = None
     weights: Tensor | None = None
     threshold: float = 0.5
+    ids: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.scores)
@@ -53,6 +56,8 @@ class Problem:
             raise TableError("Scores must be probabilities: some are NaN or lie outside [0, 1].")
         if not bool(((self.labels == 0) | (self.labels == 1)).all()):
             raise TableError("Labels must be 0 or 1.")
+        if self.weights is not None and not _are_weights(self.weights):
+            raise TableError("Row weights must be finite, not negative, and not all 0.")
         if len(self.group_names) < 2:
             raise TableError("A fairness gap needs at least two groups.")
         if int(self.groups.min()) < 0 or int(self.groups.max()) >= self.n_groups:
@@ -85,14 +90,14 @@ class Problem:
         return design_effect(self.groups, self.n_groups, self.weights)
 
     def network(self) -> tuple[Scorer, Tensor]:
-        """A copy of the scorer that may be changed, and the features (N, D).
+        """A copy of the scorer, all of whose parameters may be changed, and the features (N, D).
 
         Raises:
             TableError: when the problem has scores alone.
         """
         if self.scorer is None or self.features is None:
             raise TableError("This method changes the network's weights and needs a model.")
-        return copy.deepcopy(self.scorer).eval(), self.features
+        return copy.deepcopy(self.scorer).eval().requires_grad_(), self.features
 
     def take(self, index: Tensor) -> Problem:
         """The problem on a subset of its rows."""
@@ -103,4 +108,9 @@ class Problem:
             groups=self.groups[index],
             features=None if self.features is None else self.features[index],
             weights=None if self.weights is None else self.weights[index],
+            ids=None if self.ids is None else self.ids[index.cpu().numpy()],
         )
+
+
+def _are_weights(weights: Tensor) -> bool:
+    return bool((weights.isfinite() & (weights >= 0)).all() and weights.any())

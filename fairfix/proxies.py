@@ -19,8 +19,12 @@ BATCH = 65_536
 
 
 def proxy(metric: Metric, scores: Tensor, cells: Tensor) -> Tensor:
-    """The metric's value on soft counts of scores (N,) with ``cells`` (N, 2 G); a scalar."""
-    return metric(count_cells(scores, cells.to(scores.dtype))).value
+    """The metric's value on soft counts of scores (N,) with ``cells`` (N, 2 G); 0 = no gap.
+
+    A scalar; the disparate impact ratio is taken less 1.
+    """
+    gap = metric(count_cells(scores, cells.to(scores.dtype)))
+    return gap.value - gap.neutral
 
 
 def proxy_gradient(

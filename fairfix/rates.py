@@ -22,8 +22,7 @@ from torch import Tensor
 class Counts:
     """True and false positives and negatives, each of shape (..., G), in rows.
 
-    ``design_effect`` (scalar or (G,)) is Kish's n * sum(w^2) / sum(w)^2: by how much row weights
-    widen a variance; 1 without weights.
+    ``design_effect`` (scalar or (G,)) says by how much row weights widen a variance; 1 without.
     """
 
     tp: Tensor
@@ -65,28 +64,34 @@ def cells(labels: Tensor, groups: Tensor, n_groups: int, weights: Tensor | None 
 
     Cell 2 g + y holds label y of group g.
     """
-    weight = 1.0 if weights is None else (weights / weights.mean()).double().unsqueeze(1)
+    weight = 1.0 if weights is None else in_rows(weights).unsqueeze(1)
     return torch.nn.functional.one_hot(2 * groups + labels, 2 * n_groups).double() * weight
+
+
+def in_rows(weights: Tensor) -> Tensor:
+    """Row weights (N,) as float64 with mean 1."""
+    weights = weights.double()
+    return weights / weights.mean()
 
 
 def count_cells(decisions: Tensor, cells: Tensor, design_effect: Tensor | float = 1.0) -> Counts:
     """Counts of decisions (..., N), hard or soft, given ``cells`` (N, 2 G)."""
-    hard = not decisions.is_floating_point()
-    positive = (decisions.double() if hard else decisions) @ cells
+    positive = decisions.to(cells.dtype) @ cells
     size = cells.sum(0)
     tp, fp = positive[..., 1::2], positive[..., 0::2]
     return Counts(tp, fp, size[1::2] - tp, size[0::2] - fp, design_effect)
 
 
 def design_effect(groups: Tensor, n_groups: int, weights: Tensor | None) -> Tensor | float:
-    """Kish's design effect of the row weights in each group, (n_groups,); 1.0 without weights."""
+    """sum(w^2) / sum(w) in each group, (n_groups,), of weights with mean 1; 1.0 without weights.
+
+    The weighted rows of a group divided by it are Kish's effective rows, sum(w)^2 / sum(w^2).
+    """
     if weights is None:
         return 1.0
     zeros = torch.zeros(n_groups, dtype=torch.float64, device=groups.device)
-    w = weights.to(torch.float64)
-    n = zeros.index_add(0, groups, torch.ones_like(w))
-    squares = zeros.index_add(0, groups, w * w)
-    return n * squares / zeros.index_add(0, groups, w) ** 2
+    w = in_rows(weights)
+    return zeros.index_add(0, groups, w * w) / zeros.index_add(0, groups, w)
 
 
 @dataclass(frozen=True)
@@ -150,12 +155,14 @@ class Gap:
         value: (...) as it is reported, signed where the metric has a sign; NaN when undefined.
         size: (...) what a budget bounds, >= 0, 0 = no gap; NaN when undefined.
         parts: differences that lie within ``bound(budget)`` exactly when size < budget.
+        neutral: ``value`` where there is no gap.
     """
 
     value: Tensor
     size: Tensor
     parts: tuple[Difference, ...]
     bound: Callable[[float], float] = float
+    neutral: float = 0.0
 
     def probability_within(self, budget: float, k: float) -> Tensor:
         """P(true size < budget), (...), each part normal around what was seen.
@@ -180,14 +187,14 @@ def _normal_cdf(x: Tensor) -> Tensor:
 
 
 def _between(value: Tensor, variance: Tensor) -> Difference:
-    """Group 0 minus group 1; of more groups, the largest minus the smallest."""
+    """Group 0 minus group 1; of more groups, the largest minus the smallest.
+
+    Which groups are the extreme ones is chance too, so that of more groups the two least sure
+    variances count.
+    """
     if value.shape[-1] == 2:
-        return Difference(value[..., 0] - value[..., 1], variance[..., 0] + variance[..., 1])
-    high, low = value.argmax(-1, keepdim=True), value.argmin(-1, keepdim=True)
-    return Difference(
-        (value.gather(-1, high) - value.gather(-1, low)).squeeze(-1) + 0 * value.sum(-1),
-        (variance.gather(-1, high) + variance.gather(-1, low)).squeeze(-1),
-    )
+        return Difference(value[..., 0] - value[..., 1], variance.sum(-1))
+    return Difference(value.amax(-1) - value.amin(-1), variance.topk(2, -1).values.sum(-1))
 
 
 def difference(rate: Rate) -> Difference:
@@ -299,6 +306,7 @@ def di(c: Counts) -> Gap:
         1 - torch.minimum(ratio, 1 / ratio),
         (log_ratio,),
         lambda budget: -math.log1p(-budget),
+        neutral=1.0,
     )
 
 

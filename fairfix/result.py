@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from fairfix.policy import Policy
+
 
 @dataclass(frozen=True)
 class Step:
@@ -23,14 +25,14 @@ class Result:
     """The outcome of a method on its fitting rows.
 
     Attributes:
-        threshold: the chosen cut, in [-1, 1].
+        policy: how scores become decisions.
         state: the changed network's state, with the same keys and shapes; None = untouched.
         trajectory: every candidate in the order it was met; the first is the untouched network.
         chosen: index into ``trajectory``.
         notes: sentences the user must read.
     """
 
-    threshold: float
+    policy: Policy
     state: dict[str, Tensor] | None = None
     trajectory: tuple[Step, ...] = ()
     chosen: int = 0

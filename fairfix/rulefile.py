@@ -25,6 +25,11 @@ def read_rule(path: Path) -> DecisionRule:
     return DecisionRule.from_json(data, path.name)
 
 
+def stem_of(path: Path, *, folder: bool) -> str:
+    """The name that the files beside a checkpoint begin with; a folder's is its whole name."""
+    return path.name if folder or path.suffix == ".debiased" else path.stem
+
+
 def find_rule(checkpoint: Checkpoint, given: Path | None = None) -> tuple[DecisionRule | None, str]:
     """The rule and where it was found: as given, in the checkpoint, or beside it.
 
@@ -47,8 +52,7 @@ def _locate(checkpoint: Checkpoint, given: Path | None) -> tuple[DecisionRule | 
     path = checkpoint.path
     if checkpoint.rule is not None:
         return DecisionRule.from_json(checkpoint.rule, path.name), f"{path.name} itself"
-    stem = path.name if path.is_dir() else path.stem
-    beside = path.with_name(f"{stem}.rule.json")
+    beside = path.with_name(f"{stem_of(path, folder=path.is_dir())}.rule.json")
     if beside.is_file():
         return read_rule(beside), beside.name
     return None, ""

@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ import torch
 from fairfix import checkpoint as checkpoints
 from fairfix.case import Case
 from fairfix.debias import Outcome
-from fairfix.errors import OutputError, VerificationError
+from fairfix.errors import CheckpointError, OutputError, VerificationError
+from fairfix.files import check_place
 from fairfix.report.document import document
 from fairfix.report.markdown import markdown
+from fairfix.rulefile import stem_of
 from fairfix.scorer import Scorer
 
 
@@ -34,18 +37,21 @@ class Destination:
     def of(cls, case: Case, output: str | Path | None = None) -> Destination:
         """``output`` and its companions; ``<stem>.debiased<suffix>`` beside the input by default.
 
-        An ``output`` that is a folder takes the default names inside it.
+        A folder given as ``output`` takes the default names inside it, unless both it and the
+        input are folders that hold a model.
         """
-        source = case.table.path if case.checkpoint is None else case.checkpoint.path
-        path = source.with_name(f"{source.name.split('.')[0]}.debiased{source.suffix}")
+        checkpoint = case.checkpoint
+        path = _default(case.table.path if checkpoint is None else checkpoint.path)
+        is_folder = checkpoint is not None and checkpoint.path.is_dir()
         if output is not None:
             given = Path(output)
-            path = given / path.name if given.is_dir() and not source.is_dir() else given
-        stem = path.name.removesuffix(path.suffix) if source.suffix else path.name
+            inside = given.is_dir() and not (is_folder and _holds_model(given))
+            path = given / path.name if inside else given
+        stem = stem_of(path, folder=is_folder)
         rule, report, text = (
             path.with_name(f"{stem}.{end}") for end in ("rule.json", "report.json", "report.md")
         )
-        return cls(None if case.checkpoint is None else path, rule, report, text)
+        return cls(None if checkpoint is None else path, rule, report, text)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -53,26 +59,27 @@ class Destination:
         return files if self.model is None else (self.model, *files)
 
     def check(self, inputs: Iterable[Path], *, force: bool) -> None:
-        """See that everything can be written, before the work.
-
-        Raises:
-            OutputError: when a file is one of the inputs, exists (without ``force``), or its
-                folder does not.
-        """
-        folder = self.rule.parent
-        if not folder.is_dir():
-            raise OutputError(f"The folder {folder} does not exist; make it first.")
+        """See that everything can be written, before the work (``files.check_place``)."""
+        given = tuple(inputs)
+        is_folder = self.model is not None and any(path.is_dir() for path in given)
         for path in self.paths:
-            if not path.exists():
-                continue
-            if any(given.exists() and path.samefile(given) for given in inputs):
-                raise OutputError(
-                    f"{path} is an input and is never overwritten; name another file with -o."
-                )
-            if not force:
-                raise OutputError(
-                    f"{path} exists; name another file with -o, or replace it with --force."
-                )
+            check_place(path, given, force=force, folder=is_folder and path == self.model)
+
+
+def _default(source: Path) -> Path:
+    if not source.name:  # "." has no name of its own
+        source = source.resolve()
+    suffix = "" if source.is_dir() else source.suffix
+    stem = source.name.removesuffix(suffix).removesuffix(".csv")
+    return source.with_name(f"{stem}.debiased{suffix}")
+
+
+def _holds_model(folder: Path) -> bool:
+    try:
+        checkpoints.recognise(folder)
+    except CheckpointError:
+        return False
+    return True
 
 
 def save(
@@ -100,15 +107,18 @@ def save(
             f"Cannot write in {folder}: {error.strerror}. Name another place with -o."
         ) from None
     try:
+        new, old = stage / "new", stage / "old"
+        new.mkdir()
+        old.mkdir()
         if destination.model is not None:
-            _write_model(outcome, stage / destination.model.name)
+            _write_model(outcome, new / destination.model.name)
         for path, text in (
             (destination.rule, _json(outcome.rule.to_json())),
             (destination.report, _json(report)),
             (destination.markdown, markdown(report)),
         ):
-            (stage / path.name).write_text(text, encoding="utf-8")
-        _move(stage, destination.paths)
+            (new / path.name).write_text(text, encoding="utf-8")
+        _exchange(destination.paths, new, old)
     except OSError as error:
         raise OutputError(f"Cannot write in {folder}: {error.strerror or error}.") from None
     finally:
@@ -151,7 +161,9 @@ def _compare_decisions(outcome: Outcome, path: Path) -> None:
         complement=problem.scorer.complement,
     )
     scores = scorer.score(problem.features, case.options.batch_size)
-    decisions = outcome.rule.decide(scores, problem.groups, problem.group_names)
+    decisions = outcome.rule.decide(
+        scores, problem.groups, problem.group_names, problem.ids, problem.features
+    )
     if not torch.equal(decisions, outcome.judged_decisions):
         differ = int((decisions != outcome.judged_decisions).sum())
         raise VerificationError(
@@ -160,8 +172,30 @@ def _compare_decisions(outcome: Outcome, path: Path) -> None:
         )
 
 
-def _move(stage: Path, paths: Iterable[Path]) -> None:
-    for path in paths:
-        if path.is_dir():  # a folder cannot be replaced in one step: the old one steps aside
-            path.rename(stage / f"{path.name}.replaced")
-        (stage / path.name).replace(path)
+def _exchange(paths: Iterable[Path], new: Path, old: Path) -> None:
+    """Bring files from ``new`` to their places, all or none; what they replace goes to ``old``."""
+    with ExitStack() as undo:
+        for path in paths:
+            undo.callback(_put_back, path, old / path.name, path.exists())
+            if path.exists():
+                _set_aside(path, old / path.name)
+            (new / path.name).replace(path)
+        undo.pop_all()
+
+
+def _set_aside(path: Path, to: Path) -> None:
+    try:
+        to.hardlink_to(path)  # then the place is never empty
+    except OSError:
+        path.rename(to)  # a folder, or a file system without links
+
+
+def _put_back(path: Path, before: Path, existed: bool) -> None:
+    if existed and not before.exists():
+        return  # its turn had not come
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+    if existed:
+        before.rename(path)

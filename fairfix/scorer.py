@@ -41,11 +41,13 @@ class Scorer(nn.Module):
     @torch.no_grad()
     def score(self, features: Tensor, batch_size: int = 65_536) -> Tensor:
         """P(favourable) of every row, (N,) float32, batch by batch in evaluation mode."""
-        training = self.training
+        modes = [(module, module.training) for module in self.modules()]
         self.eval()
-        scores = torch.cat([self(part) for part in features.split(batch_size)])
-        self.train(training)
-        return scores
+        try:
+            return torch.cat([self(part) for part in features.split(batch_size)])
+        finally:
+            for module, training in modes:
+                module.training = training
 
     def weights(self) -> dict[str, Tensor]:
         """A copy of the network's state, keyed as its own ``state_dict`` is."""

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from torch import Tensor
 
 from fairfix.cuts import best_cut
 from fairfix.objectives import Objective
+from fairfix.policy import Policy
 from fairfix.problem import Problem
 from fairfix.result import Result, Step
+
+# Networks that were learnt on the rows they are compared on look better there than they are:
+# standard errors count for more by this factor.
+LEARNT = math.sqrt(2)
 
 
 class Search:
     """The candidates of one run on its fitting rows; the untouched network is the first.
 
-    A candidate must be strictly better than all before it to be kept.
+    A candidate must be strictly better than all before it to be kept. ``learns`` says that the
+    candidates were made by looking at these very rows.
     """
 
-    def __init__(self, problem: Problem, objective: Objective) -> None:
+    def __init__(self, problem: Problem, objective: Objective, *, learns: bool = False) -> None:
         self.problem = problem
         self.objective = objective
+        self._weigh = replace(objective, k=objective.k * LEARNT) if learns else objective
         self.steps: list[Step] = []
         self._best = 0
         self._state: dict[str, Tensor] | None = None
@@ -29,7 +37,8 @@ class Search:
 
     def offer(self, scores: Tensor, state: Callable[[], dict[str, Tensor] | None]) -> Step:
         """Judge the scores (N,) of a candidate; ``state`` is called only if it is the best."""
-        p, objective = self.problem, self.objective
+        p = self.problem
+        objective = self._weigh
         cut = best_cut(scores, p.labels, p.groups, p.n_groups, objective, p.weights)
         step = Step(
             index=len(self.steps),
@@ -39,12 +48,39 @@ class Search:
             threshold=float(cut.threshold),
         )
         self.steps.append(step)
-        if step.index == 0 or step.utility > self.steps[self._best].utility:
+        if step.index == 0 or step.utility > self.best.utility:
             self._best, self._state = step.index, state()
         return step
 
+    @property
+    def best(self) -> Step:
+        """The best candidate so far."""
+        return self.steps[self._best]
+
     def result(self, *notes: str) -> Result:
-        best = self.steps[self._best]
+        best = self.best
         if math.isinf(best.utility):
             notes = (*notes, f"{self.objective.metric.key} is undefined at every cut of these rows")
-        return Result(best.threshold, self._state, tuple(self.steps), self._best, notes)
+        return Result(Policy.cut(best.threshold), self._state, tuple(self.steps), self._best, notes)
+
+
+def policy_result(
+    problem: Problem, objective: Objective, policy: Policy, *notes: str
+) -> Result:
+    """The result of a method that keeps the network and decides by group.
+
+    The trajectory holds the untouched network at its best shared cut, then the policy, counted in
+    expectation where it draws lots. Where the first does better on these rows, a note says so.
+    """
+    search = Search(problem, objective)
+    counts = problem.counts(policy.probability(problem.scores, problem.groups))
+    step = Step(
+        index=1,
+        gap=float(objective.metric(counts).value),
+        performance=float(objective.performance(counts)),
+        utility=float(objective.utility(counts)),
+        threshold=math.nan,
+    )
+    if step.utility < search.best.utility:
+        notes = (*notes, "on these rows the untouched network at one shared cut does better")
+    return Result(policy, None, (*search.steps, step), 1, notes)

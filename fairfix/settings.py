@@ -171,7 +171,7 @@ def _strings(value: Any, folder: Path) -> tuple[str, ...]:
 
 def _columns(value: Any, folder: Path) -> tuple[str, ...]:
     names = value.split(",") if isinstance(value, str) else value
-    return tuple(name.strip() for name in _strings(names, folder))
+    return tuple(name.strip() for name in _strings(names, folder) if name.strip())
 
 
 def _path(value: Any, folder: Path) -> Path:

@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from fairfix.errors import CheckpointError
 
-_CONVOLUTIONS = {"conv1d", "conv2d", "conv3d"}
+_LAYERS = {"linear", "conv1d", "conv2d", "conv3d"}
 _POOLS = {
     f"{adaptive}{kind}_pool{d}d"
     for adaptive in ("", "adaptive_")
@@ -178,7 +178,7 @@ class _Source:
         return self.hidden and clearable and once and bool(slots)
 
     def slots(self) -> tuple[Slot, ...]:
-        cleared = {e.tag.own for e in self.exits if e.slot is None}
+        cleared = dict.fromkeys(e.tag.own for e in self.exits if e.slot is None)
         readers = (
             (e.slot,)
             for e in self.exits
@@ -239,8 +239,7 @@ class _Watch(TorchFunctionMode):
         return result
 
     def _is_layer(self, name: str, inputs: Sequence[Tensor]) -> bool:
-        known = len(inputs) > 1 and id(inputs[1]) in self.names
-        return known and (name == "linear" or name in _CONVOLUTIONS)
+        return len(inputs) > 1 and id(inputs[1]) in self.names and name in _LAYERS
 
     def _start(self, tensor: Tensor, tag: _Tag) -> None:
         self.sources.append(tag.source)
@@ -283,6 +282,11 @@ class _Watch(TorchFunctionMode):
         for tag, tensor in zip(tags, tensors, strict=False):
             if tag is not None:
                 tag.source.exits.append(_Exit(tag, tensor))
+
+
+def is_layer(func: Callable[..., Any]) -> bool:
+    """Whether a tensor function applies a weight, its second argument, to its first."""
+    return _function_name(func) in _LAYERS
 
 
 def _function_name(func: Callable[..., Any]) -> str:

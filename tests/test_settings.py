@@ -150,6 +150,7 @@ def test_every_setting_is_read_as_its_option(tmp_path: Path) -> None:
     ("text", "name", "value"),
     [
         ('group = ["sex", "race"]', "group", ("sex", "race")),
+        ('ignore = "a, b,"', "ignore", ("a", "b")),
         ("batch_size = 64", "batch_size", 64),
         ("margin = 0.01", "margin", 0.01),
         ('budget = "spd=0.05"', "budget", ("spd=0.05",)),

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fairfix.checkpoint.base import reason
 from fairfix.errors import CheckpointError, UsageError
 
 
@@ -36,7 +37,7 @@ def make_module(arch: str, arch_args: Mapping[str, Any]) -> nn.Module:
                 module = make(**arch_args)
         except Exception as error:
             raise CheckpointError(
-                f"--arch {arch} failed: {type(error).__name__}: {error}. "
+                f"--arch {arch} failed: {reason(error)}. "
                 "Its arguments can be given with --arch-args."
             ) from error
     if not isinstance(module, nn.Module):
@@ -58,9 +59,7 @@ def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:
-        raise CheckpointError(
-            f"--arch: importing {name} failed: {type(error).__name__}: {error}."
-        ) from error
+        raise CheckpointError(f"--arch: importing {name} failed: {reason(error)}.") from error
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -75,7 +74,7 @@ def _import_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise CheckpointError(f"--arch: {path} raised {type(error).__name__}: {error}.") from error
+        raise CheckpointError(f"--arch: {path} raised {reason(error)}.") from error
     return module
 
 

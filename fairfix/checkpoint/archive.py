@@ -15,7 +15,7 @@ ZIP_MAGIC = b"PK\x03\x04"
 _LOCAL_HEADER = 30  # bytes before a member's name
 _CODE = "code/"  # TorchScript source, the only thing that PyTorch compresses
 _MOST_CODE = 64 * 2**20
-_NOT_COPIED = ("version", ".data/serialization_id")  # the writer makes its own
+_FINGERPRINT = ".data/serialization_id"  # of the whole archive; the writer makes its own
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,10 @@ class Archive:
         Everything else is kept, the root folder's name included; checksums are made anew.
         """
         alignment = self.read(".storage_alignment") if ".storage_alignment" in self.members else 64
-        kept = {name: None for name in self.members if name not in _NOT_COPIED}
+        kept = dict.fromkeys(name for name in self.members if name != _FINGERPRINT)
         with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".fairfix-") as folder:
             named_after_root = Path(folder, f"{self.root}.pt")
             writer = torch._C.PyTorchFileWriter(str(named_after_root), True, int(alignment))
-            if "version" in self.members:
-                writer.set_min_version(int(self.read("version")))
             for name in kept | dict.fromkeys(changed):
                 data = changed[name] if name in changed else self.read(name)
                 if data is not None:
@@ -75,7 +73,9 @@ def open_archive(path: Path) -> Archive:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]
             members = [_member(file, info) for info in infos]
-    except zipfile.BadZipFile as error:
+            if min((info.header_offset for info in infos), default=0) > 0:
+                raise zipfile.BadZipFile("an archive within a file that is cut short")
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
         raise CheckpointError(
             f"{path} is cut short or damaged: it begins like a PyTorch file and does not end like "
             "one. Copy or download it again."

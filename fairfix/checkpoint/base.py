@@ -65,3 +65,9 @@ class Format(Protocol):
 
     def reread(self, checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:
         """The tensors of a file that ``save`` wrote, named as in ``checkpoint.tensors``."""
+
+
+def reason(error: Exception) -> str:
+    """A foreign error in one line: its kind and the first line of what it says."""
+    said = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -26,7 +26,7 @@ def replacing(destination: Path, source: Path, *, force: bool) -> Iterator[Path]
     try:
         made = folder / destination.name
         yield made
-        _move(made, destination, folder)
+        _move(made, destination)
     except OSError as error:
         raise OutputError(f"Cannot write {destination}: {error.strerror or error}.") from error
     finally:
@@ -44,11 +44,19 @@ def _refuse(destination: Path, source: Path, force: bool) -> None:
         raise OutputError(f"The folder {destination.parent} does not exist. Make it first.")
     if destination.exists() and not force:
         raise OutputError(f"{destination} exists. Name another file, or replace it with --force.")
-    if destination.is_dir() != source.is_dir() and destination.exists():
-        raise OutputError(f"{destination} is not of the model's kind (file, folder): not replaced.")
+    if destination.exists() and destination.is_dir() != source.is_dir():
+        kinds = "a folder and the model a file" if destination.is_dir() else "a file, not a folder"
+        raise OutputError(f"{destination} is {kinds}, so it is not replaced. Name another place.")
 
 
-def _move(made: Path, destination: Path, folder: Path) -> None:
-    if destination.is_dir():  # a folder cannot be replaced in one step: the old one steps aside
-        destination.rename(folder / "replaced")
-    made.replace(destination)
+def _move(made: Path, destination: Path) -> None:
+    if not destination.is_dir():
+        made.replace(destination)
+        return
+    aside = made.with_name(f"{made.name}.replaced")  # a folder cannot be replaced in one step
+    destination.rename(aside)
+    try:
+        made.replace(destination)
+    except OSError:
+        aside.rename(destination)
+        raise

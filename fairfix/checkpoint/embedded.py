@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from fairfix.checkpoint.archive import Archive
 from fairfix.errors import CheckpointError
 
 NAME = "fairfix"
@@ -19,6 +20,13 @@ def rule_bytes(rule: Mapping[str, Any] | None) -> bytes | None:
     """The rule as the content of an extra file; None takes an old one out."""
     text = rule_text(rule)
     return None if text is None else text.encode()
+
+
+def rule_in(archive: Archive | None) -> dict[str, Any] | None:
+    """The rule in an archive's extra file, if it has one."""
+    if archive is None or MEMBER not in archive.members:
+        return None
+    return parse_rule(archive.read(MEMBER), archive.path)
 
 
 def parse_rule(text: str | bytes | None, path: object) -> dict[str, Any] | None:

@@ -11,11 +11,11 @@ from torch.export import ExportedProgram
 
 from fairfix.checkpoint import embedded
 from fairfix.checkpoint.archive import Archive, open_archive
-from fairfix.checkpoint.base import Checkpoint, Source
-from fairfix.checkpoint.layers import as_layers, check_behaviour
+from fairfix.checkpoint.base import Checkpoint, Source, reason
+from fairfix.checkpoint.layers import as_layers, check_behaviour, taking_apart
 from fairfix.checkpoint.state_dict import changes
 from fairfix.checkpoint.stored import StorageFile, StoredTensor
-from fairfix.checkpoint.weights import by_own_name, with_module, with_network
+from fairfix.checkpoint.weights import by_own_name, ready, with_module, with_network
 from fairfix.errors import CheckpointError, TrustError
 
 KEY = "pt2"
@@ -37,20 +37,20 @@ def read(source: Source) -> Checkpoint:
     archive = open_archive(source.path)
     program = _load(source.path)
     file, stored = _weights(archive, program.state_dict)
-    rule = archive.read(embedded.MEMBER) if embedded.MEMBER in archive.members else None
     checkpoint = Checkpoint(
         source.path,
         KEY,
         "torch.export program",
         None,
         file.tensors(stored),
-        rule=embedded.parse_rule(rule, source.path),
+        rule=embedded.rule_in(archive),
     )
     if source.arch is not None:
         return with_network(checkpoint, source)
-    trained = program.graph_signature.parameters
-    network = as_layers(program, program.state_dict, trained, source.path).eval()
-    check_behaviour(network, program.module(), _example(program), source.path)
+    with taking_apart(source.path):
+        trained = program.graph_signature.parameters
+        network = ready(as_layers(program, program.state_dict, trained, source.path))
+        check_behaviour(network, program.module(), _example(program), source.path)
     return with_module(checkpoint, network)
 
 
@@ -118,7 +118,7 @@ def _load(path: Path) -> ExportedProgram:
         return torch.export.load(path)
     except Exception as error:
         raise CheckpointError(
-            f"{path} cannot be loaded ({type(error).__name__}: {str(error).partition(chr(10))[0]}). "
+            f"{path} cannot be loaded ({reason(error)}). "
             "Export it again, on the CPU, with this version of torch."
         ) from error
 
@@ -128,5 +128,6 @@ def _example(program: ExportedProgram) -> Tensor:
     node = next(n for n in program.graph.nodes if n.name in program.graph_signature.user_inputs)
     value = node.meta["val"]
     shape = [size if isinstance(size, int) else size.node.hint or 4 for size in value.shape]
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(shape, generator=generator).to(value.dtype)
+    if not value.dtype.is_floating_point:
+        return torch.zeros(shape, dtype=value.dtype)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(value.dtype)

@@ -22,7 +22,7 @@ from fairfix.checkpoint.base import Checkpoint, Format, Source
 from fairfix.checkpoint.destination import replacing
 from fairfix.checkpoint.recognise import recognise
 from fairfix.checkpoint.tensors import stored_state
-from fairfix.errors import CheckpointError, VerificationError
+from fairfix.errors import CheckpointError, UsageError, VerificationError
 
 _ALL: tuple[Format, ...] = (
     state_dict,
@@ -50,10 +50,15 @@ def read(
     nothing in the file is executed. Raises CheckpointError for what cannot be read or run,
     TrustError for what could be with ``trust``, UsageError for an ``arch`` not understood.
     """
+    if arch_args and arch is None:
+        raise UsageError("--arch-args goes with --arch: name the class that takes them, too.")
     source = Source(Path(path), arch, arch_args, trust)
-    form = FORMATS[recognise(source.path)]
-    stamp = _stamp(source.path)
-    return replace(form.read(source), stamp=stamp)
+    try:
+        form = FORMATS[recognise(source.path)]
+        stamp = _stamp(source.path)
+        return replace(form.read(source), stamp=stamp)
+    except RecursionError as error:
+        raise CheckpointError(f"{path} is nested too deeply: it is damaged.") from error
 
 
 def write(

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from fairfix.checkpoint import safetensors
-from fairfix.checkpoint.base import Checkpoint, Source
+from fairfix.checkpoint.base import Checkpoint, Source, reason
 from fairfix.checkpoint.weights import by_stored_name, is_mlp, with_module, with_network
 from fairfix.errors import CheckpointError, TrustError
 
@@ -93,7 +93,7 @@ def _pretrained(source: Source, config: Mapping[str, Any]) -> nn.Module:
         model = Model.from_pretrained(source.path, local_files_only=True, use_safetensors=True)
     except Exception as error:
         raise CheckpointError(
-            f"transformers cannot load {source.path}: {type(error).__name__}: {error}."
+            f"transformers cannot load {source.path}: {reason(error)}."
         ) from error
     assert isinstance(model, nn.Module)
     return model

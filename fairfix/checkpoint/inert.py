@@ -57,11 +57,10 @@ class Inert:
 
 @dataclass(frozen=True)
 class Found:
-    """``storages`` gives the type of each storage named; ``globals`` the dotted names asked for."""
+    """What a pickle holds, and the type of each storage that it names."""
 
     content: Any
     storages: dict[str, torch.dtype | None]
-    globals: frozenset[str]
 
 
 def read_pickle(stream: io.BytesIO, what: object) -> Found:
@@ -71,22 +70,24 @@ def read_pickle(stream: io.BytesIO, what: object) -> Found:
     """
     reader = _Reader(stream)
     try:
-        return Found(reader.load(), reader.storages, frozenset(reader.globals))
+        return Found(reader.load(), reader.storages)
     except Exception as error:  # a hostile pickle can make its reader fail in any way
         raise CheckpointError(f"{what} is damaged: its pickle cannot be read ({error}).") from error
 
 
 class _Reader(pickle._Unpickler):  # the C one would allocate whatever size a hostile memo names
+    stack: list[Any]
+
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file, encoding="utf-8")
         self.storages: dict[str, torch.dtype | None] = {}
-        self.globals: dict[str, Any] = {}
+        self._classes: dict[str, Any] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         full = f"{module}.{name}"
-        if full not in self.globals:
-            self.globals[full] = _KNOWN.get(full) or _torch_dtype(module, name) or _inert(full)
-        return self.globals[full]
+        if full not in self._classes:
+            self._classes[full] = _KNOWN.get(full) or _torch_dtype(module, name) or _inert(full)
+        return self._classes[full]
 
     def load_build(self) -> None:
         """Give an object its state. Only what stands for an object of the file ever takes one."""
@@ -94,7 +95,7 @@ class _Reader(pickle._Unpickler):  # the C one would allocate whatever size a ho
         if isinstance(self.stack[-1], Inert):
             self.stack[-1].state = state
 
-    dispatch: ClassVar = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build}
+    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build}
 
     def persistent_load(self, pid: Any) -> Any:
         if pid[0] != "storage":  # ("module", class, file, source): old files carry source text

@@ -1,7 +1,6 @@
 """A checkpoint of PyTorch Lightning: a training dictionary that tolerates one more key."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from fairfix.checkpoint import state_dict
 from fairfix.checkpoint.architecture import importable_from
-from fairfix.checkpoint.base import Checkpoint, Source
+from fairfix.checkpoint.base import Checkpoint, Source, reason
 from fairfix.checkpoint.inert import Entries, Inert
 from fairfix.checkpoint.stored import StoredTensor
 from fairfix.checkpoint.torchfile import TorchFile, open_torch_file
@@ -104,7 +104,7 @@ def _unpickled(path: Path) -> nn.Module:
             module = torch.load(path, map_location="cpu", weights_only=False)
     except Exception as error:
         raise CheckpointError(
-            f"{path} cannot be unpickled here: {type(error).__name__}: {error}. Name the network's "
+            f"{path} cannot be unpickled here: {reason(error)}. Name the network's "
             "class with --arch file.py:Class."
         ) from error
     if isinstance(module, nn.DataParallel):

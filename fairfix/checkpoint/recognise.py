@@ -16,6 +16,7 @@ from fairfix.checkpoint import (
 )
 from fairfix.checkpoint.archive import ZIP_MAGIC, open_archive
 from fairfix.checkpoint.inert import Inert
+from fairfix.checkpoint.stored import StoredTensor
 from fairfix.checkpoint.torchfile import LEGACY_MAGIC, PICKLE, open_torch_file
 from fairfix.checkpoint.trees import is_network
 from fairfix.errors import CheckpointError
@@ -80,6 +81,8 @@ def _recognise_content(path: Path, content: Any) -> str:
         found = lightning.VERSION in content and "state_dict" in content
         return lightning.KEY if found else state_dict.KEY
     kind = content.kind if isinstance(content, Inert) else type(content).__name__
+    if isinstance(content, StoredTensor):
+        kind = "tensor"
     raise CheckpointError(
         f"{path} was written by torch.save, but holds neither a state_dict nor a network: it is a "
         f"{kind}. Save model.state_dict()."

@@ -17,13 +17,9 @@ _LEGACY_COUNT = 8  # bytes that give a storage's number of elements, before the 
 
 @dataclass(frozen=True)
 class TorchFile(StorageFile):
-    """``content`` is the file's pickle as inert structure (see ``inert``); nothing in it ran.
-
-    ``globals`` are the dotted names of the classes and functions that the pickle asks for.
-    """
+    """``content`` is the file's pickle as inert structure (see ``inert``); nothing in it ran."""
 
     content: Any = None
-    globals: frozenset[str] = frozenset()
 
 
 def open_torch_file(path: Path) -> TorchFile:
@@ -45,7 +41,7 @@ def _open_zip(path: Path) -> TorchFile:
         for name, member in archive.members.items()
         if name.startswith("data/")
     }
-    return TorchFile(path, storages, archive, content=found.content, globals=found.globals)
+    return TorchFile(path, storages, archive, content=found.content)
 
 
 def _open_legacy(path: Path) -> TorchFile:
@@ -67,7 +63,7 @@ def _open_legacy(path: Path) -> TorchFile:
         raise CheckpointError(
             f"{path} is cut short: {len(data)} bytes of {position}. Copy or download it again."
         )
-    return TorchFile(path, storages, None, content=found.content, globals=found.globals)
+    return TorchFile(path, storages, None, content=found.content)
 
 
 def _refuse_big_endian(path: Path, *, little: bool) -> None:

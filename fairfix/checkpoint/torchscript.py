@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from fairfix.checkpoint import embedded
 from fairfix.checkpoint.base import Checkpoint, Source
 from fairfix.checkpoint.inert import read_pickle
-from fairfix.checkpoint.layers import as_layers, check_behaviour
+from fairfix.checkpoint.layers import as_layers, check_behaviour, taking_apart
 from fairfix.checkpoint.state_dict import changes
 from fairfix.checkpoint.stored import StoredTensor
 from fairfix.checkpoint.torchfile import TorchFile, open_torch_file
 from fairfix.checkpoint.trees import named_tensors
-from fairfix.checkpoint.weights import by_own_name, with_module, with_network
+from fairfix.checkpoint.weights import by_own_name, ready, with_module, with_network
 from fairfix.errors import CheckpointError, TrustError
 
 KEY = "torchscript"
@@ -43,14 +43,13 @@ def read(source: Source) -> Checkpoint:
             f"{source.path} is frozen TorchScript: its weights are constants of the code. Give the "
             "TorchScript from before torch.jit.freeze."
         )
-    rule = file.archive.read(embedded.MEMBER) if embedded.MEMBER in file.archive.members else None
     checkpoint = Checkpoint(
         source.path,
         KEY,
         "TorchScript",
         None,
         file.tensors(stored),
-        rule=embedded.parse_rule(rule, source.path),
+        rule=embedded.rule_in(file.archive),
         metadata={"class": file.content.kind.removeprefix("__torch__.")},
     )
     if source.arch is not None:
@@ -88,24 +87,14 @@ def reread(checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:
 def _network(file: TorchFile) -> nn.Module:
     from torch._export.converter import TS2EPConverter
 
-    with warnings.catch_warnings():  # torch.jit calls itself deprecated; the user knows
-        warnings.simplefilter("ignore")
-        try:
-            script = torch.jit.load(file.path, map_location="cpu").eval()
-            example = _example(file, script)
-            program = TS2EPConverter(script, (example,)).convert()
-        except CheckpointError:
-            raise
-        except Exception as error:
-            raise CheckpointError(
-                f"{file.path} cannot be taken apart ({type(error).__name__}: "
-                f"{str(error).partition(chr(10))[0]}). Name the network's class with --arch."
-            ) from error
-        trained = {name for name, _ in script.named_parameters()}
-        network = as_layers(program, script.state_dict(), trained, file.path).eval()
-        check_behaviour(
-            network, torch.jit.load(file.path, map_location="cpu").eval(), example, file.path
-        )
+    with warnings.catch_warnings(), taking_apart(file.path):
+        warnings.simplefilter("ignore")  # torch.jit calls itself deprecated; the user knows
+        script, original = (torch.jit.load(file.path, map_location="cpu").eval() for _ in range(2))
+        example = _example(file, script)
+        program = TS2EPConverter(script, (example,)).convert()
+        trained = {name for name, _ in script.named_parameters(remove_duplicate=False)}
+        network = ready(as_layers(program, script.state_dict(), trained, file.path))
+        check_behaviour(network, original, example, file.path)
     return network
 
 

@@ -16,7 +16,9 @@ _DEPTH = 2  # how deep in a training dictionary weights are looked for
 def is_network(content: Any) -> bool:
     """Whether ``content`` is a whole pickled ``nn.Module``."""
     state = content.state if isinstance(content, Inert) else None
-    return isinstance(state, dict) and {"_modules", "_parameters", "_buffers"} <= state.keys()
+    return isinstance(state, dict) and all(
+        isinstance(state.get(group), dict) for group in ("_parameters", "_buffers", "_modules")
+    )
 
 
 def weights_in(
@@ -88,15 +90,17 @@ def _walk(content: Any, prefix: str, above: tuple[int, ...]) -> Iterator[tuple[s
 
 
 def _members(content: Any) -> Iterator[tuple[str, Any]]:
+    """What ``content`` holds directly and would put into its state_dict, by name."""
     if is_network(content):
         state = content.state
-        passing = state.get("_non_persistent_buffers_set") or ()
-        yield from state["_parameters"].items()
-        yield from ((name, v) for name, v in state["_buffers"].items() if name not in passing)
-        yield from state["_modules"].items()
+        passing = state.get("_non_persistent_buffers_set")
+        kept = state["_buffers"].keys() - (passing if isinstance(passing, set) else set())
+        buffers = {name: value for name, value in state["_buffers"].items() if name in kept}
+        groups = [state["_parameters"], buffers, state["_modules"]]
     else:
-        values = content.state if _is_script(content) else _entries(content)
-        yield from ((name, value) for name, value in values.items() if isinstance(name, str))
+        groups = [content.state if _is_script(content) else _entries(content)]
+    for group in groups:
+        yield from ((name, value) for name, value in group.items() if isinstance(name, str))
 
 
 def _is_script(content: Any) -> bool:

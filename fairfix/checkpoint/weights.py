@@ -28,14 +28,13 @@ def with_network(
     in which the class defined them; ``partial`` that the network may be only a part of them.
     Raises UsageError for an ``arch`` not understood, CheckpointError for weights that do not fit.
     """
-    stored = checkpoint.tensors
-    check_weights(checkpoint.path, stored)
-    *_, names = renamings(stored)
+    if source.arch is not None and not is_mlp(source.arch):
+        module = make_module(source.arch, source.arch_args or {})
+        return _fitted(checkpoint, module, partial=partial)
+    check_weights(checkpoint.path, checkpoint.tensors)
+    *_, names = renamings(checkpoint.tensors)
     if source.arch is None:
         return _renamed(checkpoint, names)
-    if not is_mlp(source.arch):
-        module = make_module(source.arch, source.arch_args or {})
-        return with_module(checkpoint, module, partial=partial)
     if source.arch_args:
         raise UsageError("--arch-args goes with a class or function, not with --arch mlp:...")
     checkpoint = _renamed(checkpoint, names)
@@ -50,15 +49,20 @@ def is_mlp(arch: str) -> bool:
 
 
 def with_module(checkpoint: Checkpoint, module: nn.Module, *, partial: bool = False) -> Checkpoint:
-    """``checkpoint``, whose tensors go by their stored names, with ``module`` as its network.
+    """``checkpoint``, whose tensors go by their stored names, with the network that it came with.
 
-    Its weights are loaded into the module. Raises CheckpointError where they do not fit.
+    Raises CheckpointError where the module's weights are not those found in the file: they could
+    not be written back.
     """
-    stored = checkpoint.tensors
-    check_weights(checkpoint.path, stored)
-    *_, names = renamings(stored)
-    names = _matching(module, stored, partial=partial) or names
-    return _loaded(_renamed(checkpoint, names), module)
+    own = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    checkpoint = _fitted(checkpoint, module, partial=partial)
+    for name, tensor in checkpoint.tensors.items():
+        if not torch.equal(own[name].float(), tensor.float()):
+            raise CheckpointError(
+                f"{checkpoint.path}: {name!r} loads as other numbers than the file holds, so it "
+                "could not be written back. Name the network's class with --arch."
+            )
+    return checkpoint
 
 
 def by_stored_name(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -92,17 +96,17 @@ def ready(module: nn.Module) -> nn.Module:
 def network_notes(module: nn.Module) -> tuple[str, ...]:
     """What the user must know about the network's normalisation."""
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    frozen = [m for m in norms if m.running_mean is not None]
+    loose = sum(norm.running_mean is None for norm in norms)
     notes = []
-    if frozen:
+    if len(norms) > loose:
         notes.append(
-            f"{len(frozen)} BatchNorm layers stay frozen: evaluation mode, running statistics as "
-            "stored."
+            f"BatchNorm ({len(norms) - loose}x) stays frozen: evaluation mode, running statistics "
+            "as stored."
         )
-    if len(norms) > len(frozen):
+    if loose:
         notes.append(
-            f"{len(norms) - len(frozen)} BatchNorm layers keep no running statistics: a row's "
-            "score depends on the other rows of its batch."
+            f"BatchNorm ({loose}x) keeps no running statistics: a row's score depends on the other "
+            "rows of its batch."
         )
     return tuple(notes)
 
@@ -113,9 +117,17 @@ def _renamed(checkpoint: Checkpoint, names: dict[str, str]) -> Checkpoint:
     if example != place:
         notes += (f"Tensor names were shortened: {place} is called {example} here.",)
     if left := len(checkpoint.tensors) - len(names):
-        notes += (f"{left} tensors in the file are not the network's and stay as they are.",)
+        notes += (f"Tensors in the file that are not the network's stay as they are: {left}.",)
     tensors = {name: checkpoint.tensors[place] for name, place in names.items()}
     return replace(checkpoint, tensors=tensors, stored_names=names, notes=notes)
+
+
+def _fitted(checkpoint: Checkpoint, module: nn.Module, *, partial: bool) -> Checkpoint:
+    check_weights(checkpoint.path, checkpoint.tensors)
+    names = _matching(module, checkpoint.tensors, partial=partial)
+    if names is None:
+        *_, names = renamings(checkpoint.tensors)
+    return _loaded(_renamed(checkpoint, names), module)
 
 
 def _matching(

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import os
+import sys
+import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any
 
 import typer
@@ -23,11 +27,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-INTERRUPTED, INTERNAL = 130, 4
+INTERNAL, INTERRUPTED, READER_GONE = 4, 130, 141
 
 
 def main() -> None:
     """Entry point of ``fairfix``."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as on stderr, whatever the locale
     app()
 
 
@@ -48,25 +54,27 @@ def _root(
 def _ending(body: Callable[..., int | None], debug: bool, values: dict[str, Any]) -> int:
     """Run a command's body; the exit code, with one clear sentence where it failed."""
     try:
-        return body(**values) or 0
-    except FairfixError as error:
-        if debug:
-            raise
-        typer.echo(f"fairfix: {error}", err=True)
-        return error.exit_code
-    except (KeyboardInterrupt, BrokenPipeError):
+        code = body(**values) or 0
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
         typer.echo("fairfix: interrupted; no partial file was left.", err=True)
         return INTERRUPTED
+    except BrokenPipeError:  # as of "| head"; Python must not find the pipe again when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
     except Exception as error:
         if debug:
-            raise
-        said = str(error).splitlines() or [""]
-        typer.echo(
-            f"fairfix: internal error, {type(error).__name__}: {said[0]} "
-            "(--debug shows where; nothing was written).",
-            err=True,
-        )
-        return INTERNAL
+            traceback.print_exc()
+        typer.echo(f"fairfix: {_sentence(error)}", err=True)
+        return error.exit_code if isinstance(error, FairfixError) else INTERNAL
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, FairfixError):
+        return str(error)
+    said = ": ".join(filter(None, [type(error).__name__, str(error).partition("\n")[0]]))
+    return f"internal error, {said} (--debug shows where)."
 
 
 def _add(

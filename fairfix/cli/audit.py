@@ -7,15 +7,14 @@ from typing import Any
 
 from rich.table import Table
 
-from fairfix.audit import GroupAudit, audit
-from fairfix.case import Case, load
+from fairfix.audit import GroupAudit, audit, choose_rule, plain_rule, ruled
+from fairfix.case import load
 from fairfix.cli.talk import emit, say, show, table
 from fairfix.cli.values import Values
+from fairfix.errors import UsageError
 from fairfix.rates import METRICS, PERFORMANCES
 from fairfix.report.document import audit_document
-from fairfix.report.markdown import number
-from fairfix.rule import DecisionRule
-from fairfix.rulefile import find_rule, read_rule
+from fairfix.report.markdown import cut, number
 
 TITLES = {
     **{key: metric.title for key, metric in METRICS.items()},
@@ -36,7 +35,13 @@ def run(
         options=values.model_options(),
         threshold=values["threshold"],
     )
-    found, where = _rule(case, rule, values)
+    if "threshold" in values.given:
+        if rule is not None:
+            raise UsageError("Rows are cut by --rule or by --threshold: give one.")
+        found, where = plain_rule(case), f"score > {values['threshold']:g}"
+    else:
+        found, where = choose_rule(case, rule)
+    case = ruled(case, found)
     say((*case.notes, f"decisions by {where}"), quiet=quiet)
     audits = audit(case, found)
     if json:
@@ -44,26 +49,8 @@ def run(
     elif not quiet:
         for each in audits:
             show(_by_group(each), _metrics(each))
-
-
-def _rule(case: Case, given: Path | None, values: Values) -> tuple[DecisionRule, str]:
-    """The rule to audit by; a cut given on the command line comes first."""
-    found, where = None, ""
-    if "threshold" not in values.given:
-        if case.checkpoint is not None:
-            found, where = find_rule(case.checkpoint, given)
-        elif given is not None:
-            found, where = read_rule(given), given.name
-    if found is not None:
-        return found, f"the rule in {where}"
-    cut = values["threshold"]
-    plain = DecisionRule(
-        threshold=cut,
-        positive_label=case.table.favorable,
-        output_label=case.output_label,
-        output=case.output,
-    )
-    return plain, f"score > {cut:g} (no rule found or asked for)"
+    if audits[0].evaluation.trivial:
+        say(["warning: the rule is trivial: it decides nearly all rows alike"], quiet=quiet)
 
 
 def _by_group(each: GroupAudit) -> Table:
@@ -73,7 +60,7 @@ def _by_group(each: GroupAudit) -> Table:
             f"{number(share.value)} (n={share.n})"
             for share in (g.rates[name] for name in ("selection_rate", "tpr", "fpr", "accuracy"))
         ]
-        rows.append([g.name, g.rows, f"{g.threshold:.4g}", *rates, number(g.auc)])
+        rows.append([g.name, g.rows, cut(g.threshold), *rates, number(g.auc)])
     header = ["group", "rows", "cut", "positive", "true positive rate", "false positive rate"]
     return table(f"By {each.column}", [*header, "accuracy", "AUC"], rows)
 

@@ -32,8 +32,8 @@ def run(*, model: str, json: bool, quiet: bool, **given: Any) -> None:
         facts = [[key, _shown(value)] for key, value in found.items() if key != "tensors"]
         layers = [[t["name"], t["shape"], t["dtype"]] for t in found["tensors"]]
         show(
-            table(checkpoint.path.name, ["what", "value"], facts),
-            table("Tensors", ["name", "shape", "type"], layers),
+            table(checkpoint.path.name, ["what", "value"], facts, numbers=False),
+            table("Tensors", ["name", "shape", "type"], layers, numbers=False),
         )
 
 

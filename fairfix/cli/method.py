@@ -9,12 +9,11 @@ from typing import Any
 
 from fairfix import methods
 from fairfix.case import load
-from fairfix.cli.summary import comparison_tables
+from fairfix.cli.summary import summary
 from fairfix.cli.talk import emit, progress, say, show
 from fairfix.cli.values import Values
 from fairfix.debias import debias
 from fairfix.report.document import document
-from fairfix.report.markdown import verdict
 from fairfix.save import Destination, inputs, save
 
 
@@ -31,7 +30,8 @@ def run(
         options=values.model_options(),
         threshold=values["threshold"],
     )
-    test = None if values["test"] is None else case.companion(values["test"])
+    judged_on = values.test()
+    test = None if judged_on is None else case.companion(judged_on)
     destination = Destination.of(case, values["output"])
     destination.check(inputs(case, test), force=force)
     if values.source is not None:
@@ -54,7 +54,5 @@ def run(
     if json:
         emit(report)
     elif not quiet:
-        show(*comparison_tables(report), verdict(report))
-        for path in destination.paths:
-            show(f"wrote {path}")
+        show(*summary(report), *(f"wrote {path}" for path in destination.paths))
     say([f"warning: {warning}" for warning in outcome.warnings], quiet=quiet)

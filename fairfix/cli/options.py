@@ -34,8 +34,18 @@ DEFAULTS: dict[str, Any] = {
     "threshold": 0.5,
 }
 
-_Model = Annotated[str, typer.Argument(help="Checkpoint file or folder; - with --score.")]
-_Data = Annotated[Path, typer.Argument(help="Table: .csv, .csv.gz or .parquet.")]
+_Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="Checkpoint file or folder; - with a score column.",
+        show_default=False,
+    ),
+]
+_Data = Annotated[
+    Path,
+    typer.Argument(metavar="DATA", help="Table: .csv, .csv.gz or .parquet.", show_default=False),
+]
 
 
 def _option(panel: str, text: str, *names: str, default: str = "") -> Any:
@@ -286,15 +296,16 @@ def method_options(method: Method) -> list[inspect.Parameter]:
             default="" if option.type is bool else str(option.default),
         )
         default: Any = False if option.type is bool else None
-        annotation = Annotated[kind if option.type is bool else kind | None, info]
-        parameters.append(_keyword(option.name, default, annotation))
+        annotation: Any = kind if option.type is bool else kind | None
+        parameters.append(
+            inspect.Parameter(
+                option.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=default,
+                annotation=Annotated[annotation, info],
+            )
+        )
     return parameters
-
-
-def _keyword(name: str, default: Any, annotation: Any) -> inspect.Parameter:
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
-    )
 
 
 def signature(

@@ -8,8 +8,8 @@ from typing import Any
 
 from fairfix.cli.talk import emit, say, show
 from fairfix.cli.values import Values
-from fairfix.errors import OutputError
-from fairfix.files import write_text
+from fairfix.errors import UsageError
+from fairfix.files import check_place, write_text
 from fairfix.predict import predict
 
 
@@ -24,32 +24,32 @@ def run(
     quiet: bool,
     **given: Any,
 ) -> None:
-    destination = output or data.with_name(f"{data.name.split('.')[0]}.decisions.csv")
-    if str(destination) != "-":
-        _check(destination, data, force)
+    to_stdout = str(output) == "-"
+    if to_stdout and json:
+        raise UsageError("--json and -o - both want standard output: give one of them.")
+    destination = _destination(output, data)
+    if not to_stdout:
+        used = [data, *(() if model == "-" else (Path(model),)), *(() if rule is None else (rule,))]
+        check_place(destination, used, force=force)
     values = Values.collect("predict", given, data)
     columns = values.columns()
     found = predict(model, data, columns=columns, options=values.model_options(), rule=rule)
     say(found.notes, quiet=quiet)
     text = found.csv(columns.id)
-    if str(destination) == "-":
+    if to_stdout:
         sys.stdout.write(text)
         return
     write_text(destination, text)
-    positive = int(found.decisions.sum())
+    rows, positive = len(found.decisions), int(found.decisions.sum())
     if json:
-        rows = len(found.decisions)
         emit({"rows": rows, "positive": positive, "written": str(destination)})
     elif not quiet:
-        show(f"{positive} of {len(found.decisions)} decisions are positive; wrote {destination}")
+        show(f"{positive} of {rows} decisions are positive; wrote {destination}")
 
 
-def _check(destination: Path, data: Path, force: bool) -> None:
-    if not destination.exists():
-        return
-    if destination.samefile(data):
-        raise OutputError(f"{destination} is the table itself; name another file with -o.")
-    if not force:
-        raise OutputError(
-            f"{destination} exists; name another file with -o, or replace it with --force."
-        )
+def _destination(output: Path | None, data: Path) -> Path:
+    stem = data.name.removesuffix(".gz").removesuffix(".csv").removesuffix(".parquet")
+    name = f"{stem}.decisions.csv"
+    if output is None:
+        return data.with_name(name)
+    return output / name if output.is_dir() else output

@@ -1,4 +1,4 @@
-"""The terminal's tables, from the same report that is written to disk."""
+"""What the terminal shows of a report; the same numbers are written to disk."""
 
 from __future__ import annotations
 
@@ -8,32 +8,49 @@ from typing import Any
 from rich.table import Table
 
 from fairfix.cli.talk import table
-from fairfix.report.markdown import ROWS, STATES, number
+from fairfix.report.markdown import ROWS, STATES, cut, number, verdict
 
 
-def comparison_tables(report: dict[str, Any]) -> Iterator[Table]:
-    """Before and after on judged and on fitting rows, then by group on the judged rows."""
-    objective = report["objective"]
-    metric, measure = objective["metric"], objective["performance"]
-    rows = [
-        [
-            f"{STATES[state]}, {rows} rows",
-            evaluation["rows"],
-            f"{evaluation['groups'][0]['threshold']:.4g}",
-            number(evaluation["gaps"][metric]),
-            number(evaluation["performance"][measure]),
-            number(evaluation["objective"]),
-            "yes" if evaluation["met"] else "no",
-        ]
-        for rows in ROWS
-        for state, evaluation in report["results"][rows].items()
-    ]
+def summary(report: dict[str, Any]) -> Iterator[Table | str]:
+    """Before and after on judged and on fitting rows, then by group, then in one sentence."""
     need = "needs the group" if report["rule"]["needs_group"] else "needs no group"
-    title = f"{report['method']['name']} for {objective['metric_title']}, decision {need}"
-    header = ["network", "rows", "cut", metric, measure.replace("_", " "), "objective"]
-    yield table(title, [*header, f"within {objective['budget']:g}"], rows)
-    judged = report["results"]["judged"]
-    yield table(
+    yield (
+        f"{report['method']['name']} for {report['objective']['metric_title']}: the decision "
+        f"{need}."
+    )
+    for rows in ROWS:
+        yield _comparison(report, rows)
+    yield _by_group(report["results"]["judged"])
+    yield verdict(report)
+
+
+def _comparison(report: dict[str, Any], rows: str) -> Table:
+    objective, results = report["objective"], report["results"][rows]
+    metric, measure = objective["metric"], objective["performance"]
+    header = ["network", "cut", metric, measure.replace("_", " "), "objective"]
+    return table(
+        f"{ROWS[rows].capitalize()}: {results['debiased']['rows']}",
+        [*header, f"within {objective['budget']:g}"],
+        [
+            [
+                STATES[state],
+                _cut(evaluation),
+                number(evaluation["gaps"][metric]),
+                number(evaluation["performance"][measure]),
+                number(evaluation["objective"]),
+                "yes" if evaluation["met"] else "no",
+            ]
+            for state, evaluation in results.items()
+        ],
+    )
+
+
+def _cut(evaluation: dict[str, Any]) -> str:
+    return ", ".join(dict.fromkeys(cut(group["threshold"]) for group in evaluation["groups"]))
+
+
+def _by_group(judged: dict[str, Any]) -> Table:
+    return table(
         "By group, judged rows: before -> after",
         ["group", "rows", "positive", "true positive rate", "false positive rate", "accuracy"],
         [

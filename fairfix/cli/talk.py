@@ -1,17 +1,22 @@
-"""How commands talk: results on stdout, everything else on stderr."""
+"""How commands talk: results on stdout, everything else on stderr.
+
+What stands in files and names of files is shown as it is: no markup, no control characters.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from fairfix.progress import listening
 
@@ -20,29 +25,48 @@ def say(notes: Iterable[str], *, quiet: bool) -> None:
     """Notes, one a line, on stderr."""
     if not quiet:
         for note in notes:
-            print(f"fairfix: {note}", file=sys.stderr)
+            print(f"fairfix: {printable(note)}", file=sys.stderr)
 
 
 def emit(document: dict[str, Any]) -> None:
     """The machine-readable result, alone on stdout."""
-    print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+    print(json.dumps(document, indent=2, allow_nan=False))
 
 
 def show(*tables: Table | str) -> None:
     """Tables and lines on stdout."""
-    console = Console(soft_wrap=True)
-    for table in tables:
-        console.print(table)
+    console = Console(soft_wrap=True, highlight=False)
+    for each in tables:
+        console.print(printable(each) if isinstance(each, str) else each, markup=False)
 
 
-def table(title: str, header: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
-    """A table for the terminal; every cell is taken literally, numbers stand right."""
-    made = Table(title=escape(title), title_justify="left", title_style="bold")
+def printable(text: str) -> str:
+    """The text with a mark in the place of every control character."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
+
+
+def table(
+    title: str, header: Iterable[str], rows: Iterable[Iterable[object]], *, numbers: bool = True
+) -> Table:
+    """A table for the terminal; every cell is taken literally, ``numbers`` stand right."""
+    made = Table(
+        title=_cell(title),
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+    )
     for index, name in enumerate(header):
-        made.add_column(escape(name), justify="left" if index == 0 else "right")
+        right = numbers and index > 0
+        made.add_column(_cell(name), justify="right" if right else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(escape(str(cell)) for cell in row))
+        made.add_row(*map(_cell, row))
     return made
+
+
+def _cell(value: object) -> Text:
+    return Text(printable(str(value)))
 
 
 @contextmanager

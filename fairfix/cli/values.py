@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairfix.cli.options import DEFAULTS
 from fairfix.errors import TrustError, UsageError
-from fairfix.settings import load_settings
+from fairfix.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from fairfix.case import ModelOptions
     from fairfix.objectives import Objective
     from fairfix.table import Columns
+
+_ARCH_ARGS = 'write keyword arguments such as {"width": 32}'
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Values:
             UsageError: when it is wrong.
         """
         found = load_settings(anchor, Path.cwd())
+        table = found.commands.get(command, {})
+        _check_tables(found, command, {*(name.rstrip("_") for name in given), *own})
         mine = found.for_command(command)
         needs = mine.needs_trust()
         if needs and not given.get("trust_checkpoint") and given.get("arch") is None:
@@ -52,8 +57,7 @@ class Values:
                 f"{needs} would run code that a file names. Look at it, then give "
                 "--trust-checkpoint, or name it by --arch on the command line."
             )
-        command_line = {k.rstrip("_"): v for k, v in given.items() if v not in (None, False)}
-        table = found.commands.get(command, {})
+        command_line = {k.rstrip("_"): v for k, v in given.items() if not _left_out(v)}
         return cls(
             given={k: v for k, v in command_line.items() if k not in own},
             settings={k: v for k, v in mine.values.items() if k not in own},
@@ -100,17 +104,46 @@ class Values:
             batch_size=self["batch_size"],
         )
 
+    def test(self) -> Path | None:
+        """The table to judge on; a holdout asked for on the command line beats one in a file.
+
+        Raises:
+            UsageError: when the command line asks for both.
+        """
+        if "holdout" not in self.given:
+            found: Path | None = self["test"]
+            return found
+        if "test" in self.given:
+            raise UsageError("Rows to judge on come from --test or from --holdout: give one.")
+        return None
+
     def objective(self) -> Objective:
         from fairfix.debias import make_objective
 
         return make_objective(
             self["metric"],
-            self["budget"],
+            _budget(self["budget"], self["metric"]),
             margin=_margin(self["margin"]),
             performance=self["performance"],
             kind=self["objective"],
             weight=self["lambda"],
         )
+
+
+def _left_out(value: Any) -> bool:
+    return value is None or value is False  # and not 0, which equals False
+
+
+def _check_tables(found: Settings, command: str, options: Collection[str]) -> None:
+    """See that the tables of a settings file are named after commands, and hold their options."""
+    from fairfix.cli.app import app
+
+    found.check_commands([str(each.name) for each in app.registered_commands])
+    for name in found.commands.get(command, {}):
+        if name not in options:
+            near = get_close_matches(name, options, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            raise UsageError(f"{found.source}: {name!r} in [{command}] is no option of it{hint}")
 
 
 def _names(value: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -126,10 +159,26 @@ def _object(value: str | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     try:
         parsed = json.loads(value)
     except ValueError as error:
-        raise UsageError(f"--arch-args is not JSON: {error}.") from None
+        raise UsageError(f"--arch-args is not JSON ({error}); {_ARCH_ARGS}.") from None
     if not isinstance(parsed, dict):
-        raise UsageError('--arch-args is a JSON object such as {"width": 32}.')
+        raise UsageError(f"--arch-args is no JSON object; {_ARCH_ARGS}.")
     return parsed
+
+
+def _budget(value: float | tuple[str, ...], metric: str) -> float:
+    """The budget of the metric: a number, or what the entry ``metric=number`` says of it."""
+    if not isinstance(value, tuple):
+        return value
+    for entry in value:
+        name, _, number = entry.partition("=")
+        if name.strip() == metric:
+            try:
+                return float(number)
+            except ValueError:
+                raise UsageError(f"A budget is metric=number, not {entry!r}.") from None
+    raise UsageError(
+        f"No budget is set for {metric}, only {', '.join(value)}; give one with --budget."
+    )
 
 
 def _margin(value: str | float) -> float | None:

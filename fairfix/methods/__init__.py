@@ -152,3 +152,9 @@ def _argument_help(docstring: str) -> dict[str, str]:
         elif line.strip():
             helps[name] += " " + line.strip()
     return helps
+
+
+def table() -> str:
+    """All methods as a Markdown table, from their own words."""
+    rows = [f"| `{name}` | {get(name).summary} |" for name in names()]
+    return "\n".join(["| command | what it does |", "| --- | --- |", *rows])

@@ -17,14 +17,15 @@ import math
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from fairfix.errors import UsageError
 from fairfix.objectives import Objective
 from fairfix.problem import Problem
-from fairfix.progress import tracked
 from fairfix.proxies import proxy
 from fairfix.result import Result
 from fairfix.search import Search
+from fairfix.tuning import descend, fine_tune
 
 
 def gda(
@@ -50,12 +51,12 @@ def gda(
         train_mode: take gradients with dropout and BatchNorm in training mode; the network is
             judged in evaluation mode all the same.
     """
-    if epochs < 0 or learning_rate <= 0 or minibatch < 2:
+    if epochs < 0 or not 0 < learning_rate < math.inf or minibatch < 2:
         raise UsageError("gda needs epochs >= 0, learning rate > 0 and a minibatch of 2 or more.")
     scorer, features = problem.network()
-    search = Search(problem, objective)
+    search = Search(problem, objective, learns=True)
     sign = math.copysign(1.0, float(proxy(objective.metric, problem.scores, problem.cells)))
-    parameters = [p for p in scorer.parameters() if p.requires_grad]
+    parameters = list(scorer.parameters())
     step = (
         torch.optim.Adam(parameters, lr=learning_rate, foreach=True)
         if optimizer == "adam"
@@ -64,21 +65,28 @@ def gda(
     cells = problem.cells.to(features.dtype)
     generator = torch.Generator().manual_seed(seed)
     skipped = 0
-    for _ in tracked(range(epochs), "gda"):
-        scorer.train(train_mode)
+
+    def epoch() -> None:
+        nonlocal skipped
         for rows in torch.randperm(len(problem), generator=generator).split(minibatch):
-            loss = sign * proxy(objective.metric, scorer(features[rows]), cells[rows])
-            if not loss.isfinite():
-                skipped += 1
+            if len(rows) == 1:  # shows no gap, and BatchNorm cannot train on it
                 continue
-            step.zero_grad()
-            loss.backward()
-            step.step()
-        scores = scorer.score(features)
-        if not scores.isfinite().all():
-            break
-        search.offer(scores, scorer.weights)
-        if sign * float(proxy(objective.metric, scores, problem.cells)) < -objective.budget:
-            break
+            bias = proxy(objective.metric, scorer(features[rows]), cells[rows])
+            skipped += not descend(sign * bias, step)
+
+    def crossed(scores: Tensor) -> bool:
+        return sign * float(proxy(objective.metric, scores, problem.cells)) < -objective.budget
+
+    fine_tune(
+        search,
+        scorer,
+        features,
+        task="gda",
+        rounds=epochs,
+        one_round=epoch,
+        done=crossed,
+        train_mode=train_mode,
+        seed=seed,
+    )
     notes = [f"{skipped} batches lacked rows of a group and were passed over"] if skipped else []
     return search.result(*notes)

@@ -57,7 +57,7 @@ def prune(
     if per_step < 0 or max_units < 0:
         raise UsageError("prune needs per-step and max-units of 0 or more.")
     scorer, features = problem.network()
-    search = Search(problem, objective)
+    search = Search(problem, objective, learns=True)
     layers = find_units(scorer, features[:2], inputs=inputs)
     owner = [(layer, unit) for layer in layers for unit in range(layer.units)]
     removable = min(max_units or len(owner), len(owner))
@@ -66,7 +66,7 @@ def prune(
     alive = torch.ones(len(owner), dtype=torch.bool)
     for first in tracked(range(0, removable, per_step), "prune"):
         change, scores, bias = _change(score, scorer, problem, objective, layers)
-        if bias == 0:
+        if bias == 0 or bias.isnan():
             break
         if first:
             search.offer(scores, scorer.weights)
@@ -115,6 +115,8 @@ def _minus_activation_gradient(
         output, seen = watch_units(scorer, rows)
         met = [layer for layer in seen if layer.name in wanted]
         tensors = [a.tensor for layer in met for a in layer.activations]
-        gradients = iter(torch.autograd.grad(output, tensors, grad_outputs=weight))
+        gradients = iter(
+            torch.autograd.grad(output, tensors, grad_outputs=weight, materialize_grads=True)
+        )
         total += torch.cat([layer.sum_by_unit(gradients) for layer in met]).cpu()
     return -total, scores.detach(), bias.detach()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 STATES = {
-    "original": "original, deployed cut",
+    "original": "as deployed",
     "identity": "identity, best cut",
     "debiased": "debiased",
 }
@@ -65,6 +66,8 @@ def verdict(report: dict[str, Any]) -> str:
     metric, measure = objective["metric"], objective["performance"]
     before, after = judged["original"], judged["debiased"]
     met = "met" if after["met"] else "not met"
+    if after["trivial"]:
+        met += ", by a trivial rule that decides nearly all rows alike,"
     return (
         f"On {after['rows']} rows the method never saw, {metric} went from "
         f"{number(before['gaps'][metric])} to {number(after['gaps'][metric])} and {measure} from "
@@ -78,10 +81,22 @@ def number(value: float | None) -> str:
     return "undefined" if value is None or math.isnan(value) else f"{value:.3f}"
 
 
+def cut(value: float | None) -> str:
+    """A group's threshold; several where a lottery or another column's groups decide."""
+    return "several" if value is None or math.isnan(value) else f"{value:.4g}"
+
+
 def text(value: object) -> str:
-    """A string from a file, safe inside Markdown and its tables."""
-    escaped = str(value).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
-    return escaped.replace("<", "&lt;").replace("`", "\\`")
+    """A string from a file, taken literally inside Markdown and its tables."""
+    line = " ".join(str(value).split())
+    return re.sub(r"[\\`*_\[\]<>|&~]", r"\\\g<0>", line)
+
+
+def _code(line: str) -> str:
+    """A code span; its fence is longer than any backticks within."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    pad = " " if "`" in line else ""
+    return f"{fence}{pad}{' '.join(line.split())}{pad}{fence}"
 
 
 def _groups(judged: dict[str, Any]) -> str:
@@ -100,15 +115,23 @@ def _groups(judged: dict[str, Any]) -> str:
 def _rule(report: dict[str, Any]) -> str:
     rule = report["rule"]
     groups = "needs the group" if rule["needs_group"] else "needs no group"
-    cut = (
-        f"score > {rule['threshold']!r}"
-        if "threshold" in rule
-        else ", ".join(f"{text(k)}: score > {v!r}" for k, v in rule["thresholds"].items())
-    )
     return (
-        f"Positive ({text(report['data']['label'])} = {text(rule['positive_label'])}) where "
-        f"{cut}, with score = {rule['score']} of {text(rule['output_label'])}; {groups} at "
-        "prediction."
+        f"Positive ({text(report['data']['label'])} = {text(rule['positive_label'])}) "
+        f"{_condition(rule)}, with score = {rule['score']} of {text(rule['output_label'])}; "
+        f"{groups} at prediction."
+    )
+
+
+def _condition(rule: dict[str, Any]) -> str:
+    if "threshold" in rule:
+        return f"where score > {rule['threshold']!r}"
+    if "thresholds" in rule:
+        cuts = rule["thresholds"].items()
+        return "where " + ", ".join(f"{text(name)}: score > {value!r}" for name, value in cuts)
+    return "by lot, with this chance: " + "; ".join(
+        f"for {text(name)}, "
+        + ", else ".join(f"{chance!r} if score > {at!r}" for at, chance in steps)
+        for name, steps in rule["lottery"].items()
     )
 
 
@@ -117,7 +140,7 @@ def _provenance(report: dict[str, Any]) -> str:
     options = ", ".join(f"{k} = {v}" for k, v in method["options"].items()) or "none"
     lines = [
         f"fairfix {made['fairfix']}, torch {made['torch']}, seed {made['seed']}",
-        f"command: `{made['command']}`" if made["command"] else "made by the library",
+        f"command: {_code(made['command'])}" if made["command"] else "made by the library",
         f"method options: {options}; step {method['chosen_step']} of "
         f"{len(method['trajectory']) - 1} kept",
         f"table {text(data['table'])}, sha256 {data['table_sha256']}: {data['fitting_rows']} rows "

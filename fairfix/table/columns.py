@@ -103,18 +103,13 @@ class Header:
                     f"It has {self._summary()}"
                 )
 
-    def features(self, columns: Columns) -> tuple[str, ...]:
-        """Return the columns without another role, in file order, saved row indexes left out."""
+    def features(self, columns: Columns) -> tuple[list[str], list[str]]:
+        """Return the columns without a role, in file order: features, and saved row indexes."""
         self.require(columns.ignore, "--ignore")
         taken = {name for _, name in columns.roles()} | set(columns.ignore)
-        return tuple(
-            name for name in self.names if name not in taken and not _SAVED_INDEX.fullmatch(name)
-        )
-
-    @property
-    def saved_index(self) -> list[str]:
-        """The columns that pandas wrote for its row index."""
-        return [name for name in self.names if _SAVED_INDEX.fullmatch(name)]
+        free = [name for name in self.names if name not in taken]
+        saved = [name for name in free if _SAVED_INDEX.fullmatch(name)]
+        return [name for name in free if name not in saved], saved
 
     def _nearest(self, name: str) -> str:
         folded = {known.casefold(): known for known in self.names}

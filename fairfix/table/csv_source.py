@@ -69,7 +69,10 @@ class CsvSource:
 
     def where(self, row: int) -> str:
         """See ``Source``. Reads the file again: lines and rows differ by blanks and quotes."""
-        line, _ = next(islice(self._rows(), row, None))
+        try:
+            line, _ = next(islice(self._rows(), row, None))
+        except (csv.Error, StopIteration):  # a cell longer than this parser takes, unlike pandas
+            return f"row {row + 1}"
         return f"line {line}"
 
     def _open(self) -> TextIO:
@@ -119,7 +122,7 @@ class CsvSource:
             raise TableError(f"{name} is not proper CSV: {error}.") from None
 
     def _undecodable_line(self) -> int:
-        with self._open() as file:
+        with self._refusing(), self._open() as file:
             for number, line in enumerate(file.buffer, 1):
                 try:
                     line.decode()
@@ -130,14 +133,15 @@ class CsvSource:
     def _find_fault(self) -> None:
         """Raise a ``TableError`` at the row over which a parser stumbled."""
         line = 1
-        try:
-            for line, row in self._rows(strict=True):
-                self._check_width(line, row)
-        except csv.Error:
-            raise TableError(
-                f"{self._path.name}: the row after line {line} is not proper CSV; a quote may be "
-                "open."
-            ) from None
+        with self._refusing():
+            try:
+                for line, row in self._rows(strict=True):
+                    self._check_width(line, row)
+            except csv.Error as error:
+                raise TableError(
+                    f"{self._path.name}: the row after line {line} is not proper CSV ({error}); "
+                    "perhaps a quote is not closed."
+                ) from None
 
 
 def _first_row(reader: Reader) -> list[str]:

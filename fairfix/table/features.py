@@ -71,15 +71,16 @@ def choose_encoder(
     elif columns.score is not None and expected is None:
         return None, ()
     else:
-        encoder = PlainFeatures(header.features(columns))
-        if header.saved_index:
-            notes = (f"{listed(header.saved_index)} is left out as a saved row index",)
+        names, saved_index = header.features(columns)
+        encoder = PlainFeatures(names)
+        if saved_index:
+            notes = (f"column {listed(saved_index)} is left out as a saved row index",)
     if not encoder.names:
         raise TableError(f"{header.file} has no column left to be a feature: see --features.")
     if expected is not None and len(encoder.names) != expected:
         raise TableError(
-            f"{header.file} gives {len(encoder.names)} features and the network takes {expected}. "
-            + _width_remedy(header, columns, encoder, expected)
+            f"{header.file} gives {counted(len(encoder.names), 'feature', 'features')} and the "
+            f"network takes {expected}. " + _width_remedy(header, columns, encoder, expected)
         )
     return encoder, notes
 
@@ -89,9 +90,10 @@ def _width_remedy(header: Header, columns: Columns, encoder: Encoder, expected: 
     left_out = [n for n in columns.groups if n in header and n not in encoder.columns]
     if 0 < more <= len(left_out):
         which = "" if more == len(left_out) else f"{more} of "
+        them = "the group column" if len(left_out) == 1 else "the group columns"
         return (
-            f"Adding {which}the group column {listed(left_out)} would make it right: list all "
-            f"{expected} in the network's order with --features, the group column among them."
+            f"Adding {which}{them} {listed(left_out)} would make it right: list all {expected} in "
+            f"the network's order with --features, {which}{them} among them."
         )
     if more > 0:
         return (
@@ -133,7 +135,7 @@ class FeatureRows:
             first, others = int(columns[0]), len(columns) - 1
             bad = counted(int(self._bad[first]), "value is", "values are")
             line = where(int(self._first_bad[first]))
-            more = f"; {counted(others, 'other column is', 'other columns are')} no better"
+            more = f"; {counted(others, 'other column has', 'other columns have')} such values too"
             raise TableError(
                 f"{self._file}, column {self._encoder.names[first]!r}: {bad} missing or not finite "
                 f"(first: {line}){more if others else ''}. Fill them as for training, or remove "

@@ -50,7 +50,7 @@ def gather(source: Source, roles: Roles, encoder: Encoder | None) -> Cells:
     values = {name: Vocabulary(name, f"{file}, column {name!r}") for name in coded}
     features = None if encoder is None else FeatureRows(file, encoder)
     ids = None if roles.id is None else _Ids(roles.id)
-    weights = None if roles.weight is None else _Amounts(file, roles.weight, np.inf)
+    weights = None if roles.weight is None else _Weights(file, roles.weight, np.inf)
     scores = None if roles.score is None else _Amounts(file, roles.score, 1.0)
 
     sinks: list[_Sink | None] = [*values.values(), features, ids, weights, scores]
@@ -135,3 +135,13 @@ class _Amounts:
                 f"{amounts[wrong[0]]:g} in {where(int(wrong[0]))})."
             )
         return amounts
+
+
+class _Weights(_Amounts):
+    """Amounts of which one at least is above 0."""
+
+    def array(self, where: Where) -> np.ndarray:
+        weights = super().array(where)
+        if not weights.any():
+            raise TableError(f"{self._file}, column {self.columns[0]!r}: all weights are 0.")
+        return weights

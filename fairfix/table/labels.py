@@ -34,7 +34,7 @@ def code_labels(values: Values, favorable: str | None, known: Sequence[str] | No
         raise TableError(f"{missing}: give these rows a label or remove them.")
     names = values.names if known is None else tuple(known)
     chosen = _favorable(values, names, favorable)
-    labels = np.isin(values.codes_into(names), names.index(chosen)).astype(np.int64)
+    labels = (values.codes_into(names) == names.index(chosen)).astype(np.int64)
     if len(values.names) < 2:
         raise TableError(
             f"{values.place} holds only {listed(values.names)}: both outcomes are needed."

@@ -1,0 +1,243 @@
+"""How fast fairfix is beside the public research code's loops: ``make bench``.
+
+Both do the same steps on the same rows with one thread, in turn in one process. What counts is the
+ratio of the medians of CPU seconds; the seconds themselves are those of the machine at hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import public_loops
+import torch
+from grid import CUTS, Judged, Rows, constrained_cut, counted_cut
+from networks import speed_network
+from numpy.typing import NDArray
+from public_loops import Trail
+from torch import nn
+
+from fairfix import methods
+from fairfix.cuts import best_cut
+from fairfix.objectives import Objective
+from fairfix.problem import Problem
+from fairfix.quantile_trees import QuantileTrees
+
+# Where the budget ends in the public code: 0.05 less a margin of 0.01.
+OBJECTIVE = Objective(margin=0.01)
+LIMIT = 0.04
+
+Side = Callable[[Problem], str]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Two ways to do one thing.
+
+    ``ours`` and ``theirs`` do it once and say how much work that was, as "60 networks judged".
+    Where ``alike``, they must say the same.
+    """
+
+    name: str
+    ours: Side
+    theirs: Side
+    data: Problem
+    alike: bool = True
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured, at most."""
+
+    rows: int
+    units: int
+    epochs: int
+    trials: int
+    rounds: int
+    calls: int
+    scores: int
+    repeats: int
+
+
+ALL = sys.maxsize
+FULL = Size(
+    rows=ALL, units=ALL, epochs=40, trials=101, rounds=16, calls=20, scores=1_000_000, repeats=3
+)
+QUICK = Size(rows=600, units=6, epochs=2, trials=5, rounds=1, calls=10, scores=10_000, repeats=1)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Median CPU seconds of both sides, and the work they did."""
+
+    ours: float
+    theirs: float
+    work: str
+
+
+def duel(contest: Contest, repeats: int) -> Timing:
+    """Run both sides in turn, ``repeats`` times each.
+
+    Raises:
+        RuntimeError: when work that should be alike is not.
+    """
+    seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
+    work = {}
+    for _ in range(repeats):
+        for name, side in (("ours", contest.ours), ("theirs", contest.theirs)):
+            start = time.process_time()
+            work[name] = side(contest.data)
+            seconds[name].append(time.process_time() - start)
+    same = work["ours"] == work["theirs"]
+    if contest.alike and not same:
+        raise RuntimeError(f"{contest.name}: {work['ours']} against {work['theirs']}.")
+    return Timing(
+        statistics.median(seconds["ours"]),
+        statistics.median(seconds["theirs"]),
+        work["ours"] if same else f"{work['ours']} against {work['theirs']}",
+    )
+
+
+def contests(problem: Problem, size: Size) -> list[Contest]:
+    """Everything that is measured."""
+    return [
+        *pruning(problem, size),
+        descent(problem, size),
+        draws(problem, size),
+        critic(problem, size),
+        black_box(problem, size),
+        *cuts(random_scores(size.scores)),
+    ]
+
+
+def pruning(problem: Problem, size: Size) -> list[Contest]:
+    """Half of the units at most: beyond, scores may become constant and the work is over."""
+    hidden = public_loops.linear_layers(problem.network()[0])[:-1]
+    units = min(size.units, sum(layer.out_features for layer in hidden) // 2)
+    steps = {"max_units": units, "per_step": math.ceil(units / 64)}
+    theirs = their_loop(public_loops.prune, units=units, per_step=steps["per_step"])
+    by_gradient = our_method("prune", **steps, score="gradient")
+    return [
+        Contest("prune", our_method("prune", **steps), theirs, problem),
+        Contest("prune, score = gradient", by_gradient, theirs, problem),
+    ]
+
+
+def descent(problem: Problem, size: Size) -> Contest:
+    """So small a step size that the gap does not cross zero, which would end the run early."""
+    options = {"epochs": size.epochs, "minibatch": 256, "learning_rate": 1e-5}
+    theirs = their_loop(public_loops.gda, **options, seed=0)
+    return Contest("gda", our_method("gda", **options), theirs, problem)
+
+
+def draws(problem: Problem, size: Size) -> Contest:
+    options = {"trials": size.trials, "sd": 0.1}
+    theirs = their_loop(public_loops.perturb, **options, limit=LIMIT, seed=0)
+    return Contest("perturb", our_method("perturb", **options), theirs, problem)
+
+
+def critic(problem: Problem, size: Size) -> Contest:
+    steps = {"rounds": size.rounds, "critic_steps": 200, "network_steps": 100}
+    options = {**steps, "minibatch": 64, "learning_rate": 1e-3, "weight": 0.75}
+    ours = our_method("adversarial", **options, loss="hinge")
+    theirs = their_loop(public_loops.adversarial, **options, limit=LIMIT, seed=0)
+    return Contest("adversarial, loss = hinge", ours, theirs, problem)
+
+
+def black_box(problem: Problem, size: Size) -> Contest:
+    network = problem.network()[0].network
+    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    ours = our_method("layerwise", layers=",".join(linear[-2:]), dims=20, calls=size.calls)
+    options = {"layers": 2, "entries": 20, "calls": size.calls, "limit": LIMIT, "seed": 0}
+    theirs = their_loop(public_loops.layerwise, **options, trees=QuantileTrees())
+    return Contest("layerwise, last two layers", ours, theirs, problem)
+
+
+def cuts(scored: Problem) -> list[Contest]:
+    return [
+        Contest("cut, against scikit-learn", our_cut, their_cut(constrained_cut), scored, False),
+        Contest("cut, against numpy", our_cut, their_cut(counted_cut), scored, False),
+    ]
+
+
+def our_method(name: str, **options: Any) -> Side:
+    """A method of fairfix."""
+
+    def side(problem: Problem) -> str:
+        result = methods.get(name).run()(problem, OBJECTIVE, seed=0, **options)
+        return f"{len(result.trajectory)} networks judged"
+
+    return side
+
+
+def their_loop(loop: Callable[..., Trail], **options: Any) -> Side:
+    """The same method as a plain loop."""
+
+    def side(problem: Problem) -> str:
+        scorer, features = problem.network()
+        rows = Rows(problem.labels, problem.groups, features=features)
+        return f"{len(loop(scorer, rows, **options).judged)} networks judged"
+
+    return side
+
+
+def our_cut(problem: Problem) -> str:
+    """The best of all cuts."""
+    p = problem
+    best_cut(p.scores, p.labels, p.groups, p.n_groups, OBJECTIVE)
+    return f"every cut of {len(p):,} scores"
+
+
+def their_cut(search: Callable[[NDArray[np.float32], Rows, float], Judged]) -> Side:
+    """The best cut of a grid."""
+
+    def side(problem: Problem) -> str:
+        search(problem.scores.numpy(), Rows(problem.labels, problem.groups), LIMIT)
+        return f"{len(CUTS)} cuts"
+
+    return side
+
+
+def random_scores(n: int) -> Problem:
+    """Rows of a score alone, which leans towards the label and the group."""
+    rng = np.random.default_rng(0)
+    labels, groups = rng.integers(2, size=(2, n))
+    scores = 1 / (1 + np.exp(-rng.normal(labels + 0.5 * groups - 0.7)))
+    return Problem(
+        torch.from_numpy(scores).float(),
+        torch.from_numpy(labels),
+        torch.from_numpy(groups),
+        ("unprivileged", "privileged"),
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print one line a contest."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--quick", action="store_true", help="few rows, once: does it run at all?")
+    size = QUICK if parser.parse_args(arguments).quick else FULL
+    torch.set_num_threads(1)
+    network = speed_network()
+    problem = network.validation_case().problem
+    problem = problem.take(torch.arange(min(size.rows, len(problem))))
+    print(f"{network.name}, {len(problem):,} rows; CPU seconds, median of {size.repeats}, 1 thread")
+    print(f"{'':28}{'fairfix':>9}{'plain':>9}{'ratio':>8}  work")
+    for contest in contests(problem, size):
+        print(line(contest.name, duel(contest, size.repeats)), flush=True)
+
+
+def line(name: str, timing: Timing) -> str:
+    """A contest in a row of the printed table."""
+    ratio = timing.theirs / timing.ours
+    return f"{name:28}{timing.ours:9.3f}{timing.theirs:9.3f}{ratio:7.1f}x  {timing.work}"
+
+
+if __name__ == "__main__":
+    main()

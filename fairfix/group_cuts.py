@@ -1,0 +1,260 @@
+"""The exact best pair (or tuple) of cuts, one for each group.
+
+Every rate here grows with the number of positives of a group, so that for a given cut of one group
+the cuts of another that keep the gap within a bound form an interval, and the best of them is a
+range maximum: O(n log n) for a bound. The chance-constrained objective is met by trying a ladder of
+bounds up to the budget and rating every candidate by the objective itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fairfix.cuts import ALL_POSITIVE, NONE_POSITIVE, ROUND_OFF
+from fairfix.errors import TableError, UsageError
+from fairfix.objectives import Objective
+from fairfix.problem import Problem
+from fairfix.rates import Counts
+
+RUNGS = 41
+_THINNED = 4096
+
+
+@dataclass(frozen=True)
+class GroupCuts:
+    """The best cuts found.
+
+    Attributes:
+        thresholds: (G,) in [-1, 1]; a row is positive where its score > its group's threshold.
+        utility: what the objective gives for them.
+        counts: (G,) at those cuts.
+    """
+
+    thresholds: tuple[float, ...]
+    utility: float
+    counts: Counts
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """The cuts of one group, from no positives to all of them.
+
+    ``tp``, ``fp`` (K,) weighted counts; ``threshold`` (K,) falling; ``positives``, ``negatives``
+    what there is of each label.
+    """
+
+    tp: Tensor
+    fp: Tensor
+    threshold: Tensor
+    positives: Tensor
+    negatives: Tensor
+
+    def thinned(self, most: int) -> _Curve:
+        """At most ``most`` cuts, both ends among them."""
+        k = len(self.tp)
+        if k <= most:
+            return self
+        at = torch.linspace(0, k - 1, most, device=self.tp.device).round().long()
+        return _Curve(self.tp[at], self.fp[at], self.threshold[at], self.positives, self.negatives)
+
+
+Coordinates = Callable[[_Curve], tuple[Tensor, ...]]
+
+
+def _tpr(c: _Curve) -> Tensor:
+    return c.tp / c.positives
+
+
+def _fpr(c: _Curve) -> Tensor:
+    return c.fp / c.negatives
+
+
+def _selected(c: _Curve) -> Tensor:
+    return (c.tp + c.fp) / (c.positives + c.negatives)
+
+
+# Which growing rates must lie within a bound of each other between the groups.
+COORDINATES: dict[str, Coordinates] = {
+    "spd": lambda c: (_selected(c),),
+    "eod": lambda c: (_tpr(c),),
+    "fprd": lambda c: (_fpr(c),),
+    "aod": lambda c: ((_tpr(c) + _fpr(c)) / 2,),
+    "eqodds": lambda c: (_tpr(c), _fpr(c)),
+    "di": lambda c: (_selected(c).log(),),
+}
+GAINS: dict[str, Callable[[_Curve, Counts], Tensor]] = {
+    "balanced_accuracy": lambda c, all_: c.tp / (all_.tp + all_.fn) - c.fp / (all_.fp + all_.tn),
+    "accuracy": lambda c, all_: c.tp - c.fp,
+}
+
+
+def best_group_cuts(
+    problem: Problem, objective: Objective, *, lower: int | None = None
+) -> GroupCuts:
+    """One cut for each group, the best of all combinations.
+
+    Exact for a fixed margin. For the chance-constrained and the trade-off objective, exact for
+    each of 41 bounds of the gap, the best of which is taken.
+
+    Args:
+        problem: scores, labels and groups; two groups for "eqodds", "di" and ``lower``.
+        lower: a group whose cut must not lie above the other's (a reject-option band).
+
+    Raises:
+        UsageError: for a metric or performance that this search does not know.
+        TableError: when the metric is undefined here.
+    """
+    metric, performance = objective.metric.key, objective.performance.key
+    if metric not in COORDINATES:
+        raise UsageError(
+            f"Cuts by group are searched for {', '.join(COORDINATES)}, not for {metric}."
+        )
+    if performance not in GAINS:
+        raise UsageError(f"Cuts by group maximise {' or '.join(GAINS)}, not {performance}.")
+    if problem.n_groups > 2 and (lower is not None or metric in ("eqodds", "di")):
+        raise UsageError(f"Cuts by group for {metric} are searched for two groups only.")
+    curves = [_curve(problem, g) for g in range(problem.n_groups)]
+    _check_defined(curves, metric, problem.group_names)
+    search = _Search(problem, objective, lower)
+    return search.best(curves, search.bounds())
+
+
+def _curve(problem: Problem, group: int) -> _Curve:
+    here = problem.groups == group
+    scores, order = problem.scores[here].sort(descending=True)
+    weights = problem.cells[here][:, 2 * group : 2 * group + 2][order].cumsum(0)
+    sums = torch.cat([torch.zeros_like(weights[:1]), weights])
+    apart = scores[:-1] - scores[1:] > ROUND_OFF * scores[:-1]
+    inner = apart.nonzero().squeeze(1) + 1
+    ends = torch.tensor([0, len(scores)], device=inner.device)
+    keep = torch.cat([ends[:1], inner, ends[1:]])
+    middle = ((scores[inner - 1].double() + scores[inner].double()) / 2).float().double()
+    threshold = torch.cat(
+        [middle.new_tensor([NONE_POSITIVE]), middle, middle.new_tensor([ALL_POSITIVE])]
+    )
+    kept = sums[keep]
+    return _Curve(kept[:, 1], kept[:, 0], threshold, sums[-1, 1], sums[-1, 0])
+
+
+def _check_defined(curves: Sequence[_Curve], metric: str, names: Sequence[str]) -> None:
+    for curve, name in zip(curves, names, strict=True):
+        for label, n in ((1, curve.positives), (0, curve.negatives)):
+            if n == 0 and any(c.isnan().any() for c in COORDINATES[metric](curve)):
+                raise TableError(
+                    f"{metric} is undefined here: group {name!r} has no rows with label {label}."
+                )
+
+
+class _Search:
+    """The search for one problem and objective."""
+
+    def __init__(self, problem: Problem, objective: Objective, lower: int | None) -> None:
+        self.objective = objective
+        self.lower = lower
+        self.coordinates = COORDINATES[objective.metric.key]
+        self.gain = GAINS[objective.performance.key]
+        all_rows = torch.ones_like(problem.labels, dtype=torch.bool)
+        self.whole = problem.counts(all_rows)
+        self.total = Counts(*(side.sum() for side in self.whole.sides))
+
+    def bounds(self) -> list[float]:
+        """The bounds of the gap to try, in the metric's coordinates."""
+        o = self.objective
+        if o.kind == "constrained" and o.margin is not None:
+            sizes = [math.nextafter(o.budget - o.margin, 0.0)]
+        else:
+            most = 1.0 - 1e-9 if o.kind == "tradeoff" else math.nextafter(o.budget, 0.0)
+            sizes = [most * rung / (RUNGS - 1) for rung in range(RUNGS)]
+        if o.metric.key == "di":
+            return [-math.log1p(-size) for size in sizes]
+        return sizes
+
+    def best(self, curves: Sequence[_Curve], bounds: Sequence[float]) -> GroupCuts:
+        """The best over all bounds; on many rows the ladder is first walked on thinned curves."""
+        if len(bounds) > 1 and max(len(c.tp) for c in curves) > 2 * _THINNED:
+            thin = [c.thinned(_THINNED) for c in curves]
+            utilities = [self.within(thin, bound).utility for bound in bounds]
+            top = max(range(len(bounds)), key=utilities.__getitem__)
+            bounds = bounds[max(0, top - 1) : top + 2]
+        return max((self.within(curves, bound) for bound in bounds), key=lambda f: f.utility)
+
+    def within(self, curves: Sequence[_Curve], bound: float) -> GroupCuts:
+        """The best cuts whose gap, in the metric's coordinates, does not exceed the bound."""
+        candidates = self._pairs(curves, bound) if len(curves) == 2 else self._tuples(curves, bound)
+        counts = self._counts(curves, candidates)
+        utility = self.objective.utility(counts)
+        best = int(utility.argmax())
+        tp, fp, fn, tn = (side[best] for side in counts.sides)
+        return GroupCuts(
+            tuple(
+                float(curve.threshold[int(candidates[best, g])]) for g, curve in enumerate(curves)
+            ),
+            float(utility[best]),
+            Counts(tp, fp, fn, tn, self.whole.design_effect),
+        )
+
+    def _pairs(self, curves: Sequence[_Curve], bound: float) -> Tensor:
+        """For every cut of the group with fewer cuts, the best cut of the other: (M, 2)."""
+        near = 0 if len(curves[0].tp) <= len(curves[1].tp) else 1
+        far = 1 - near
+        here, there = curves[near], curves[far]
+        low = torch.zeros(len(here.tp), dtype=torch.long, device=here.tp.device)
+        high = low + len(there.tp) - 1
+        for a, b in zip(self.coordinates(here), self.coordinates(there), strict=True):
+            low = torch.maximum(low, torch.searchsorted(b, a - bound))
+            high = torch.minimum(high, torch.searchsorted(b, a + bound, right=True) - 1)
+        if self.lower == near:
+            last = torch.searchsorted(-there.threshold, -here.threshold, right=True) - 1
+            high = torch.minimum(high, last)
+        elif self.lower == far:
+            low = torch.maximum(low, torch.searchsorted(-there.threshold, -here.threshold))
+        cut = (low <= high).nonzero().squeeze(1)
+        partner = _argmax_between(self.gain(there, self.total), low[cut], high[cut])
+        return torch.stack([cut, partner] if near == 0 else [partner, cut], dim=1)
+
+    def _tuples(self, curves: Sequence[_Curve], bound: float) -> Tensor:
+        """For every lowest rate, each group's best cut at most the bound above: (M, G)."""
+        rates = [self.coordinates(curve)[0] for curve in curves]
+        lowest = torch.cat(rates).unique()
+        ranges = [
+            (torch.searchsorted(r, lowest), torch.searchsorted(r, lowest + bound, right=True) - 1)
+            for r in rates
+        ]
+        possible = torch.stack([low <= high for low, high in ranges]).all(0)
+        best = [
+            _argmax_between(self.gain(curve, self.total), low[possible], high[possible])
+            for curve, (low, high) in zip(curves, ranges, strict=True)
+        ]
+        return torch.stack(best, dim=1)
+
+    def _counts(self, curves: Sequence[_Curve], candidates: Tensor) -> Counts:
+        """Counts (M, G) at the candidates (M, G)."""
+        tp = torch.stack([c.tp[candidates[:, g]] for g, c in enumerate(curves)], dim=1)
+        fp = torch.stack([c.fp[candidates[:, g]] for g, c in enumerate(curves)], dim=1)
+        return Counts(tp, fp, self.whole.tp - tp, self.whole.fp - fp, self.whole.design_effect)
+
+
+def _argmax_between(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """For each (low, high), the first index in low..high where ``values`` is largest.
+
+    A sparse table: level j holds the argmax of every run of 2^j values.
+    """
+    length = high - low + 1
+    level = torch.frexp(length.double()).exponent.long() - 1
+    found = torch.empty_like(low)
+    table = torch.arange(len(values), device=values.device)
+    for j in range(int(level.max()) + 1):
+        if j:
+            half = 2 ** (j - 1)
+            first, second = table[:-half], table[half:]
+            table = torch.where(values[first] >= values[second], first, second)
+        at = (level == j).nonzero().squeeze(1)
+        if len(at):
+            first, second = table[low[at]], table[high[at] - 2**j + 1]
+            found[at] = torch.where(values[first] >= values[second], first, second)
+    return found

@@ -1,0 +1,56 @@
+"""Equalized odds by flipping decisions at random (Hardt, Price, Srebro 2016), by AIF360's engine.
+
+A linear programme over four probabilities, of a positive decision for each group and each decision
+of the network, makes true and false positive rates equal in both groups at least error. Which rows
+are flipped is fixed by a salted hash of the row's id.
+
+When not to use it: it flips good decisions of one group to make both equally bad, it needs the
+group at prediction, and its aim is equalized odds, whatever metric is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fairfix.aif import PRIVILEGED, UNPRIVILEGED, check_two_groups, dataset, quiet
+from fairfix.cuts import every_cut
+from fairfix.objectives import Objective
+from fairfix.policy import Policy, lottery
+from fairfix.problem import Problem
+from fairfix.result import Result
+from fairfix.search import policy_result
+
+
+def eqodds(
+    problem: Problem,
+    objective: Objective,
+    *,
+    seed: int = 0,
+    base: Literal["best", "deployed"] = "best",
+) -> Result:
+    """Make true and false positive rates equal in expectation; two groups.
+
+    Args:
+        base: the decisions that are flipped: "best" cuts where performance is best, "deployed" at
+            the cut deployed today.
+    """
+    check_two_groups(problem, "eqodds")
+    threshold = problem.threshold
+    if base == "best":
+        thresholds, counts = every_cut(problem)
+        threshold = float(thresholds[objective.performance(counts).nan_to_num(-1).argmax()])
+    decisions = problem.scores > threshold
+    with quiet():
+        from aif360.algorithms.postprocessing import EqOddsPostprocessing
+
+        engine = EqOddsPostprocessing(UNPRIVILEGED, PRIVILEGED, seed=seed)
+        engine.fit(
+            dataset(problem, problem.labels, problem.scores),
+            dataset(problem, decisions, problem.scores),
+        )
+    if engine.model_params.x is None:
+        note = "the linear programme of equalized odds has no solution here"
+        return policy_result(problem, objective, Policy.cut(threshold), note)
+    kept_1, raised_1, kept_0, raised_0 = (min(1.0, max(0.0, p)) for p in engine.model_params.x)
+    policy = Policy((lottery(threshold, kept_0, raised_0), lottery(threshold, kept_1, raised_1)))
+    return policy_result(problem, objective, policy)

@@ -1,0 +1,29 @@
+"""One threshold for each group, the exact optimum of all combinations.
+
+Group-aware post-processing at its strongest: for constraints on one rate no deterministic rule of
+score and group does better (Corbett-Davies and others 2017; Hardt, Price, Srebro 2016). Nothing
+is learnt, so the price of sampling error is small.
+
+When not to use it: the decision needs the group at prediction and treats equal scores differently
+by group, which some uses may not lawfully do. With few rows in a group its threshold is mostly
+noise.
+"""
+
+from __future__ import annotations
+
+from fairfix.group_cuts import best_group_cuts
+from fairfix.objectives import Objective
+from fairfix.policy import Policy
+from fairfix.problem import Problem
+from fairfix.result import Result
+from fairfix.search import policy_result
+
+
+def thresholds(problem: Problem, objective: Objective, *, seed: int = 0) -> Result:
+    """Choose one threshold for each group by exact search.
+
+    For spd, eod, fprd and aod with any number of groups, for eqodds and di with two, at best
+    balanced accuracy or accuracy.
+    """
+    found = best_group_cuts(problem, objective)
+    return policy_result(problem, objective, Policy.by_group(found.thresholds))

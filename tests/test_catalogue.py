@@ -1,0 +1,114 @@
+"""The catalogue of methods: what it reads from their source is what they are."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fairfix import methods
+from fairfix.errors import UsageError
+from fairfix.methods import get, names
+
+every_method = pytest.mark.parametrize("name", names())
+
+
+def test_the_catalogue_is_the_folder() -> None:
+    folder = Path(methods.__file__).parent
+    files = sorted(path.stem for path in folder.iterdir() if path.suffix == ".py")
+    assert ["__init__", *names()] == files
+    assert {"identity", "prune", "gda"} <= set(names())
+
+
+@every_method
+def test_a_method_is_the_function_its_source_describes(name: str) -> None:
+    function = get(name).run()
+    assert (function.__name__, function.__module__) == (name, f"fairfix.methods.{name}")
+    problem, objective, seed, *options = inspect.signature(function).parameters.values()
+    assert [problem.name, objective.name, seed.name] == ["problem", "objective", "seed"]
+    assert (seed.kind, seed.default) == (inspect.Parameter.KEYWORD_ONLY, 0)
+    described = [(option.name, option.default) for option in get(name).options]
+    assert described == [(option.name, option.default) for option in options]
+
+
+@every_method
+def test_every_option_has_help_and_a_default_that_fits(name: str) -> None:
+    for option in get(name).options:
+        assert option.help[-1] == "."
+        assert "\n" not in option.help
+        assert option.check(option.default) == option.default
+        assert not option.choices or option.default in option.choices
+
+
+@every_method
+def test_the_summary_is_the_first_paragraph_of_the_module(name: str) -> None:
+    method = get(name)
+    text = sys.modules[method.run().__module__].__doc__
+    assert text is not None
+    first = " ".join(text.split("\n\n")[0].split()).replace("``", "")
+    assert method.summary == first
+    assert method.summary[-1] == "."
+    assert method.description.startswith(method.summary)
+
+
+def test_the_table_names_every_method() -> None:
+    rows = methods.table().splitlines()[2:]
+    assert [row.split("`")[1] for row in rows] == list(names())
+
+
+def test_an_unknown_method_is_named_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"no method 'prun'; did you mean 'prune'\?.*identity"):
+        get("prun")
+    with pytest.raises(UsageError, match=r"no method '__init__'"):
+        get("__init__")
+
+
+def test_an_unknown_option_is_named_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"prune has no option 'per_stp'; did you mean 'per_step'"):
+        get("prune").checked({"per_stp": 1})
+
+
+def test_options_are_completed_by_their_defaults() -> None:
+    found = get("gda").checked({"learning_rate": 1, "optimizer": "sgd"})
+    defaults = {option.name: option.default for option in get("gda").options}
+    assert found == {**defaults, "learning_rate": 1.0, "optimizer": "sgd"}
+    assert isinstance(found["learning_rate"], float)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value", "wanted"),
+    [
+        ("gda", "epochs", 1.5, "of type int"),
+        ("gda", "epochs", "3", "of type int"),
+        ("gda", "epochs", True, "of type int"),
+        ("gda", "epochs", None, "of type int"),
+        ("gda", "learning_rate", "fast", "of type float"),
+        ("gda", "learning_rate", False, "of type float"),
+        ("gda", "train_mode", 1, "of type bool"),
+        ("gda", "optimizer", "lion", "adam or sgd"),
+        ("prune", "score", "", "removal or gradient"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused(
+    name: str, option: str, value: Any, wanted: str
+) -> None:
+    with pytest.raises(UsageError, match=f"{option} must be {wanted}, not"):
+        get(name).checked({option: value})
+
+
+def test_reading_the_catalogue_imports_nothing_heavy() -> None:
+    """What help texts need must be there at once."""
+    code = """
+        import sys
+        from fairfix import methods
+        methods.table()
+        heavy = {"torch", "numpy", "pandas", "scipy", "sklearn", "skopt", "aif360"}
+        print(sorted(heavy & sys.modules.keys()))
+    """
+    command = [sys.executable, "-c", inspect.cleandoc(code)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
