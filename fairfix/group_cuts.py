@@ -41,7 +41,7 @@ class GroupCuts:
 
 
 @dataclass(frozen=True)
-class _Curve:
+class Curve:
     """The cuts of one group, from no positives to all of them.
 
     ``tp``, ``fp`` (K,) weighted counts; ``threshold`` (K,) falling; ``positives``, ``negatives``
@@ -54,27 +54,30 @@ class _Curve:
     positives: Tensor
     negatives: Tensor
 
-    def thinned(self, most: int) -> _Curve:
+    def take(self, at: Tensor) -> Curve:
+        """Some of the cuts, by number."""
+        return Curve(self.tp[at], self.fp[at], self.threshold[at], self.positives, self.negatives)
+
+    def thinned(self, most: int) -> Curve:
         """At most ``most`` cuts, both ends among them."""
         k = len(self.tp)
         if k <= most:
             return self
-        at = torch.linspace(0, k - 1, most, device=self.tp.device).round().long()
-        return _Curve(self.tp[at], self.fp[at], self.threshold[at], self.positives, self.negatives)
+        return self.take(torch.linspace(0, k - 1, most, device=self.tp.device).round().long())
 
 
-Coordinates = Callable[[_Curve], tuple[Tensor, ...]]
+Coordinates = Callable[[Curve], tuple[Tensor, ...]]
 
 
-def _tpr(c: _Curve) -> Tensor:
+def _tpr(c: Curve) -> Tensor:
     return c.tp / c.positives
 
 
-def _fpr(c: _Curve) -> Tensor:
+def _fpr(c: Curve) -> Tensor:
     return c.fp / c.negatives
 
 
-def _selected(c: _Curve) -> Tensor:
+def _selected(c: Curve) -> Tensor:
     return (c.tp + c.fp) / (c.positives + c.negatives)
 
 
@@ -87,7 +90,7 @@ COORDINATES: dict[str, Coordinates] = {
     "eqodds": lambda c: (_tpr(c), _fpr(c)),
     "di": lambda c: (_selected(c).log(),),
 }
-GAINS: dict[str, Callable[[_Curve, Counts], Tensor]] = {
+GAINS: dict[str, Callable[[Curve, Counts], Tensor]] = {
     "balanced_accuracy": lambda c, all_: c.tp / (all_.tp + all_.fn) - c.fp / (all_.fp + all_.tn),
     "accuracy": lambda c, all_: c.tp - c.fp,
 }
@@ -118,13 +121,30 @@ def best_group_cuts(
         raise UsageError(f"Cuts by group maximise {' or '.join(GAINS)}, not {performance}.")
     if problem.n_groups > 2 and (lower is not None or metric in ("eqodds", "di")):
         raise UsageError(f"Cuts by group for {metric} are searched for two groups only.")
-    curves = [_curve(problem, g) for g in range(problem.n_groups)]
-    _check_defined(curves, metric, problem.group_names)
-    search = _Search(problem, objective, lower)
-    return search.best(curves, search.bounds())
+    curves = group_curves(problem)
+    check_defined(curves, metric, problem.group_names)
+    return _Search(problem, objective, lower).best(curves, bounds(objective))
 
 
-def _curve(problem: Problem, group: int) -> _Curve:
+def group_curves(problem: Problem) -> list[Curve]:
+    """The cuts of every group."""
+    return [_curve(problem, g) for g in range(problem.n_groups)]
+
+
+def bounds(objective: Objective) -> list[float]:
+    """The bounds of the gap to try, in the metric's coordinates."""
+    if objective.kind == "constrained" and objective.margin is not None:
+        sizes = [math.nextafter(objective.budget - objective.margin, 0.0)]
+    else:
+        trade_off = objective.kind == "tradeoff"
+        most = 1.0 - 1e-9 if trade_off else math.nextafter(objective.budget, 0.0)
+        sizes = [most * rung / (RUNGS - 1) for rung in range(RUNGS)]
+    if objective.metric.key == "di":
+        return [-math.log1p(-size) for size in sizes]
+    return sizes
+
+
+def _curve(problem: Problem, group: int) -> Curve:
     here = problem.groups == group
     scores, order = problem.scores[here].sort(descending=True)
     weights = problem.cells[here][:, 2 * group : 2 * group + 2][order].cumsum(0)
@@ -138,10 +158,11 @@ def _curve(problem: Problem, group: int) -> _Curve:
         [middle.new_tensor([NONE_POSITIVE]), middle, middle.new_tensor([ALL_POSITIVE])]
     )
     kept = sums[keep]
-    return _Curve(kept[:, 1], kept[:, 0], threshold, sums[-1, 1], sums[-1, 0])
+    return Curve(kept[:, 1], kept[:, 0], threshold, sums[-1, 1], sums[-1, 0])
 
 
-def _check_defined(curves: Sequence[_Curve], metric: str, names: Sequence[str]) -> None:
+def check_defined(curves: Sequence[Curve], metric: str, names: Sequence[str]) -> None:
+    """Raise TableError where a group lacks the rows that the metric needs."""
     for curve, name in zip(curves, names, strict=True):
         for label, n in ((1, curve.positives), (0, curve.negatives)):
             if n == 0 and any(c.isnan().any() for c in COORDINATES[metric](curve)):
@@ -162,19 +183,7 @@ class _Search:
         self.whole = problem.counts(all_rows)
         self.total = Counts(*(side.sum() for side in self.whole.sides))
 
-    def bounds(self) -> list[float]:
-        """The bounds of the gap to try, in the metric's coordinates."""
-        o = self.objective
-        if o.kind == "constrained" and o.margin is not None:
-            sizes = [math.nextafter(o.budget - o.margin, 0.0)]
-        else:
-            most = 1.0 - 1e-9 if o.kind == "tradeoff" else math.nextafter(o.budget, 0.0)
-            sizes = [most * rung / (RUNGS - 1) for rung in range(RUNGS)]
-        if o.metric.key == "di":
-            return [-math.log1p(-size) for size in sizes]
-        return sizes
-
-    def best(self, curves: Sequence[_Curve], bounds: Sequence[float]) -> GroupCuts:
+    def best(self, curves: Sequence[Curve], bounds: Sequence[float]) -> GroupCuts:
         """The best over all bounds; on many rows the ladder is first walked on thinned curves."""
         if len(bounds) > 1 and max(len(c.tp) for c in curves) > 2 * _THINNED:
             thin = [c.thinned(_THINNED) for c in curves]
@@ -183,7 +192,7 @@ class _Search:
             bounds = bounds[max(0, top - 1) : top + 2]
         return max((self.within(curves, bound) for bound in bounds), key=lambda f: f.utility)
 
-    def within(self, curves: Sequence[_Curve], bound: float) -> GroupCuts:
+    def within(self, curves: Sequence[Curve], bound: float) -> GroupCuts:
         """The best cuts whose gap, in the metric's coordinates, does not exceed the bound."""
         candidates = self._pairs(curves, bound) if len(curves) == 2 else self._tuples(curves, bound)
         counts = self._counts(curves, candidates)
@@ -198,7 +207,7 @@ class _Search:
             Counts(tp, fp, fn, tn, self.whole.design_effect),
         )
 
-    def _pairs(self, curves: Sequence[_Curve], bound: float) -> Tensor:
+    def _pairs(self, curves: Sequence[Curve], bound: float) -> Tensor:
         """For every cut of the group with fewer cuts, the best cut of the other: (M, 2)."""
         near = 0 if len(curves[0].tp) <= len(curves[1].tp) else 1
         far = 1 - near
@@ -217,7 +226,7 @@ class _Search:
         partner = _argmax_between(self.gain(there, self.total), low[cut], high[cut])
         return torch.stack([cut, partner] if near == 0 else [partner, cut], dim=1)
 
-    def _tuples(self, curves: Sequence[_Curve], bound: float) -> Tensor:
+    def _tuples(self, curves: Sequence[Curve], bound: float) -> Tensor:
         """For every lowest rate, each group's best cut at most the bound above: (M, G)."""
         rates = [self.coordinates(curve)[0] for curve in curves]
         lowest = torch.cat(rates).unique()
@@ -232,7 +241,7 @@ class _Search:
         ]
         return torch.stack(best, dim=1)
 
-    def _counts(self, curves: Sequence[_Curve], candidates: Tensor) -> Counts:
+    def _counts(self, curves: Sequence[Curve], candidates: Tensor) -> Counts:
         """Counts (M, G) at the candidates (M, G)."""
         tp = torch.stack([c.tp[candidates[:, g]] for g, c in enumerate(curves)], dim=1)
         fp = torch.stack([c.fp[candidates[:, g]] for g, c in enumerate(curves)], dim=1)

@@ -177,7 +177,8 @@ class DecisionRule:
                 weights_sha256=data.get("weights_sha256"),
             )
         except (AttributeError, TypeError, ValueError, UsageError) as error:
-            raise UsageError(f"{source}: not a decision rule: {error}") from None
+            said = str(error).removesuffix(".")
+            raise UsageError(f"{source}: not a decision rule: {said}.") from None
 
 
 T = TypeVar("T")

@@ -64,9 +64,7 @@ class Search:
         return Result(Policy.cut(best.threshold), self._state, tuple(self.steps), self._best, notes)
 
 
-def policy_result(
-    problem: Problem, objective: Objective, policy: Policy, *notes: str
-) -> Result:
+def policy_result(problem: Problem, objective: Objective, policy: Policy, *notes: str) -> Result:
     """The result of a method that keeps the network and decides by group.
 
     The trajectory holds the untouched network at its best shared cut, then the policy, counted in

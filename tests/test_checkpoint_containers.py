@@ -218,6 +218,13 @@ class TestLightning:
         assert new["hyper_parameters"] == {"lr": 0.1}
         assert new["state_dict"]["loss.pos_weight"] == 3
 
+    def test_without_a_rule_no_key_is_added(self, tmp_path: Path) -> None:
+        path = KINDS["lightning"].make(tmp_path)
+        checkpoint = checkpoints.read(path, **ARCH)
+        checkpoints.write(checkpoint, plus_one(checkpoint), tmp_path / "out")
+        old, new = (torch.load(p, weights_only=True) for p in (path, tmp_path / "out"))
+        assert list(old) == list(new)
+
 
 class TestFolder:
     """Hugging Face."""
@@ -262,6 +269,22 @@ class TestFolder:
         checkpoint = checkpoints.read(path, **ARCH)
         with pytest.raises(OutputError, match="lies inside the model's folder"):
             checkpoints.write(checkpoint, checkpoint.tensors, path / "out")
+
+    def test_old_output_stays_when_the_new_cannot_take_its_place(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        checkpoint = checkpoints.read(KINDS["hugging face folder"].make(tmp_path), **ARCH)
+        output = tmp_path / "out"
+        checkpoints.write(checkpoint, checkpoint.tensors, output, rule={"a": 1})
+
+        def refused(*_: object) -> Path:
+            raise PermissionError(13, "Permission denied")
+
+        with monkeypatch.context() as patch, pytest.raises(OutputError, match="Permission denied"):
+            patch.setattr(Path, "replace", refused)
+            checkpoints.write(checkpoint, checkpoint.tensors, output, rule={"a": 2}, force=True)
+        assert checkpoints.read(output, **ARCH).rule == {"a": 1}
+        assert {p.name for p in tmp_path.iterdir()} == {"model", "out"}
 
     def transformers_folder(self, folder: Path, **config: Any) -> Path:
         folder.mkdir()

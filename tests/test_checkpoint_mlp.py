@@ -238,6 +238,20 @@ def test_order_that_names_and_shapes_do_not_tell(tmp_path: Path) -> None:
         checkpoints.read(path, arch="mlp:relu")
 
 
+def test_norms_that_names_and_shapes_do_not_place(tmp_path: Path) -> None:
+    layers = {
+        "fc0": Lin(7, 8),
+        "fcs": nn.ModuleList(linear(8, 8, 8)),
+        "bns": nn.ModuleList([BN(8), BN(8)]),
+        "last_sorted": BN(8),
+        "out": Lin(8, 1),
+    }
+    path = tmp_path / "model.safetensors"
+    save_file(Chain(layers, "").state_dict(), path)
+    with pytest.raises(CheckpointError, match="which layer each normalisation follows"):
+        checkpoints.read(path, arch="mlp:relu-bn")
+
+
 def test_norm_of_input_and_hidden_of_one_width(tmp_path: Path) -> None:
     layers = {"bn_in": BN(7), "fc1": Lin(7, 7), "bn1": BN(7), "fc2": Lin(7, 7), "fc3": Lin(7, 1)}
     model = trained(Chain(layers, "bn_in fc1 * bn1 fc2 * fc3"))

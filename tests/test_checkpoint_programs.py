@@ -127,6 +127,26 @@ def test_what_is_no_layer_stays_an_operation(save: Save, tmp_path: Path) -> None
     assert isinstance(module.get_submodule("norm"), nn.LayerNorm)
 
 
+class Overwritten(nn.Module):
+    """Reads a tensor again after it was changed in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(FEATURES, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.fc(x)
+        y = torch.relu_(x)
+        return x - 0.5 * y
+
+
+@pytest.mark.parametrize("save", [script, trace, export])
+def test_changes_in_place_stay_where_they_matter(save: Save, tmp_path: Path) -> None:
+    model = Overwritten().eval()
+    module = network(save, model, rows(), tmp_path)
+    assert torch.allclose(module(rows()), model(rows()), atol=1e-6)
+
+
 @pytest.mark.parametrize("save", [trace, export])
 @pytest.mark.parametrize("model", [Tabular(), nn.Sequential(nn.Linear(FEATURES, 1), nn.Dropout())])
 def test_training_mode_is_refused(save: Save, model: nn.Module, tmp_path: Path) -> None:

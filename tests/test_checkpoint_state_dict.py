@@ -97,6 +97,12 @@ def test_a_network_is_preferred_to_a_stray_tensor(tmp_path: Path) -> None:
     assert checkpoints.read(path, **ARCH).tensors.keys() == Tabular().state_dict().keys()
 
 
+def test_what_an_optimizer_remembers_is_no_network(tmp_path: Path) -> None:
+    content = {"optimizer": {"momentum": torch.ones(3)}, "mine": Tabular().state_dict()}
+    checkpoint = checkpoints.read(saved(content, tmp_path), **ARCH)
+    assert "'mine'" in checkpoint.title
+
+
 def test_a_whole_network_in_a_training_dictionary(tmp_path: Path) -> None:
     path = saved({"model": trained(Tabular()), "epoch": 1}, tmp_path)
     checkpoint = checkpoints.read(path, **ARCH)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -120,3 +122,12 @@ def gaps_by_hand(counts: Floats) -> dict[str, float]:
         "ad": spread(rates["accuracy"]),
         "di": float(ratio),
     }
+
+
+def random_state() -> list[Any]:
+    """The global random state of torch, numpy and Python."""
+    return [
+        torch.get_rng_state().tolist(),
+        [np.asarray(part).tolist() for part in np.random.get_state()],
+        random.getstate(),
+    ]

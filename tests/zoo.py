@@ -112,6 +112,12 @@ def _overwritten(m: Wired, x: Tensor) -> Tensor:
     return m.out(relu(h))
 
 
+def _written_elsewhere(m: Wired, x: Tensor) -> Tensor:
+    h, wide = m.a(x), x.clone()
+    wide[:, :H] = h
+    return m.out(relu(m.b(h))) + m.skip(wide)
+
+
 def _used_twice(m: Wired, x: Tensor) -> Tensor:
     return m.out(relu(m.c(relu(m.b(relu(m.b(relu(m.a(x)))))))))
 
@@ -216,6 +222,9 @@ ZOO = {
     "branches": Toy(wired("a bn_a c out", _branches), ("a",)),
     "two readers": Toy(wired("a b c out", _two_readers), ("a", "b", "c")),
     "overwritten column": Toy(wired("a out", _overwritten), ("a",)),
+    "written elsewhere": Toy(
+        wired("a b out skip", _written_elsewhere, skip=lambda: nn.Linear(WIDTH, 1)), ("a", "b")
+    ),
     "pooled over units": Toy(wired("a b out", _pooled_units), ("a", "b")),
     "fixed bias": Toy(
         wired(

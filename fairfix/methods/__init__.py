@@ -54,12 +54,16 @@ class Option:
 
 @dataclass(frozen=True)
 class Method:
-    """A method as its source describes it; ``summary`` is the first paragraph of it."""
+    """A method as its source describes it.
+
+    ``summary`` is the first paragraph of its docstring, ``facts`` the last one, by key.
+    """
 
     name: str
     summary: str
     description: str
     options: tuple[Option, ...]
+    facts: dict[str, str]
 
     def run(self) -> Callable[..., Result]:
         """The function itself; importing it imports torch."""
@@ -113,8 +117,10 @@ def get(name: str) -> Method:
         for argument, default in arguments
         if argument.arg not in _FIXED
     )
-    paragraphs = [" ".join(part.split()) for part in text.replace("``", "").split("\n\n")]
-    return Method(name, paragraphs[0], "\n\n".join(paragraphs), options)
+    *said, listed = text.replace("``", "").split("\n\n")
+    paragraphs = [" ".join(part.split()) for part in said]
+    facts = dict(line.removesuffix(".").split(": ", 1) for line in listed.splitlines())
+    return Method(name, paragraphs[0], "\n\n".join(paragraphs), options, facts)
 
 
 def _nearest(name: str, among: Any) -> str:
@@ -156,5 +162,8 @@ def _argument_help(docstring: str) -> dict[str, str]:
 
 def table() -> str:
     """All methods as a Markdown table, from their own words."""
-    rows = [f"| `{name}` | {get(name).summary} |" for name in names()]
-    return "\n".join(["| command | what it does |", "| --- | --- |", *rows])
+    facts = {name: get(name).facts for name in names()}
+    header = ["command", *(key.lower() for key in facts["identity"])]
+    rows = [[f"`{name}`", *of.values()] for name, of in facts.items()]
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -6,6 +6,12 @@ scores stay calibrated. Whose score is replaced is fixed by a salted hash of the
 
 When not to use it: it makes one group's decisions worse by lot and serves no rate difference
 directly; it needs the group at prediction.
+
+Changes: cuts, with a lottery.
+Group at prediction: yes.
+Gradients: no.
+Cost: closed form.
+Paper: Pleiss and others 2017.
 """
 
 from __future__ import annotations

@@ -6,6 +6,12 @@ are flipped is fixed by a salted hash of the row's id.
 
 When not to use it: it flips good decisions of one group to make both equally bad, it needs the
 group at prediction, and its aim is equalized odds, whatever metric is asked for.
+
+Changes: cuts, with a lottery.
+Group at prediction: yes.
+Gradients: no.
+Cost: a small linear programme.
+Paper: Hardt, Price, Srebro 2016.
 """
 
 from __future__ import annotations

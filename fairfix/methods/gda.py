@@ -9,6 +9,12 @@ freedom, and the chance-constrained choice already allows for sampling error.
 
 When not to use it: the loss knows nothing of performance, so long runs flatten the scores; where
 one group has few rows of a label, its share of a batch is noise.
+
+Changes: weights and cut.
+Group at prediction: no.
+Gradients: yes.
+Cost: up to 40 epochs.
+Paper: Marcinkevics, Ozkan, Vogt 2022.
 """
 
 from __future__ import annotations

@@ -6,6 +6,12 @@ candidate 0.
 
 When not to use it: it looks for luck. With many trials on few rows part of what it finds is noise
 of those rows, and large networks need many more trials than small ones.
+
+Changes: weights and cut.
+Group at prediction: no.
+Gradients: no.
+Cost: 500 forward passes.
+Paper: Savani, White, Govindarajulu 2020.
 """
 
 from __future__ import annotations

@@ -11,6 +11,12 @@ one sign. Gradient and choice share the fitting rows.
 
 When it helps: demographic parity on networks with units to spare. It helps little where the bias
 sits in the base rates the whole network has learnt, or where the gap is small already.
+
+Changes: weights and cut.
+Group at prediction: no.
+Gradients: yes.
+Cost: 64 forward and backward passes.
+Paper: Marcinkevics, Ozkan, Vogt 2022.
 """
 
 from __future__ import annotations

@@ -7,6 +7,12 @@ cuts.
 
 When not to use it: the decision needs the group at prediction; where the groups' scores are
 calibrated differently, free thresholds by group (thresholds) do better.
+
+Changes: cuts.
+Group at prediction: yes.
+Gradients: no.
+Cost: one sort a group.
+Paper: Kamiran, Karim, Zhang 2012.
 """
 
 from __future__ import annotations

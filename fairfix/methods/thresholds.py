@@ -7,11 +7,18 @@ is learnt, so the price of sampling error is small.
 When not to use it: the decision needs the group at prediction and treats equal scores differently
 by group, which some uses may not lawfully do. With few rows in a group its threshold is mostly
 noise.
+
+Changes: cuts.
+Group at prediction: yes.
+Gradients: no.
+Cost: one sort a group.
+Paper: Hardt, Price, Srebro 2016; Corbett-Davies and others 2017.
 """
 
 from __future__ import annotations
 
 from fairfix.group_cuts import best_group_cuts
+from fairfix.lottery import best_lottery
 from fairfix.objectives import Objective
 from fairfix.policy import Policy
 from fairfix.problem import Problem
@@ -19,11 +26,19 @@ from fairfix.result import Result
 from fairfix.search import policy_result
 
 
-def thresholds(problem: Problem, objective: Objective, *, seed: int = 0) -> Result:
+def thresholds(
+    problem: Problem, objective: Objective, *, seed: int = 0, randomized: bool = False
+) -> Result:
     """Choose one threshold for each group by exact search.
 
-    For spd, eod, fprd and aod with any number of groups, for eqodds and di with two, at best
-    balanced accuracy or accuracy.
+    For spd, eod, fprd and aod with any number of groups, for eqodds and di with two (eqodds with
+    any number where randomized), at best balanced accuracy or accuracy.
+
+    Args:
+        randomized: let each group draw lots between thresholds, the best mixture by linear
+            programming; the lot of a row is fixed by a salted hash of its id.
     """
+    if randomized:
+        return policy_result(problem, objective, best_lottery(problem, objective))
     found = best_group_cuts(problem, objective)
     return policy_result(problem, objective, Policy.by_group(found.thresholds))

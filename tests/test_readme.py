@@ -1,0 +1,117 @@
+"""The README and docs/: every command and every piece of Python runs and ends as it says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from conftest import Run
+
+from fairfix import methods
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+NOT_RUN = (("git",), ("make",), ("pip",), ("python", "-m", "venv"), (".venv/bin/pip",))
+
+
+class Block(NamedTuple):
+    """A fenced block of Markdown: its language, its text, and the line it begins on."""
+
+    language: str
+    text: str
+    line: int
+
+
+class Command(NamedTuple):
+    """A line of the shell, and the exit code stated behind it."""
+
+    words: tuple[str, ...]
+    code: int
+
+
+def blocks(page: str) -> list[Block]:
+    found = re.finditer(r"^```(\w+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return [Block(m[1], m[2], page.count("\n", 0, m.start()) + 1) for m in found]
+
+
+def commands(block: Block) -> list[Command]:
+    """The lines to be run; in a console block those behind a $, the others being output."""
+    lines = block.text.replace("\\\n", " ").splitlines()
+    if block.language == "console":
+        lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+    stated = [re.search(r"# exits (\d+)$", line) for line in lines]
+    split = [
+        Command(tuple(shlex.split(line, comments=True)), int(code[1]) if code else 0)
+        for line, code in zip(lines, stated, strict=True)
+    ]
+    return [command for command in split if command.words and not skipped(command.words)]
+
+
+def skipped(words: tuple[str, ...]) -> bool:
+    return any(words[: len(start)] == start for start in NOT_RUN)
+
+
+def test_what_the_harness_finds() -> None:
+    page = (
+        "# t\n```bash\nfairfix a \\\n  b 'c d'  # exits 2\n\nmake demo\n# note\n```\n"
+        "```python\nx = 1\n```\n```console\n$ fairfix e\nout\n```\n"
+    )
+    found = blocks(page)
+    assert [(block.language, block.line) for block in found] == [
+        ("bash", 2),
+        ("python", 9),
+        ("console", 12),
+    ]
+    assert commands(found[0]) == [Command(("fairfix", "a", "b", "c d"), 2)]
+    assert commands(found[2]) == [Command(("fairfix", "e"), 0)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What a reader has who stands in a fresh copy of the project."""
+    ignored = shutil.ignore_patterns("*.debiased.*", "__pycache__")
+    shutil.copytree(ROOT / "sample_models", tmp_path / "sample_models", ignore=ignored)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", [README, *DOCS], ids=lambda page: page.name)
+def test_every_block_runs(folder: Path, fairfix: Run, page: Path) -> None:
+    """In the order of the page: later blocks may use what earlier ones wrote."""
+    ran = 0
+    for block in blocks(page.read_text(encoding="utf-8")):
+        if block.language == "python":
+            exec(compile(block.text, f"{page.name}:{block.line}", "exec"), {})
+            ran += 1
+        elif block.language in ("bash", "console"):
+            for (program, *words), code in commands(block):
+                assert program == "fairfix", f"line {block.line}: {program} is not run here"
+                ended = fairfix(*words)
+                assert ended.code == code, f"line {block.line}: {words} {ended.err}"
+                ran += 1
+    assert ran > 0
+
+
+def test_the_methods_are_as_their_sources_say() -> None:
+    page = README.read_text(encoding="utf-8")
+    _, begin, rest = page.partition("<!-- methods:begin -->\n")
+    table, end, _ = rest.partition("\n<!-- methods:end -->")
+    assert begin
+    assert end
+    assert table == methods.table()
+
+
+def test_every_exit_code_of_the_page_is_one(fairfix: Run, folder: Path) -> None:
+    from fairfix.cli import app
+    from fairfix.errors import FairfixError, VerificationError
+
+    codes: set[Any] = {0, FairfixError.exit_code, VerificationError.exit_code}
+    codes |= {app.INTERNAL, app.INTERRUPTED}
+    _, _, rest = README.read_text(encoding="utf-8").partition("## Exit codes\n")
+    section, _, _ = rest.partition("\n## ")
+    assert {int(code) for code in re.findall(r"\b\d+\b", section)} >= codes
