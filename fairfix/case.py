@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ class Case:
                 f"another order; {_first_difference(self.table, table)}."
             )
         problem = _problem(table, self.problem.scorer, self.options, self.problem.threshold)
-        return Case(self.checkpoint, table, self.columns, self.options, problem, self.output_label)
+        return replace(self, table=table, problem=problem, notes=table.notes)
 
 
 def _first_difference(one: Table, other: Table) -> str:

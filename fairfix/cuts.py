@@ -87,7 +87,7 @@ def every_cut(problem: Problem) -> tuple[Tensor, Counts]:
     counts = _cumulative_counts(
         order, problem.labels, problem.groups, problem.n_groups, problem.weights
     )
-    at = _allowed(ordered)[0].nonzero()
+    at = allowed_cuts(ordered)[0].nonzero()
     thresholds = _threshold(ordered.expand(len(at), -1), at)
     tp, fp, fn, tn = (side[0, at.squeeze(1)] for side in counts.sides)
     return thresholds, Counts(tp, fp, fn, tn, counts.design_effect)
@@ -104,7 +104,7 @@ def _best_cuts(
     ordered, order = scores.sort(dim=1, descending=True)
     counts = _cumulative_counts(order, labels, groups, n_groups, weights)
     utility = objective.utility(counts)
-    utility = torch.where(_allowed(ordered), utility, -math.inf)
+    utility = torch.where(allowed_cuts(ordered), utility, -math.inf)
     best = utility.argmax(dim=1, keepdim=True)
     rows = torch.arange(len(best), device=best.device)
     chosen = best.squeeze(1)
@@ -116,7 +116,7 @@ def _best_cuts(
     )
 
 
-def _allowed(ordered: Tensor) -> Tensor:
+def allowed_cuts(ordered: Tensor) -> Tensor:
     """Which numbers of positives 0..N of falling scores (B, N) a cut can give, (B, N + 1) bool."""
     apart = ordered[:, :-1] - ordered[:, 1:] > ROUND_OFF * ordered[:, :-1].clamp(min=_SMALLEST)
     return torch.nn.functional.pad(apart, (1, 1), value=True)

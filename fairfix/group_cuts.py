@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fairfix.cuts import ALL_POSITIVE, NONE_POSITIVE, ROUND_OFF
+from fairfix.cuts import ALL_POSITIVE, NONE_POSITIVE, allowed_cuts
 from fairfix.errors import TableError, UsageError
 from fairfix.objectives import Objective
 from fairfix.problem import Problem
@@ -149,8 +149,7 @@ def _curve(problem: Problem, group: int) -> Curve:
     scores, order = problem.scores[here].sort(descending=True)
     weights = problem.cells[here][:, 2 * group : 2 * group + 2][order].cumsum(0)
     sums = torch.cat([torch.zeros_like(weights[:1]), weights])
-    apart = scores[:-1] - scores[1:] > ROUND_OFF * scores[:-1]
-    inner = apart.nonzero().squeeze(1) + 1
+    inner = allowed_cuts(scores.unsqueeze(0))[0, 1:-1].nonzero().squeeze(1) + 1
     ends = torch.tensor([0, len(scores)], device=inner.device)
     keep = torch.cat([ends[:1], inner, ends[1:]])
     middle = ((scores[inner - 1].double() + scores[inner].double()) / 2).float().double()

@@ -29,6 +29,7 @@ class Search:
     def __init__(self, problem: Problem, objective: Objective, *, learns: bool = False) -> None:
         self.problem = problem
         self.objective = objective
+        self.learns = learns
         self._weigh = replace(objective, k=objective.k * LEARNT) if learns else objective
         self.steps: list[Step] = []
         self._best = 0
@@ -59,9 +60,16 @@ class Search:
 
     def result(self, *notes: str) -> Result:
         best = self.best
+        if self.learns and self._best == 0:
+            return self._untouched(*notes)
         if math.isinf(best.utility):
             notes = (*notes, f"{self.objective.metric.key} is undefined at every cut of these rows")
         return Result(Policy.cut(best.threshold), self._state, tuple(self.steps), self._best, notes)
+
+    def _untouched(self, *notes: str) -> Result:
+        """Nothing learnt was better: the untouched network at the cut it has without learning."""
+        plain = Search(self.problem, self.objective).result(*notes)
+        return replace(plain, trajectory=(*plain.trajectory, *self.steps[1:]))
 
 
 def policy_result(problem: Problem, objective: Objective, policy: Policy, *notes: str) -> Result:

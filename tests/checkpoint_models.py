@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -259,3 +260,17 @@ KINDS = {
         rule=lambda path: metadata_of(path / "model.safetensors"),
     ),
 }
+
+
+def exchange(path: Path, member: str, data: bytes, *, compress: bool = False) -> Path:
+    """Put other bytes into a member of an archive."""
+    with zipfile.ZipFile(path) as archive:
+        members = [(info, archive.read(info)) for info in archive.infolist()]
+    assert member in {info.filename.partition("/")[2] for info, _ in members}
+    with zipfile.ZipFile(path, "w") as archive:
+        for info, old in members:
+            chosen = info.filename.partition("/")[2] == member
+            if chosen and compress:
+                info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, data if chosen else old)
+    return path

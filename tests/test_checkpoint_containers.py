@@ -89,6 +89,12 @@ class TestPickledNetwork:
         assert isinstance(checkpoint.module, nn.Module)
         assert torch.equal(checkpoint.module(rows()), trained(Tabular())(rows()))
 
+    def test_functions_are_code_too(self, tmp_path: Path) -> None:
+        torch.save(nn.TransformerEncoderLayer(4, 1, 4), tmp_path / "model.pt")
+        with pytest.raises(TrustError, match=r"needs torch\.nn\.functional\.relu"):
+            checkpoints.read(tmp_path / "model.pt")
+        assert checkpoints.read(tmp_path / "model.pt", trust=True).module is not None
+
     @pytest.mark.parametrize("trust", [False, True])
     def test_class_of_the_script_that_saved_it(
         self, trust: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -280,8 +286,8 @@ class TestFolder:
         def refused(*_: object) -> Path:
             raise PermissionError(13, "Permission denied")
 
-        with monkeypatch.context() as patch, pytest.raises(OutputError, match="Permission denied"):
-            patch.setattr(Path, "replace", refused)
+        monkeypatch.setattr(Path, "replace", refused)
+        with pytest.raises(OutputError, match="Permission denied"):
             checkpoints.write(checkpoint, checkpoint.tensors, output, rule={"a": 2}, force=True)
         assert checkpoints.read(output, **ARCH).rule == {"a": 1}
         assert {p.name for p in tmp_path.iterdir()} == {"model", "out"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -181,16 +182,19 @@ def test_replaces_only_when_forced(kind: Kind, path: Path, tmp_path: Path) -> No
     assert {p.name for p in tmp_path.iterdir()} == {"in", "out"}
 
 
+@pytest.mark.parametrize(
+    "spoil", [lambda t: t + 1, lambda t: t.double(), lambda t: t[None], lambda t: -t.abs() * 0]
+)
 def test_a_wrong_file_never_takes_its_place(
-    kind: Kind, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spoil: Callable[[Tensor], Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkpoint = read(kind, path)
+    torch.save({"a": torch.zeros(2)}, tmp_path / "model.pt")
+    checkpoint = checkpoints.read(tmp_path / "model.pt")
     form = checkpoints.files.FORMATS[checkpoint.format]
-    other = {n: t + 1 for n, t in checkpoint.tensors.items()}
-    monkeypatch.setattr(form, "reread", lambda *_: other)
-    with pytest.raises(VerificationError, match="nothing was written"):
+    monkeypatch.setattr(form, "reread", lambda *_: {"a": spoil(torch.zeros(2))})
+    with pytest.raises(VerificationError, match="changed 'a': nothing was written"):
         checkpoints.write(checkpoint, checkpoint.tensors, tmp_path / "out")
-    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+    assert [p.name for p in tmp_path.iterdir()] == ["model.pt"]
 
 
 def test_a_model_that_changed_meanwhile_is_not_mixed(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from checkpoint_models import ARCH, KINDS, Tabular, plain_layers, trained
+from checkpoint_models import ARCH, KINDS, Tabular, exchange, plain_layers, trained
 from torch import Tensor, nn
 
 from fairfix import checkpoint as checkpoints
@@ -65,7 +65,7 @@ def _legacy(folder: Path, marker: Path) -> Path:
 def _script(folder: Path, marker: Path) -> Path:
     """TorchScript whose code writes a file when it runs, as ``torch.save`` in it would."""
     path = KINDS["scripted"].make(folder)
-    return _exchange(path, CODE, b"import os\nos.mkdir('" + bytes(marker) + b"')")
+    return exchange(path, CODE, b"import os\nos.mkdir('" + bytes(marker) + b"')")
 
 
 def _program(folder: Path, marker: Path) -> Path:
@@ -73,21 +73,7 @@ def _program(folder: Path, marker: Path) -> Path:
     path = KINDS["exported"].make(folder)
     buffer = io.BytesIO()
     torch.save(Payload(marker), buffer)
-    return _exchange(path, "data/sample_inputs/model.pt", buffer.getvalue())
-
-
-def _exchange(path: Path, member: str, data: bytes, *, compress: bool = False) -> Path:
-    """Put other bytes into a member of an archive."""
-    with zipfile.ZipFile(path) as archive:
-        members = [(info, archive.read(info)) for info in archive.infolist()]
-    assert member in {info.filename.partition("/")[2] for info, _ in members}
-    with zipfile.ZipFile(path, "w") as archive:
-        for info, old in members:
-            chosen = info.filename.partition("/")[2] == member
-            if chosen and compress:
-                info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, data if chosen else old)
-    return path
+    return exchange(path, "data/sample_inputs/model.pt", buffer.getvalue())
 
 
 ENTRIES: dict[str, Callable[[Path, Path], Path]] = {
@@ -152,7 +138,7 @@ def test_programs_need_trust(name: str, tmp_path: Path) -> None:
 
 def test_compressed_numbers_are_refused_unread(tmp_path: Path) -> None:
     path = KINDS["state_dict"].make(tmp_path)
-    _exchange(path, "data/0", bytes(200 * 2**20), compress=True)
+    exchange(path, "data/0", bytes(200 * 2**20), compress=True)
     assert path.stat().st_size < 2**20
     start = time.process_time()
     with pytest.raises(CheckpointError, match=r"compressed member \(data/0\)"):
@@ -162,7 +148,7 @@ def test_compressed_numbers_are_refused_unread(tmp_path: Path) -> None:
 
 def test_compressed_code_beyond_measure_is_refused(tmp_path: Path) -> None:
     path = KINDS["scripted"].make(tmp_path)
-    _exchange(path, CODE, bytes(65 * 2**20), compress=True)
+    exchange(path, CODE, bytes(65 * 2**20), compress=True)
     with pytest.raises(CheckpointError, match=r"compressed member \(code/.*\.py\)"):
         checkpoints.read(path, trust=True)
 
@@ -228,7 +214,7 @@ def test_names_beyond_count_are_refused(tmp_path: Path) -> None:
 
 def _pickle(program: bytes, folder: Path) -> Path:
     torch.save({"a": torch.ones(2)}, folder / "model.pt")
-    return _exchange(folder / "model.pt", "data.pkl", program)
+    return exchange(folder / "model.pt", "data.pkl", program)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from checkpoint_models import (
     Image,
     Tabular,
     Tied,
+    exchange,
     jit_load,
     rows,
     trained,
@@ -26,6 +29,7 @@ from torch import Tensor, nn
 from fairfix import checkpoint as checkpoints
 from fairfix.errors import CheckpointError
 
+CONFIG = "data/weights/model_weights_config.json"
 Save = Callable[[nn.Module, Tensor, Path], None]
 
 
@@ -319,6 +323,22 @@ def test_program_that_is_damaged_inside(tmp_path: Path) -> None:
     path = KINDS["exported"].make(tmp_path)
     path.write_bytes(path.read_bytes().replace(b'"graph_module"', b'"graph_nodule"'))
     with pytest.raises(CheckpointError, match="cannot be loaded"):
+        checkpoints.read(path, **TRUST)
+
+
+def test_weights_pickled_inside_a_program(tmp_path: Path) -> None:
+    path = KINDS["exported"].make(tmp_path)
+    weight = torch.export.load(path).state_dict["fc0.weight"]
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read(f"model/{CONFIG}"))
+    entry = config["config"]["fc0.weight"]
+    entry["use_pickle"] = True
+    buffer = io.BytesIO()
+    torch.save(weight, buffer)
+    exchange(path, f"data/weights/{entry['path_name']}", buffer.getvalue())
+    exchange(path, CONFIG, json.dumps(config).encode())
+    assert torch.equal(torch.export.load(path).state_dict["fc0.weight"], weight)
+    with pytest.raises(CheckpointError, match=r"'fc0\.weight' is pickled inside the program"):
         checkpoints.read(path, **TRUST)
 
 

@@ -43,7 +43,7 @@ BYTES = {
         "begins like a safetensors file, but is cut short",
     ),
     "json": (b'{"a": 1, "b": {"c": 2}}', "plain text"),
-    "json with a brace ninth": (b'{"aaaaa":{"b": 1}}', "plain text"),
+    "json with a brace ninth": (b'{"aaaa":{"b": 1}}', "plain text"),
     "zip that ends early": (b"PK\x03\x04" + bytes(40), "cut short or damaged"),
 }
 

@@ -132,6 +132,43 @@ def test_more_than_two_groups(fairfix: Run, place: Place, draw: Draw) -> None:
     assert r"| \[red\] |" in text
 
 
+def test_names_are_shown_as_they_are_written(fairfix: Run, place: Place, draw: Draw) -> None:
+    table = place.table(draw(300, 4).replace({"group": {0: "ü", 1: "é"}}), "[bold]val.csv")
+    output = place.folder / "[red]out.pt"
+    ended = fairfix("identity", place.model, table, "-o", output, "--privileged", "é")
+    assert f"wrote {output}" in ended.out.splitlines()
+    ended = fairfix("identity", place.model, table, "-o", output, "--force", "--json")
+    assert ended.out.isascii()  # whatever the locale, the document can be printed
+    assert set(json.loads(ended.out)["data"]["groups"]) == {"ü", "é"}
+    assert "ü" in (place.folder / "[red]out.report.json").read_text(encoding="utf-8")
+
+
+def test_notes_of_both_tables_are_said(fairfix: Run, place: Place, draw: Draw) -> None:
+    for name, seed in (("val.csv", 2), ("test.csv", 3)):
+        draw(300, seed).to_csv(place.folder / name)  # with the row index
+    ended = fairfix("identity", place.model, place.val, "--test", place.test)
+    said = [line for line in ended.err.splitlines() if line.endswith("as a saved row index")]
+    assert [line.startswith("fairfix: test.csv: ") for line in said] == [False, True]
+
+
+def test_a_weighted_row_counts_like_so_many(fairfix: Run, place: Place, draw: Draw) -> None:
+    rows = draw(300, 6).assign(times=lambda t: 1 + t.index % 3)
+    weighted = place.table(rows, "weighted.csv")
+    repeated = place.table(rows.loc[rows.index.repeat(rows["times"])], "repeated.csv")
+    one = json.loads(fairfix("audit", place.model, weighted, "--weight", "times", "--json").out)
+    other = json.loads(fairfix("audit", place.model, repeated, "--ignore", "times", "--json").out)
+    for key in ("gaps", "performance"):
+        assert one["groups"]["group"][key] == pytest.approx(other["groups"]["group"][key])
+
+
+def test_rows_without_a_group_can_be_one(fairfix: Run, place: Place, draw: Draw) -> None:
+    rows = draw(600, 6)
+    table = place.table(rows.assign(group=rows["group"].where(rows.index % 5 > 0)))
+    ended = fairfix("identity", place.model, table, "--missing-group", "keep", "--json")
+    assert json.loads(ended.out)["data"]["groups"] == ["0", "1", "(missing)"]
+    assert "120 rows without a value make up '(missing)'" in ended.err
+
+
 def test_scores_alone_need_no_model(fairfix: Run, place: Place, draw: Draw) -> None:
     rows = draw(600, 5)
     table = place.table(rows.assign(p=(rows["x0"] * 0.2 + 0.4).clip(0, 1)), "scores.csv")

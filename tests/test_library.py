@@ -136,6 +136,32 @@ def test_pytorch_alone_reads_what_was_written_and_decides_as_reported(
             assert group[count] == (here & (decisions == decided) & (rows["label"] == label)).sum()
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+def test_inspect_says_what_it_is_and_what_the_rule_is(
+    fairfix: Run, place: Place, trained: nn.Module, form: Form
+) -> None:
+    form.write(trained, place.folder / form.name)
+    case = library.load(place.folder / form.name, place.val, arch=form.arch, trust=form.trust)
+    written = library.debias(case, "identity", budget=0.1).save()
+    options = [*(["--arch", form.arch] if form.arch else []), *["--trust-checkpoint"] * form.trust]
+    found = json.loads(fairfix("inspect", written.model, "--json", *options).out)
+    assert found["architecture_known"]
+    assert (found["inputs"], found["parameters"]) == (4, 4 * 12 + 12 + 12 * 8 + 8 + 8 + 1)
+    assert list(found["prunable_units"].values()) == [12, 8]
+    assert found["rule"] == json.loads(written.rule.read_text())
+    assert found["weights_sha256"] == found["rule"]["weights_sha256"]
+    if options:
+        ended = fairfix("inspect", written.model, "--json")
+        if form.trust:
+            assert (ended.code, "--trust-checkpoint" in ended.sentence) == (2, True)
+        else:
+            bare = json.loads(ended.out)
+            assert bare["parameters"] == found["parameters"]
+            assert not bare["architecture_known"]
+            assert {bare[key] for key in ("weights_sha256", "inputs", "rule")} == {None}
+
+
 # The command line gives the same numbers.
 
 

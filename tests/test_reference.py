@@ -20,7 +20,10 @@ from fairfix.case import Case
 
 DATA = os.environ.get("FAIRFIX_DATA")
 SETS = [f"{name}_{seed}" for name in ("adult", "bank", "compas") for seed in (42, 73)]
-QUICK: dict[str, dict[str, Any]] = {"prune": {"per_step": 20}, "gda": {"epochs": 3, "learning_rate": 1e-3}}
+QUICK: dict[str, dict[str, Any]] = {
+    "prune": {"per_step": 20},
+    "gda": {"epochs": 3, "learning_rate": 1e-3},
+}
 
 pytestmark = pytest.mark.skipif(
     DATA is None, reason="FAIRFIX_DATA names no folder with the reference networks"

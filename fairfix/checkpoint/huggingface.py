@@ -50,11 +50,14 @@ def save(
     destination: Path,
 ) -> None:
     """Copy the folder with new numbers, and the rule in the metadata of its weights."""
-    shutil.copytree(checkpoint.path, destination)
-    weights = destination / WEIGHTS
-    weights.unlink()
+    source = checkpoint.path
+
+    def without_weights(folder: str, names: list[str]) -> set[str]:
+        return {WEIGHTS} & set(names) if Path(folder) == source else set()
+
+    shutil.copytree(source, destination, ignore=without_weights)
     tensors = by_stored_name(checkpoint, stored)
-    safetensors.rewrite(checkpoint.path / WEIGHTS, weights, tensors, rule)
+    safetensors.rewrite(source / WEIGHTS, destination / WEIGHTS, tensors, rule)
 
 
 def reread(checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:

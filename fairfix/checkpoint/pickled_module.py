@@ -80,7 +80,7 @@ def _made(file: TorchFile, value: Any) -> Any:
         return type(value)(_made(file, item) for item in value)
     if isinstance(value, _PLAIN):
         return value
-    raise _NotTorchError(type(value).__name__)
+    raise _NotTorchError(getattr(value, "kind", type(value).__name__))
 
 
 def _layer(file: TorchFile, tree: Inert) -> nn.Module:

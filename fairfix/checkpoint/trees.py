@@ -16,9 +16,10 @@ _DEPTH = 2  # how deep in a training dictionary weights are looked for
 def is_network(content: Any) -> bool:
     """Whether ``content`` is a whole pickled ``nn.Module``."""
     state = content.state if isinstance(content, Inert) else None
-    return isinstance(state, dict) and all(
-        isinstance(state.get(group), dict) for group in ("_parameters", "_buffers", "_modules")
-    )
+    if not isinstance(state, dict):
+        return False
+    groups = [state.get(group) for group in ("_parameters", "_buffers", "_modules")]
+    return all(isinstance(group, dict) and set(map(type, group)) <= {str} for group in groups)
 
 
 def weights_in(

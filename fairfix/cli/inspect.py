@@ -39,14 +39,15 @@ def run(*, model: str, json: bool, quiet: bool, **given: Any) -> None:
 
 def _document(checkpoint: Checkpoint) -> dict[str, Any]:
     tensors = checkpoint.tensors
-    rule, _ = find_rule(checkpoint)
+    known = checkpoint.module is not None  # else the tensors' names, and so their hash, are open
+    rule = find_rule(checkpoint)[0] if known else None
     return {
         "file": checkpoint.path.name,
         "format": checkpoint.format,
         "title": checkpoint.title,
-        "weights_sha256": checkpoints.weights_sha256(tensors),
+        "weights_sha256": checkpoints.weights_sha256(tensors) if known else None,
         "parameters": sum(t.numel() for t in tensors.values() if t.is_floating_point()),
-        "architecture_known": checkpoint.module is not None,
+        "architecture_known": known,
         **_network(checkpoint),
         "rule": rule.to_json() if rule is not None else None,
         "metadata": dict(checkpoint.metadata),

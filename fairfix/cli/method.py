@@ -37,6 +37,8 @@ def run(
     if values.source is not None:
         say([f"settings from {values.source}"], quiet=quiet)
     say(case.notes, quiet=quiet)
+    if test is not None:
+        say((f"{test.table.path.name}: {note}" for note in test.notes), quiet=quiet)
     with progress(quiet=quiet):
         outcome = debias(
             case,

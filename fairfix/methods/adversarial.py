@@ -6,8 +6,9 @@ turns, and every round is judged at its exact best cut.
 
 While the critic learns, the network stands still, so its hidden layer is computed once a round.
 
-When not to use it: where labels or groups are too few for the bias of a minibatch to mean
-anything.
+When not to use it: the bias of 64 rows is mostly noise, and a last hidden layer that has collapsed
+to little more than the score tells a critic little about groups; then the untouched network at its
+best cut is what comes back.
 
 Changes: weights and cut.
 Group at prediction: no.

@@ -57,6 +57,8 @@ def eqodds(
     if engine.model_params.x is None:
         note = "the linear programme of equalized odds has no solution here"
         return policy_result(problem, objective, Policy.cut(threshold), note)
-    kept_1, raised_1, kept_0, raised_0 = (min(1.0, max(0.0, p)) for p in engine.model_params.x)
+    kept_1, raised_1, kept_0, raised_0 = (
+        min(1.0, max(0.0, float(p))) for p in engine.model_params.x
+    )
     policy = Policy((lottery(threshold, kept_0, raised_0), lottery(threshold, kept_1, raised_1)))
     return policy_result(problem, objective, policy)
