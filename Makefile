@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 		--test sample_models/loh/test.csv --metric spd --output build/demo.pt --force
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 check: $(VENV)/.dev lint types test
 

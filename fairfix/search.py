@@ -29,7 +29,6 @@ class Search:
     def __init__(self, problem: Problem, objective: Objective, *, learns: bool = False) -> None:
         self.problem = problem
         self.objective = objective
-        self.learns = learns
         self._weigh = replace(objective, k=objective.k * LEARNT) if learns else objective
         self.steps: list[Step] = []
         self._best = 0
@@ -38,20 +37,22 @@ class Search:
 
     def offer(self, scores: Tensor, state: Callable[[], dict[str, Tensor] | None]) -> Step:
         """Judge the scores (N,) of a candidate; ``state`` is called only if it is the best."""
+        step = self._judged(scores, self._weigh, len(self.steps))
+        self.steps.append(step)
+        if step.index == 0 or step.utility > self.best.utility:
+            self._best, self._state = step.index, state()
+        return step
+
+    def _judged(self, scores: Tensor, objective: Objective, index: int) -> Step:
         p = self.problem
-        objective = self._weigh
         cut = best_cut(scores, p.labels, p.groups, p.n_groups, objective, p.weights)
-        step = Step(
-            index=len(self.steps),
+        return Step(
+            index=index,
             gap=float(objective.metric(cut.counts).value),
             performance=float(objective.performance(cut.counts)),
             utility=float(cut.utility),
             threshold=float(cut.threshold),
         )
-        self.steps.append(step)
-        if step.index == 0 or step.utility > self.best.utility:
-            self._best, self._state = step.index, state()
-        return step
 
     @property
     def best(self) -> Step:
@@ -59,17 +60,13 @@ class Search:
         return self.steps[self._best]
 
     def result(self, *notes: str) -> Result:
-        best = self.best
-        if self.learns and self._best == 0:
-            return self._untouched(*notes)
-        if math.isinf(best.utility):
+        """The best candidate; where that is the untouched network, at its cut without learning."""
+        if self._best == 0:
+            self.steps[0] = self._judged(self.problem.scores, self.objective, 0)
+        if math.isinf(self.best.utility):
             notes = (*notes, f"{self.objective.metric.key} is undefined at every cut of these rows")
-        return Result(Policy.cut(best.threshold), self._state, tuple(self.steps), self._best, notes)
-
-    def _untouched(self, *notes: str) -> Result:
-        """Nothing learnt was better: the untouched network at the cut it has without learning."""
-        plain = Search(self.problem, self.objective).result(*notes)
-        return replace(plain, trajectory=(*plain.trajectory, *self.steps[1:]))
+        cut = Policy.cut(self.best.threshold)
+        return Result(cut, self._state, tuple(self.steps), self._best, notes)
 
 
 def policy_result(problem: Problem, objective: Objective, policy: Policy, *notes: str) -> Result:

@@ -3,8 +3,8 @@
 Small mini-batch steps push the differentiable gap towards zero; after every epoch the network is
 judged as it would be deployed, at its exact best cut, and the best epoch is kept.
 
-Gradient and choice share the fitting rows. On re-splits of six networks neither halving the rows nor
-cross-fitting the choice did better on new rows than sharing them with standard errors taken
+Gradient and choice share the fitting rows. On re-splits of six networks neither halving the rows
+nor cross-fitting the choice did better on new rows than sharing them with standard errors taken
 sqrt(2) times as large, so that is done.
 
 When not to use it: the loss knows nothing of performance, so long runs flatten the scores; where
@@ -64,7 +64,7 @@ def gda(
     sign = math.copysign(1.0, float(proxy(objective.metric, problem.scores, problem.cells)))
     parameters = list(scorer.parameters())
     step = (
-        torch.optim.Adam(parameters, lr=learning_rate, foreach=True)
+        torch.optim.Adam(parameters, lr=learning_rate, fused=True)
         if optimizer == "adam"
         else torch.optim.SGD(parameters, lr=learning_rate)
     )
