@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from public_loops import Trail
 from torch import nn
 
-from fairfix import methods
+from fairfix import aif, methods
 from fairfix.cuts import best_cut
 from fairfix.objectives import Objective
 from fairfix.problem import Problem
@@ -63,14 +63,33 @@ class Size:
     rounds: int
     calls: int
     scores: int
+    reject_rows: int
     repeats: int
 
 
 ALL = sys.maxsize
 FULL = Size(
-    rows=ALL, units=ALL, epochs=40, trials=101, rounds=16, calls=20, scores=1_000_000, repeats=3
+    rows=ALL,
+    units=ALL,
+    epochs=40,
+    trials=101,
+    rounds=16,
+    calls=20,
+    scores=1_000_000,
+    reject_rows=5_000,
+    repeats=3,
 )
-QUICK = Size(rows=600, units=6, epochs=2, trials=5, rounds=1, calls=10, scores=10_000, repeats=1)
+QUICK = Size(
+    rows=600,
+    units=6,
+    epochs=2,
+    trials=5,
+    rounds=1,
+    calls=10,
+    scores=10_000,
+    reject_rows=200,
+    repeats=1,
+)
 
 
 @dataclass(frozen=True)
@@ -114,6 +133,8 @@ def contests(problem: Problem, size: Size) -> list[Contest]:
         critic(problem, size),
         black_box(problem, size),
         *cuts(random_scores(size.scores)),
+        reject_option(random_scores(size.reject_rows)),
+        by_group(random_scores(size.scores)),
     ]
 
 
@@ -165,6 +186,66 @@ def cuts(scored: Problem) -> list[Contest]:
         Contest("cut, against scikit-learn", our_cut, their_cut(constrained_cut), scored, False),
         Contest("cut, against numpy", our_cut, their_cut(counted_cut), scored, False),
     ]
+
+
+def reject_option(scored: Problem) -> Contest:
+    """Both say which objective they reach, so the works differ: that is the comparison."""
+
+    def theirs(problem: Problem) -> str:
+        from aif360.algorithms.postprocessing import RejectOptionClassification
+
+        truth = aif.dataset(problem, problem.labels, problem.scores)
+        engine = RejectOptionClassification(
+            aif.UNPRIVILEGED, aif.PRIVILEGED, metric_lb=-LIMIT, metric_ub=LIMIT
+        )
+        engine.fit(truth, aif.dataset(problem, problem.scores > 0.5, problem.scores))
+        decided = engine.predict(aif.dataset(problem, problem.scores > 0.5, problem.scores))
+        return reached(problem, torch.from_numpy(decided.labels.ravel() == 1))
+
+    return Contest("roc, against AIF360", our_policy("roc"), theirs, scored, alike=False)
+
+
+def by_group(scored: Problem) -> Contest:
+    """Against fairlearn's randomised optimiser, which aims at no gap."""
+
+    def theirs(problem: Problem) -> str:
+        from fairlearn.postprocessing import ThresholdOptimizer
+        from splits import Scored
+
+        features, groups = problem.scores.numpy()[:, None].astype(float), problem.groups.numpy()
+        optimizer = ThresholdOptimizer(
+            estimator=Scored(),
+            constraints="demographic_parity",
+            objective="balanced_accuracy_score",
+            prefit=True,
+            predict_method="predict",
+        )
+        optimizer.fit(features, problem.labels.numpy(), sensitive_features=groups)
+        decided = optimizer.predict(features, sensitive_features=groups, random_state=0)
+        return reached(problem, torch.from_numpy(np.asarray(decided) == 1))
+
+    return Contest(
+        "thresholds, vs. fairlearn", our_policy("thresholds"), theirs, scored, alike=False
+    )
+
+
+def our_policy(name: str) -> Side:
+    """A post-processing method of fairfix; it says what it reached."""
+
+    def side(problem: Problem) -> str:
+        policy = methods.get(name).run()(problem, OBJECTIVE, seed=0).policy
+        return reached(problem, policy.decide(problem.scores, problem.groups))
+
+    return side
+
+
+def reached(problem: Problem, decisions: torch.Tensor) -> str:
+    """Balanced accuracy and gap of decisions (N,) on the rows they were fitted to."""
+    counts = problem.counts(decisions)
+    return (
+        f"{float(OBJECTIVE.performance(counts)):.3f} at "
+        f"{OBJECTIVE.metric.key} {float(OBJECTIVE.metric(counts).value):+.3f}"
+    )
 
 
 def our_method(name: str, **options: Any) -> Side:

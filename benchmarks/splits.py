@@ -97,7 +97,7 @@ def fairlearn(fitting: Problem, judged: Problem, objective: Objective) -> Evalua
     from fairlearn.postprocessing import ThresholdOptimizer  # type: ignore[import-untyped]
 
     optimizer = ThresholdOptimizer(
-        estimator=_Scores(),
+        estimator=Scored(),
         constraints=FAIRLEARN[objective.metric.key],
         objective="balanced_accuracy_score",
         prefit=True,
@@ -117,13 +117,13 @@ def fairlearn(fitting: Problem, judged: Problem, objective: Objective) -> Evalua
     return evaluate(judged, judged.scores, torch.from_numpy(decisions == 1), objective, no_cut)
 
 
-class _Scores(BaseEstimator):  # type: ignore[misc]
+class Scored(BaseEstimator):  # type: ignore[misc]
     """A fitted estimator, as fairlearn wants one, whose prediction is its only feature."""
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
 
-    def fit(self, features: Any, labels: Any) -> _Scores:
+    def fit(self, features: Any, labels: Any) -> Scored:
         return self
 
     def predict(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
