@@ -309,7 +309,7 @@ def _decision(names: tuple[str, ...], policy: Policy, salt: str) -> dict[str, An
 def _warnings(outcome: Outcome) -> list[str]:
     """What must not be overlooked, as sentences without a full stop."""
     key, budget = outcome.objective.metric.key, outcome.objective.budget
-    said = list(outcome.result.notes)
+    said = []
     for rows, comparison in (("fitting", outcome.fitting), ("judged", outcome.judged)):
         after = comparison.debiased
         size = after.gap_sizes[key]

@@ -15,8 +15,9 @@ from fairfix.problem import Problem
 from fairfix.result import Result, Step
 
 # Networks that were learnt on the rows they are compared on look better there than they are:
-# standard errors count for more by this factor.
-LEARNT = math.sqrt(2)
+# standard errors count for more by this factor. Of 1, 1.2, 1.4, 1.7 and 2 it did best on new rows
+# (benchmarks/splits.py): less breaks the budget more often, more hardly moves.
+LEARNT = 1.7
 
 
 class Search:

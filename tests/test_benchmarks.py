@@ -324,6 +324,8 @@ def test_quick_run_prints_a_line_for_every_contest(capsys: pytest.CaptureFixture
         "layerwise, last two layers",
         "cut, against scikit-learn",
         "cut, against numpy",
+        "roc, against AIF360",
+        "thresholds, vs. fairlearn",
     ]
     assert [line.count("7 networks judged") for line in lines[2:4]] == [1, 1]
     assert "every cut of 10,000 scores against 101 cuts" in lines[-1]

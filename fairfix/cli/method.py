@@ -50,6 +50,7 @@ def run(
             fold=bool(values["fold_threshold"]),
             options=values.own,
         )
+    say(outcome.result.notes, quiet=quiet)
     command = shlex.join(["fairfix", *sys.argv[1:]])
     save(outcome, values["output"], force=force, command=command)
     report = document(outcome, command)

@@ -78,7 +78,7 @@ def document(outcome: Outcome, command: str | None = None) -> dict[str, Any]:
                 "fitting": _comparison(outcome.fitting),
             },
             "warnings": list(outcome.warnings),
-            "notes": list(case.notes),
+            "notes": [*case.notes, *outcome.result.notes],
         }
     )
 
