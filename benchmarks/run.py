@@ -192,7 +192,8 @@ def reject_option(scored: Problem) -> Contest:
     """Both say which objective they reach, so the works differ: that is the comparison."""
 
     def theirs(problem: Problem) -> str:
-        from aif360.algorithms.postprocessing import RejectOptionClassification
+        with aif.quiet():
+            from aif360.algorithms.postprocessing import RejectOptionClassification
 
         truth = aif.dataset(problem, problem.labels, problem.scores)
         engine = RejectOptionClassification(

@@ -122,6 +122,11 @@ def allowed_cuts(ordered: Tensor) -> Tensor:
     return torch.nn.functional.pad(apart, (1, 1), value=True)
 
 
+def lowest_apart(scores: Tensor) -> Tensor:
+    """Below which another score must lie for a cut between it and each of these, any shape."""
+    return scores - ROUND_OFF * scores.clamp(min=_SMALLEST)
+
+
 def _cumulative_counts(
     order: Tensor, labels: Tensor, groups: Tensor, n_groups: int, weights: Tensor | None
 ) -> Counts:

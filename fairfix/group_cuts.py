@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fairfix.cuts import ALL_POSITIVE, NONE_POSITIVE, allowed_cuts
+from fairfix.cuts import ALL_POSITIVE, NONE_POSITIVE, allowed_cuts, lowest_apart
 from fairfix.errors import TableError, UsageError
 from fairfix.objectives import Objective
 from fairfix.problem import Problem
@@ -23,6 +23,7 @@ from fairfix.rates import Counts
 
 RUNGS = 41
 _THINNED = 4096
+_ROUNDING = 1e-12  # a gap that equals the bound but for rounding does not lie below it
 
 
 @dataclass(frozen=True)
@@ -44,19 +45,23 @@ class GroupCuts:
 class Curve:
     """The cuts of one group, from no positives to all of them.
 
-    ``tp``, ``fp`` (K,) weighted counts; ``threshold`` (K,) falling; ``positives``, ``negatives``
-    what there is of each label.
+    ``tp``, ``fp`` (K,) weighted counts; ``threshold`` (K,) falling, between the scores ``below``
+    and ``above`` (K,); ``positives``, ``negatives`` what there is of each label.
     """
 
     tp: Tensor
     fp: Tensor
     threshold: Tensor
+    below: Tensor
+    above: Tensor
     positives: Tensor
     negatives: Tensor
 
     def take(self, at: Tensor) -> Curve:
         """Some of the cuts, by number."""
-        return Curve(self.tp[at], self.fp[at], self.threshold[at], self.positives, self.negatives)
+        tp, fp, threshold = self.tp[at], self.fp[at], self.threshold[at]
+        below, above = self.below[at], self.above[at]
+        return Curve(tp, fp, threshold, below, above, self.positives, self.negatives)
 
     def thinned(self, most: int) -> Curve:
         """At most ``most`` cuts, both ends among them."""
@@ -105,8 +110,9 @@ def best_group_cuts(
     each of 41 bounds of the gap, the best of which is taken.
 
     Args:
-        problem: scores, labels and groups; two groups for "eqodds", "di" and ``lower``.
-        lower: a group whose cut must not lie above the other's (a reject-option band).
+        problem: scores, labels and groups; two groups for "aod", "eqodds", "di" and ``lower``.
+        lower: a group whose cut must not lie above the other's (a reject-option band). What
+            counts is where a cut can lie without changing a decision.
 
     Raises:
         UsageError: for a metric or performance that this search does not know.
@@ -119,7 +125,7 @@ def best_group_cuts(
         )
     if performance not in GAINS:
         raise UsageError(f"Cuts by group maximise {' or '.join(GAINS)}, not {performance}.")
-    if problem.n_groups > 2 and (lower is not None or metric in ("eqodds", "di")):
+    if problem.n_groups > 2 and (lower is not None or metric in ("aod", "eqodds", "di")):
         raise UsageError(f"Cuts by group for {metric} are searched for two groups only.")
     curves = group_curves(problem)
     check_defined(curves, metric, problem.group_names)
@@ -134,10 +140,10 @@ def group_curves(problem: Problem) -> list[Curve]:
 def bounds(objective: Objective) -> list[float]:
     """The bounds of the gap to try, in the metric's coordinates."""
     if objective.kind == "constrained" and objective.margin is not None:
-        sizes = [math.nextafter(objective.budget - objective.margin, 0.0)]
+        sizes = [max(0.0, objective.budget - objective.margin - _ROUNDING)]
     else:
         trade_off = objective.kind == "tradeoff"
-        most = 1.0 - 1e-9 if trade_off else math.nextafter(objective.budget, 0.0)
+        most = 1.0 - 1e-9 if trade_off else objective.budget - _ROUNDING
         sizes = [most * rung / (RUNGS - 1) for rung in range(RUNGS)]
     if objective.metric.key == "di":
         return [-math.log1p(-size) for size in sizes]
@@ -152,12 +158,19 @@ def _curve(problem: Problem, group: int) -> Curve:
     inner = allowed_cuts(scores.unsqueeze(0))[0, 1:-1].nonzero().squeeze(1) + 1
     ends = torch.tensor([0, len(scores)], device=inner.device)
     keep = torch.cat([ends[:1], inner, ends[1:]])
-    middle = ((scores[inner - 1].double() + scores[inner].double()) / 2).float().double()
-    threshold = torch.cat(
-        [middle.new_tensor([NONE_POSITIVE]), middle, middle.new_tensor([ALL_POSITIVE])]
-    )
+    above, below = scores[inner - 1].double(), scores[inner].double()
+    middle = ((above + below) / 2).float().double()
+    none, all_ = middle.new_tensor([NONE_POSITIVE]), middle.new_tensor([ALL_POSITIVE])
     kept = sums[keep]
-    return Curve(kept[:, 1], kept[:, 0], threshold, sums[-1, 1], sums[-1, 0])
+    return Curve(
+        kept[:, 1],
+        kept[:, 0],
+        torch.cat([none, middle, all_]),
+        torch.cat([scores[:1].double(), below, all_]),
+        torch.cat([none + 1, above, scores[-1:].double()]),
+        sums[-1, 1],
+        sums[-1, 0],
+    )
 
 
 def check_defined(curves: Sequence[Curve], metric: str, names: Sequence[str]) -> None:
@@ -198,10 +211,9 @@ class _Search:
         utility = self.objective.utility(counts)
         best = int(utility.argmax())
         tp, fp, fn, tn = (side[best] for side in counts.sides)
+        chosen = [c.take(at) for c, at in zip(curves, candidates[best], strict=True)]
         return GroupCuts(
-            tuple(
-                float(curve.threshold[int(candidates[best, g])]) for g, curve in enumerate(curves)
-            ),
+            self._thresholds(chosen),
             float(utility[best]),
             Counts(tp, fp, fn, tn, self.whole.design_effect),
         )
@@ -217,13 +229,26 @@ class _Search:
             low = torch.maximum(low, torch.searchsorted(b, a - bound))
             high = torch.minimum(high, torch.searchsorted(b, a + bound, right=True) - 1)
         if self.lower == near:
-            last = torch.searchsorted(-there.threshold, -here.threshold, right=True) - 1
+            last = torch.searchsorted(-lowest_apart(there.above), -here.below) - 1
             high = torch.minimum(high, last)
         elif self.lower == far:
-            low = torch.maximum(low, torch.searchsorted(-there.threshold, -here.threshold))
+            first = torch.searchsorted(-there.below, -lowest_apart(here.above), right=True)
+            low = torch.maximum(low, first)
         cut = (low <= high).nonzero().squeeze(1)
         partner = _argmax_between(self.gain(there, self.total), low[cut], high[cut])
         return torch.stack([cut, partner] if near == 0 else [partner, cut], dim=1)
+
+    def _thresholds(self, chosen: Sequence[Curve]) -> tuple[float, ...]:
+        """The thresholds of one cut for each group; a shared one where the usual are not ordered.
+
+        Two such cuts can both lie anywhere between the scores next to either.
+        """
+        thresholds = [float(cut.threshold) for cut in chosen]
+        if self.lower is None or thresholds[self.lower] <= thresholds[1 - self.lower]:
+            return tuple(thresholds)
+        below = torch.stack([cut.below for cut in chosen]).max()
+        above = torch.stack([cut.above for cut in chosen]).min()
+        return (float(((below + above) / 2).float()),) * 2
 
     def _tuples(self, curves: Sequence[Curve], bound: float) -> Tensor:
         """For every lowest rate, each group's best cut at most the bound above: (M, G)."""

@@ -328,7 +328,7 @@ def test_quick_run_prints_a_line_for_every_contest(capsys: pytest.CaptureFixture
         "thresholds, vs. fairlearn",
     ]
     assert [line.count("7 networks judged") for line in lines[2:4]] == [1, 1]
-    assert "every cut of 10,000 scores against 101 cuts" in lines[-1]
+    assert "every cut of 10,000 scores against 101 cuts" in lines[-3]
 
 
 def test_the_ratio_says_how_much_faster_fairfix_is() -> None:
