@@ -166,9 +166,9 @@ def draws(problem: Problem, size: Size) -> Contest:
 
 def critic(problem: Problem, size: Size) -> Contest:
     steps = {"rounds": size.rounds, "critic_steps": 200, "network_steps": 100}
-    options = {**steps, "minibatch": 64, "learning_rate": 1e-3, "weight": 0.75}
-    ours = our_method("adversarial", **options, loss="hinge")
-    theirs = their_loop(public_loops.adversarial, **options, limit=LIMIT, seed=0)
+    options = {**steps, "minibatch": 64, "learning_rate": 1e-3}
+    ours = our_method("adversarial", **options, entropy_share=0.75, loss="hinge")
+    theirs = their_loop(public_loops.adversarial, **options, weight=0.75, limit=LIMIT, seed=0)
     return Contest("adversarial, loss = hinge", ours, theirs, problem)
 
 

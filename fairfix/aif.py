@@ -34,7 +34,9 @@ def quiet() -> Iterator[None]:
 def check_two_groups(problem: Problem, method: str) -> None:
     """Raise UsageError unless there are just two groups, each with rows of both labels."""
     if problem.n_groups != 2:
-        raise UsageError(f"{method} is between two groups; here are {problem.n_groups}.")
+        raise UsageError(
+            f"{method} is between two groups; here are {problem.n_groups}. Use thresholds for more."
+        )
     empty = (problem.cells.sum(0) == 0).nonzero()
     if len(empty):
         group, label = divmod(int(empty[0]), 2)

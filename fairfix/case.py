@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,7 @@ class Case:
         checkpoint: None when the table carries the scores.
         output_label: the label value whose probability the network gives.
         notes: what was inferred and must be said.
+        spec: how the raw table became the network's input; None where it was one already.
     """
 
     checkpoint: Checkpoint | None
@@ -89,7 +90,8 @@ class Case:
     options: ModelOptions
     problem: Problem
     output_label: str
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    spec: DataSpec | None = None
 
     @property
     def output(self) -> str:
@@ -106,7 +108,7 @@ class Case:
         table = read_table(
             Path(path),
             self.columns,
-            spec=data_spec(self.checkpoint, self.options),
+            spec=self.spec,
             label_values=self.table.label_values,
             group_names=self.table.group_names,
             expected_features=None,
@@ -182,6 +184,7 @@ def load(
         _problem(table, scorer, options, threshold),
         output_label,
         (*checkpoint.notes, *table.notes, *notes),
+        spec,
     )
 
 

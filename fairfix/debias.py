@@ -19,6 +19,7 @@ from fairfix.cuts import best_cut
 from fairfix.errors import TableError, UsageError
 from fairfix.evaluate import Evaluation, evaluate
 from fairfix.fold import fold_threshold
+from fairfix.group_cuts import COORDINATES, GAINS, best_group_cuts
 from fairfix.objectives import Objective
 from fairfix.policy import Policy, draws, row_ids
 from fairfix.problem import Problem
@@ -30,6 +31,10 @@ from fairfix.split import holdout
 
 if TYPE_CHECKING:
     from fairfix.save import Destination
+
+
+WRONG_WAY = 0.45  # an AUC below it is no accident of sampling
+DEAR = 0.05  # performance given up for caution that must be said
 
 
 @dataclass(frozen=True)
@@ -172,7 +177,8 @@ def debias(
         judged_decisions=_decide(judged, scores, policy, salt),
         warnings=(),
     )
-    return replace(outcome, warnings=tuple(_warnings(outcome)))
+    warnings = [*_warnings(outcome), *_price_of_caution(outcome, fitting, scorer, policy)]
+    return replace(outcome, warnings=tuple(warnings))
 
 
 def _split(case: Case, share: float, seed: int) -> tuple[Problem, Problem]:
@@ -278,6 +284,34 @@ def _decide(problem: Problem, scores: Tensor, policy: Policy, salt: str) -> Tens
     return policy.decide(scores, problem.groups, lots)
 
 
+def _price_of_caution(
+    outcome: Outcome, fitting: Problem, scorer: Scorer | None, policy: Policy
+) -> list[str]:
+    """What the chance-constrained choice of cuts gave up, where that is much."""
+    objective = outcome.objective
+    by_group = policy.needs_group and objective.metric.key in COORDINATES
+    if objective.kind != "constrained" or objective.margin is not None or policy.randomized:
+        return []
+    bold = replace(objective, margin=objective.budget / 5)
+    rows = replace(fitting, scores=_scores(fitting, scorer))
+    if by_group and objective.performance.key in GAINS:
+        counts = best_group_cuts(rows, bold).counts
+    elif not policy.needs_group:
+        cut = best_cut(rows.scores, rows.labels, rows.groups, rows.n_groups, bold, rows.weights)
+        counts = cut.counts.take(0)
+    else:
+        return []
+    measure = objective.performance
+    reached, kept = float(measure(counts)), outcome.fitting.debiased.performance[measure.key]
+    if not bool(bold.met(counts)) or reached - kept < DEAR:
+        return []
+    return [
+        f"to be surer of the budget on new rows the cut gave up {reached - kept:.3f} of "
+        f"{measure.title} on the fitting rows: a cut by --margin {bold.margin:g} reaches "
+        f"{reached:.3f} there, and breaks the budget on new rows more often"
+    ]
+
+
 def _rule(
     case: Case, objective: Objective, policy: Policy, state: dict[str, Tensor] | None, salt: str
 ) -> DecisionRule:
@@ -321,6 +355,12 @@ def _warnings(outcome: Outcome) -> list[str]:
             )
         if after.trivial:
             said.append(f"the rule is trivial: it decides nearly all {rows} rows alike")
+    auc = outcome.judged.original.performance["auc"]
+    if auc < WRONG_WAY:
+        said.append(
+            f"the scores order the judged rows the wrong way round (AUC {auc:.3f}): is the output "
+            "label right?"
+        )
     if outcome.fitting.debiased.objective < outcome.fitting.identity.objective:
         said.append(
             "on its own fitting rows the result is below the untouched network at its best cut"

@@ -6,26 +6,28 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from fairfix.errors import CheckpointError, UsageError
+from fairfix.scorer import Scorer
 from fairfix.units import is_layer
 
 
 class Reader:
-    """A layer of a module, by its weight; ``run`` gives its input beside the module's output."""
+    """A layer of a scorer's network, by its weight; ``run`` gives its input beside the scores."""
 
-    def __init__(self, module: nn.Module, rows: Tensor, layer: str = "") -> None:
-        """Find the layer by name, or the last linear or convolutional one that runs.
+    def __init__(self, scorer: Scorer, rows: Tensor, layer: str = "") -> None:
+        """Find the layer by its name in the network, or the last linear or convolutional one.
 
         Raises:
             UsageError: when no layer of that name runs.
-            CheckpointError: when the module has no such layer at all.
+            CheckpointError: when the network has no such layer at all.
         """
-        names = {id(p): name.removesuffix(".weight") for name, p in module.named_parameters()}
+        parameters = scorer.network.named_parameters()
+        names = {id(p): name.removesuffix(".weight") for name, p in parameters}
         with torch.no_grad(), _Capture(set(names)) as capture:
-            module(rows)
+            scorer(rows)
         if not capture.seen:
             raise CheckpointError(
                 "The network has no linear or convolutional layer whose input a critic could read."
@@ -38,11 +40,11 @@ class Reader:
             )
         self._weight = found[self.name]
 
-    def run(self, module: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """The module's output, and the layer's input as (N, H), with their graph."""
+    def run(self, scorer: Scorer, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The scores (N,), and the layer's input as (N, H), with their graph."""
         with _Capture({self._weight}) as capture:
-            output: Tensor = module(rows)
-        return output, capture.seen[self._weight].flatten(1)
+            scores: Tensor = scorer(rows)
+        return scores, capture.seen[self._weight].flatten(1)
 
 
 class _Capture(TorchFunctionMode):

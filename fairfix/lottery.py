@@ -19,6 +19,8 @@ from fairfix.policy import Policy, Steps
 from fairfix.problem import Problem
 
 _NEGLIGIBLE = 1e-9
+_TOLERANCE = 1e-9  # of the solver
+_SLACK = 1e-7  # the programme goes to the bound; met is strictly below, by more than rounding
 
 
 def best_lottery(problem: Problem, objective: Objective) -> Policy:
@@ -71,32 +73,45 @@ def _chain(points: np.ndarray, side: float) -> list[int]:
 def _within(
     corners: Sequence[Curve], problem: Problem, objective: Objective, bound: float
 ) -> Policy:
-    """The best lottery whose expected gap, in each coordinate, does not exceed the bound.
+    """The best lottery whose expected gap does not exceed the bound.
 
-    Variables are the shares of all corners, then the lowest rate of each coordinate.
+    Variables are the shares of all corners, then the lowest and the highest of each rate.
     """
     from scipy.optimize import linprog
 
     whole = problem.counts(torch.ones_like(problem.labels, dtype=torch.bool)).total()
     gain = GAINS[objective.performance.key]
-    rates = [COORDINATES[objective.metric.key](curve) for curve in corners]
+    # Of more than two groups the mean of two ranges is bounded, not the range of a mean.
+    apart = objective.metric.key == "aod" and len(corners) > 2
+    coordinates = COORDINATES["eqodds" if apart else objective.metric.key]
+    rates = [coordinates(curve) for curve in corners]
     sizes = [len(curve.tp) for curve in corners]
-    n, lows = sum(sizes), len(rates[0])
+    n, kinds = sum(sizes), len(rates[0])
     starts = np.cumsum([0, *sizes])
-    cost = np.zeros(n + lows)
-    shares = np.zeros((len(corners), n + lows))
-    limits, at_most = [], []
-    bound = max(0.0, bound - _NEGLIGIBLE)  # the programme goes to the bound; met is strictly below
+    cost = np.zeros(n + 2 * kinds)
+    shares = np.zeros((len(corners), n + 2 * kinds))
+    ranges = np.eye(kinds, n + 2 * kinds, n + kinds) - np.eye(kinds, n + 2 * kinds, n)
+    limits = [ranges.mean(0)] if apart else [*ranges]
+    at_most = [max(0.0, bound - _SLACK)] * len(limits)
     for g, curve in enumerate(corners):
         here = slice(starts[g], starts[g + 1])
         cost[here] = -gain(curve, whole).cpu().numpy()
         shares[g, here] = 1
-        for j in range(lows):
-            row = np.zeros(n + lows)
-            row[here], row[n + j] = rates[g][j].cpu().numpy(), -1
-            limits += [row, -row]
-            at_most += [bound, 0.0]
-    solved = linprog(cost, np.array(limits), at_most, shares, np.ones(len(corners)), bounds=(0, 1))
+        for j, rate in enumerate(rates[g]):
+            row = np.zeros(n + 2 * kinds)
+            row[here] = rate.cpu().numpy()
+            lowest, highest = np.eye(1, len(row), n + j)[0], np.eye(1, len(row), n + kinds + j)[0]
+            limits += [lowest - row, row - highest]
+            at_most += [0.0, 0.0]
+    solved = linprog(
+        cost,
+        np.array(limits),
+        at_most,
+        shares,
+        np.ones(len(corners)),
+        bounds=(0, 1),
+        options={"primal_feasibility_tolerance": _TOLERANCE},
+    )
     assert solved.x is not None  # deciding all rows alike is always possible
     parts = np.split(solved.x[:n], starts[1:-1])
     return Policy(tuple(_steps(c, part) for c, part in zip(corners, parts, strict=True)))

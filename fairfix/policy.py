@@ -61,11 +61,12 @@ class Policy:
 
     @property
     def randomized(self) -> bool:
-        return any(p not in (0.0, 1.0) for steps in self.steps for _, p in steps)
+        """Whether it is more than a cut: several, or one that is passed by chance."""
+        return any(len(steps) > 1 or steps[0][1] != 1 for steps in self.steps)
 
     def thresholds(self, n_groups: int) -> tuple[float, ...]:
         """The cut of each group; NaN where a lottery has several."""
-        cuts = tuple(s[0][0] if s[0][1] == 1 and len(s) == 1 else math.nan for s in self.steps)
+        cuts = tuple(s[0][0] if len(s) == 1 and s[0][1] == 1 else math.nan for s in self.steps)
         return cuts if self.needs_group else cuts * n_groups
 
     def probability(self, scores: Tensor, groups: Tensor) -> Tensor:
@@ -116,6 +117,8 @@ def draws(ids: Sequence[object] | np.ndarray, salt: str) -> Tensor:
 
 def lottery(threshold: float, above: float, below: float) -> Steps:
     """Positive with chance ``above`` where score > threshold, with ``below`` elsewhere."""
+    if above == below:
+        return ((-1.0, above),) if above else ((1.0, 1.0),)
     if threshold <= -1 or below == 0:
         return ((threshold, above),)
     return ((threshold, above), (-1.0, below))

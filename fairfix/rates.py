@@ -35,6 +35,11 @@ class Counts:
     def sides(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return self.tp, self.fp, self.fn, self.tn
 
+    def take(self, index: int) -> Counts:
+        """One entry of the leading axis."""
+        tp, fp, fn, tn = (side[index] for side in self.sides)
+        return Counts(tp, fp, fn, tn, self.design_effect)
+
     def total(self) -> Counts:
         """The same counts over all groups, shape (..., 1)."""
         tp, fp, fn, tn = (side.sum(-1, keepdim=True) for side in self.sides)

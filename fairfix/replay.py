@@ -49,7 +49,8 @@ _FREE = object()
 class _Record(TorchFunctionMode):
     """Notes every function's result, or that it depends on a free parameter.
 
-    The record is ``spoilt`` when a result in it was changed in place by what depends on one.
+    The record is ``spoilt`` when a result in it was changed in place by what depends on one, or
+    once something that does may have read it.
     """
 
     def __init__(self, free: Iterable[nn.Parameter]) -> None:
@@ -58,6 +59,7 @@ class _Record(TorchFunctionMode):
         self.spoilt = False
         self.alive: list[object] = list(free)
         self.free = {id(p) for p in self.alive}
+        self._reached = False
 
     def __torch_function__(
         self,
@@ -66,10 +68,12 @@ class _Record(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        depends = any(id(x) in self.free for x in _leaves((args, kwargs)))
-        changes = args and isinstance(args[0], Tensor) and _in_place(func)
-        self.spoilt |= bool(depends and changes and id(args[0]) not in self.free)
+        given = [x for x in _leaves((args, kwargs)) if isinstance(x, Tensor)]
+        depends = any(id(x) in self.free for x in given)
+        self._reached |= depends
+        recorded = [(x, x._version) for x in given if id(x) not in self.free]
         result = func(*args, **(kwargs or {}))
+        self.spoilt |= self._reached and any(x._version != before for x, before in recorded)
         outputs = [x for x in _leaves(result) if isinstance(x, Tensor)]
         self.alive += outputs
         if depends:
@@ -94,11 +98,6 @@ class _Play(TorchFunctionMode):
     ) -> Any:
         recorded = next(self.record)
         return func(*args, **(kwargs or {})) if recorded is _FREE else recorded
-
-
-def _in_place(func: Callable[..., Any]) -> bool:
-    name = getattr(func, "__name__", "").removesuffix(".default")
-    return name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
 
 
 def _leaves(tree: Any) -> list[Any]:

@@ -15,6 +15,8 @@ import torch
 
 from fairfix import checkpoint as checkpoints
 from fairfix.case import Case
+from fairfix.checkpoint import Checkpoint
+from fairfix.dataspec import DataSpec
 from fairfix.debias import Outcome
 from fairfix.errors import CheckpointError, OutputError, VerificationError
 from fairfix.files import check_place
@@ -26,12 +28,16 @@ from fairfix.scorer import Scorer
 
 @dataclass(frozen=True)
 class Destination:
-    """Where the files of one outcome go; ``model`` is None when there are scores alone."""
+    """Where the files of one outcome go; ``model`` is None when there are scores alone.
+
+    ``spec`` is where a copy of the data spec goes when the new model would not find it otherwise.
+    """
 
     model: Path | None
     rule: Path
     report: Path
     markdown: Path
+    spec: Path | None = None
 
     @classmethod
     def of(cls, case: Case, output: str | Path | None = None) -> Destination:
@@ -51,19 +57,29 @@ class Destination:
         rule, report, text = (
             path.with_name(f"{stem}.{end}") for end in ("rule.json", "report.json", "report.md")
         )
-        return cls(None if checkpoint is None else path, rule, report, text)
+        if checkpoint is None:
+            return cls(None, rule, report, text)
+        lost = case.spec is not None and DataSpec.find(path) is None
+        return cls(path, rule, report, text, path.with_name(f"{stem}.data.json") if lost else None)
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        files = (self.rule, self.report, self.markdown)
-        return files if self.model is None else (self.model, *files)
+        files = (self.model, self.rule, self.report, self.markdown, self.spec)
+        return tuple(path for path in files if path is not None)
 
-    def check(self, inputs: Iterable[Path], *, force: bool) -> None:
-        """See that everything can be written, before the work (``files.check_place``)."""
+    def check(self, case: Case, test: Case | None = None, *, force: bool) -> None:
+        """See that everything can be written, before the work.
+
+        Raises:
+            OutputError: as ``files.check_place``, or for a name that promises another format.
+        """
+        inputs = _inputs(case, test)
         given = tuple(inputs)
         is_folder = self.model is not None and any(path.is_dir() for path in given)
         for path in self.paths:
             check_place(path, given, force=force, folder=is_folder and path == self.model)
+        if self.model is not None and case.checkpoint is not None:
+            _check_suffix(self.model, case.checkpoint)
 
 
 def _default(source: Path) -> Path:
@@ -72,6 +88,17 @@ def _default(source: Path) -> Path:
     suffix = "" if source.is_dir() else source.suffix
     stem = source.name.removesuffix(suffix).removesuffix(".csv")
     return source.with_name(f"{stem}.debiased{suffix}")
+
+
+def _check_suffix(path: Path, checkpoint: Checkpoint) -> None:
+    """Raise OutputError where a file's name would promise another format than it holds."""
+    safe = checkpoint.format == "safetensors"
+    foreign = path.suffix in (".csv", ".gz", ".parquet", ".json", ".md", ".html", ".toml", ".py")
+    if not checkpoint.path.is_dir() and (foreign or (path.suffix == ".safetensors") != safe):
+        raise OutputError(
+            f"{path.name} would hold a checkpoint in the format of {checkpoint.path.name}; name "
+            f"the output with its suffix, {checkpoint.path.suffix or 'none'}."
+        )
 
 
 def _holds_model(folder: Path) -> bool:
@@ -97,7 +124,7 @@ def save(
         VerificationError: when the written checkpoint decides otherwise. Nothing is written then.
     """
     destination = Destination.of(outcome.case, output)
-    destination.check(inputs(outcome.case, outcome.judged_case), force=force)
+    destination.check(outcome.case, outcome.judged_case, force=force)
     report = document(outcome, command)
     folder = destination.rule.parent
     try:
@@ -112,6 +139,9 @@ def save(
         old.mkdir()
         if destination.model is not None:
             _write_model(outcome, new / destination.model.name)
+        if destination.spec is not None and outcome.case.spec is not None:
+            text = _json(outcome.case.spec.to_json())
+            (new / destination.spec.name).write_text(text, encoding="utf-8")
         for path, text in (
             (destination.rule, _json(outcome.rule.to_json())),
             (destination.report, _json(report)),
@@ -126,7 +156,7 @@ def save(
     return destination
 
 
-def inputs(case: Case, test: Case | None = None) -> list[Path]:
+def _inputs(case: Case, test: Case | None = None) -> list[Path]:
     """The files of a run that must never be overwritten."""
     files = [case.table.path]
     if case.checkpoint is not None:

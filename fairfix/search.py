@@ -86,5 +86,9 @@ def policy_result(problem: Problem, objective: Objective, policy: Policy, *notes
         threshold=math.nan,
     )
     if step.utility < search.best.utility:
-        notes = (*notes, "on these rows the untouched network at one shared cut does better")
+        notes = (
+            *notes,
+            "weighing in sampling error, the untouched network at one shared cut is worth more "
+            "on the fitting rows",
+        )
     return Result(policy, None, (*search.steps, step), 1, notes)

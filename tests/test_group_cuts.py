@@ -234,13 +234,13 @@ def test_by_chance_with_three_groups(metric: str) -> None:
 def test_the_ladder_on_thinned_curves_finds_what_the_full_one_does(
     metric: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    problem = scored_rows(3000, seed=1, weighted=True)
+    problem = scored_rows(1200, seed=1, weighted=True)
     objective = Objective(METRICS[metric], kind=kind)
     full = best_group_cuts(problem, objective)
-    monkeypatch.setattr(group_cuts, "_THINNED", 200)
+    monkeypatch.setattr(group_cuts, "_THINNED", 100)
     thin = best_group_cuts(problem, objective)
     check(thin, problem, objective)
-    assert full.utility - 1e-3 < thin.utility <= full.utility + 1e-12
+    assert full.utility - 2e-3 < thin.utility <= full.utility + 1e-12
 
 
 def test_a_fixed_margin_is_exact_on_any_number_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +291,9 @@ def test_f1_is_refused() -> None:
         best_group_cuts(scored_rows(40), aim(performance="f1"))
 
 
-@pytest.mark.parametrize(("metric", "lower"), [("aod", None), ("eqodds", None), ("di", None), ("spd", 1)])
+@pytest.mark.parametrize(
+    ("metric", "lower"), [("aod", None), ("eqodds", None), ("di", None), ("spd", 1)]
+)
 def test_a_third_group_is_refused_where_there_is_no_place_for_it(
     metric: str, lower: int | None
 ) -> None:
@@ -303,6 +305,8 @@ def test_a_third_group_is_refused_where_there_is_no_place_for_it(
 def test_a_group_without_rows_of_a_label_is_refused_by_name(metric: str, label: int) -> None:
     problem = scored_rows(40)
     problem = problem.take(((problem.groups == 0) | (problem.labels != label)).nonzero()[:, 0])
-    with pytest.raises(TableError, match=f"{metric} is undefined.*'b' has no rows with label {label}"):
+    with pytest.raises(
+        TableError, match=f"{metric} is undefined.*'b' has no rows with label {label}"
+    ):
         best_group_cuts(problem, aim(metric))
     assert math.isfinite(best_group_cuts(problem, aim("spd")).utility)

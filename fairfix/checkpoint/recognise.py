@@ -62,7 +62,9 @@ def recognise(path: str | PathLike[str]) -> str:
         return _recognise_content(path, open_torch_file(path).content)
     if _is_safetensors(path, head):
         return safetensors.KEY
-    raise CheckpointError(f"{path} is {_described(head)}.")
+    described = _described(head)
+    stop = "" if described.endswith("?") else "."
+    raise CheckpointError(f"{path} is {described}{stop}")
 
 
 def _recognise_zip(path: Path) -> str:

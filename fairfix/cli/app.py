@@ -63,6 +63,12 @@ def _ending(body: Callable[..., int | None], debug: bool, values: dict[str, Any]
     except BrokenPipeError:  # as of "| head"; Python must not find the pipe again when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        where = f" {error.filename!r}" if error.filename else " the output"
+        typer.echo(f"fairfix: cannot use{where}: {error.strerror or error}.", err=True)
+        return FairfixError.exit_code
     except Exception as error:
         if debug:
             traceback.print_exc()

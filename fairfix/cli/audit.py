@@ -11,6 +11,7 @@ from fairfix.audit import GroupAudit, audit, choose_rule, plain_rule, ruled
 from fairfix.case import load
 from fairfix.cli.talk import emit, say, show, table
 from fairfix.cli.values import Values
+from fairfix.debias import WRONG_WAY
 from fairfix.errors import UsageError
 from fairfix.rates import METRICS, PERFORMANCES
 from fairfix.report.document import audit_document
@@ -44,6 +45,12 @@ def run(
     case = ruled(case, found)
     say((*case.notes, f"decisions by {where}"), quiet=quiet)
     audits = audit(case, found)
+    wrong_way = [a.evaluation.performance["auc"] for a in audits[:1]]
+    if wrong_way and wrong_way[0] < WRONG_WAY:
+        warning = (
+            f"warning: the scores order these rows the wrong way round (AUC {wrong_way[0]:.3f})"
+        )
+        say([f"{warning}: is the output label right?"], quiet=quiet)
     if json:
         emit(audit_document(case, found, audits))
     elif not quiet:

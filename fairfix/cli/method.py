@@ -14,7 +14,7 @@ from fairfix.cli.talk import emit, progress, say, show
 from fairfix.cli.values import Values
 from fairfix.debias import debias
 from fairfix.report.document import document
-from fairfix.save import Destination, inputs, save
+from fairfix.save import Destination, save
 
 
 def run(
@@ -33,7 +33,7 @@ def run(
     judged_on = values.test()
     test = None if judged_on is None else case.companion(judged_on)
     destination = Destination.of(case, values["output"])
-    destination.check(inputs(case, test), force=force)
+    destination.check(case, test, force=force)
     if values.source is not None:
         say([f"settings from {values.source}"], quiet=quiet)
     say(case.notes, quiet=quiet)

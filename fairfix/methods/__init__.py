@@ -79,7 +79,7 @@ class Method:
         known = {option.name: option for option in self.options}
         for name in options:
             if name not in known:
-                raise UsageError(f"{self.name} has no option {name!r}{_nearest(name, known)}.")
+                raise UsageError(f"{self.name} has no option {name!r}{_nearest(name, known)}")
         return {
             name: option.check(options[name]) if name in options else option.default
             for name, option in known.items()
@@ -102,8 +102,7 @@ def get(name: str) -> Method:
     """
     if name not in names():
         raise UsageError(
-            f"There is no method {name!r}{_nearest(name, names())}. "
-            f"There are: {', '.join(names())}."
+            f"There is no method {name!r}{_nearest(name, names())} There are: {', '.join(names())}."
         )
     module = ast.parse((Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8"))
     (function,) = (
@@ -125,7 +124,7 @@ def get(name: str) -> Method:
 
 def _nearest(name: str, among: Any) -> str:
     near = difflib.get_close_matches(name, list(among), 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f"; did you mean {near[0]!r}?" if near else "."
 
 
 def _option(argument: ast.arg, default: ast.expr | None, helps: dict[str, str]) -> Option:

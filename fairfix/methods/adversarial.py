@@ -46,7 +46,7 @@ def adversarial(
     network_steps: int = 100,
     minibatch: int = 64,
     learning_rate: float = 1e-3,
-    weight: float = 0.75,
+    entropy_share: float = 0.75,
     loss: Literal["paper", "hinge"] = "paper",
     critic_layer: str = "",
     patience: int = 0,
@@ -60,20 +60,20 @@ def adversarial(
         network_steps: steps of the network a round.
         minibatch: rows a step, drawn with replacement.
         learning_rate: Adam's step size, of critic and network.
-        weight: the papers' lambda, in [0, 1]. In the paper's loss the share of the cross-entropy;
-            in the hinge the slope of the bias.
-        loss: "paper" = (1 - weight) * abs(critic) + weight * cross-entropy; "hinge" = max(1,
-            weight * (abs(critic) - budget) + 1) * cross-entropy, as in the authors' code.
+        entropy_share: the papers' lambda, in [0, 1]. In the paper's loss the share of the
+            cross-entropy, in the hinge the slope of the bias.
+        loss: "paper" = (1 - share) * abs(critic) + share * cross-entropy; "hinge" = max(1,
+            share * (abs(critic) - budget) + 1) * cross-entropy, as in the authors' code.
         critic_layer: the layer whose input the critic reads; empty for the last one.
         patience: stop after so many rounds without a better candidate; 0 never stops early.
     """
     if min(rounds, critic_steps, network_steps, patience) < 0 or minibatch < 2:
         raise UsageError("adversarial needs counts of 0 or more and a minibatch of 2 or more.")
-    if not 0 < learning_rate < math.inf or not 0 <= weight <= 1:
-        raise UsageError("adversarial needs a learning rate > 0 and a weight in [0, 1].")
+    if not 0 < learning_rate < math.inf or not 0 <= entropy_share <= 1:
+        raise UsageError("adversarial needs a learning rate > 0 and an entropy share in [0, 1].")
     scorer, features = problem.network()
     search = Search(problem, objective, learns=True)
-    reader = Reader(scorer, features[:2], critic_layer and f"network.{critic_layer}")
+    reader = Reader(scorer, features[:2], critic_layer)
     width = reader.run(scorer, features[:2])[1].shape[1]
     cells, labels = problem.cells.to(features.dtype), problem.labels.to(features.dtype)
     generator = torch.Generator().manual_seed(seed)
@@ -101,9 +101,9 @@ def adversarial(
             entropy = nn.functional.binary_cross_entropy(scores, labels[rows])
             bias = critic(hidden.reshape(-1)).abs().squeeze()
             if loss == "paper":
-                total = (1 - weight) * bias + weight * entropy
+                total = (1 - entropy_share) * bias + entropy_share * entropy
             else:
-                total = (weight * (bias - objective.budget) + 1).clamp(min=1) * entropy
+                total = (entropy_share * (bias - objective.budget) + 1).clamp(min=1) * entropy
             descend(total, optimizer)
 
     def one_round() -> None:

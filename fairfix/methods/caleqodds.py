@@ -7,7 +7,7 @@ scores stay calibrated. Whose score is replaced is fixed by a salted hash of the
 When not to use it: it makes one group's decisions worse by lot and serves no rate difference
 directly; it needs the group at prediction.
 
-Changes: cuts, with a lottery.
+Changes: cuts, by lottery, two groups only.
 Group at prediction: yes.
 Gradients: no.
 Cost: closed form.

@@ -5,9 +5,10 @@ of the network, makes true and false positive rates equal in both groups at leas
 are flipped is fixed by a salted hash of the row's id.
 
 When not to use it: it flips good decisions of one group to make both equally bad, it needs the
-group at prediction, and its aim is equalized odds, whatever metric is asked for.
+group at prediction, and its aim is equalized odds, whatever metric is asked for. The engine knows
+no row weights: with them the rates are equal among the rows, not among what they stand for.
 
-Changes: cuts, with a lottery.
+Changes: cuts, by lottery, two groups only.
 Group at prediction: yes.
 Gradients: no.
 Cost: a small linear programme.
@@ -16,6 +17,7 @@ Paper: Hardt, Price, Srebro 2016.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from fairfix.aif import PRIVILEGED, UNPRIVILEGED, check_two_groups, dataset, quiet
@@ -46,19 +48,21 @@ def eqodds(
         thresholds, counts = every_cut(problem)
         threshold = float(thresholds[objective.performance(counts).nan_to_num(-1).argmax()])
     decisions = problem.scores > threshold
+    notes = [] if problem.weights is None else ["equal rates are sought without the row weights"]
+    rows = replace(problem, weights=None)  # the engine would weigh the base rates alone
     with quiet():
         from aif360.algorithms.postprocessing import EqOddsPostprocessing
 
         engine = EqOddsPostprocessing(UNPRIVILEGED, PRIVILEGED, seed=seed)
         engine.fit(
-            dataset(problem, problem.labels, problem.scores),
-            dataset(problem, decisions, problem.scores),
+            dataset(rows, problem.labels, problem.scores),
+            dataset(rows, decisions, problem.scores),
         )
     if engine.model_params.x is None:
-        note = "the linear programme of equalized odds has no solution here"
-        return policy_result(problem, objective, Policy.cut(threshold), note)
+        notes.append("the linear programme of equalized odds has no solution here")
+        return policy_result(problem, objective, Policy.cut(threshold), *notes)
     kept_1, raised_1, kept_0, raised_0 = (
         min(1.0, max(0.0, float(p))) for p in engine.model_params.x
     )
     policy = Policy((lottery(threshold, kept_0, raised_0), lottery(threshold, kept_1, raised_1)))
-    return policy_result(problem, objective, policy)
+    return policy_result(problem, objective, policy, *notes)

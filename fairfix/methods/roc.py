@@ -8,7 +8,7 @@ cuts.
 When not to use it: the decision needs the group at prediction; where the groups' scores are
 calibrated differently, free thresholds by group (thresholds) do better.
 
-Changes: cuts.
+Changes: cuts, two groups only.
 Group at prediction: yes.
 Gradients: no.
 Cost: one sort a group.
