@@ -78,8 +78,8 @@ def adversarial(
     cells, labels = problem.cells.to(features.dtype), problem.labels.to(features.dtype)
     generator = torch.Generator().manual_seed(seed)
     critic = _critic(width * minibatch, generator, features.device)
-    critic_optimizer = torch.optim.Adam(critic.parameters(), lr=learning_rate)
-    optimizer = torch.optim.Adam(scorer.parameters(), lr=learning_rate)
+    critic_optimizer = torch.optim.Adam(critic.parameters(), lr=learning_rate, fused=True)
+    optimizer = torch.optim.Adam(scorer.parameters(), lr=learning_rate, fused=True)
 
     def draw() -> Tensor:
         return torch.randint(len(problem), (minibatch,), generator=generator)
