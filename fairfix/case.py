@@ -162,11 +162,7 @@ def load(
         raise UsageError(f"The output kind is auto, prob or logit, not {options.output_kind!r}.")
     if options.batch_size < 1:
         raise UsageError(f"A batch has at least one row, not {options.batch_size}.")
-    if (model is None or str(model) == "-") != (columns.score is not None):
-        raise UsageError(
-            "Scores come either from a model or from a score column: give a model file, or '-' "
-            "in its place together with --score COLUMN."
-        )
+    check_score_source(model, columns)
     if columns.score is not None:
         table = read_table(Path(data), columns)
         problem = _problem(table, None, options, threshold)
@@ -186,6 +182,15 @@ def load(
         (*checkpoint.notes, *table.notes, *notes),
         spec,
     )
+
+
+def check_score_source(model: str | Path | None, columns: Columns) -> None:
+    """Raise UsageError unless scores come from just one of a model and a score column."""
+    if (model is None or str(model) == "-") != (columns.score is not None):
+        raise UsageError(
+            "Scores come either from a model or from a score column: give a model file, or '-' "
+            "in its place together with --score COLUMN."
+        )
 
 
 def read_model(model: str | Path, options: ModelOptions) -> Checkpoint:

@@ -153,11 +153,11 @@ def debias(
         policy, state = Policy.cut(0.5), _stored(case, scorer.weights())
         scorer.network.load_state_dict(state)
     salt = f"fairfix-{seed}"
+    fitted, scores = _scores(fitting, scorer), _scores(judged, scorer)
     comparisons = [
-        _compare(rows, scorer, policy, identity.policy, objective, salt)
-        for rows in (fitting, judged)
+        _compare(rows, after, policy, identity.policy, objective, salt)
+        for rows, after in ((fitting, fitted), (judged, scores))
     ]
-    scores = _scores(judged, scorer)
     outcome = Outcome(
         case=case,
         judged_case=test,
@@ -177,7 +177,10 @@ def debias(
         judged_decisions=_decide(judged, scores, policy, salt),
         warnings=(),
     )
-    warnings = [*_warnings(outcome), *_price_of_caution(outcome, fitting, scorer, policy)]
+    warnings = [
+        *_warnings(outcome),
+        *_price_of_caution(outcome, replace(fitting, scores=fitted), policy),
+    ]
     return replace(outcome, warnings=tuple(warnings))
 
 
@@ -254,7 +257,7 @@ def _scores(problem: Problem, scorer: Scorer | None) -> Tensor:
 
 def _compare(
     problem: Problem,
-    scorer: Scorer | None,
+    scores: Tensor,
     policy: Policy,
     identity: Policy,
     objective: Objective,
@@ -268,7 +271,7 @@ def _compare(
     return Comparison(
         judge(problem.scores, Policy.cut(problem.threshold)),
         judge(problem.scores, identity),
-        judge(_scores(problem, scorer), policy),
+        judge(scores, policy),
     )
 
 
@@ -284,16 +287,16 @@ def _decide(problem: Problem, scores: Tensor, policy: Policy, salt: str) -> Tens
     return policy.decide(scores, problem.groups, lots)
 
 
-def _price_of_caution(
-    outcome: Outcome, fitting: Problem, scorer: Scorer | None, policy: Policy
-) -> list[str]:
-    """What the chance-constrained choice of cuts gave up, where that is much."""
+def _price_of_caution(outcome: Outcome, rows: Problem, policy: Policy) -> list[str]:
+    """What the chance-constrained choice of cuts gave up, where that is much.
+
+    ``rows`` are the fitting rows with the scores of the result.
+    """
     objective = outcome.objective
     by_group = policy.needs_group and objective.metric.key in COORDINATES
     if objective.kind != "constrained" or objective.margin is not None or policy.randomized:
         return []
     bold = replace(objective, margin=objective.budget / 5)
-    rows = replace(fitting, scores=_scores(fitting, scorer))
     if by_group and objective.performance.key in GAINS:
         counts = best_group_cuts(rows, bold).counts
     elif not policy.needs_group:

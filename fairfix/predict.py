@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fairfix.case import (
     ModelOptions,
+    check_score_source,
     check_scores,
     data_spec,
     input_width,
@@ -22,7 +23,6 @@ from fairfix.case import (
     read_output_label,
 )
 from fairfix.checkpoint import Checkpoint
-from fairfix.errors import UsageError
 from fairfix.rule import DecisionRule
 from fairfix.rulefile import find_rule, read_rule
 from fairfix.scorer import Scorer
@@ -77,11 +77,7 @@ def predict(
         FairfixError: of the kind that fits.
     """
     columns, options = columns or Columns(), options or ModelOptions()
-    if (model is None or str(model) == "-") != (columns.score is not None):
-        raise UsageError(
-            "Scores come either from a model or from a score column: give a model file, or '-' "
-            "in its place together with --score COLUMN."
-        )
+    check_score_source(model, columns)
     checkpoint = None if columns.score is not None else read_model(str(model), options)
     if checkpoint is not None:
         found, where = find_rule(checkpoint, None if rule is None else Path(rule))

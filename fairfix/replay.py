@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from fairfix.units import tensors_in
+
 
 class Replay:
     """A network on fixed features, with some parameters free to change.
@@ -68,13 +70,13 @@ class _Record(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        given = [x for x in _leaves((args, kwargs)) if isinstance(x, Tensor)]
+        given = tensors_in((args, kwargs))
         depends = any(id(x) in self.free for x in given)
         self._reached |= depends
         recorded = [(x, x._version) for x in given if id(x) not in self.free]
         result = func(*args, **(kwargs or {}))
         self.spoilt |= self._reached and any(x._version != before for x, before in recorded)
-        outputs = [x for x in _leaves(result) if isinstance(x, Tensor)]
+        outputs = tensors_in(result)
         self.alive += outputs
         if depends:
             self.free |= {id(x) for x in outputs}
@@ -98,11 +100,3 @@ class _Play(TorchFunctionMode):
     ) -> Any:
         recorded = next(self.record)
         return func(*args, **(kwargs or {})) if recorded is _FREE else recorded
-
-
-def _leaves(tree: Any) -> list[Any]:
-    if isinstance(tree, dict):
-        tree = list(tree.values())
-    if isinstance(tree, (tuple, list)):
-        return [leaf for item in tree for leaf in _leaves(item)]
-    return [tree]

@@ -62,7 +62,7 @@ class Search:
 
     def result(self, *notes: str) -> Result:
         """The best candidate; where that is the untouched network, at its cut without learning."""
-        if self._best == 0:
+        if self._best == 0 and self._weigh is not self.objective:
             self.steps[0] = self._judged(self.problem.scores, self.objective, 0)
         if math.isinf(self.best.utility):
             notes = (*notes, f"{self.objective.metric.key} is undefined at every cut of these rows")

@@ -212,13 +212,13 @@ class _Watch(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        inputs = [x for x in _leaves((args, kwargs)) if isinstance(x, Tensor)]
+        inputs = tensors_in((args, kwargs))
         tags = [self._tags.get(id(x)) for x in inputs]
         lineage = frozenset().union(*(self._lineage.get(id(x), frozenset()) for x in inputs))
         result = func(*args, **(kwargs or {}))
         name = _function_name(func)
         written = inputs[0] if name == "__setitem__" else result
-        outputs = [x for x in _leaves(written) if isinstance(x, Tensor)]
+        outputs = tensors_in(written)
         if not outputs:
             return result
         self.uses.update(self.names[id(x)] for x in inputs if id(x) in self.names)
@@ -294,12 +294,13 @@ def _function_name(func: Callable[..., Any]) -> str:
     return name if name.startswith("_") else name.rstrip("_")
 
 
-def _leaves(tree: Any) -> list[Any]:
+def tensors_in(tree: Any) -> list[Tensor]:
+    """The tensors in nested tuples, lists and dictionaries, in their order."""
     if isinstance(tree, dict):
         tree = list(tree.values())
     if isinstance(tree, (tuple, list)):
-        return [leaf for item in tree for leaf in _leaves(item)]
-    return [tree]
+        return [tensor for item in tree for tensor in tensors_in(item)]
+    return [tree] if isinstance(tree, Tensor) else []
 
 
 def _pools_places(name: str, before: Tensor, tag: _Tag) -> bool:
