@@ -99,7 +99,7 @@ def test_gzip_and_parquet_give_what_csv_gives(folder: Path) -> None:
     frame = pd.read_csv(write(folder, text))
     frame["group"] = frame["group"].astype("category")
     frame.to_parquet(folder / "val.parquet")
-    (folder / "val.CSV.gz").write_bytes(gzip.compress(text.encode()))
+    (folder / "val.CSV.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
     columns = Columns(favorable="yes", id="id", weight="w")
     expected = read(folder, text, columns)
     for name in ("val.parquet", "val.CSV.gz"):
@@ -735,9 +735,9 @@ def test_a_column_has_one_role(roles: dict[str, Any], message: str) -> None:
         ("v.csv", b"label,group,x\n", "v.csv names its columns but has no rows."),
         ("v.csv", b"label,group,x\n\n", "v.csv names its columns but has no rows."),
         ("v.txt", b"label", "v.txt is no table by its name: use .csv, .csv.gz or .parquet."),
-        ("v.csv", gzip.compress(b"a"), "v.csv is compressed by gzip: name it v.csv.gz."),
+        ("v.csv", gzip.compress(b"a", mtime=0), "v.csv is compressed by gzip: name it v.csv.gz."),
         ("v.csv.gz", b"a,b\n1,2\n", "v.csv.gz is not compressed by gzip: name it v.csv."),
-        ("v.csv.gz", gzip.compress(PLAIN.encode())[:-9], "v.csv.gz is a broken gzip file"),
+        ("v.csv.gz", gzip.compress(PLAIN.encode(), mtime=0)[:-9], "v.csv.gz is a broken gzip file"),
         ("v.csv.gz", b"\x1f\x8b\x08\x00" + b"a" * 40, "v.csv.gz is a broken gzip file"),
         ("v.parquet", b"PAR1 and no more", "v.parquet cannot be read as Parquet:"),
         ("v.csv", PLAIN.encode() + b"1,0,1,\xe9\n", "v.csv, line 6: not UTF-8 text; save"),
