@@ -110,7 +110,7 @@ def best_group_cuts(
     each of 41 bounds of the gap, the best of which is taken.
 
     Args:
-        problem: scores, labels and groups; two groups for "aod", "eqodds", "di" and ``lower``.
+        problem: scores, labels and groups; two groups for "eqodds" and ``lower``.
         lower: a group whose cut must not lie above the other's (a reject-option band). What
             counts is where a cut can lie without changing a decision.
 
@@ -125,7 +125,7 @@ def best_group_cuts(
         )
     if performance not in GAINS:
         raise UsageError(f"Cuts by group maximise {' or '.join(GAINS)}, not {performance}.")
-    if problem.n_groups > 2 and (lower is not None or metric in ("aod", "eqodds", "di")):
+    if problem.n_groups > 2 and (lower is not None or metric == "eqodds"):
         raise UsageError(f"Cuts by group for {metric} are searched for two groups only.")
     curves = group_curves(problem)
     check_defined(curves, metric, problem.group_names)

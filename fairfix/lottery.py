@@ -81,17 +81,14 @@ def _within(
 
     whole = problem.counts(torch.ones_like(problem.labels, dtype=torch.bool)).total()
     gain = GAINS[objective.performance.key]
-    # Of more than two groups the mean of two ranges is bounded, not the range of a mean.
-    apart = objective.metric.key == "aod" and len(corners) > 2
-    coordinates = COORDINATES["eqodds" if apart else objective.metric.key]
-    rates = [coordinates(curve) for curve in corners]
+    rates = [COORDINATES[objective.metric.key](curve) for curve in corners]
     sizes = [len(curve.tp) for curve in corners]
     n, kinds = sum(sizes), len(rates[0])
     starts = np.cumsum([0, *sizes])
     cost = np.zeros(n + 2 * kinds)
     shares = np.zeros((len(corners), n + 2 * kinds))
     ranges = np.eye(kinds, n + 2 * kinds, n + kinds) - np.eye(kinds, n + 2 * kinds, n)
-    limits = [ranges.mean(0)] if apart else [*ranges]
+    limits = [*ranges]
     at_most = [max(0.0, bound - _SLACK)] * len(limits)
     for g, curve in enumerate(corners):
         here = slice(starts[g], starts[g + 1])

@@ -252,11 +252,13 @@ def eod(c: Counts) -> Gap:
 
 @_metric("average odds difference")
 def aod(c: Counts) -> Gap:
-    """Mean of the signed TPR and FPR differences, in [-1, 1]; opposite ones cancel to 0."""
-    tpr, fpr = _odds(c)
-    return _single(
-        Difference((tpr.value + fpr.value) / 2, (tpr.variance + fpr.variance) / 4),
-    )
+    """Difference of the average odds (TPR + FPR) / 2, in [-1, 1].
+
+    Of two groups it is the mean of the signed TPR and FPR differences: opposite ones cancel to 0.
+    """
+    tpr, fpr = true_positive_rate(c), false_positive_rate(c)
+    odds, variance = (tpr.value + fpr.value) / 2, (tpr.variance + fpr.variance) / 4
+    return _single(_between(odds, variance))
 
 
 @_metric("average absolute odds difference")

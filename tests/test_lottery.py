@@ -65,17 +65,10 @@ def programme(problem: Problem, metric: str, performance: str, bound: float) -> 
         "spd": [selected],
         "eod": [tpr],
         "fprd": [fpr],
+        "aod": [(tpr + fpr) / 2],
         "eqodds": [tpr, fpr],
     }
-    if metric == "aod" and n_groups == 2:
-        differences = [(tpr + fpr)[:, a] / 2 - (tpr + fpr)[:, b] / 2 for a, b in pairs]
-    elif metric == "aod":
-        differences = [
-            (tpr[:, a] - tpr[:, b] + fpr[:, c] - fpr[:, d]) / 2
-            for (a, b), (c, d) in itertools.product(pairs, pairs)
-        ]
-    else:
-        differences = [r[:, a] - r[:, b] for r in by_rate[metric] for a, b in pairs]
+    differences = [r[:, a] - r[:, b] for r in by_rate[metric] for a, b in pairs]
     tp, fp = counts[:, 0].sum(1), counts[:, 1].sum(1)
     if performance == "accuracy":
         gain, constant = (tp - fp) / sizes.sum(), negatives.sum() / sizes.sum()

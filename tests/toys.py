@@ -115,7 +115,7 @@ def gaps_by_hand(counts: Floats) -> dict[str, float]:
     return {
         "spd": spread(share),
         "eod": tpr,
-        "aod": (tpr + fpr) / 2,
+        "aod": spread((rates["tpr"] + rates["fpr"]) / 2),
         "aaod": (abs(tpr) + abs(fpr)) / 2,
         "eqodds": float(np.maximum(abs(tpr), abs(fpr))),
         "fprd": fpr,

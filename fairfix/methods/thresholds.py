@@ -31,8 +31,8 @@ def thresholds(
 ) -> Result:
     """Choose one threshold for each group by exact search.
 
-    For spd, eod and fprd with any number of groups, for aod, eqodds and di with two (aod and eqodds
-    with any number where randomized), at best balanced accuracy or accuracy.
+    For spd, eod, aod, fprd and di with any number of groups, for eqodds with two (with any number
+    where randomized; di is never), at best balanced accuracy or accuracy.
 
     Args:
         randomized: let each group draw lots between thresholds, the best mixture by linear
