@@ -119,17 +119,20 @@ def test_modules_do_not_import_each_other_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize(
-    ("forbidden", "home"),
+    ("forbidden", "homes"),
     [
         (("torch.load", "torch.save", "torch.jit.load", "torch.export.load"), "checkpoint"),
         (("pickle.load", "pickle.loads", "pickle.Unpickler"), "checkpoint"),
-        (("pd.read_csv", "pd.read_parquet", "pandas.read_csv", "pandas.read_parquet"), "table"),
+        (
+            ("pd.read_csv", "pd.read_parquet", "pandas.read_csv", "pandas.read_parquet"),
+            "table bench",  # users' tables, and the data sets as their publishers distribute them
+        ),
         (("print", "sys.stdout", "sys.stderr"), "cli"),
     ],
 )
-def test_some_things_are_done_in_one_place(forbidden: tuple[str, ...], home: str) -> None:
+def test_some_things_are_done_in_one_place(forbidden: tuple[str, ...], homes: str) -> None:
     where = {room(module(path)) for path in files() if set(forbidden) & set(calls(path))}
-    assert where <= {home}
+    assert where <= set(homes.split())
 
 
 def test_nothing_is_evaluated() -> None:
