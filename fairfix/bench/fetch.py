@@ -38,7 +38,7 @@ def cache_folder() -> Path:
     given = os.environ.get("FAIRFIX_CACHE")
     if given:
         return Path(given)
-    import pooch  # type: ignore[import-untyped]
+    import pooch
 
     return Path(pooch.os_cache("fairfix"))
 

@@ -1,0 +1,207 @@
+"""One cell of a study: a method on a split for a metric, and what came out of it as a row.
+
+A row is plain JSON. All of it but ``cost`` and ``host`` follows from the cell, so that a study that
+was resumed has the rows of one that was not interrupted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fairfix.bench.task import Task
+from fairfix.case import Case
+from fairfix.debias import Comparison, debias
+from fairfix.errors import FairfixError
+from fairfix.evaluate import Evaluation
+from fairfix.objectives import Objective
+from fairfix.rates import METRICS, PERFORMANCES, Counts, Gap
+from fairfix.version import __version__
+
+ROW_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is to be run.
+
+    Attributes:
+        task, split: which rows and network; ``task_sha256`` is the hash of both.
+        options: of the method.
+        goal: of the objective: metric, budget, margin, performance, kind, lambda.
+    """
+
+    task: str
+    split: int
+    task_sha256: str
+    method: str
+    seed: int
+    goal: Mapping[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "task": self.task,
+            "split": self.split,
+            "task_sha256": self.task_sha256,
+            "method": self.method,
+            "seed": self.seed,
+            "goal": dict(self.goal),
+            "options": dict(self.options),
+        }
+
+    @property
+    def key(self) -> str:
+        """A hash of the cell and of the version of fairfix: what a finished row is known by."""
+        said = json.dumps([__version__, self.to_json()], sort_keys=True)
+        return hashlib.sha256(said.encode()).hexdigest()[:32]
+
+    def objective(self) -> Objective:
+        """The objective that the goal names."""
+        goal = dict(self.goal)
+        return Objective(
+            metric=METRICS[goal.pop("metric")],
+            performance=PERFORMANCES[goal.pop("performance")],
+            weight=goal.pop("lambda"),
+            **goal,
+        )
+
+
+def goal(objective: Objective) -> dict[str, Any]:
+    """An objective as plain data."""
+    return {
+        "metric": objective.metric.key,
+        "budget": objective.budget,
+        "margin": objective.margin,
+        "performance": objective.performance.key,
+        "kind": objective.kind,
+        "lambda": objective.weight,
+        "k": objective.k,
+    }
+
+
+def run_cell(cell: Cell, task: Task) -> dict[str, Any]:
+    """Run one cell; what fairfix refuses becomes a row that says why."""
+    row: dict[str, Any] = {"version": ROW_VERSION, "key": cell.key, "fairfix": __version__}
+    row |= cell.to_json()
+    case, judged = _cases(cell.task_sha256, task)
+    reset = _reset_peak()
+    wall, cpu = time.perf_counter(), time.process_time()
+    try:
+        found = _figures(cell, case, judged)
+    except FairfixError as error:
+        found = {"status": "refused", "reason": str(error)}
+    row |= found
+    row["cost"] = {
+        "seconds": time.perf_counter() - wall,
+        "cpu_seconds": time.process_time() - cpu,
+        "peak_memory_mib": _peak() if reset else None,
+    }
+    row["host"] = {"machine": platform.machine(), "torch": torch.__version__}
+    return row
+
+
+_last: dict[str, tuple[Case, Case]] = {}
+
+
+def _cases(sha256: str, task: Task) -> tuple[Case, Case]:
+    """The task's cases; a process works on one task for many cells in a row."""
+    if sha256 not in _last:
+        _last.clear()
+        _last[sha256] = task.cases()
+    return _last[sha256]
+
+
+def _figures(cell: Cell, case: Case, judged: Case) -> dict[str, Any]:
+    objective = cell.objective()
+    outcome = debias(
+        case, cell.method, objective, test=judged, seed=cell.seed, options=dict(cell.options)
+    )
+    comparison = outcome.judged
+    return {
+        "status": "done",
+        "needs_group": outcome.rule.needs_group,
+        "changes_weights": outcome.state is not None,
+        "judged": _comparison(comparison, objective),
+        "fitting": _comparison(outcome.fitting, objective),
+        "ceiling": ceiling(comparison.debiased, objective),
+        "trajectory": [
+            [_plain(step.gap), _plain(step.performance)] for step in outcome.result.trajectory
+        ],
+        "chosen": outcome.result.chosen,
+        "warnings": list(outcome.warnings),
+    }
+
+
+def _comparison(comparison: Comparison, objective: Objective) -> dict[str, Any]:
+    return {
+        name: _evaluation(evaluation, objective)
+        for name, evaluation in (
+            ("original", comparison.original),
+            ("identity", comparison.identity),
+            ("debiased", comparison.debiased),
+        )
+    }
+
+
+def _evaluation(e: Evaluation, objective: Objective) -> dict[str, Any]:
+    return {
+        "rows": e.rows,
+        "gap": _plain(e.gaps[objective.metric.key]),
+        "performance": _plain(e.performance[objective.performance.key]),
+        "objective": _plain(e.objective),
+        "met": e.met,
+        "trivial": e.trivial,
+        "gaps": {key: _plain(value) for key, value in e.gaps.items()},
+        "performances": {key: _plain(value) for key, value in e.performance.items()},
+    }
+
+
+def ceiling(e: Evaluation, objective: Objective) -> float | None:
+    """P(the budget holds on these rows) of a rule with the same rates but a true gap of 0.
+
+    The noise of the judged rows alone; no method can be sure of more. None where undefined.
+    """
+    sides = [
+        torch.tensor([getattr(g, side) for g in e.groups], dtype=torch.float64)
+        for side in ("tp", "fp", "fn", "tn")
+    ]
+    gap = objective.metric(Counts(*sides))
+    centred = tuple(replace(part, value=torch.zeros_like(part.value)) for part in gap.parts)
+    none = Gap(gap.value, gap.size, centred, gap.bound, gap.neutral)
+    chance = float(none.probability_within(objective.budget, 1.0))
+    return None if math.isnan(e.gaps[objective.metric.key]) else chance
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _reset_peak() -> bool:
+    """Forget the process's peak memory so far; False where the system cannot."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def _peak() -> float | None:
+    """Peak resident memory since ``_reset_peak``, in MiB."""
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    for line in status.splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return None

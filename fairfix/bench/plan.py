@@ -1,0 +1,145 @@
+"""From what a user asks for to the tasks and cells of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from fairfix import methods
+from fairfix.bench.network import Recipe
+from fairfix.bench.protocols import Protocol, cells, chosen_datasets, task
+from fairfix.bench.study import Study, cores, study
+from fairfix.bench.summary import BASELINE, FRONTIER
+from fairfix.bench.task import Task, task_of
+from fairfix.case import Case
+from fairfix.errors import UsageError
+from fairfix.objectives import Objective
+from fairfix.progress import tracked
+from fairfix.split import holdout
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A task that is not made yet: a data set's split, and the recipe of its network."""
+
+    dataset: str
+    seed: int
+    recipe: Recipe
+    variant: str
+
+    def task(self) -> Task:
+        """Prepare the split and train the network, or find it in the cache."""
+        return task(self.dataset, self.seed, self.recipe, self.variant)
+
+
+def units(
+    protocol: Protocol, datasets: Sequence[str], seeds: int | None, variants: Sequence[str]
+) -> list[Unit]:
+    """Every split of every data set, for the protocol's own network and the variants asked for.
+
+    Raises:
+        UsageError: for what the protocol does not have.
+    """
+    count = protocol.seeds if seeds is None else seeds
+    if count < 1:
+        raise UsageError(f"A study has at least one seed, not {count}.")
+    for name in variants:
+        if name not in protocol.variants:
+            known = ", ".join(protocol.variants) or "none"
+            raise UsageError(f"The variants of {protocol.name} are {known}, not {name!r}.")
+    recipes = {"": protocol.recipe} | {name: protocol.variants[name] for name in variants}
+    return [
+        Unit(dataset, seed, recipe, variant)
+        for dataset in chosen_datasets(protocol, datasets)
+        for variant, recipe in recipes.items()
+        for seed in range(count)
+    ]
+
+
+def part(items: Sequence[Unit], number: int, of: int) -> list[Unit]:
+    """Part ``number`` (from 1) of ``of``, all of about equal size.
+
+    Raises:
+        UsageError: when there is no such part.
+    """
+    if not 1 <= number <= of:
+        raise UsageError(f"An array is i/n with 1 <= i <= n, not {number}/{of}.")
+    start, end = (len(items) * n // of for n in (number - 1, number))
+    return list(items[start:end])
+
+
+def made(wanted: Sequence[Unit], jobs: int) -> list[Task]:
+    """The tasks of units, networks trained by several processes at once."""
+    if jobs == 1 or len(wanted) < 2:
+        return [unit.task() for unit in tracked(wanted, "networks")]
+    from joblib import Parallel, delayed, parallel_config
+
+    threads = max(1, cores() // jobs)
+    with parallel_config("loky", inner_max_num_threads=threads):
+        made = Parallel(n_jobs=jobs, return_as="generator")(delayed(_made)(u) for u in wanted)
+        return [each for each, _ in zip(made, tracked(wanted, "networks"), strict=True)]
+
+
+def _made(unit: Unit) -> Task:
+    import torch
+
+    torch.set_num_threads(1)
+    return unit.task()
+
+
+def own_tasks(
+    loaded: Sequence[tuple[Case, Case | None]], seeds: int, holdout_share: float
+) -> list[Task]:
+    """The user's models, each on ``seeds`` splits.
+
+    With a test table, split 0 is the two tables as they are and later ones draw the same rows
+    anew; without one, every split holds out other rows.
+    """
+    if seeds < 1:
+        raise UsageError(f"A study has at least one seed, not {seeds}.")
+    names = _names([case for case, _ in loaded])
+    found: list[Task] = []
+    for name, (case, test) in zip(names, loaded, strict=True):
+        found += _splits(name, case, test, seeds, holdout_share)
+    return found
+
+
+def _splits(name: str, case: Case, test: Case | None, seeds: int, share: float) -> list[Task]:
+    if test is not None:
+        first = task_of(case, test, name)
+        return [first.resplit(seed) for seed in range(seeds)]
+    found = []
+    for seed in range(seeds):
+        fits, judged = holdout(case.problem, share, seed)
+        fit, kept = (replace(case, problem=case.problem.take(rows)) for rows in (fits, judged))
+        found.append(replace(task_of(fit, kept, name), split=seed))
+    return found
+
+
+def _names(cases: Sequence[Case]) -> list[str]:
+    """File names where they differ, else whole paths."""
+    paths = [(case.checkpoint or case.table).path for case in cases]
+    names = [path.name for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+
+
+def chosen_methods(asked: str | None, usual: Sequence[str]) -> list[str]:
+    """The methods of a study; the baseline and the threshold-only frontier are always among them.
+
+    Raises:
+        UsageError: for an unknown one.
+    """
+    if asked is None:
+        wanted = list(usual)
+    elif asked == "all":
+        wanted = list(methods.names())
+    else:
+        wanted = [name.strip() for name in asked.split(",") if name.strip()]
+    for name in wanted:
+        methods.get(name)
+    return list(dict.fromkeys((BASELINE, FRONTIER, *wanted)))
+
+
+def planned(tasks: Sequence[Task], objectives: Sequence[Objective], names: Sequence[str]) -> Study:
+    """Every method for every objective on every task."""
+    return study(tasks, lambda each, sha256: cells(each, sha256, objectives, names, {}))

@@ -1,0 +1,244 @@
+"""A classifier and its rows as plain data, so that a cell can run anywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fairfix.case import Case, ModelOptions, check_scores, make_scorer, read_model
+from fairfix.errors import UsageError
+from fairfix.problem import Problem
+from fairfix.scorer import Scorer
+from fairfix.table import Columns
+from fairfix.table.content import Group, Table
+
+
+@dataclass(frozen=True)
+class Rows:
+    """N rows: ``features`` (N, D) float32 or ``scores`` (N,), labels, group ids, weights, ids."""
+
+    features: np.ndarray | None
+    scores: np.ndarray | None
+    labels: np.ndarray
+    groups: np.ndarray
+    weights: np.ndarray | None = None
+    ids: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: np.ndarray) -> Rows:
+        """Some of the rows."""
+
+        def some(values: np.ndarray | None) -> np.ndarray | None:
+            return None if values is None else values[index]
+
+        return Rows(
+            some(self.features),
+            some(self.scores),
+            self.labels[index],
+            self.groups[index],
+            some(self.weights),
+            some(self.ids),
+        )
+
+    def followed_by(self, other: Rows) -> Rows:
+        """These rows, then the other ones."""
+
+        def both(one: np.ndarray | None, two: np.ndarray | None) -> np.ndarray | None:
+            return None if one is None or two is None else np.concatenate([one, two])
+
+        return Rows(
+            both(self.features, other.features),
+            both(self.scores, other.scores),
+            np.concatenate([self.labels, other.labels]),
+            np.concatenate([self.groups, other.groups]),
+            both(self.weights, other.weights),
+            both(self.ids, other.ids),
+        )
+
+
+@dataclass(frozen=True)
+class Task:
+    """One classifier on one split of rows.
+
+    Attributes:
+        name: what it is called in tables, such as "adult/sex" or a model's file name.
+        split: which split of the rows this is.
+        files: the checkpoint, as path below a folder and bytes; empty for scores alone.
+        model: which of ``files`` is the checkpoint ("" for the folder itself).
+        fitting, judged: rows that methods see, and rows that they never see.
+    """
+
+    name: str
+    split: int
+    files: Mapping[str, bytes]
+    model: str
+    options: ModelOptions
+    columns: Columns
+    favorable: str
+    label_values: tuple[str, ...]
+    group_names: tuple[str, ...]
+    fitting: Rows
+    judged: Rows
+    threshold: float = 0.5
+
+    @property
+    def sha256(self) -> str:
+        """Of everything that a result depends on."""
+        digest = hashlib.sha256()
+        for name, content in sorted(self.files.items()):
+            digest.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
+        for rows in (self.fitting, self.judged):
+            for values in (rows.features, rows.scores, rows.labels, rows.groups, rows.weights):
+                if values is not None:
+                    digest.update(np.ascontiguousarray(values).tobytes())
+        digest.update(repr((self.model, self.options, self.favorable, self.threshold)).encode())
+        return digest.hexdigest()
+
+    def cases(self) -> tuple[Case, Case]:
+        """The case to fit and the case to judge."""
+        table = self._table(self.fitting)
+        if not self.files:
+            case = Case(
+                None,
+                table,
+                self.columns,
+                self.options,
+                self._problem(self.fitting, None),
+                self.favorable,
+            )
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                for name, content in self.files.items():
+                    path = Path(folder) / name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(content)
+                checkpoint = read_model(Path(folder) / self.model, self.options)
+            scorer, output_label, _ = make_scorer(checkpoint, table, self.options)
+            case = Case(
+                checkpoint,
+                table,
+                self.columns,
+                self.options,
+                self._problem(self.fitting, scorer),
+                output_label,
+            )
+        judged = self._problem(self.judged, case.problem.scorer)
+        return case, replace(case, problem=judged, table=self._table(self.judged))
+
+    def _problem(self, rows: Rows, scorer: Scorer | None) -> Problem:
+        features = None
+        if scorer is None:
+            assert rows.scores is not None
+            scores = torch.from_numpy(rows.scores).float()
+        else:
+            assert rows.features is not None
+            device = next(scorer.parameters()).device
+            features = torch.from_numpy(rows.features).to(device)
+            scores = scorer.score(features, self.options.batch_size)
+            check_scores(scores, self._table(rows))
+        device = scores.device
+        weights = rows.weights
+        return Problem(
+            scores=scores,
+            labels=torch.from_numpy(rows.labels).to(device),
+            groups=torch.from_numpy(rows.groups).to(device),
+            group_names=self.group_names,
+            scorer=scorer,
+            features=features,
+            weights=None if weights is None else torch.from_numpy(weights).to(device),
+            threshold=self.threshold,
+            ids=rows.ids,
+        )
+
+    def _table(self, rows: Rows) -> Table:
+        return Table(
+            path=Path(self.name.replace("/", " ")),
+            sha256="",
+            rows=len(rows),
+            features=rows.features,
+            feature_names=(),
+            labels=rows.labels,
+            groups=(Group(self.columns.groups[0], rows.groups, self.group_names),),
+            favorable=self.favorable,
+            label_values=self.label_values,
+            ids=rows.ids,
+            weights=rows.weights,
+            scores=rows.scores,
+            notes=(),
+        )
+
+    def resplit(self, seed: int) -> Task:
+        """The same rows, drawn anew: as many for fitting and for judging as before.
+
+        Split 0 is the task itself. Rows are drawn within every cell of label and group, so that no
+        split lacks a group.
+        """
+        if seed == 0:
+            return self
+        pooled = self.fitting.followed_by(self.judged)
+        share = len(self.fitting) / len(pooled)
+        cell = 2 * pooled.groups + pooled.labels
+        fits = np.zeros(len(pooled), dtype=bool)
+        generator = np.random.default_rng(seed)
+        for value in np.unique(cell):
+            rows = generator.permutation(np.flatnonzero(cell == value))
+            fits[rows[: round(share * len(rows))]] = True
+        return replace(
+            self,
+            split=seed,
+            fitting=pooled.take(np.flatnonzero(fits)),
+            judged=pooled.take(np.flatnonzero(~fits)),
+        )
+
+
+def task_of(case: Case, judged: Case, name: str) -> Task:
+    """A case that was read from files, and the rows it is judged on, as a task."""
+    files, model = _files(case)
+    return Task(
+        name=name,
+        split=0,
+        files=files,
+        model=model,
+        options=case.options,
+        columns=case.columns,
+        favorable=case.table.favorable,
+        label_values=case.table.label_values,
+        group_names=case.problem.group_names,
+        fitting=_rows(case.problem),
+        judged=_rows(judged.problem),
+        threshold=case.problem.threshold,
+    )
+
+
+def _files(case: Case) -> tuple[dict[str, bytes], str]:
+    if case.checkpoint is None:
+        return {}, ""
+    path = case.checkpoint.path
+    if not path.is_dir():
+        return {path.name: path.read_bytes()}, path.name
+    inside = sorted(p for p in path.rglob("*") if p.is_file())
+    if not inside:
+        raise UsageError(f"{path} holds no files.")
+    return {f"model/{p.relative_to(path).as_posix()}": p.read_bytes() for p in inside}, "model"
+
+
+def _rows(problem: Problem) -> Rows:
+    def array(values: torch.Tensor | None) -> np.ndarray | None:
+        return None if values is None else values.cpu().numpy()
+
+    return Rows(
+        array(problem.features),
+        None if problem.scorer is not None else array(problem.scores),
+        problem.labels.cpu().numpy(),
+        problem.groups.cpu().numpy(),
+        array(problem.weights),
+        problem.ids,
+    )
