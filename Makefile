@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check lint types format bench samples clean
+.PHONY: demo test check lint types format bench coverage samples clean
 
 demo: $(VENV)/.installed
 	$(BIN)/fairfix prune sample_models/loh/model.pt sample_models/loh/val.csv \
@@ -28,6 +28,9 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py
+
+coverage: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/coverage.py --repetitions 10000
 
 samples: $(VENV)/.installed
 	$(BIN)/python sample_models/build.py

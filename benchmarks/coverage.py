@@ -1,0 +1,365 @@
+"""Whether the intervals and verdicts keep their word: ``make coverage``.
+
+Tables are drawn from known shares, and every figure that a verdict rests on is held against them:
+
+- 90 % intervals hold the truth in 90 % of the tables;
+- a gap that equals the budget is certified, and a performance that equals the floor is, in 5 %;
+- with as many rows as ``rows_needed`` says, the budget is certified in 80 %.
+
+Two standard errors of the simulation are allowed, and half a point for what cannot be exact
+because tables are made of whole rows (two points for power); the exact limits are not allowed that
+half point. Ends with exit code 1 when a bound is broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+
+from fairfix.gap_intervals import Cells, certified, limits
+from fairfix.performance_intervals import LIMITS, auc, auc_change, change_limits, score
+from fairfix.power import rows_needed
+from fairfix.rates import Counts
+
+ALPHA = 0.05
+SLACK = 0.005
+POWER, POWER_SLACK = 0.8, 0.02
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was simulated of one setting, and the bounds it must keep.
+
+    Attributes:
+        errs: how often the truth was missed, at most ``2 ALPHA``; ``certified`` likewise, at most
+            ``ALPHA``; None where there is nothing to certify falsely.
+        slack: allowed beyond two standard errors.
+    """
+
+    what: str
+    expected: float
+    repetitions: int
+    errs: float
+    certified: float | None
+    slack: float
+
+    @property
+    def kept(self) -> bool:
+        return self.errs <= self._most(2 * ALPHA) and (self.certified or 0.0) <= self._most(ALPHA)
+
+    def _most(self, promised: float) -> float:
+        return promised + 2 * math.sqrt(promised * (1 - promised) / self.repetitions) + self.slack
+
+    def __str__(self) -> str:
+        shown = "" if self.certified is None else f"{100 * self.certified:.2f}"
+        mark = "" if self.kept else "**broken**"
+        covered = 100 * (1 - self.errs)
+        return f"| {self.what} | {self.expected:.4g} | {covered:.2f} | {shown} | {mark} |"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """True shares (R, G) of a metric's R rates in G groups, and the rows (R, G) behind them."""
+
+    metric: str
+    shares: tuple[tuple[float, ...], ...]
+    rows: tuple[tuple[int, ...], ...]
+
+    @property
+    def counts(self) -> Counts:
+        """The expected table."""
+        shares, rows = torch.tensor(self.shares).double(), torch.tensor(self.rows).double()
+        hits, misses = shares * rows, (1 - shares) * rows
+        none = torch.zeros_like(hits[0])
+        two = len(hits) == 2
+        return Counts(hits[0], hits[1] if two else none, misses[0], misses[1] if two else none)
+
+    @property
+    def cells(self) -> Cells:
+        return Cells.of(self.metric, self.counts)
+
+    @property
+    def truth(self) -> float:
+        """The metric as it is reported."""
+        cells = self.cells
+        value = float(cells.estimate()[0] if cells.signed else abs(cells.estimate()).max())
+        if cells.ratio:
+            return math.exp(value if cells.signed else -value)
+        return value
+
+    @property
+    def gap(self) -> float:
+        """Its size, as a budget bounds it."""
+        return 1 - min(self.truth, 1 / self.truth) if self.cells.ratio else abs(self.truth)
+
+    @property
+    def expected(self) -> float:
+        """The smallest expected number of hits or misses."""
+        shares, rows = np.array(self.shares), np.array(self.rows)
+        return float((np.minimum(shares, 1 - shares) * rows).min())
+
+    def __str__(self) -> str:
+        shares = "; ".join(", ".join(f"{share:.4g}" for share in rate) for rate in self.shares)
+        rows = "; ".join(", ".join(map(str, rate)) for rate in self.rows)
+        return f"{self.metric} | {shares} | {rows}"
+
+    def draw(self, rng: np.random.Generator, repetitions: int) -> tuple[Cells, Array]:
+        """The different tables among those drawn, and how often each was."""
+        cells = self.cells
+        trials = np.array(self.rows)
+        hits = rng.binomial(trials, self.shares, (repetitions, *trials.shape))
+        found, times = np.unique(hits.reshape(repetitions, -1), axis=0, return_counts=True)
+        shape = (len(found), *trials.shape)
+        drawn = replace(
+            cells,
+            hits=found.reshape(shape).astype(float),
+            trials=np.broadcast_to(trials.astype(float), shape),
+        )
+        return drawn, times / repetitions
+
+
+def simulate(setting: Setting, rng: np.random.Generator, repetitions: int, strict: bool) -> Row:
+    """One metric in one setting."""
+    return judge(setting, *setting.draw(rng, repetitions), repetitions, strict)
+
+
+def judge(setting: Setting, cells: Cells, share: Array, repetitions: int, strict: bool) -> Row:
+    """Tables that make up a ``share`` each, held against the truth."""
+    low, high = limits(cells, ALPHA, strict=strict)
+    missed = (low > setting.truth + 1e-12) | (high < setting.truth - 1e-12)
+    falsely = None
+    if setting.gap > 1e-9:
+        falsely = float(share @ certified(cells, setting.gap, ALPHA, strict=strict))
+    slack = 0.0 if strict else SLACK
+    return Row(str(setting), setting.expected, repetitions, float(share @ missed), falsely, slack)
+
+
+SIZES = [(30, 30), (100, 100), (300, 300), (1000, 1000), (3000, 3000),
+         (30, 3000), (3000, 30), (100, 1000), (1000, 100), (300, 3000), (500, 750)]  # fmt: skip
+SHARES = (0.02, 0.05, 0.2, 0.5, 0.95)
+BUDGETS = (0.0, 0.05, 0.1)
+
+
+def _beside(share: float, budget: float) -> float:
+    """Another share, apart by the budget, below 1."""
+    return share + budget if share <= 0.5 else share - budget
+
+
+def gap_settings() -> Iterator[Setting]:
+    """Every metric: no gap and gaps at the budget, extreme shares, equal and unequal groups."""
+    for metric, rows, share, budget in product(("spd", "eod"), SIZES, SHARES, BUDGETS):
+        if metric == "spd" or (budget == 0.05 and share in (0.5, 0.95)):
+            yield Setting(metric, ((share, _beside(share, budget)),), (rows,))
+    for rows, share, budget in product(SIZES, SHARES, (0.0, 0.05, 0.2)):
+        yield Setting("di", ((share, share * (1 - budget)),), (rows,))
+    pairs = [rows for rows in SIZES if rows not in ((30, 3000), (1000, 100))]
+    for rows, budget in product(pairs, BUDGETS):
+        other = tuple(2 * n for n in rows)
+        for tpr, fpr in ((0.8, 0.2), (0.95, 0.05), (0.5, 0.02)):
+            up, down = (tpr, tpr - budget), (fpr, fpr + budget)
+            same = (fpr + budget, fpr)
+            twice = (tpr, tpr - 2 * budget) if budget else up
+            yield Setting("aod", (up, same), (rows, other))
+            yield Setting("aod", (twice, (fpr, fpr)), (rows, other))
+            yield Setting("aaod", (up, down), (rows, other))
+            yield Setting("aaod", (twice, (fpr, fpr)), (rows, other))
+            yield Setting("eqodds", (up, (fpr, fpr)), (rows, other))
+            yield Setting("eqodds", (up, down), (rows, other))
+    three = [
+        (100, 100, 100),
+        (300, 300, 300),
+        (1000, 1000, 1000),
+        (3000, 300, 100),
+        (30, 300, 3000),
+    ]
+    five = [(300,) * 5, (1000,) * 5, (3000, 1000, 300, 100, 100)]
+    for share, budget in product(SHARES, BUDGETS):
+        end, middle = _beside(share, budget), _beside(share, budget / 2)
+        for rows, shares in product(three, ((share, end, end), (share, middle, end))):
+            yield Setting("spd", (shares,), (rows,))
+        for rows in five:
+            yield Setting("spd", ((share, middle, middle, middle, end),), (rows,))
+            yield Setting("spd", ((share, end, share, end, share),), (rows,))
+    for rows, budget in product(three, BUDGETS):
+        shares = ((0.8, 0.8 - budget, 0.8), (0.2, 0.2, 0.2 + budget))
+        for metric in ("aod", "aaod", "eqodds"):
+            yield Setting(metric, shares, (rows, rows))
+        yield Setting("di", ((0.3, 0.3 * (1 - 2 * budget), 0.3),), (rows,))
+
+
+def performance_rows(rng: np.random.Generator, repetitions: int, strict: bool) -> Iterator[Row]:
+    """Balanced accuracy, accuracy and F1 of random rows, and of fixed numbers of each label."""
+    sizes = [(30, 30), (100, 100), (30, 300), (300, 300), (100, 1000), (1000, 3000)]
+    for (ones, zeros), (tpr, fpr) in product(sizes, ((0.8, 0.3), (0.95, 0.05), (0.5, 0.5))):
+        rows = ones + zeros
+        cells = np.array([tpr * ones, fpr * zeros, (1 - tpr) * ones, (1 - fpr) * zeros])
+        tp, fp = (rng.binomial(n, p, repetitions) for n, p in ((ones, tpr), (zeros, fpr)))
+        fixed = np.stack([tp, fp, ones - tp, zeros - fp])
+        drawn = rng.multinomial(rows, cells / rows, repetitions).T
+        for key, (how, sides) in product(LIMITS, (("random rows", drawn), ("fixed", fixed))):
+            truth = float(score(key, np.array([cells[[3, 1]], cells[[2, 0]]])))
+            (low, high), _ = LIMITS[key][0](*sides.astype(float), ALPHA, strict=strict)
+            missed = (low > truth + 1e-12) | (high < truth - 1e-12)
+            yield Row(
+                f"{key} ({how}) | {tpr:g}; {fpr:g} | {ones}; {zeros}",
+                float(cells.min()),
+                repetitions,
+                float(missed.mean()),
+                float((low >= truth).mean()),
+                0.0 if strict else SLACK,
+            )
+
+
+def change_rows(rng: np.random.Generator, repetitions: int) -> Iterator[Row]:
+    """Changes of balanced accuracy, accuracy and F1 between two deciders of the same rows."""
+    sizes = [(30, 30), (100, 100), (100, 1000), (1000, 3000)]
+    # Decisions before and after, of unfavourable and of favourable labels: 00, 01, 10, 11.
+    kinds = (
+        ((0.5, 0.2, 0.2, 0.1), (0.1, 0.2, 0.2, 0.5)),
+        ((0.75, 0.05, 0.1, 0.1), (0.1, 0.15, 0.05, 0.7)),
+        ((0.85, 0.05, 0.05, 0.05), (0.05, 0.05, 0.1, 0.8)),
+    )
+    for (ones, zeros), shares in product(sizes, kinds):
+        rows = np.array([zeros, ones])
+        expected = (rows[:, None] * shares).reshape(2, 2, 2)
+        drawn = np.stack(
+            [rng.multinomial(n, p, repetitions) for n, p in zip(rows, shares, strict=True)], axis=1
+        ).reshape(repetitions, 2, 2, 2)
+        for key in LIMITS:
+            truth = float(score(key, expected.sum(-2)) - score(key, expected.sum(-1)))
+            low, high = change_limits(key, drawn.astype(float), ALPHA)
+            yield Row(
+                f"change of {key} | {shares[1]}; {shares[0]} | {ones}; {zeros}",
+                float(expected[:, [0, 1], [1, 0]].min()),
+                repetitions,
+                float(((low > truth) | (high < truth)).mean()),
+                float((low >= truth).mean()),
+                SLACK,
+            )
+
+
+def auc_rows(rng: np.random.Generator, repetitions: int) -> Iterator[Row]:
+    """Area under the curve of normal scores, and its change to a second, correlated score."""
+    for (ones, zeros), area in product([(30, 30), (100, 100), (30, 300)], (0.5, 0.8, 0.95)):
+        labels = np.repeat([1, 0], [ones, zeros])
+        apart = math.sqrt(2) * float(stats.norm.ppf(area))
+        missed = above = missed_change = above_change = 0
+        for _ in range(repetitions):
+            both = rng.normal(size=len(labels))
+            one, other = both + rng.normal(size=(2, len(labels)))
+            first = one + math.sqrt(2) * apart * labels
+            second = other + math.sqrt(2) * apart * labels
+            found = auc(first, labels).interval(ALPHA)
+            moved = auc_change(first, second, labels).interval(ALPHA)
+            missed += not found.low <= area <= found.high
+            above += found.low >= area
+            missed_change += not moved.low <= 0 <= moved.high
+            above_change += moved.low >= 0
+        for what, wrong, falsely in (
+            ("auc", missed, above),
+            ("change of auc", missed_change, above_change),
+        ):
+            yield Row(
+                f"{what} | {area:g} | {ones}; {zeros}",
+                min(ones, zeros) * (1 - area),
+                repetitions,
+                wrong / repetitions,
+                falsely / repetitions,
+                SLACK,
+            )
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Rows said to give a power of 80 %, and how often they did."""
+
+    setting: Setting
+    budget: float
+    rows: list[int]
+    strict: bool
+    repetitions: int
+    power: float
+
+    @property
+    def kept(self) -> bool:
+        error = math.sqrt(POWER * (1 - POWER) / self.repetitions)
+        return abs(self.power - POWER) <= POWER_SLACK + 2 * error
+
+    def __str__(self) -> str:
+        rows = ", ".join(map(str, self.rows))
+        how = "exact" if self.strict else "score"
+        mark = "" if self.kept else "**broken**"
+        found = f"{100 * self.power:.2f}"
+        return f"| {self.setting} | {self.budget:g} | {how} | {rows} | {found} | {mark} |"
+
+
+def power_settings() -> Iterator[tuple[Setting, float, bool]]:
+    """True gaps within budgets: of two groups, equal and not, of three, of every metric."""
+    for share, gap in product((0.05, 0.1, 0.2, 0.3, 0.5), (0.0, 0.01, 0.02)):
+        yield Setting("spd", ((share + gap, share),), ((1000, 1000),)), 0.05, False
+    for metric in ("spd", "eod"):
+        yield Setting(metric, ((0.3, 0.32),), ((300, 3000),)), 0.05, metric == "spd"
+    yield Setting("spd", ((0.3, 0.31, 0.29),), ((300, 500, 1000),)), 0.05, False
+    yield Setting("di", ((0.3, 0.32),), ((500, 1000),)), 0.2, False
+    odds = ((0.8, 0.78), (0.2, 0.21))
+    for metric in ("aod", "aaod", "eqodds"):
+        yield Setting(metric, odds, ((300, 500), (700, 900))), 0.05, False
+
+
+def plan(rng: np.random.Generator, repetitions: int) -> Iterator[Planned]:
+    for setting, budget, strict in power_settings():
+        needed = rows_needed(setting.metric, setting.counts, budget, strict=strict)
+        assert needed is not None
+        before = sum(np.asarray(side) for side in setting.counts.sides)
+        trials = np.rint(np.array(setting.rows) * (np.array(needed) / before)).astype(int)
+        larger = Setting(setting.metric, setting.shares, tuple(map(tuple, trials.tolist())))
+        cells, share = larger.draw(rng, repetitions)
+        power = float(share @ certified(cells, budget, ALPHA, strict=strict))
+        yield Planned(setting, budget, needed, strict, repetitions, power)
+
+
+GAPS = "| metric | true shares | rows | expected | coverage % | falsely certified % | |"
+PLANS = "| metric | true shares | rows | budget | limits | rows needed | power % | |"
+
+
+def table(title: str, head: str, rows: list[Row] | list[Planned]) -> bool:
+    """Print one table; whether every bound in it was kept."""
+    print(f"\n## {title}\n\n{head}\n|{' --- |' * (head.count('|') - 1)}")
+    for row in rows:
+        print(row)
+    broken = sum(not row.kept for row in rows)
+    print(f"\n{len(rows)} settings, {broken} broken.", flush=True)
+    return not broken
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    rng, n = np.random.default_rng(options.seed), options.repetitions
+    print(f"# Coverage\n\n{n} tables a setting, seed {options.seed}.")
+    kept = True
+    for name, strict in (("score", False), ("exact", True)):
+        gaps = [simulate(setting, rng, n, strict) for setting in gap_settings()]
+        kept &= table(f"Gaps, {name} limits", GAPS, gaps)
+        kept &= table(f"Performance, {name} limits", GAPS, list(performance_rows(rng, n, strict)))
+    kept &= table("Changes of performance", GAPS, list(change_rows(rng, n)))
+    kept &= table("Area under the curve", GAPS, list(auc_rows(rng, n)))
+    kept &= table("Rows needed for a power of 80 %", PLANS, list(plan(rng, n)))
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
