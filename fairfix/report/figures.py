@@ -1,0 +1,155 @@
+"""Figures of a report as a reader sees them: numbers, intervals, sizes of gaps, short names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fairfix.rates import METRICS, PERFORMANCES
+
+TITLES = {
+    **{key: metric.title for key, metric in METRICS.items()},
+    "aucd": "AUC difference",
+    **{key: performance.title for key, performance in PERFORMANCES.items()},
+    "auc": "area under the ROC curve",
+    "selection_rate": "positive decisions",
+    "tpr": "true positive rate",
+    "fpr": "false positive rate",
+}
+NEVER_NEGATIVE = {"aaod", "eqodds"}
+JOINERS = "\u200c\u200d"  # they shape words of Persian and Hindi; they are no danger
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured figure; None = undefined, an interval of None = none was reported."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: float | None = None
+
+    @classmethod
+    def of(cls, raw: Any) -> Figure:
+        """From a report: a number or null, or an object with value and perhaps low, high, n."""
+        if isinstance(raw, Mapping):
+            return cls(*(_finite(raw.get(key)) for key in ("value", "low", "high", "n")))
+        return cls(_finite(raw))
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Both ends of the interval, where there are two."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+    @property
+    def text(self) -> str:
+        return number(self.value)
+
+    @property
+    def interval(self) -> str:
+        """``0.101 to 0.146``, or nothing."""
+        if self.value is None or self.bounds is None:
+            return ""
+        return f"{number(self.low)} to {number(self.high)}"
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.interval})" if self.interval else self.text
+
+
+def _finite(raw: Any) -> float | None:
+    return None if raw is None or not math.isfinite(raw) else float(raw)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with a true minus sign; undefined where a denominator was empty."""
+    if value is None or math.isnan(value):
+        return "undefined"
+    written = f"{value:.{digits}f}"
+    if not float(written):
+        written = written.removeprefix("-")
+    return written.replace("-", "−")
+
+
+def count(value: float | None) -> str:
+    """Rows, with separators: ``12,345``."""
+    return "undefined" if value is None else f"{value:,.0f}"
+
+
+def signed(value: float | None) -> str:
+    """A change in rows, with its sign."""
+    return "+" + count(value) if value is not None and value > 0 else count(value).replace("-", "−")
+
+
+def p_value(value: float | None) -> str:
+    """A p-value; small ones are called so."""
+    return "< 0.001" if value is not None and value < 0.001 else number(value)
+
+
+def cut(value: float | None) -> str:
+    """A group's threshold; several where a lottery or another column's groups decide."""
+    return "several" if value is None else f"{value:.4g}".replace("-", "−")
+
+
+def budget_band(metric: str, budget: float) -> tuple[float, float]:
+    """The values of a metric that lie within its budget."""
+    if metric == "di":
+        return 1 - budget, 1 / (1 - budget)
+    return (0.0 if metric in NEVER_NEGATIVE else -budget), budget
+
+
+def neutral(metric: str) -> float:
+    """The value of a metric when there is no gap."""
+    return 1.0 if metric == "di" else 0.0
+
+
+def size(metric: str, figure: Figure) -> Figure:
+    """What a budget bounds: the gap without its sign, and the interval of that."""
+    value, ends = _size(metric, figure.value), figure.bounds
+    if ends is None:
+        return Figure(value)
+    low, high = sorted((_size(metric, ends[0]) or 0.0, _size(metric, ends[1]) or 0.0))
+    return Figure(value, 0.0 if ends[0] <= neutral(metric) <= ends[1] else low, high)
+
+
+def _size(metric: str, value: float | None) -> float | None:
+    if value is None or metric != "di":
+        return None if value is None else abs(value)
+    return 1 - min(value, 1 / value) if value > 0 else 1.0
+
+
+def clean(raw: object) -> str:
+    """A string from a file without line breaks, controls, or marks that turn text around."""
+    line = " ".join(str(raw).split())
+    return "".join(c if c.isprintable() or c in JOINERS else "\ufffd" for c in line)
+
+
+def short(raw: object, limit: int = 48) -> str:
+    """A cleaned string of at most ``limit`` characters; a long one keeps its two ends."""
+    line = clean(raw) or "(empty)"
+    if len(line) <= limit:
+        return line
+    tail = limit // 3
+    return f"{line[: limit - tail - 1]}…{line[-tail:]}"
+
+
+def labels(names: Iterable[str], limit: int = 48) -> dict[str, str]:
+    """A short label for each name; no two names share one."""
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        label, copies = short(name, limit), 1
+        while label in taken:
+            copies += 1
+            label = f"{short(name, limit)} ({copies})"
+        found.setdefault(name, label)
+        taken.add(label)
+    return found
+
+
+def thin(length: int, limit: int, keep: Iterable[int] = ()) -> list[int]:
+    """At most about ``limit`` positions out of ``length``, evenly spread, and those to keep."""
+    stride = max(1, math.ceil(length / limit))
+    ends = {0, length - 1} if length else set()
+    return sorted({*range(0, length, stride), *ends, *(i for i in keep if 0 <= i < length)})

@@ -1,0 +1,117 @@
+"""The report as one self-contained HTML page: no scripts, nothing fetched, every string escaped.
+
+A section stands where the report has its figures; older reports have fewer. ``report.html.j2`` is
+the page, ``report.css`` its looks, ``charts`` draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from fairfix.report import charts, figures, sections, svg, words
+from fairfix.report.figures import TITLES, labels
+from fairfix.report.markdown import STATES
+
+Report = Mapping[str, Any]
+
+LISTED_LINES = 200
+LISTED_LETTERS = 800
+NEEDED_GROUPS = 12
+
+
+def html(report: Report) -> str:
+    """The page of a report made by ``fairfix.report.document``."""
+    return environment().get_template("report.html.j2").render(_page(report))
+
+
+def audit_html(report: Report) -> str:
+    """The page of an audit made by ``fairfix.report.document.audit_document``."""
+    return environment().get_template("audit.html.j2").render(_audit_page(report))
+
+
+@cache
+def environment() -> Environment:
+    """What every page is made with: autoescape, and figures as a reader sees them."""
+    environment = Environment(
+        loader=PackageLoader("fairfix", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": figures.number,
+        "count": figures.count,
+        "signed": figures.signed,
+        "cut": figures.cut,
+        "p_value": figures.p_value,
+        "short": figures.short,
+        "clean": lambda raw: figures.short(raw, LISTED_LETTERS),
+        "capital": lambda line: line[:1].upper() + line[1:],
+    }
+    environment.globals |= {
+        "key": svg.key,
+        "states": STATES,
+        "titles": TITLES,
+        "needed_groups": NEEDED_GROUPS,
+    }
+    return environment
+
+
+def _page(report: Report) -> dict[str, Any]:
+    judged = report["results"]["judged"]
+    names = _names(judged["debiased"])
+    return {
+        "report": report,
+        "objective": report["objective"],
+        "names": names,
+        "headline": words.headline(report),
+        "certifiable": words.certifiable(report),
+        "interval_name": words.interval_name(report),
+        "has_intervals": words.confidence(report) is not None,
+        "gap_words": words.gap_words(report, names),
+        "objective_words": words.objective_words(report["objective"]),
+        "before": sections.aims(report, judged["original"]),
+        "after": sections.aims(report, judged["debiased"]),
+        "warnings": report["warnings"][:LISTED_LINES],
+        "notes": report["notes"][:LISTED_LINES],
+        "claims": sections.claims(report),
+        "gaps": sections.gaps(report),
+        "groups": sections.groups({kind: judged[kind] for kind in ("original", "debiased")}, names),
+        "change": sections.change(report, names),
+        "search": sections.search(report),
+        "scores": sections.scores(report, names),
+        "frontier": charts.frontier(report) if report.get("frontier") else None,
+        "subgroups": sections.subgroups(report),
+        "metrics": sections.metrics(list(judged.values()), report["objective"]["metric"]),
+        "rule": sections.rule(report["rule"]),
+        "options": report["method"]["options"],
+    }
+
+
+def _audit_page(report: Report) -> dict[str, Any]:
+    return {
+        "report": report,
+        "interval_name": words.interval_name(report),
+        "has_intervals": words.confidence(report) is not None,
+        "notes": report["notes"][:LISTED_LINES],
+        "columns": [
+            {
+                "name": column,
+                "trivial": measured["trivial"],
+                "groups": sections.groups({"rest": measured}, _names(measured)),
+                "metrics": sections.metrics([measured]),
+            }
+            for column, measured in report["groups"].items()
+        ],
+        "subgroups": sections.subgroups(report),
+        "rule": sections.rule(report["rule"]),
+    }
+
+
+def _names(measured: Report) -> dict[str, str]:
+    return labels(group["name"] for group in measured["groups"])
