@@ -1,0 +1,100 @@
+"""``fairfix gate``: may this model be deployed? The exit code says it, the rest says why.
+
+Whatever ends a run before it could judge is told apart from every verdict: by the exit code, and in
+the files, which never hold what an earlier run found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fairfix.audit import choose_rule, plain_rule
+from fairfix.case import ModelOptions, load
+from fairfix.cli.ci import Channels
+from fairfix.cli.failures import failure
+from fairfix.cli.talk import emit, say, show, table
+from fairfix.cli.values import Values
+from fairfix.demands import check_baseline
+from fairfix.errors import UsageError
+from fairfix.fitted import reuse
+from fairfix.gate import Gate, Judged, gate
+from fairfix.report.gate_document import gate_document
+from fairfix.report.gate_words import HEADER, cells, headline, mark, power_line, sentence
+from fairfix.table import Columns
+
+
+def run(
+    *,
+    model: str,
+    data: Path,
+    rule: Path | None,
+    junit: Path | None,
+    sarif: Path | None,
+    json: bool,
+    quiet: bool,
+    **given: Any,
+) -> int:
+    channels = Channels(junit, sarif)
+    inputs = (data, *(() if model == "-" else (Path(model),)), *(() if rule is None else (rule,)))
+    channels.clear(inputs)
+    try:
+        found = _judge(model, data, rule, given)
+        channels.tell(found)
+    except Exception as error:
+        channels.tell_failure(failure(error))
+        raise
+    say(found.notes, quiet=quiet)
+    if json:
+        emit(gate_document(found))
+    elif not quiet:
+        _show(found)
+    say((f"warning: {warning}" for warning in found.warnings), quiet=quiet)
+    return found.exit_code
+
+
+def _judge(model: str, data: Path, rule: Path | None, given: dict[str, Any]) -> Gate:
+    values = Values.collect("gate", given, data)
+    asked, baseline = values.demands(), values["baseline"]
+    check_baseline(asked, given=baseline is not None)
+    cut = values.given.get("threshold")
+    if cut is not None and rule is not None:
+        raise UsageError("Rows are cut by --rule or by --threshold: give one.")
+    columns, options, threshold = values.columns(), values.model_options(), values["threshold"]
+    case = load(model, data, columns=columns, options=options, threshold=threshold)
+    if cut is None:
+        judged = Judged.by(case, *choose_rule(case, rule))
+    else:
+        judged = Judged.by(case, plain_rule(case), f"score > {cut:g}")
+    return gate(
+        judged,
+        asked,
+        model=model,
+        reuse=reuse(case, rule),
+        baseline=baseline and _baseline(baseline, data, columns, options, threshold),
+        confidence=values["confidence"],
+        strict=bool(values["strict"]),
+        lenient=values["on_inconclusive"] == "warn",
+    )
+
+
+def _baseline(
+    model: Path, data: Path, columns: Columns, options: ModelOptions, threshold: float
+) -> Judged:
+    """The same rows as another model decides them, by its own rule."""
+    if columns.score is not None:
+        ignored = (*columns.ignore, columns.score)
+        columns = replace(columns, score=None, ignore=ignored)
+    case = load(model, data, columns=columns, options=options, threshold=threshold)
+    return Judged.by(case, *choose_rule(case))
+
+
+def _show(found: Gate) -> None:
+    """What the table can show at all, every demand, and why those not certified are not."""
+    show(
+        *map(power_line, found.power),
+        table("", HEADER, map(cells, found.checks), numbers=False),
+        *(sentence(found, check) for check in found.checks if mark(found, check) != "passed"),
+        headline(found),
+    )

@@ -1,0 +1,77 @@
+"""A gate as JUnit XML, which every CI server shows.
+
+A violated demand is a failure; one that blocks without being violated is an error, for nothing was
+found; one that only warns is skipped. A run that could not judge is one test case with an error, so
+that it reads neither as bias nor as a pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from fairfix.checks import Check
+from fairfix.gate import Gate
+from fairfix.report.gate_words import ENDINGS, headline, mark, power_line, sentence
+from fairfix.report.legible import legible
+
+SUITE = "fairfix gate"
+_OUTCOMES = {"failed": "failure", "open": "error", "warned": "skipped"}
+
+
+def junit(gate: Gate) -> str:
+    """The XML text of a gate."""
+    cases = [_case(gate, check) for check in gate.checks]
+    facts = {
+        "model": gate.model,
+        "table": gate.table,
+        "table sha256": gate.table_sha256,
+        "rows": gate.rows,
+        "rule": gate.rule_found,
+        "confidence": f"{gate.confidence:g}",
+        "exit code": gate.exit_code,
+    }
+    lines = [
+        headline(gate),
+        *map(power_line, gate.power),
+        *(f"warning: {warning}" for warning in gate.warnings),
+        *gate.notes,
+    ]
+    return _document(cases, facts, lines)
+
+
+def junit_failure(said: str, code: int) -> str:
+    """The XML text of a gate that ended before it could judge: what was said, and the exit code."""
+    case = Element("testcase", name="the gate judges", classname=SUITE)
+    SubElement(case, "error", type=ENDINGS[code], message=legible(said))
+    return _document([case], {"exit code": code}, [])
+
+
+def _case(gate: Gate, check: Check) -> Element:
+    case = Element("testcase", name=legible(check.name), classname=legible(f"{SUITE}.{check.kind}"))
+    said = legible(sentence(gate, check))
+    outcome = _OUTCOMES.get(mark(gate, check))
+    if outcome == "skipped":
+        SubElement(case, outcome, message=said)
+    elif outcome is not None:
+        SubElement(case, outcome, type=str(check.verdict), message=said)
+    SubElement(case, "system-out").text = said
+    return case
+
+
+def _document(cases: list[Element], facts: dict[str, object], lines: Iterable[str]) -> str:
+    totals = {
+        "tests": str(len(cases)),
+        "failures": str(sum(case.find("failure") is not None for case in cases)),
+        "errors": str(sum(case.find("error") is not None for case in cases)),
+    }
+    skipped = str(sum(case.find("skipped") is not None for case in cases))
+    root = Element("testsuites", {"name": SUITE, **totals})
+    suite = SubElement(root, "testsuite", {"name": SUITE, **totals, "skipped": skipped})
+    properties = SubElement(suite, "properties")
+    for name, value in facts.items():
+        SubElement(properties, "property", name=name, value=legible(value))
+    suite.extend(cases)
+    SubElement(suite, "system-out").text = legible("\n".join(lines))
+    indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(root, encoding="unicode")}\n'
