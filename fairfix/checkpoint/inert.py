@@ -57,10 +57,14 @@ class Inert:
 
 @dataclass(frozen=True)
 class Found:
-    """What a pickle holds, and the type of each storage that it names."""
+    """What a pickle holds, and the type of each storage that it names.
+
+    ``foreign`` are the classes and functions it names that are not torch's tensors or layers.
+    """
 
     content: Any
     storages: dict[str, torch.dtype | None]
+    foreign: tuple[str, ...] = ()
 
 
 def read_pickle(stream: io.BytesIO, what: object) -> Found:
@@ -70,7 +74,7 @@ def read_pickle(stream: io.BytesIO, what: object) -> Found:
     """
     reader = _Reader(stream)
     try:
-        return Found(reader.load(), reader.storages)
+        return Found(reader.load(), reader.storages, tuple(reader.foreign))
     except Exception as error:  # a hostile pickle can make its reader fail in any way
         raise CheckpointError(f"{what} is damaged: its pickle cannot be read ({error}).") from error
 
@@ -81,12 +85,16 @@ class _Reader(pickle._Unpickler):  # the C one would allocate whatever size a ho
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file, encoding="utf-8")
         self.storages: dict[str, torch.dtype | None] = {}
+        self.foreign: list[str] = []
         self._classes: dict[str, Any] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         full = f"{module}.{name}"
         if full not in self._classes:
-            self._classes[full] = _KNOWN.get(full) or _torch_dtype(module, name) or _inert(full)
+            known = _KNOWN.get(full) or _torch_dtype(module, name)
+            self._classes[full] = known or _inert(full)
+            if not (known or _is_torch(module, name)):
+                self.foreign.append(full)
         return self._classes[full]
 
     def load_build(self) -> None:
@@ -120,6 +128,14 @@ class _Storage:
 
 def _inert(kind: str) -> type[Inert]:
     return type(kind.rpartition(".")[2], (Inert,), {"kind": kind})
+
+
+def _is_torch(module: str, name: str) -> bool:
+    """Whether a name is that of a layer or a tensor of torch, or of a class of TorchScript."""
+    layer = module.startswith("torch.nn.modules.") and name.isidentifier() and name[0].isupper()
+    rebuilt = module == "torch._utils" and name.startswith("_rebuild_")
+    script = f"{module}.".startswith("__torch__.")
+    return layer or rebuilt or script or f"{module}.{name}" in _HARMLESS
 
 
 def _torch_dtype(module: str, name: str) -> torch.dtype | None:
@@ -179,6 +195,11 @@ def _size(shape: Iterable[Any] = ()) -> tuple[Any, ...]:
     return tuple(shape)
 
 
+_HARMLESS = {  # of bytes, devices and the wrapper that training puts around a network
+    "_codecs.encode",
+    "torch.device",
+    "torch.nn.parallel.data_parallel.DataParallel",
+}
 _STORAGES = {
     "Float": torch.float32,
     "Double": torch.float64,

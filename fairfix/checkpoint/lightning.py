@@ -29,6 +29,7 @@ def read(source: Source) -> Checkpoint:
         f"PyTorch Lightning {file.content[VERSION]} checkpoint",
         None,
         file.tensors(named_tensors(file.content["state_dict"])),
+        notes=file.notes,
         rule=embedded.parse_rule(file.content.get(embedded.NAME), source.path),
         metadata=plain({k: v for k, v in file.content.items() if k != embedded.NAME}),
     )

@@ -6,6 +6,7 @@ be; with ``--arch`` the weights are read and nothing is made; else only trust le
 
 import sys
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def read(source: Source) -> Checkpoint:
         f"whole pickled network of class {kind}",
         None,
         file.tensors(named_tensors(file.content)),
+        notes=file.notes,
         metadata={"class": kind},
     )
     if source.arch is not None:
@@ -60,6 +62,7 @@ def read(source: Source) -> Checkpoint:
                 "weights alone, or allow it with --trust-checkpoint."
             ) from error
         module = _unpickled(source.path)
+        checkpoint = replace(checkpoint, notes=())  # what is in the file has run
     return with_module(checkpoint, module)
 
 

@@ -29,8 +29,9 @@ def read(source: Source) -> Checkpoint:
         kind = "pickled network" if is_network(content) else "state_dict"
         title = f"PyTorch {kind} inside a training dictionary (key {'.'.join(where)!r})"
     tensors = file.tensors(named_tensors(content))
+    metadata = plain(file.content) if where else {}
     checkpoint = Checkpoint(
-        source.path, KEY, title, None, tensors, metadata=plain(file.content) if where else {}
+        source.path, KEY, title, None, tensors, notes=file.notes, metadata=metadata
     )
     return with_network(checkpoint, source)
 

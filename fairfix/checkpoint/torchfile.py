@@ -12,14 +12,28 @@ from fairfix.errors import CheckpointError
 
 LEGACY_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8"
 PICKLE = "data.pkl"
+_SHOWN = 6  # names shown of a longer list
 _LEGACY_COUNT = 8  # bytes that give a storage's number of elements, before the elements
 
 
 @dataclass(frozen=True)
 class TorchFile(StorageFile):
-    """``content`` is the file's pickle as inert structure (see ``inert``); nothing in it ran."""
+    """``content`` is the file's pickle as inert structure (see ``inert``); nothing in it ran.
+
+    ``foreign`` are the classes and functions it names that are not torch's own.
+    """
 
     content: Any = None
+    foreign: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What stays in a copy of the file unseen, as it must be said where none of it is run."""
+        if not self.foreign:
+            return ()
+        more = len(self.foreign) - _SHOWN
+        names = ", ".join(self.foreign[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        return (f"The file also holds objects of {names}: not run here, kept as they are.",)
 
 
 def open_torch_file(path: Path) -> TorchFile:
@@ -41,7 +55,7 @@ def _open_zip(path: Path) -> TorchFile:
         for name, member in archive.members.items()
         if name.startswith("data/")
     }
-    return TorchFile(path, storages, archive, content=found.content)
+    return TorchFile(path, storages, archive, content=found.content, foreign=found.foreign)
 
 
 def _open_legacy(path: Path) -> TorchFile:
@@ -63,7 +77,7 @@ def _open_legacy(path: Path) -> TorchFile:
         raise CheckpointError(
             f"{path} is cut short: {len(data)} bytes of {position}. Copy or download it again."
         )
-    return TorchFile(path, storages, None, content=found.content)
+    return TorchFile(path, storages, None, content=found.content, foreign=found.foreign)
 
 
 def _refuse_big_endian(path: Path, *, little: bool) -> None:
