@@ -25,6 +25,7 @@ from networks import networks
 from numpy.typing import NDArray
 from scipy import stats
 from sklearn.base import BaseEstimator
+from torch import Tensor
 
 from fairfix import methods
 from fairfix.case import Case
@@ -93,12 +94,19 @@ def halves(problem: Problem, seed: int) -> tuple[Problem, Problem]:
 
 
 def fairlearn(fitting: Problem, judged: Problem, objective: Objective) -> Evaluation:
+    """ThresholdOptimizer, judged."""
+    decisions = fairlearn_rule(fitting, objective.metric.key)(judged)
+    no_cut = (math.nan,) * judged.n_groups
+    return evaluate(judged, judged.scores, decisions, objective, no_cut)
+
+
+def fairlearn_rule(fitting: Problem, metric: str) -> Callable[[Problem], Tensor]:
     """ThresholdOptimizer: random cuts by group that make the gap 0 on the fitting rows."""
     from fairlearn.postprocessing import ThresholdOptimizer  # type: ignore[import-untyped]
 
     optimizer = ThresholdOptimizer(
         estimator=Scored(),
-        constraints=FAIRLEARN[objective.metric.key],
+        constraints=FAIRLEARN[metric],
         objective="balanced_accuracy_score",
         prefit=True,
         predict_method="predict",
@@ -108,13 +116,13 @@ def fairlearn(fitting: Problem, judged: Problem, objective: Objective) -> Evalua
         fitting.labels.numpy(),
         sensitive_features=fitting.groups.numpy(),
     )
-    decisions = optimizer.predict(
-        judged.scores.double().numpy()[:, None],
-        sensitive_features=judged.groups.numpy(),
-        random_state=0,
-    )
-    no_cut = (math.nan,) * judged.n_groups
-    return evaluate(judged, judged.scores, torch.from_numpy(decisions == 1), objective, no_cut)
+
+    def decide(problem: Problem) -> Tensor:
+        scores, groups = problem.scores.double().numpy(), problem.groups.numpy()
+        decisions = optimizer.predict(scores[:, None], sensitive_features=groups, random_state=0)
+        return torch.from_numpy(decisions == 1)
+
+    return decide
 
 
 class Scored(BaseEstimator):  # type: ignore[misc]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
-from fairfix.audit import GroupAudit, choose_rule
+from fairfix.audit import Audit, choose_rule
 from fairfix.audit import audit as audit_case
 from fairfix.case import Case, ModelOptions
 from fairfix.case import load as load_case
 from fairfix.debias import Outcome, make_objective
 from fairfix.debias import debias as debias_case
+from fairfix.errors import UsageError
+from fairfix.objectives import Objective
 from fairfix.predict import Predictions
 from fairfix.predict import predict as predict_table
 from fairfix.rule import DecisionRule
@@ -52,6 +57,7 @@ def load(
     Raises:
         FairfixError: of the kind that fits, with the fact and the remedy.
     """
+    options = _model_options(load, model_options)
     columns = Columns(
         label=label,
         favorable=_written(favorable),
@@ -64,7 +70,6 @@ def load(
         score=score,
         missing_group=missing_group,
     )
-    options = ModelOptions(**model_options)
     return load_case(model, data, columns=columns, options=options, threshold=threshold)
 
 
@@ -77,23 +82,31 @@ def debias(
     margin: float | Literal["auto"] = "auto",
     performance: str = "balanced_accuracy",
     objective: Literal["constrained", "tradeoff"] = "constrained",
-    lambda_: float = 0.75,
+    lambda_: float | None = None,
+    risk: float | None = None,
+    k: float = Objective.k,
     test: Case | str | Path | None = None,
     holdout: float = 0.3,
     seed: int = 0,
     fold_threshold: bool = False,
+    confidence: float = 0.95,
+    strict: bool = False,
     **options: Any,
 ) -> Outcome:
     """Run a method on a case and judge the result on rows the method never saw.
 
     Args:
         method: ``fairfix.methods.names()`` lists them; ``options`` are its own.
-        metric, budget, margin, performance, objective, lambda_: what is optimised, as
-            ``fairfix.objectives.Objective`` says.
+        metric, budget, margin, performance, objective, lambda_, risk, k: what is optimised, as
+            ``fairfix.objectives.Objective`` says; ``lambda_`` goes with "tradeoff" alone, ``risk``
+            and ``k`` with margin "auto" and "constrained".
         test: rows to judge on; without them ``holdout`` is the share of rows kept for judging.
         seed: equal seeds give equal bytes.
         fold_threshold: move the threshold into the last bias, so that a cut at 0.5 is right.
+        confidence, strict: of what the judged rows show, as ``fairfix.debias.debias`` says.
     """
+    if lambda_ is not None and objective != "tradeoff":
+        raise UsageError("lambda_ weighs the gap in the trade-off objective: objective='tradeoff'.")
     if test is not None and not isinstance(test, Case):
         test = case.companion(test)
     return debias_case(
@@ -105,25 +118,41 @@ def debias(
             margin=None if margin == "auto" else margin,
             performance=performance,
             kind=objective,
-            weight=lambda_,
+            weight=Objective.weight if lambda_ is None else lambda_,
+            risk=risk,
+            k=k,
         ),
         test=test,
         holdout_share=holdout,
         seed=seed,
         fold=fold_threshold,
+        confidence=confidence,
+        strict=strict,
         options=options,
     )
 
 
-def audit(case: Case, rule: DecisionRule | str | Path | None = None) -> tuple[GroupAudit, ...]:
-    """Every metric of a case, one entry a group column; nothing is changed.
+def audit(
+    case: Case,
+    rule: DecisionRule | str | Path | None = None,
+    *,
+    metric: str = "spd",
+    budget: float = 0.05,
+    confidence: float = 0.95,
+    strict: bool = False,
+) -> Audit:
+    """Every metric of a case with its interval, by every group column; nothing is changed.
 
-    ``rule`` is a rule, a rule file, or None for the one that belongs to the checkpoint; where there
-    is none the case is cut at its threshold.
+    Args:
+        rule: a rule, a rule file, or None for the one that belongs to the checkpoint; where there
+            is none the case is cut at its threshold.
+        metric, budget: what is held against a budget; confidence, strict: how surely, as
+            ``fairfix.audit.audit`` says.
     """
     if not isinstance(rule, DecisionRule):
         rule, _ = choose_rule(case, None if rule is None else Path(rule))
-    return audit_case(case, rule)
+    objective = make_objective(metric, budget)
+    return audit_case(case, rule, objective, confidence=confidence, strict=strict)
 
 
 def predict(
@@ -147,6 +176,7 @@ def predict(
     Labels are not needed, and the group only where the rule has a threshold for each; both columns
     are named so that they are not taken for features. Arguments are as in ``load``.
     """
+    options = _model_options(predict, model_options)
     columns = Columns(
         label=label,
         favorable=_written(favorable),
@@ -158,8 +188,22 @@ def predict(
         score=score,
         missing_group=missing_group,
     )
-    options = ModelOptions(**model_options)
     return predict_table(model, data, columns=columns, options=options, rule=rule)
+
+
+def _model_options(function: Callable[..., object], given: dict[str, Any]) -> ModelOptions:
+    """The options of a model, from what a function was given beyond its own arguments.
+
+    Raises:
+        UsageError: with the nearest name, for an argument that is none.
+    """
+    known = [option.name for option in fields(ModelOptions)]
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, [*signature(function).parameters, *known], 1)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            raise UsageError(f"{function.__name__} has no argument {name!r}{hint}")
+    return ModelOptions(**given)
 
 
 def _written(value: object) -> str | None:

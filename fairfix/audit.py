@@ -3,27 +3,69 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from fairfix.calibration import Calibration, calibration
 from fairfix.case import Case, check_scores, output_kind
+from fairfix.certify import Claim, claim
 from fairfix.errors import TableError, UsageError
 from fairfix.evaluate import Evaluation, evaluate
+from fairfix.evidence import Intervals, intervals
+from fairfix.intersections import IntersectionAudit, audit_intersections
 from fairfix.objectives import Objective
+from fairfix.power import certifiable_gap, rows_needed
+from fairfix.problem import Problem
 from fairfix.rule import DecisionRule
 from fairfix.rulefile import find_rule, read_rule
 from fairfix.scorer import Scorer
-from fairfix.table import same_value
+from fairfix.sensitivity import Sensitivity, sensitivity
+from fairfix.subgroups import SubgroupScan, worst_subgroups
+from fairfix.table import Group, same_value
 
 
 @dataclass(frozen=True)
 class GroupAudit:
-    """What the decisions do to the groups of one protected column."""
+    """What the decisions do to the groups of one protected column.
+
+    Attributes:
+        intervals: of every figure of the evaluation.
+        claim: the metric asked for, held against the budget; ``certifiable`` is the largest gap
+            that these rows would still certify, None when not even 0 would be; then
+            ``rows_needed`` says how many rows it takes.
+        calibration: of all rows, then of each group.
+    """
 
     column: str
     evaluation: Evaluation
+    intervals: Intervals
+    claim: Claim
+    certifiable: float | None
+    rows_needed: Mapping[str, int] | None
+    calibration: tuple[Calibration, ...]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """A rule measured on rows: by every protected column, by their intersections, by subgroups.
+
+    Attributes:
+        groups: one entry a protected column, in the order asked for.
+        subgroups: conjunctions of protected columns and features, where decisions or errors differ
+            most from the rest.
+        sensitivity: what other shared thresholds would do; None where the rule has none.
+        confidence: 1 - alpha of each one-sided test.
+    """
+
+    groups: tuple[GroupAudit, ...]
+    intersections: tuple[IntersectionAudit, ...]
+    subgroups: SubgroupScan
+    sensitivity: Sensitivity | None
+    confidence: float
 
 
 def choose_rule(case: Case, given: Path | None = None) -> tuple[DecisionRule, str]:
@@ -75,25 +117,82 @@ def ruled(case: Case, rule: DecisionRule) -> Case:
     return replace(case, problem=problem, output_label=rule.output_label, notes=(*case.notes, note))
 
 
-def audit(case: Case, rule: DecisionRule) -> tuple[GroupAudit, ...]:
-    """Judge the rule on every row of the case, once for each group column.
+def audit(
+    case: Case,
+    rule: DecisionRule,
+    objective: Objective | None = None,
+    *,
+    confidence: float = 0.95,
+    strict: bool = False,
+) -> Audit:
+    """Judge the rule on every row of the case; nothing is changed.
+
+    Args:
+        objective: whose metric is held against its budget and followed over thresholds; the
+            default is spd within 0.05.
+        confidence: 1 - alpha of each one-sided test, in (0.5, 1); ``strict`` takes exact limits.
 
     Raises:
         TableError: when the rule needs a group column that the case does not have.
         UsageError: when the rule does not belong to the case (``ruled``).
     """
-    case = ruled(case, rule)
+    case, objective = ruled(case, rule), objective or Objective()
     decisions = decide(case, rule)
-    found = []
-    for group in case.table.groups:
-        ids = torch.from_numpy(group.ids).to(case.problem.groups.device)
-        problem = replace(case.problem, groups=ids, group_names=group.names)
-        own = group.column == rule.group_column or not rule.needs_group
-        unknown = (math.nan,) * problem.n_groups
-        cuts = rule.policy(group.names).thresholds(problem.n_groups) if own else unknown
-        evaluation = evaluate(problem, problem.scores, decisions, Objective(), cuts)
-        found.append(GroupAudit(group.column, evaluation))
-    return tuple(found)
+    how = {"confidence": confidence, "strict": strict}
+    columns = [_column(case, group) for group in case.table.groups]
+    cuts = rule.policy(case.problem.group_names) if not rule.needs_group else None
+    shared = None if cuts is None or cuts.randomized else cuts.thresholds(1)[0]
+    return Audit(
+        groups=tuple(
+            _group_audit(group.column, problem, decisions, rule, objective, how)
+            for group, problem in zip(case.table.groups, columns, strict=True)
+        ),
+        intersections=audit_intersections(case.problem, decisions, case.table.groups),
+        subgroups=worst_subgroups(
+            case.problem,
+            decisions,
+            case.table.groups,
+            case.table.feature_names if case.problem.features is not None else (),
+            confidence=confidence,
+        ),
+        sensitivity=None if shared is None else sensitivity(case.problem, objective, shared),
+        confidence=confidence,
+    )
+
+
+def _column(case: Case, group: Group) -> Problem:
+    """The case's rows by the groups of one column."""
+    ids = torch.from_numpy(group.ids).to(case.problem.groups.device)
+    return replace(case.problem, groups=ids, group_names=group.names)
+
+
+def _group_audit(
+    column: str,
+    problem: Problem,
+    decisions: torch.Tensor,
+    rule: DecisionRule,
+    objective: Objective,
+    how: Mapping[str, Any],
+) -> GroupAudit:
+    own = column == rule.group_column or not rule.needs_group
+    unknown = (math.nan,) * problem.n_groups
+    cuts = rule.policy(problem.group_names).thresholds(problem.n_groups) if own else unknown
+    key, budget, counts = objective.metric.key, objective.budget, problem.counts(decisions)
+    certifiable = certifiable_gap(key, counts, budget, **how)
+    needed = None
+    if certifiable is None:
+        needed = rows_needed(key, counts, budget, true_gap=0.0, **how)
+    return GroupAudit(
+        column=column,
+        evaluation=evaluate(problem, problem.scores, decisions, objective, cuts),
+        intervals=intervals(problem, decisions, **how),
+        claim=claim(key, counts, problem.group_names, budget, **how),
+        certifiable=certifiable,
+        rows_needed=None
+        if needed is None
+        else dict(zip(problem.group_names, needed, strict=True)),
+        calibration=calibration(problem, confidence=how["confidence"]),
+    )
 
 
 def decide(case: Case, rule: DecisionRule) -> torch.Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fairfix import checkpoint as checkpoints
 from fairfix.checkpoint import Checkpoint
 from fairfix.dataspec import DataSpec
-from fairfix.errors import CheckpointError, UsageError
+from fairfix.errors import CheckpointError, TableError, UsageError
 from fairfix.problem import Problem
 from fairfix.rule import DecisionRule
 from fairfix.scorer import Output, Scorer, detect_output
@@ -162,6 +162,7 @@ def load(
         raise UsageError(f"The output kind is auto, prob or logit, not {options.output_kind!r}.")
     if options.batch_size < 1:
         raise UsageError(f"A batch has at least one row, not {options.batch_size}.")
+    options.torch_device()
     check_score_source(model, columns)
     if columns.score is not None:
         table = read_table(Path(data), columns)
@@ -323,17 +324,21 @@ def _problem(
     else:
         assert table.scores is not None
         features, scores = None, torch.from_numpy(table.scores.astype(np.float32))
-    return Problem(
-        scores=scores,
-        labels=torch.from_numpy(table.labels).to(device),
-        groups=torch.from_numpy(group.ids).to(device),
-        group_names=group.names,
-        scorer=scorer,
-        features=features,
-        weights=None if table.weights is None else torch.from_numpy(table.weights).to(device),
-        threshold=threshold,
-        ids=table.ids,
-    )
+    try:
+        return Problem(
+            scores=scores,
+            labels=torch.from_numpy(table.labels).to(device),
+            groups=torch.from_numpy(group.ids).to(device),
+            group_names=group.names,
+            scorer=scorer,
+            features=features,
+            weights=None if table.weights is None else torch.from_numpy(table.weights).to(device),
+            threshold=threshold,
+            ids=table.ids,
+        )
+    except TableError as error:
+        said = str(error)
+        raise TableError(f"{table.path.name}: {said[0].lower()}{said[1:]}") from None
 
 
 def check_scores(scores: Tensor, table: Table) -> None:

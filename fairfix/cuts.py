@@ -24,6 +24,7 @@ ROUND_OFF = 16 * torch.finfo(torch.float32).eps
 _SMALLEST = torch.finfo(torch.float32).tiny  # below it, a share of a value rounds to 0
 
 _CELLS_AT_ONCE = 2**21
+_RATED_AT_ONCE = 2**15  # on a CPU, whose cache then holds what rating computes on the way
 
 
 @dataclass(frozen=True)
@@ -83,14 +84,16 @@ def every_cut(problem: Problem) -> tuple[Tensor, Counts]:
 
     From no one positive to everyone; none between scores that round-off may swap.
     """
-    ordered, order = problem.scores.unsqueeze(0).sort(dim=1, descending=True)
-    counts = _cumulative_counts(
-        order, problem.labels, problem.groups, problem.n_groups, problem.weights
+    ordered, positive = ranked(
+        problem.scores.unsqueeze(0),
+        2 * problem.groups + problem.labels,
+        2 * problem.n_groups,
+        None if problem.weights is None else in_rows(problem.weights),
     )
+    effect = design_effect(problem.groups, problem.n_groups, problem.weights)
     at = allowed_cuts(ordered)[0].nonzero()
     thresholds = _threshold(ordered.expand(len(at), -1), at)
-    tp, fp, fn, tn = (side[0, at.squeeze(1)] for side in counts.sides)
-    return thresholds, Counts(tp, fp, fn, tn, counts.design_effect)
+    return thresholds, _counts(positive[:, 0, at.squeeze(1)], positive[:, 0, -1:], effect)
 
 
 def _best_cuts(
@@ -101,18 +104,49 @@ def _best_cuts(
     objective: Objective,
     weights: Tensor | None,
 ) -> Cut:
-    ordered, order = scores.sort(dim=1, descending=True)
-    counts = _cumulative_counts(order, labels, groups, n_groups, weights)
-    utility = objective.utility(counts)
-    utility = torch.where(allowed_cuts(ordered), utility, -math.inf)
-    best = utility.argmax(dim=1, keepdim=True)
-    rows = torch.arange(len(best), device=best.device)
-    chosen = best.squeeze(1)
-    tp, fp, fn, tn = (side[rows, chosen] for side in counts.sides)
-    return Cut(
-        _threshold(ordered, best),
-        utility[rows, chosen],
-        Counts(tp, fp, fn, tn, counts.design_effect),
+    ordered, positive = ranked(
+        scores, 2 * groups + labels, 2 * n_groups, None if weights is None else in_rows(weights)
+    )
+    effect = design_effect(groups, n_groups, weights)
+    allowed, everyone = allowed_cuts(ordered), positive[..., -1:]
+    width = _rated_at_once(positive)
+    best, utility = positive.new_zeros(len(scores), dtype=torch.long), None
+    for first in range(0, positive.shape[2], width):
+        part = slice(first, first + width)
+        rated = objective.utility(_counts(positive[..., part], everyone, effect))
+        top, at = torch.where(allowed[:, part], rated, -math.inf).max(dim=1)
+        if utility is None:
+            best, utility = at, top
+        else:
+            best = torch.where(top > utility, at + first, best)
+            utility = torch.maximum(top, utility)
+    assert utility is not None
+    best = best.unsqueeze(1)
+    chosen = positive.gather(2, best.expand(len(positive), -1, -1))
+    tp, fp, fn, tn = (side.squeeze(1) for side in _counts(chosen, everyone, effect).sides)
+    return Cut(_threshold(ordered, best), utility, Counts(tp, fp, fn, tn, effect))
+
+
+def _rated_at_once(positive: Tensor) -> int:
+    """How many cuts of each score vector are rated at once."""
+    cells, batch, cuts = positive.shape
+    if positive.device.type != "cpu":
+        return cuts
+    return max(1, 2 * _RATED_AT_ONCE // (cells * max(1, batch)))
+
+
+def rated(objective: Objective, counts: Counts) -> Tensor:
+    """What the objective gives for counts (M, G), each on its own: (M,), some at a time."""
+    width = len(counts.tp)
+    if counts.tp.device.type == "cpu":
+        width = max(1, _RATED_AT_ONCE // counts.tp.shape[1])
+    by_group = [side.t().contiguous().t() for side in counts.sides]  # sums over groups are faster
+    parts = zip(*(side.split(width) for side in by_group), strict=True)
+    return torch.cat(
+        [
+            objective.utility(Counts(tp, fp, fn, tn, counts.design_effect))
+            for tp, fp, fn, tn in parts
+        ]
     )
 
 
@@ -127,25 +161,61 @@ def lowest_apart(scores: Tensor) -> Tensor:
     return scores - ROUND_OFF * scores.clamp(min=_SMALLEST)
 
 
-def _cumulative_counts(
-    order: Tensor, labels: Tensor, groups: Tensor, n_groups: int, weights: Tensor | None
-) -> Counts:
-    """Counts (B, N + 1, G) when the first 0, 1, ..., N rows of ``order`` (B, N) are positive."""
-    cell = (2 * groups + labels).to(torch.int16)[order]
-    weight = None if weights is None else in_rows(weights)[order]
-    batch, n = order.shape
-    sums = torch.zeros(2 * n_groups, batch, n + 1, dtype=torch.float64, device=order.device)
-    for c in range(2 * n_groups):
+def ranked(
+    scores: Tensor, cells: Tensor, n_cells: int, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Scores (B, N) falling, and how much of each cell is among the first 0, 1, ..., N of them.
+
+    Args:
+        scores: not negative, no NaN.
+        cells: (N,) the cell of each row, in 0..n_cells-1.
+        weights: (N,) what each row counts for, 1 without.
+
+    Returns:
+        scores (B, N), and sums (n_cells, B, N + 1), int32, or float64 with weights.
+    """
+    batch, n = scores.shape
+    cells = cells.to(torch.int32)
+    if weights is None:
+        ordered, cell = descending(scores, cells)
+    else:
+        ordered, order = descending(scores, torch.arange(n, device=scores.device))
+        cell, weights = cells[order], weights[order]
+    kind = torch.int32 if weights is None else torch.float64
+    sums = torch.zeros(n_cells, batch, n + 1, dtype=kind, device=scores.device)
+    for c in range(n_cells):
         here = cell == c
-        if weight is None:
-            sums[c, :, 1:] = here.cumsum(1, dtype=torch.int32)
-        else:
-            torch.cumsum(here * weight, 1, out=sums[c, :, 1:])
-    positive = sums.permute(1, 2, 0)
-    tp, fp = positive[..., 1::2], positive[..., 0::2]
-    return Counts(
-        tp, fp, tp[:, -1:] - tp, fp[:, -1:] - fp, design_effect(groups, n_groups, weights)
-    )
+        counted = here if weights is None else here * weights
+        torch.cumsum(counted, 1, dtype=kind, out=sums[c, :, 1:])
+    return ordered, sums
+
+
+def descending(scores: Tensor, carried: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores (B, N) from the highest to the lowest, and what they carry, (B, N) in that order.
+
+    Args:
+        scores: not negative, no NaN.
+        carried: (N,) integers in [0, 2^31), the same for every score vector; equal scores come in
+            the order of what they carry.
+    """
+    if scores.dtype != torch.float32:
+        carried, order = carried.sort(stable=True)
+        ordered, order = scores[:, order].sort(dim=1, descending=True, stable=True)
+        return ordered, carried[order]
+    # The bits of such floats are ordered as the floats are, so that one sort of integers does it.
+    keys = (~scores.contiguous().view(torch.int32)).long() << 32 | carried
+    if keys.device.type == "cpu":
+        keys.numpy().sort(axis=1)  # several times faster than torch's
+    else:
+        keys = keys.sort(dim=1).values
+    return (~(keys >> 32).int()).view(torch.float32), keys.int()
+
+
+def _counts(positive: Tensor, everyone: Tensor, effect: Tensor | float) -> Counts:
+    """Counts (..., G) of positives by cell (2 G, ...), of all that there is in ``everyone``."""
+    hits, all_ = positive.double().movedim(0, -1), everyone.double().movedim(0, -1)
+    tp, fp = hits[..., 1::2], hits[..., 0::2]
+    return Counts(tp, fp, all_[..., 1::2] - tp, all_[..., 0::2] - fp, effect)
 
 
 def _threshold(ordered: Tensor, positives: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from fairfix.cuts import best_cut
 from fairfix.errors import TableError, UsageError
 from fairfix.evaluate import Evaluation, evaluate
 from fairfix.fold import fold_threshold
-from fairfix.group_cuts import COORDINATES, GAINS, best_group_cuts
+from fairfix.frontier import Point, frontier
 from fairfix.objectives import Objective
 from fairfix.policy import Policy, draws, row_ids
 from fairfix.problem import Problem
@@ -27,14 +27,18 @@ from fairfix.rates import METRICS, PERFORMANCES
 from fairfix.result import Result
 from fairfix.rule import DecisionRule
 from fairfix.scorer import Scorer
-from fairfix.split import holdout
+from fairfix.search import learnt
+from fairfix.split import check_share, holdout
+from fairfix.table import Group
 
 if TYPE_CHECKING:
+    from fairfix.evidence import Evidence
     from fairfix.save import Destination
 
 
 WRONG_WAY = 0.45  # an AUC below it is no accident of sampling
-DEAR = 0.05  # performance given up for caution that must be said
+DEAR = 0.05  # performance given up that must be said
+NEARLY_TRIVIAL = 0.55  # balanced accuracy; deciding all rows alike gives 0.5
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,33 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Decided:
+    """Rows and what is decided on them.
+
+    Attributes:
+        problem: with the scores of the untouched network; ``scores`` (N,) are the result's.
+        original, identity, debiased: decisions (N,) bool, as in ``Comparison``.
+        groups: every protected column on these rows, the one debiased first.
+    """
+
+    problem: Problem
+    scores: Tensor
+    original: Tensor
+    identity: Tensor
+    debiased: Tensor
+    groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What ``debias`` found.
 
     Attributes:
         state: the network's new state as the checkpoint will hold it; None = unchanged.
         fitting: figures on the rows the method saw, ``judged`` on rows it never saw.
-        judged_scores, judged_decisions: of the result on the judged rows, in table order.
+        fitting_rows, judged_rows: the rows themselves, in table order.
+        confidence: 1 - alpha of each one-sided test of the evidence; ``strict`` takes exact limits.
+        frontier: what other cuts of the result's scores would have given on the fitting rows.
         warnings: what the user must not overlook.
     """
 
@@ -71,16 +95,33 @@ class Outcome:
     identity: Result
     fitting: Comparison
     judged: Comparison
-    judged_problem: Problem
-    judged_scores: Tensor
-    judged_decisions: Tensor
+    fitting_rows: Decided
+    judged_rows: Decided
+    confidence: float
+    strict: bool
+    frontier: tuple[Point, ...]
     warnings: tuple[str, ...]
 
-    def save(self, output: str | Path | None = None, *, force: bool = False) -> Destination:
-        """Write checkpoint, rule and reports (``fairfix.save.save``)."""
+    def evidence(self) -> Evidence:
+        """What the judged rows show: intervals, the verdict, who gained and who lost."""
+        from fairfix.evidence import evidence
+
+        return evidence(self)
+
+    def save(
+        self,
+        output: str | Path | None = None,
+        *,
+        force: bool = False,
+        export: str | Path | None = None,
+    ) -> Destination:
+        """Write checkpoint, rule and reports (``fairfix.save.save``).
+
+        ``export`` names a .pt or .pt2 file for network and cuts as one program, cut at 0.5.
+        """
         from fairfix.save import save
 
-        return save(self, output, force=force)
+        return save(self, output, force=force, export_to=export)
 
 
 def make_objective(
@@ -91,8 +132,10 @@ def make_objective(
     performance: str = "balanced_accuracy",
     kind: str = "constrained",
     weight: float = 0.75,
+    risk: float | None = None,
+    k: float = Objective.k,
 ) -> Objective:
-    """An objective from names.
+    """An objective from names; the rest as ``Objective`` says.
 
     Raises:
         UsageError: for an unknown name or a value out of range.
@@ -101,7 +144,27 @@ def make_objective(
         raise UsageError(f"Metrics to debias are {', '.join(METRICS)}, not {metric!r}.")
     if performance not in PERFORMANCES:
         raise UsageError(f"Performances are {', '.join(PERFORMANCES)}, not {performance!r}.")
-    return Objective(METRICS[metric], budget, margin, PERFORMANCES[performance], kind, weight)
+    measure = PERFORMANCES[performance]
+    return Objective(METRICS[metric], budget, margin, measure, kind, weight, k, risk)
+
+
+def checked_options(
+    method: str,
+    options: Mapping[str, Any] | None = None,
+    *,
+    holdout_share: float | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """All options of a method, defaults filled in; what can be checked before anything is read.
+
+    Raises:
+        UsageError: for a method, option, share or seed that is none.
+    """
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"A seed is a whole number from 0 to 2**63 - 1, not {seed}.")
+    if holdout_share is not None:
+        check_share(holdout_share)
+    return methods.get(method).checked(dict(options or {}))
 
 
 def debias(
@@ -113,6 +176,8 @@ def debias(
     holdout_share: float = 0.3,
     seed: int = 0,
     fold: bool = False,
+    confidence: float = 0.95,
+    strict: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Run a method on fitting rows and judge it once on rows it never saw.
@@ -125,20 +190,24 @@ def debias(
             rows, drawn by label and group, are kept away from the method.
         seed: of every random choice; equal seeds give equal bytes.
         fold: move the threshold into the last layer's bias, so that a cut at 0.5 is right.
+        confidence: 1 - alpha of each one-sided test of what the judged rows show, in (0.5, 1).
+        strict: exact (Clopper-Pearson) limits for every rate, else only where rows are few.
         options: of the method, by name.
 
     Raises:
         FairfixError: of the kind that fits. Nothing is written.
     """
-    if not 0 <= seed < 2**63:
-        raise UsageError(f"A seed is a whole number from 0 to 2**63 - 1, not {seed}.")
+    chosen = checked_options(
+        method, options, holdout_share=holdout_share if test is None else None, seed=seed
+    )
     objective = objective or Objective()
     described = methods.get(method)
-    chosen = described.checked(dict(options or {}))
+    check_confidence(confidence)
     if test is not None:
         fitting, judged = case.problem, test.problem
+        groups = case.table.groups, test.table.groups
     else:
-        fitting, judged = _split(case, holdout_share, seed)
+        fitting, judged, groups = _split(case, holdout_share, seed)
     _check_defined(fitting, objective, "fitting")
     _check_defined(judged, objective, "judged")
     result = described.run()(fitting, objective, seed=seed, **chosen)
@@ -153,11 +222,10 @@ def debias(
         policy, state = Policy.cut(0.5), _stored(case, scorer.weights())
         scorer.network.load_state_dict(state)
     salt = f"fairfix-{seed}"
-    fitted, scores = _scores(fitting, scorer), _scores(judged, scorer)
-    comparisons = [
-        _compare(rows, after, policy, identity.policy, objective, salt)
-        for rows, after in ((fitting, fitted), (judged, scores))
-    ]
+    fitted, rows = (
+        _decided(problem, _scores(problem, scorer), identity.policy, policy, salt, columns)
+        for problem, columns in zip((fitting, judged), groups, strict=True)
+    )
     outcome = Outcome(
         case=case,
         judged_case=test,
@@ -170,25 +238,42 @@ def debias(
         state=state,
         result=result,
         identity=identity,
-        fitting=comparisons[0],
-        judged=comparisons[1],
-        judged_problem=judged,
-        judged_scores=scores,
-        judged_decisions=_decide(judged, scores, policy, salt),
+        fitting=_compare(fitted, identity.policy, policy, objective),
+        judged=_compare(rows, identity.policy, policy, objective),
+        fitting_rows=fitted,
+        judged_rows=rows,
+        confidence=confidence,
+        strict=strict,
+        frontier=frontier(
+            replace(fitting, scores=fitted.scores),
+            policy,
+            learnt(objective) if state else objective,
+        ),
         warnings=(),
     )
-    warnings = [
-        *_warnings(outcome),
-        *_price_of_caution(outcome, replace(fitting, scores=fitted), policy),
-    ]
-    return replace(outcome, warnings=tuple(warnings))
+    return replace(outcome, warnings=(*_warnings(outcome), *_price_of_caution(outcome)))
 
 
-def _split(case: Case, share: float, seed: int) -> tuple[Problem, Problem]:
-    """The case's rows for fitting and for judging."""
+Groups = tuple[Group, ...]
+
+
+def check_confidence(confidence: float) -> None:
+    """Raise UsageError for what is no confidence of a one-sided test."""
+    if not 0.5 < confidence < 1:
+        raise UsageError(f"A confidence lies between 0.5 and 1, not {confidence}.")
+
+
+def _split(case: Case, share: float, seed: int) -> tuple[Problem, Problem, tuple[Groups, Groups]]:
+    """The case's rows for fitting and for judging, and the protected columns of each."""
     fit_rows, judged_rows = holdout(case.problem, share, seed)
+
+    def groups(rows: Tensor) -> Groups:
+        at = rows.cpu().numpy()
+        return tuple(replace(group, ids=group.ids[at]) for group in case.table.groups)
+
     try:
-        return case.problem.take(fit_rows), case.problem.take(judged_rows)
+        fitting, judged = case.problem.take(fit_rows), case.problem.take(judged_rows)
+        return fitting, judged, (groups(fit_rows), groups(judged_rows))
     except TableError as error:
         raise TableError(
             f"{case.table.path.name} has too few rows to keep some away for judging "
@@ -255,23 +340,30 @@ def _scores(problem: Problem, scorer: Scorer | None) -> Tensor:
     return scorer.score(problem.features)
 
 
-def _compare(
-    problem: Problem,
-    scores: Tensor,
-    policy: Policy,
-    identity: Policy,
-    objective: Objective,
-    salt: str,
-) -> Comparison:
-    def judge(scores: Tensor, policy: Policy) -> Evaluation:
-        decisions = _decide(problem, scores, policy, salt)
+def _decided(
+    problem: Problem, scores: Tensor, identity: Policy, policy: Policy, salt: str, groups: Groups
+) -> Decided:
+    return Decided(
+        problem=problem,
+        scores=scores,
+        original=problem.scores > problem.threshold,
+        identity=_decide(problem, problem.scores, identity, salt),
+        debiased=_decide(problem, scores, policy, salt),
+        groups=groups,
+    )
+
+
+def _compare(rows: Decided, identity: Policy, policy: Policy, objective: Objective) -> Comparison:
+    problem = rows.problem
+
+    def judge(scores: Tensor, decisions: Tensor, policy: Policy) -> Evaluation:
         cuts = policy.thresholds(problem.n_groups)
         return evaluate(problem, scores, decisions, objective, cuts)
 
     return Comparison(
-        judge(problem.scores, Policy.cut(problem.threshold)),
-        judge(problem.scores, identity),
-        judge(scores, policy),
+        judge(problem.scores, rows.original, Policy.cut(problem.threshold)),
+        judge(problem.scores, rows.identity, identity),
+        judge(rows.scores, rows.debiased, policy),
     )
 
 
@@ -287,31 +379,20 @@ def _decide(problem: Problem, scores: Tensor, policy: Policy, salt: str) -> Tens
     return policy.decide(scores, problem.groups, lots)
 
 
-def _price_of_caution(outcome: Outcome, rows: Problem, policy: Policy) -> list[str]:
-    """What the chance-constrained choice of cuts gave up, where that is much.
-
-    ``rows`` are the fitting rows with the scores of the result.
-    """
-    objective = outcome.objective
-    by_group = policy.needs_group and objective.metric.key in COORDINATES
-    if objective.kind != "constrained" or objective.margin is not None or policy.randomized:
+def _price_of_caution(outcome: Outcome) -> list[str]:
+    """What the choice by chance gave up for a surer budget, where that is much."""
+    if not outcome.objective.by_chance:
         return []
-    bold = replace(objective, margin=objective.budget / 5)
-    if by_group and objective.performance.key in GAINS:
-        counts = best_group_cuts(rows, bold).counts
-    elif not policy.needs_group:
-        cut = best_cut(rows.scores, rows.labels, rows.groups, rows.n_groups, bold, rows.weights)
-        counts = cut.counts.take(0)
-    else:
-        return []
-    measure = objective.performance
-    reached, kept = float(measure(counts)), outcome.fitting.debiased.performance[measure.key]
-    if not bool(bold.met(counts)) or reached - kept < DEAR:
+    chosen = next(point for point in outcome.frontier if point.chosen)
+    best = max(outcome.frontier, key=lambda point: point.performance)
+    price = best.performance - chosen.performance
+    if price < DEAR:
         return []
     return [
-        f"to be surer of the budget on new rows the cut gave up {reached - kept:.3f} of "
-        f"{measure.title} on the fitting rows: a cut by --margin {bold.margin:g} reaches "
-        f"{reached:.3f} there, and breaks the budget on new rows more often"
+        f"for a chance of {chosen.probability:.2f} to meet the budget on new rows, instead of "
+        f"{best.probability:.2f}, the choice of cuts gave up {price:.3f} of "
+        f"{outcome.objective.performance.title} on the fitting rows, where {best.performance:.3f} "
+        "is possible: --risk sets the chance"
     ]
 
 
@@ -343,6 +424,18 @@ def _decision(names: tuple[str, ...], policy: Policy, salt: str) -> dict[str, An
     return {"threshold": policy.thresholds(1)[0]}
 
 
+def _nearly_trivial(judged: Comparison) -> list[str]:
+    """What to say of a rule that is hardly better than deciding all rows alike."""
+    before, after = judged.original, judged.debiased
+    kept, had = (each.performance["balanced_accuracy"] for each in (after, before))
+    if after.trivial or kept >= NEARLY_TRIVIAL or had - kept < DEAR:
+        return []
+    return [
+        f"the rule is nearly trivial: balanced accuracy on the judged rows is {kept:.3f}, where "
+        f"deciding all alike gives 0.5 and the cut deployed today {had:.3f}"
+    ]
+
+
 def _warnings(outcome: Outcome) -> list[str]:
     """What must not be overlooked, as sentences without a full stop."""
     key, budget = outcome.objective.metric.key, outcome.objective.budget
@@ -358,6 +451,7 @@ def _warnings(outcome: Outcome) -> list[str]:
             )
         if after.trivial:
             said.append(f"the rule is trivial: it decides nearly all {rows} rows alike")
+    said += _nearly_trivial(outcome.judged)
     auc = outcome.judged.original.performance["auc"]
     if auc < WRONG_WAY:
         said.append(

@@ -11,9 +11,16 @@ from fairfix.errors import OutputError
 
 
 def check_place(
-    path: Path, inputs: Iterable[Path], *, force: bool = False, folder: bool = False
+    path: Path,
+    inputs: Iterable[Path],
+    *,
+    force: bool = False,
+    folder: bool = False,
+    option: str = "-o",
 ) -> None:
     """See that a file (or a ``folder``) can be written to ``path``, before the work.
+
+    ``option`` is where the user names another place.
 
     Raises:
         OutputError: when it would take the place of one of the inputs or of what holds them, when
@@ -26,24 +33,25 @@ def check_place(
     for given in (each.resolve() for each in inputs):
         if here == given or (path.exists() and given.exists() and path.samefile(given)):
             raise OutputError(
-                f"{path} is an input and is never overwritten; name another file with -o."
+                f"{path} is an input and is never overwritten; name another file with {option}."
             )
         if given in here.parents or (path.exists() and here in given.parents):
             raise OutputError(
                 f"{path} and the input {given.name} lie one inside the other; name another place "
-                "with -o."
+                f"with {option}."
             )
     if not path.exists():
         return
     if path.is_dir() != folder:
         is_one, wanted = ("folder", "file") if path.is_dir() else ("file", "folder")
         raise OutputError(
-            f"{path} is a {is_one}, and a {wanted} is to be written there; name another with -o."
+            f"{path} is a {is_one}, and a {wanted} is to be written there; name another with "
+            f"{option}."
         )
     if not force:
         raise OutputError(
-            f"{path} exists; name another {'folder' if folder else 'file'} with -o, or replace it "
-            "with --force."
+            f"{path} exists; name another {'folder' if folder else 'file'} with {option}, or "
+            "replace it with --force."
         )
 
 

@@ -9,17 +9,19 @@ bounds up to the budget and rating every candidate by the objective itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from fairfix.cuts import ALL_POSITIVE, NONE_POSITIVE, allowed_cuts, lowest_apart
+from fairfix.cuts import ALL_POSITIVE, NONE_POSITIVE, allowed_cuts, lowest_apart, ranked, rated
 from fairfix.errors import TableError, UsageError
 from fairfix.objectives import Objective
 from fairfix.problem import Problem
-from fairfix.rates import Counts
+from fairfix.rates import Counts, in_rows
 
 RUNGS = 41
 _THINNED = 4096
@@ -132,6 +134,24 @@ def best_group_cuts(
     return _Search(problem, objective, lower).best(curves, bounds(objective))
 
 
+def searchable(problem: Problem, objective: Objective) -> bool:
+    """Whether ``best_group_cuts`` knows the metric and the performance."""
+    metric = objective.metric.key
+    known = metric in COORDINATES and objective.performance.key in GAINS
+    return known and not (metric == "eqodds" and problem.n_groups > 2)
+
+
+def ladder(problem: Problem, objective: Objective) -> Iterator[Counts]:
+    """For each bound of the gap, the counts (M, G) of the cuts among which the best one is sought.
+
+    On many rows, of some 4,096 cuts a group.
+    """
+    curves = [curve.thinned(_THINNED) for curve in group_curves(problem)]
+    search = _Search(problem, objective, None)
+    for bound in bounds(objective):
+        yield search.counts(curves, search.candidates(curves, bound))
+
+
 def group_curves(problem: Problem) -> list[Curve]:
     """The cuts of every group."""
     return [_curve(problem, g) for g in range(problem.n_groups)]
@@ -152,24 +172,27 @@ def bounds(objective: Objective) -> list[float]:
 
 def _curve(problem: Problem, group: int) -> Curve:
     here = problem.groups == group
-    scores, order = problem.scores[here].sort(descending=True)
-    weights = problem.cells[here][:, 2 * group : 2 * group + 2][order].cumsum(0)
-    sums = torch.cat([torch.zeros_like(weights[:1]), weights])
+    ordered, sums = ranked(
+        problem.scores[here].unsqueeze(0),
+        problem.labels[here],
+        2,
+        None if problem.weights is None else in_rows(problem.weights)[here],
+    )
+    scores, (fp, tp) = ordered[0], sums[:, 0].double()
     inner = allowed_cuts(scores.unsqueeze(0))[0, 1:-1].nonzero().squeeze(1) + 1
     ends = torch.tensor([0, len(scores)], device=inner.device)
     keep = torch.cat([ends[:1], inner, ends[1:]])
     above, below = scores[inner - 1].double(), scores[inner].double()
     middle = ((above + below) / 2).float().double()
     none, all_ = middle.new_tensor([NONE_POSITIVE]), middle.new_tensor([ALL_POSITIVE])
-    kept = sums[keep]
     return Curve(
-        kept[:, 1],
-        kept[:, 0],
+        tp[keep],
+        fp[keep],
         torch.cat([none, middle, all_]),
         torch.cat([scores[:1].double(), below, all_]),
         torch.cat([none + 1, above, scores[-1:].double()]),
-        sums[-1, 1],
-        sums[-1, 0],
+        tp[-1],
+        fp[-1],
     )
 
 
@@ -206,9 +229,9 @@ class _Search:
 
     def within(self, curves: Sequence[Curve], bound: float) -> GroupCuts:
         """The best cuts whose gap, in the metric's coordinates, does not exceed the bound."""
-        candidates = self._pairs(curves, bound) if len(curves) == 2 else self._tuples(curves, bound)
-        counts = self._counts(curves, candidates)
-        utility = self.objective.utility(counts)
+        candidates = self.candidates(curves, bound)
+        counts = self.counts(curves, candidates)
+        utility = rated(self.objective, counts)
         best = int(utility.argmax())
         tp, fp, fn, tn = (side[best] for side in counts.sides)
         chosen = [c.take(at) for c, at in zip(curves, candidates[best], strict=True)]
@@ -218,6 +241,12 @@ class _Search:
             Counts(tp, fp, fn, tn, self.whole.design_effect),
         )
 
+    def candidates(self, curves: Sequence[Curve], bound: float) -> Tensor:
+        """The best cuts within the bound for each cut of one group, or each lowest rate: (M, G)."""
+        if len(curves) == 2:
+            return self._pairs(curves, bound)
+        return self._tuples(curves, bound)
+
     def _pairs(self, curves: Sequence[Curve], bound: float) -> Tensor:
         """For every cut of the group with fewer cuts, the best cut of the other: (M, 2)."""
         near = 0 if len(curves[0].tp) <= len(curves[1].tp) else 1
@@ -226,8 +255,8 @@ class _Search:
         low = torch.zeros(len(here.tp), dtype=torch.long, device=here.tp.device)
         high = low + len(there.tp) - 1
         for a, b in zip(self.coordinates(here), self.coordinates(there), strict=True):
-            low = torch.maximum(low, torch.searchsorted(b, a - bound))
-            high = torch.minimum(high, torch.searchsorted(b, a + bound, right=True) - 1)
+            low = torch.maximum(low, _places(b, a - bound))
+            high = torch.minimum(high, _places(b, a + bound, right=True) - 1)
         if self.lower == near:
             last = torch.searchsorted(-lowest_apart(there.above), -here.below) - 1
             high = torch.minimum(high, last)
@@ -265,11 +294,19 @@ class _Search:
         ]
         return torch.stack(best, dim=1)
 
-    def _counts(self, curves: Sequence[Curve], candidates: Tensor) -> Counts:
+    def counts(self, curves: Sequence[Curve], candidates: Tensor) -> Counts:
         """Counts (M, G) at the candidates (M, G)."""
         tp = torch.stack([c.tp[candidates[:, g]] for g, c in enumerate(curves)], dim=1)
         fp = torch.stack([c.fp[candidates[:, g]] for g, c in enumerate(curves)], dim=1)
         return Counts(tp, fp, self.whole.tp - tp, self.whole.fp - fp, self.whole.design_effect)
+
+
+def _places(rising: Tensor, values: Tensor, *, right: bool = False) -> Tensor:
+    """``torch.searchsorted``; on a CPU numpy's, which gains from values that rise as well."""
+    if rising.device.type != "cpu":
+        return torch.searchsorted(rising, values, right=right)
+    side: Literal["left", "right"] = "right" if right else "left"
+    return torch.from_numpy(np.searchsorted(rising.numpy(), values.numpy(), side))
 
 
 def _argmax_between(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -280,14 +317,15 @@ def _argmax_between(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
     length = high - low + 1
     level = torch.frexp(length.double()).exponent.long() - 1
     found = torch.empty_like(low)
-    table = torch.arange(len(values), device=values.device)
+    table = torch.arange(len(values), dtype=torch.int32, device=values.device)
+    best = values
     for j in range(int(level.max()) + 1):
         if j:
             half = 2 ** (j - 1)
-            first, second = table[:-half], table[half:]
-            table = torch.where(values[first] >= values[second], first, second)
+            table = torch.where(best[:-half] >= best[half:], table[:-half], table[half:])
+            best = torch.maximum(best[:-half], best[half:])
         at = (level == j).nonzero().squeeze(1)
         if len(at):
-            first, second = table[low[at]], table[high[at] - 2**j + 1]
-            found[at] = torch.where(values[first] >= values[second], first, second)
+            first, second = low[at], high[at] - 2**j + 1
+            found[at] = torch.where(best[first] >= best[second], table[first], table[second]).long()
     return found

@@ -13,7 +13,16 @@ import numpy as np
 import torch
 
 from fairfix.errors import UsageError
-from fairfix.group_cuts import COORDINATES, GAINS, Curve, bounds, check_defined, group_curves
+from fairfix.group_cuts import (
+    COORDINATES,
+    GAINS,
+    Curve,
+    best_group_cuts,
+    bounds,
+    check_defined,
+    group_curves,
+    searchable,
+)
 from fairfix.objectives import Objective
 from fairfix.policy import Policy, Steps
 from fairfix.problem import Problem
@@ -27,6 +36,8 @@ def best_lottery(problem: Problem, objective: Objective) -> Policy:
     """The best lottery of cuts for each group, for any number of groups.
 
     For the chance-constrained and the trade-off objective each of 41 bounds of the gap is tried.
+    What is best within a bound need not be likely to stay there, so that for the former the best
+    cuts without a lottery are tried too.
 
     Raises:
         UsageError: for a metric or performance that is not linear in the shares.
@@ -42,6 +53,8 @@ def best_lottery(problem: Problem, objective: Objective) -> Policy:
     check_defined(curves, metric, problem.group_names)
     corners = [_corners(curve) for curve in curves]
     policies = [_within(corners, problem, objective, bound) for bound in bounds(objective)]
+    if objective.by_chance and searchable(problem, objective):
+        policies.append(Policy.by_group(best_group_cuts(problem, objective).thresholds))
     return max(policies, key=lambda policy: _utility(policy, problem, objective))
 
 

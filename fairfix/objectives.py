@@ -37,15 +37,30 @@ def chance_constrained(performance: Tensor, gap: Gap, budget: float, k: float) -
     return torch.where(expected > NEGLIGIBLE, expected, -gap.size)
 
 
+def at_risk(performance: Tensor, gap: Gap, budget: float, risk: float, k: float) -> Tensor:
+    """Performance where the budget is missed with a probability of ``risk`` at most.
+
+    Elsewhere minus the probability of missing it, so that the surest comes first; where that is
+    certain, -1 minus the size of the gap.
+    """
+    within = gap.probability_within(budget, k)
+    missed = torch.where(within > NEGLIGIBLE, within - 1, -1 - gap.size)
+    return torch.where(within >= 1 - risk, performance, missed)
+
+
 @dataclass(frozen=True)
 class Objective:
     """One objective, ready to rate counts.
 
     Attributes:
         budget: largest allowed size of the gap, in (0, 1); met means strictly below.
-        margin: None chooses by chance (``k`` standard errors scale the uncertainty); a number in
-            [0, budget) asks for size < budget - margin instead.
+        margin: None chooses by the chance that the budget is met; a number in [0, budget) asks for
+            size < budget - margin on these rows instead.
         kind: "constrained" or "tradeoff"; the latter weighs the gap with ``weight`` in [0, 1].
+        k: of which gap that chance is, as a factor on the standard error: 1 of the true gap,
+            sqrt(1 + n / m) of the gap on m new rows when n were fitted, so sqrt(2) on as many.
+        risk: largest allowed chance of missing the budget, in (0, 1); None weighs performance with
+            the chance of meeting it.
     """
 
     metric: Metric = METRICS["spd"]
@@ -55,6 +70,7 @@ class Objective:
     kind: str = "constrained"
     weight: float = 0.75
     k: float = math.sqrt(2)
+    risk: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.budget < 1:
@@ -68,6 +84,24 @@ class Objective:
             raise UsageError(f"Objectives are constrained and tradeoff, not {self.kind!r}.")
         if not 0 <= self.weight <= 1:
             raise UsageError(f"lambda lies in [0, 1], not {self.weight}.")
+        if not 0 < self.k < math.inf:
+            raise UsageError(f"k is a number above 0, not {self.k}.")
+        if self.risk is not None:
+            self._check_risk(self.risk)
+
+    def _check_risk(self, risk: float) -> None:
+        if not 0 < risk < 1:
+            raise UsageError(f"A risk lies between 0 and 1, not {risk}.")
+        if not self.by_chance:
+            raise UsageError(
+                "A risk bounds the chance of missing the budget: it goes with margin auto and the "
+                "constrained objective alone."
+            )
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether the choice weighs the chance that the budget is met."""
+        return self.kind == "constrained" and self.margin is None
 
     def utility(self, counts: Counts) -> Tensor:
         """(...) how good these counts (..., G) are; undefined is -inf, never good."""
@@ -75,10 +109,17 @@ class Objective:
         if self.kind == "tradeoff":
             value = trade_off(performance, gap.size, self.weight)
         elif self.margin is None:
-            value = chance_constrained(performance, gap, self.budget, self.k)
+            if self.risk is None:
+                value = chance_constrained(performance, gap, self.budget, self.k)
+            else:
+                value = at_risk(performance, gap, self.budget, self.risk, self.k)
         else:
             value = constrained(performance, gap.size, self.budget - self.margin)
         return value.nan_to_num(-math.inf, neginf=-math.inf)
+
+    def chance(self, counts: Counts) -> Tensor:
+        """(...) the probability that the gap fits the budget, by ``k``; undefined is 0."""
+        return self.metric(counts).probability_within(self.budget, self.k)
 
     def met(self, counts: Counts) -> Tensor:
         """(...) whether the gap of these counts lies strictly below the budget; NaN does not."""

@@ -65,7 +65,7 @@ class Problem:
         sizes = torch.bincount(self.groups, minlength=self.n_groups)
         if int(sizes.min()) == 0:
             name = self.group_names[int(sizes.argmin())]
-            raise TableError(f"Group {name!r} has no rows here.")
+            raise TableError(f"Group {name!r} has no rows; every group needs some.")
         if int(self.labels.min()) == int(self.labels.max()):
             raise TableError("All rows here have the same label; both are needed.")
 

@@ -35,8 +35,8 @@ class Counts:
     def sides(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return self.tp, self.fp, self.fn, self.tn
 
-    def take(self, index: int) -> Counts:
-        """One entry of the leading axis."""
+    def take(self, index: int | Tensor) -> Counts:
+        """One entry of the leading axis, or several."""
         tp, fp, fn, tn = (side[index] for side in self.sides)
         return Counts(tp, fp, fn, tn, self.design_effect)
 
@@ -146,7 +146,7 @@ def accuracy_rate(c: Counts) -> Rate:
 
 @dataclass(frozen=True)
 class Difference:
-    """A signed difference and its sampling variance, each (...)."""
+    """Signed differences and their sampling variances, each (..., P)."""
 
     value: Tensor
     variance: Tensor
@@ -159,7 +159,8 @@ class Gap:
     Attributes:
         value: (...) as it is reported, signed where the metric has a sign; NaN when undefined.
         size: (...) what a budget bounds, >= 0, 0 = no gap; NaN when undefined.
-        parts: differences that lie within ``bound(budget)`` exactly when size < budget.
+        parts: differences that all lie within ``bound(budget)`` exactly when size < budget; of more
+            than two groups those of every pair, one group with all that follow it at a time.
         neutral: ``value`` where there is no gap.
     """
 
@@ -173,7 +174,8 @@ class Gap:
         """P(true size < budget), (...), each part normal around what was seen.
 
         The standard error is multiplied by ``k``: 1 aims at the true gap, sqrt(2) at the gap on
-        another table of the same size. Parts are taken as independent. NaN counts as 0.
+        another table of the same size. Parts are taken as independent, which errs on the safe side
+        for pairs of groups: they share rows, so that they fit together more often. NaN counts as 0.
         """
         bound = self.bound(budget)
         probability = torch.ones_like(self.value)
@@ -182,7 +184,7 @@ class Gap:
             inside = _normal_cdf((bound - part.value) / scale) - _normal_cdf(
                 (-bound - part.value) / scale
             )
-            probability = probability * inside
+            probability = probability * inside.prod(-1)
         return probability.nan_to_num(0.0)
 
 
@@ -191,20 +193,22 @@ def _normal_cdf(x: Tensor) -> Tensor:
     return cdf
 
 
-def _between(value: Tensor, variance: Tensor) -> Difference:
-    """Group 0 minus group 1; of more groups, the largest minus the smallest.
-
-    Which groups are the extreme ones is chance too, so that of more groups the two least sure
-    variances count.
-    """
+def _spread(value: Tensor) -> Tensor:
+    """Group 0 minus group 1; of more groups, the largest minus the smallest."""
     if value.shape[-1] == 2:
-        return Difference(value[..., 0] - value[..., 1], variance.sum(-1))
-    return Difference(value.amax(-1) - value.amin(-1), variance.topk(2, -1).values.sum(-1))
+        return value[..., 0] - value[..., 1]
+    return value.amax(-1) - value.amin(-1)
 
 
-def difference(rate: Rate) -> Difference:
-    """The difference of a rate between groups."""
-    return _between(rate.value, rate.variance)
+def _pairs(value: Tensor, variance: Tensor) -> tuple[Difference, ...]:
+    """The difference of every pair of groups; the largest has the size of the spread."""
+    return tuple(
+        Difference(
+            value[..., i : i + 1] - value[..., i + 1 :],
+            variance[..., i : i + 1] + variance[..., i + 1 :],
+        )
+        for i in range(value.shape[-1] - 1)
+    )
 
 
 @dataclass(frozen=True)
@@ -230,24 +234,25 @@ def _metric(title: str) -> Callable[[Callable[[Counts], Gap]], Callable[[Counts]
     return register
 
 
-def _single(d: Difference) -> Gap:
-    return Gap(d.value, d.value.abs(), (d,))
+def _single(value: Tensor, variance: Tensor) -> Gap:
+    spread = _spread(value)
+    return Gap(spread, spread.abs(), _pairs(value, variance))
 
 
-def _odds(c: Counts) -> tuple[Difference, Difference]:
-    return difference(true_positive_rate(c)), difference(false_positive_rate(c))
+def _of_rate(rate: Rate) -> Gap:
+    return _single(rate.value, rate.variance)
 
 
 @_metric("statistical parity difference")
 def spd(c: Counts) -> Gap:
     """Difference of P(decision = 1), in [-1, 1]."""
-    return _single(difference(selection_rate(c)))
+    return _of_rate(selection_rate(c))
 
 
 @_metric("equal opportunity difference")
 def eod(c: Counts) -> Gap:
     """Difference of the true positive rate, in [-1, 1]."""
-    return _single(difference(true_positive_rate(c)))
+    return _of_rate(true_positive_rate(c))
 
 
 @_metric("average odds difference")
@@ -258,41 +263,42 @@ def aod(c: Counts) -> Gap:
     """
     tpr, fpr = true_positive_rate(c), false_positive_rate(c)
     odds, variance = (tpr.value + fpr.value) / 2, (tpr.variance + fpr.variance) / 4
-    return _single(_between(odds, variance))
+    return _single(odds, variance)
 
 
 @_metric("average absolute odds difference")
 def aaod(c: Counts) -> Gap:
     """Mean of the absolute TPR and FPR differences, in [0, 1].
 
-    abs(a) + abs(b) = max(abs(a + b), abs(a - b)), which gives the two parts.
+    abs(a) + abs(b) = max(abs(a + b), abs(a - b)), which gives the two parts. Which of more groups
+    are the extreme ones is chance too, so that the two least sure variances count.
     """
-    tpr, fpr = _odds(c)
-    value = (tpr.value.abs() + fpr.value.abs()) / 2
-    variance = (tpr.variance + fpr.variance) / 4
-    half_sum = Difference((tpr.value + fpr.value) / 2, variance)
-    half_difference = Difference((tpr.value - fpr.value) / 2, variance)
-    return Gap(value, value, (half_sum, half_difference))
+    tpr, fpr = true_positive_rate(c), false_positive_rate(c)
+    one, other = _spread(tpr.value), _spread(fpr.value)
+    value = (one.abs() + other.abs()) / 2
+    both = torch.stack([one + other, one - other], -1) / 2
+    variance = torch.cat([rate.variance.topk(2, -1).values for rate in (tpr, fpr)], -1) / 4
+    return Gap(value, value, (Difference(both, variance.sum(-1, keepdim=True).expand_as(both)),))
 
 
 @_metric("equalized odds difference")
 def eqodds(c: Counts) -> Gap:
     """The larger of the absolute TPR and FPR differences, in [0, 1]."""
-    tpr, fpr = _odds(c)
-    value = torch.maximum(tpr.value.abs(), fpr.value.abs())
-    return Gap(value, value, (tpr, fpr))
+    tpr, fpr = _of_rate(true_positive_rate(c)), _of_rate(false_positive_rate(c))
+    value = torch.maximum(tpr.size, fpr.size)
+    return Gap(value, value, (*tpr.parts, *fpr.parts))
 
 
 @_metric("false positive rate difference")
 def fprd(c: Counts) -> Gap:
     """Difference of the false positive rate, in [-1, 1]."""
-    return _single(difference(false_positive_rate(c)))
+    return _of_rate(false_positive_rate(c))
 
 
 @_metric("accuracy difference")
 def ad(c: Counts) -> Gap:
     """Difference of accuracy, in [-1, 1]."""
-    return _single(difference(accuracy_rate(c)))
+    return _of_rate(accuracy_rate(c))
 
 
 @_metric("disparate impact ratio")
@@ -307,11 +313,10 @@ def di(c: Counts) -> Gap:
         ratio = share[..., 0] / share[..., 1]
     else:
         ratio = share.amin(-1) / share.amax(-1)
-    log_ratio = _between(share.log(), rate.log_variance)
     return Gap(
         ratio,
         1 - torch.minimum(ratio, 1 / ratio),
-        (log_ratio,),
+        _pairs(share.log(), rate.log_variance),
         lambda budget: -math.log1p(-budget),
         neutral=1.0,
     )

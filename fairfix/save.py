@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,13 @@ from fairfix.case import Case
 from fairfix.checkpoint import Checkpoint
 from fairfix.dataspec import DataSpec
 from fairfix.debias import Outcome
-from fairfix.errors import CheckpointError, OutputError, VerificationError
+from fairfix.errors import CheckpointError, OutputError, UsageError, VerificationError
+from fairfix.export import export
 from fairfix.files import check_place
 from fairfix.report.document import document
+from fairfix.report.html import html
 from fairfix.report.markdown import markdown
+from fairfix.report.model_card import update
 from fairfix.rulefile import stem_of
 from fairfix.scorer import Scorer
 
@@ -30,17 +33,22 @@ from fairfix.scorer import Scorer
 class Destination:
     """Where the files of one outcome go; ``model`` is None when there are scores alone.
 
-    ``spec`` is where a copy of the data spec goes when the new model would not find it otherwise.
+    ``spec`` is where a copy of the data spec goes when the new model would not find it otherwise,
+    ``export`` where network and cuts go as one program (``fairfix.export``).
     """
 
     model: Path | None
     rule: Path
     report: Path
     markdown: Path
+    html: Path
     spec: Path | None = None
+    export: Path | None = None
 
     @classmethod
-    def of(cls, case: Case, output: str | Path | None = None) -> Destination:
+    def of(
+        cls, case: Case, output: str | Path | None = None, export: str | Path | None = None
+    ) -> Destination:
         """``output`` and its companions; ``<stem>.debiased<suffix>`` beside the input by default.
 
         A folder given as ``output`` takes the default names inside it, unless both it and the
@@ -54,17 +62,21 @@ class Destination:
             inside = given.is_dir() and not (is_folder and _holds_model(given))
             path = given / path.name if inside else given
         stem = stem_of(path, folder=is_folder)
-        rule, report, text = (
-            path.with_name(f"{stem}.{end}") for end in ("rule.json", "report.json", "report.md")
+        rule, report, text, page = (
+            path.with_name(f"{stem}.{end}")
+            for end in ("rule.json", "report.json", "report.md", "report.html")
         )
+        program = None if export is None else Path(export)
         if checkpoint is None:
-            return cls(None, rule, report, text)
+            return cls(None, rule, report, text, page, export=program)
         lost = case.spec is not None and DataSpec.find(path) is None
-        return cls(path, rule, report, text, path.with_name(f"{stem}.data.json") if lost else None)
+        spec = path.with_name(f"{stem}.data.json") if lost else None
+        return cls(path, rule, report, text, page, spec, program)
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        files = (self.model, self.rule, self.report, self.markdown, self.spec)
+        reports = (self.report, self.markdown, self.html)
+        files = (self.model, self.rule, *reports, self.spec, self.export)
         return tuple(path for path in files if path is not None)
 
     def check(self, case: Case, test: Case | None = None, *, force: bool) -> None:
@@ -72,12 +84,15 @@ class Destination:
 
         Raises:
             OutputError: as ``files.check_place``, or for a name that promises another format.
+            UsageError: when two files would go to one place.
         """
         inputs = _inputs(case, test)
         given = tuple(inputs)
         is_folder = self.model is not None and any(path.is_dir() for path in given)
         for path in self.paths:
             check_place(path, given, force=force, folder=is_folder and path == self.model)
+        if self.export in self.paths[:-1]:
+            raise UsageError(f"{self.export} is named by --export and by -o: name two files.")
         if self.model is not None and case.checkpoint is not None:
             _check_suffix(self.model, case.checkpoint)
 
@@ -114,19 +129,53 @@ def save(
     output: str | Path | None = None,
     *,
     force: bool = False,
+    export_to: str | Path | None = None,
     command: str | None = None,
 ) -> Destination:
     """Write everything, read the checkpoint back, and compare its decisions with those reported.
+
+    ``export_to`` names a file for network and cuts as one program (``fairfix.export``).
 
     Raises:
         OutputError: when a file is there already (without ``force``), is one of the inputs, or
             cannot be written.
         VerificationError: when the written checkpoint decides otherwise. Nothing is written then.
+        UsageError, CheckpointError: for what cannot be exported (``fairfix.export.export``).
     """
-    destination = Destination.of(outcome.case, output)
+    destination = Destination.of(outcome.case, output, export_to)
     destination.check(outcome.case, outcome.judged_case, force=force)
     report = document(outcome, command)
-    folder = destination.rule.parent
+    folders = list(dict.fromkeys(path.parent for path in destination.paths))
+    try:
+        with ExitStack() as stack:
+            stages = {folder: stack.enter_context(_stage(folder)) for folder in folders}
+            new = {path: stages[path.parent] / "new" / path.name for path in destination.paths}
+            if destination.model is not None:
+                _write_model(outcome, new[destination.model])
+                _write_card(new[destination.model], report)
+            if destination.export is not None:
+                export(outcome, new[destination.export])
+            texts = {
+                destination.rule: _json(outcome.rule.to_json()),
+                destination.report: _json(report),
+                destination.markdown: markdown(report),
+                destination.html: html(report),
+            }
+            if destination.spec is not None and outcome.case.spec is not None:
+                texts[destination.spec] = _json(outcome.case.spec.to_json())
+            for path, text in texts.items():
+                new[path].write_text(text, encoding="utf-8")
+            old = {path: stages[path.parent] / "old" / path.name for path in destination.paths}
+            _exchange(destination.paths, new, old)
+    except OSError as error:
+        where = " or ".join(map(str, folders))
+        raise OutputError(f"Cannot write in {where}: {error.strerror or error}.") from None
+    return destination
+
+
+@contextmanager
+def _stage(folder: Path) -> Iterator[Path]:
+    """A hidden folder in ``folder``, gone afterwards, with room for new files and for old ones."""
     try:
         stage = Path(tempfile.mkdtemp(dir=folder, prefix=".fairfix-"))
     except OSError as error:
@@ -134,26 +183,11 @@ def save(
             f"Cannot write in {folder}: {error.strerror}. Name another place with -o."
         ) from None
     try:
-        new, old = stage / "new", stage / "old"
-        new.mkdir()
-        old.mkdir()
-        if destination.model is not None:
-            _write_model(outcome, new / destination.model.name)
-        if destination.spec is not None and outcome.case.spec is not None:
-            text = _json(outcome.case.spec.to_json())
-            (new / destination.spec.name).write_text(text, encoding="utf-8")
-        for path, text in (
-            (destination.rule, _json(outcome.rule.to_json())),
-            (destination.report, _json(report)),
-            (destination.markdown, markdown(report)),
-        ):
-            (new / path.name).write_text(text, encoding="utf-8")
-        _exchange(destination.paths, new, old)
-    except OSError as error:
-        raise OutputError(f"Cannot write in {folder}: {error.strerror or error}.") from None
+        (stage / "new").mkdir()
+        (stage / "old").mkdir()
+        yield stage
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-    return destination
 
 
 def _inputs(case: Case, test: Case | None = None) -> list[Path]:
@@ -176,9 +210,18 @@ def _write_model(outcome: Outcome, path: Path) -> None:
     _compare_decisions(outcome, path)
 
 
+def _write_card(model: Path, report: dict[str, Any]) -> None:
+    """Say in the model card of a folder in Hugging Face's layout what was measured."""
+    if not model.is_dir():
+        return
+    card = model / "README.md"
+    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    card.write_text(update(text, report), encoding="utf-8")
+
+
 def _compare_decisions(outcome: Outcome, path: Path) -> None:
     """Read the checkpoint as anybody would and apply the rule to the judged rows."""
-    case, problem = outcome.case, outcome.judged_problem
+    case, problem = outcome.case, outcome.judged_rows.problem
     assert problem.scorer is not None
     assert problem.features is not None
     again = checkpoints.read(
@@ -194,22 +237,22 @@ def _compare_decisions(outcome: Outcome, path: Path) -> None:
     decisions = outcome.rule.decide(
         scores, problem.groups, problem.group_names, problem.ids, problem.features
     )
-    if not torch.equal(decisions, outcome.judged_decisions):
-        differ = int((decisions != outcome.judged_decisions).sum())
+    if not torch.equal(decisions, outcome.judged_rows.debiased):
+        differ = int((decisions != outcome.judged_rows.debiased).sum())
         raise VerificationError(
             f"The checkpoint read back decides {differ} of {len(decisions)} rows otherwise than "
             "reported, so nothing was written."
         )
 
 
-def _exchange(paths: Iterable[Path], new: Path, old: Path) -> None:
-    """Bring files from ``new`` to their places, all or none; what they replace goes to ``old``."""
+def _exchange(paths: Iterable[Path], new: Mapping[Path, Path], old: Mapping[Path, Path]) -> None:
+    """Bring ``new`` files to their places, all or none; what they replace goes to ``old``."""
     with ExitStack() as undo:
         for path in paths:
-            undo.callback(_put_back, path, old / path.name, path.exists())
+            undo.callback(_put_back, path, old[path], path.exists())
             if path.exists():
-                _set_aside(path, old / path.name)
-            (new / path.name).replace(path)
+                _set_aside(path, old[path])
+            new[path].replace(path)
         undo.pop_all()
 
 

@@ -35,8 +35,8 @@ class Scorer(nn.Module):
         self.complement = complement
 
     def forward(self, features: Tensor) -> Tensor:
-        probability = _probability(raw_output(self.network, features), self.output)
-        return 1 - probability if self.complement else probability
+        found = probability(raw_output(self.network, features), self.output)
+        return 1 - found if self.complement else found
 
     @torch.no_grad()
     def score(self, features: Tensor, batch_size: int = 65_536) -> Tensor:
@@ -54,7 +54,8 @@ class Scorer(nn.Module):
         return {k: v.detach().clone() for k, v in self.network.state_dict().items()}
 
 
-def _probability(raw: Tensor, output: Output) -> Tensor:
+def probability(raw: Tensor, output: Output) -> Tensor:
+    """What the network says of each row, (N,), from what it returns for a batch."""
     match output:
         case Output.PROB:
             return raw.reshape(-1)

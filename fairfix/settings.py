@@ -187,6 +187,13 @@ def _margin(value: Any, folder: Path) -> Any:
     return value if value == "auto" else _number(value, folder)
 
 
+def _entries(value: Any, folder: Path) -> tuple[str, ...]:
+    """Demands, each ``name=number`` with or without a severity; one number alone is one too."""
+    if isinstance(value, str | list):
+        return _strings(value, folder)
+    return (str(_number(value, folder)),)
+
+
 def _budget(value: Any, folder: Path) -> Any:
     return _strings(value, folder) if isinstance(value, str | list) else _number(value, folder)
 
@@ -239,9 +246,15 @@ _KINDS: dict[str, _Kind] = {
     "performance": _TEXT,
     "objective": _TEXT,
     "lambda": _NUMBER,
+    "risk": _NUMBER,
+    "k": _NUMBER,
     "test": _PATH,
     "holdout": _NUMBER,
     "confidence": _NUMBER,
     "threshold": _NUMBER,
+    "floor": _Kind('"measure=number" or a list of such', _entries),
+    "max_drop": _Kind('a number, or "measure=number" or a list of such', _entries),
+    "baseline": _PATH,
+    "on_inconclusive": _choice("fail", "warn"),
     "strict": _Kind("true or false", _only(bool)),
 }

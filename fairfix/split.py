@@ -10,6 +10,12 @@ from fairfix.errors import UsageError
 from fairfix.problem import Problem
 
 
+def check_share(share: float) -> None:
+    """Raise UsageError for a share outside (0, 1)."""
+    if not 0 < share < 1:
+        raise UsageError(f"The holdout is a share of the rows between 0 and 1, not {share}.")
+
+
 def holdout(problem: Problem, share: float, seed: int) -> tuple[Tensor, Tensor]:
     """Row numbers for fitting and for judging, both in table order.
 
@@ -17,10 +23,9 @@ def holdout(problem: Problem, share: float, seed: int) -> tuple[Tensor, Tensor]:
     cell has two) is drawn at random for judging.
 
     Raises:
-        UsageError: for a share outside (0, 1).
+        UsageError: as ``check_share``.
     """
-    if not 0 < share < 1:
-        raise UsageError(f"The holdout is a share of the rows between 0 and 1, not {share}.")
+    check_share(share)
     generator = np.random.default_rng(seed)
     cell = (2 * problem.groups + problem.labels).cpu().numpy()
     judged = np.zeros(len(cell), dtype=bool)

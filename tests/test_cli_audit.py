@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import Place, Run
+from scipy import stats
 
 # label, sex, town, score; at a cut of 0.5 the decisions are 1 1 0 0 1 1 1 0 0 1
 TABLE = """label,sex,town,p
@@ -48,22 +49,32 @@ def audited(fairfix: Run, *arguments: object) -> dict[str, Any]:
     return document
 
 
+def values(figures: dict[str, Any]) -> dict[str, Any]:
+    return {key: figure["value"] for key, figure in figures.items()}
+
+
 def test_every_figure_of_a_tiny_table(fairfix: Run, table: Path) -> None:
     sex = audited(fairfix, "-", table, *SCORES)["groups"]["sex"]
     women, men = sex["groups"]
     counts = ("name", "rows", "tp", "fp", "fn", "tn")
     assert [women[c] for c in counts] == ["f", 4, 1, 1, 1, 1]
     assert [men[c] for c in counts] == ["m", 6, 3, 1, 1, 1]
-    assert women["rates"] == {
-        "selection_rate": {"value": 0.5, "n": 4},
-        "tpr": {"value": 0.5, "n": 2},
-        "fpr": {"value": 0.5, "n": 2},
-        "accuracy": {"value": 0.5, "n": 4},
+    assert {name: (rate["value"], rate["n"]) for name, rate in women["rates"].items()} == {
+        "selection_rate": (0.5, 4),
+        "tpr": (0.5, 2),
+        "fpr": (0.5, 2),
+        "accuracy": (0.5, 4),
     }
-    assert men["rates"]["selection_rate"] == {"value": pytest.approx(4 / 6), "n": 6}
-    assert men["rates"]["tpr"] == {"value": 0.75, "n": 4}
-    assert men["rates"]["fpr"] == {"value": 0.5, "n": 2}
-    assert sex["gaps"] == pytest.approx(
+    of_men = {name: (rate["value"], rate["n"]) for name, rate in men["rates"].items()}
+    assert of_men["selection_rate"] == (pytest.approx(4 / 6), 6)
+    assert of_men["tpr"] == (0.75, 4)
+    assert of_men["fpr"] == (0.5, 2)
+    # Exact limits of 2 of 4 at 90 % (Clopper-Pearson): beta quantiles.
+    exact = women["rates"]["selection_rate"]
+    assert exact["low"] == pytest.approx(stats.beta.ppf(0.05, 2, 3))
+    assert exact["high"] == pytest.approx(stats.beta.ppf(0.95, 3, 2))
+    assert sex["evidence"]["claims"][0]["verdict"] == "too few rows"
+    assert values(sex["gaps"]) == pytest.approx(
         {
             "spd": 0.5 - 4 / 6,
             "eod": -0.25,
@@ -77,9 +88,9 @@ def test_every_figure_of_a_tiny_table(fairfix: Run, table: Path) -> None:
             "aucd": 2 / 4 - 6 / 8,
         }
     )
-    assert women["auc"] == 0.5
+    assert women["auc"]["value"] == 0.5
     # Over all: 6 favourable, 4 positive of them; 4 unfavourable, 2 positive of them.
-    assert sex["performance"] == pytest.approx(
+    assert values(sex["performance"]) == pytest.approx(
         {
             "balanced_accuracy": (4 / 6 + 2 / 4) / 2,
             "accuracy": 0.6,
@@ -107,8 +118,18 @@ def test_every_group_column_is_audited(fairfix: Run, table: Path, schema: dict[s
     town = found["groups"]["town"]
     assert [group["name"] for group in town["groups"]] == ["a", "b", "c"]
     assert [group["tp"] + group["fp"] for group in town["groups"]] == [4, 1, 1]
-    assert town["gaps"]["spd"] == 1 - 1 / 4
-    assert town["gaps"]["fprd"] == 1.0
+    assert town["gaps"]["spd"]["value"] == 1 - 1 / 4
+    assert town["gaps"]["fprd"]["value"] == 1.0
+    (crossed,) = found["intersections"]
+    assert crossed["columns"] == ["sex", "town"]
+    assert {g["name"]: g["rows"] for g in crossed["groups"]} == {
+        "sex=f & town=a": 2,
+        "sex=f & town=b": 2,
+        "sex=m & town=a": 2,
+        "sex=m & town=b": 2,
+        "sex=m & town=c": 2,
+    }
+    assert len(crossed["too_small"]) == 5
     assert found["rows"] == 10
 
 
@@ -120,7 +141,8 @@ def test_the_terminal_shows_every_figure_and_column(fairfix: Run, table: Path) -
     assert "sex: f minus m" in lines
     assert "town: largest minus smallest" in lines
     (shown,) = (line.split() for line in lines[: lines.index("By town")] if " eod " in line)
-    assert shown == ["equal", "opportunity", "difference", "eod", "-0.250"]
+    assert shown[:5] == ["equal", "opportunity", "difference", "eod", "-0.250"]
+    assert "too few rows" in ended.out
     assert ended.err == "fairfix: decisions by score > 0.5 (no rule found)\n"
     assert fairfix("audit", "-", table, *SCORES, "--quiet").out == ""
 
@@ -128,9 +150,10 @@ def test_the_terminal_shows_every_figure_and_column(fairfix: Run, table: Path) -
 def test_a_metric_without_rows_is_null(fairfix: Run, table: Path) -> None:
     table.write_text("\n".join(line for line in TABLE.splitlines() if line[:3] != "1,f"))
     sex = audited(fairfix, "-", table, *SCORES)["groups"]["sex"]
-    assert sex["groups"][0]["rates"]["tpr"] == {"value": None, "n": 0}
-    assert [sex["gaps"][key] for key in ("eod", "aod", "eqodds", "aucd")] == [None] * 4
-    assert sex["gaps"]["fprd"] == 0.0
+    nothing = dict.fromkeys(("value", "low", "high"))
+    assert sex["groups"][0]["rates"]["tpr"] == {**nothing, "n": 0}
+    assert [sex["gaps"][key] for key in ("eod", "aod", "eqodds", "aucd")] == [nothing] * 4
+    assert sex["gaps"]["fprd"]["value"] == 0.0
 
 
 def test_a_trivial_rule_is_called_so(fairfix: Run, table: Path) -> None:

@@ -43,6 +43,7 @@ OPTIONS = {
     "margin nan": (["--margin", "nan"], "in [0, budget); nan does not fit"),
     "margin text": (["--margin", "wide"], "--margin is auto or a number, not 'wide'"),
     "lambda": (["--objective", "tradeoff", "--lambda", "2"], "lambda lies in [0, 1], not 2.0"),
+    "lambda alone": (["--lambda", "0.5"], "trade-off objective alone: add --objective tradeoff"),
     "holdout 0": (["--holdout", "0"], "between 0 and 1, not 0.0"),
     "holdout 1": (["--holdout", "1"], "between 0 and 1, not 1.0"),
     "holdout 2": (["--holdout", "2"], "between 0 and 1, not 2.0"),
@@ -68,17 +69,17 @@ def test_an_option(fairfix: Run, place: Place, options: list[str], said: str) ->
     [
         (["--wibble", "1"], "No such option: --wibble"),
         (["--learning-rate", "1"], "No such option: --learning-rate"),
-        (["--budget", "small"], "Invalid value for '--budget'"),
-        (["--objective", "best"], "Invalid value for '--objective'"),
-        (["--score", "p"], "Invalid value for '--score'"),
+        (["--budgt", "1"], "No such option: --budgt (Possible options: --budget"),
+        (["--budget", "small"], "Invalid value for '--budget': "),
+        (["--budget"], "Option '--budget' requires an argument."),
+        (["more"], "Got unexpected extra argument(s) (more). See fairfix prune --help."),
+        (["--objective", "best"], "Invalid value for '--objective': 'best' is not one of "),
+        (["--score", "p"], "Invalid value for '--score': "),
     ],
 )
 def test_an_option_that_is_none(fairfix: Run, place: Place, options: list[str], said: str) -> None:
-    before = place.files()
-    ended = fairfix("prune", place.model, place.val, *options)
-    assert (ended.code, ended.out) == (2, "")
-    assert said in ended.err
-    assert place.files() == before
+    sentence = refused(fairfix, place, "prune", place.model, place.val, *options)
+    assert sentence.startswith(said)
 
 
 def test_both_test_and_holdout(fairfix: Run, place: Place) -> None:
@@ -93,7 +94,7 @@ TABLES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "one label": (lambda t: t.assign(label=1), "holds only '1': both outcomes are needed"),
     "no feature": (
         lambda t: t.assign(x1=t["x1"].where(t.index != 5)),
-        "column 'x1': 1 value is missing or not finite (first: line 7)",
+        "column 'x1': 1 value is missing (first: line 7)",
     ),
     "no label": (
         lambda t: t.assign(label=t["label"].where(t.index != 5)),

@@ -70,5 +70,11 @@ def test_the_version(fairfix: Run) -> None:
 
 def test_an_unknown_command(fairfix: Run) -> None:
     ended = fairfix("pruen", "model.pt", "val.csv")
-    assert (ended.code, ended.out) == (2, "")
-    assert "No such command 'pruen'" in ended.err
+    assert ended.code == 2
+    assert ended.sentence == "No such command 'pruen'. Did you mean 'prune'?"
+
+
+def test_a_missing_argument(fairfix: Run) -> None:
+    ended = fairfix("prune", "model.pt")
+    assert ended.code == 2
+    assert ended.sentence == "Missing argument 'DATA'."

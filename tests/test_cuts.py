@@ -12,7 +12,17 @@ from torch import Tensor
 from toys import count_by_hand, scored_rows
 
 from fairfix import cuts
-from fairfix.cuts import ALL_POSITIVE, NONE_POSITIVE, ROUND_OFF, Cut, best_cut, every_cut
+from fairfix.cuts import (
+    ALL_POSITIVE,
+    NONE_POSITIVE,
+    ROUND_OFF,
+    Cut,
+    best_cut,
+    descending,
+    every_cut,
+    ranked,
+    rated,
+)
 from fairfix.objectives import Objective
 from fairfix.problem import Problem
 from fairfix.rates import METRICS, PERFORMANCES, Counts, count
@@ -235,3 +245,60 @@ def test_all_cuts_of_a_problem_fall_and_do_what_they_say(levels: int, weighted: 
         found = np.array([side[k].tolist() for side in counts.sides])
         expected = count_by_hand(problem.scores > threshold, problem)
         assert found == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+@pytest.mark.parametrize("levels", [0, 9])
+def test_scores_fall_and_equal_ones_keep_their_order(kind: torch.dtype, levels: int) -> None:
+    """Among them 0, 1, what is hardly above 0, and the largest number that can be carried."""
+    rng = np.random.default_rng(0)
+    scores = rng.uniform(size=(3, 500)) if not levels else rng.integers(levels, size=(3, 500)) / 8
+    scores[:, :4] = 0, 1e-45, 1, 1e-40
+    batch = torch.from_numpy(scores).to(kind)
+    before = batch.clone()
+    carried = np.sort(rng.choice(2**31 - 1, 500, replace=False))
+    carried[-1] = 2**31 - 1
+    ordered, brought = descending(batch, torch.from_numpy(carried))
+    order = np.argsort(-batch.numpy(), axis=1, kind="stable")
+    assert np.array_equal(ordered.numpy(), np.take_along_axis(batch.numpy(), order, 1))
+    assert ordered.dtype == kind
+    assert np.array_equal(brought.numpy(), carried[order])
+    assert torch.equal(batch, before)
+
+
+def test_minus_zero_is_zero() -> None:
+    problem = rows([0.0, -0.0, 0.0, -0.0, 0.5, 0.5], [0, 0, 0, 0, 1, 1], [0, 0, 1, 1, 0, 1])
+    ordered, sums = ranked(problem.scores.unsqueeze(0), problem.labels, 2)
+    assert ordered[0].tolist() == [0.5, 0.5, 0, 0, 0, 0]
+    assert sums[:, 0].tolist() == [[0, 0, 0, 1, 2, 3, 4], [0, 1, 2, 2, 2, 2, 2]]
+    assert float(cut_of(problem, ACCURACY).threshold) == 0.25
+
+
+def test_scores_of_a_transposed_or_picked_tensor() -> None:
+    problem = scored_rows(40)
+    wide = torch.stack([problem.scores, problem.scores.flip(0)], 1)
+    expected = cut_of(problem, ACCURACY)
+    assert torch.equal(cut_of(problem, ACCURACY, wide.t()).threshold[0], expected.threshold[0])
+    assert torch.equal(cut_of(problem, ACCURACY, wide[:, 0]).threshold, expected.threshold)
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 64, 2**20])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_how_many_cuts_are_rated_at_once_does_not_matter(
+    weighted: bool, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem, objective = scored_rows(60, 3, weighted=weighted, levels=30), Objective(budget=0.2)
+    batch = torch.stack([problem.scores, problem.scores.flip(0)])
+    expected = cut_of(problem, objective, batch)
+    _, counts = every_cut(problem)
+    utility = objective.utility(counts)
+    monkeypatch.setattr(cuts, "_RATED_AT_ONCE", at_once)
+    found = cut_of(problem, objective, batch)
+    assert torch.equal(found.threshold, expected.threshold)
+    torch.testing.assert_close(found.utility, expected.utility, rtol=1e-13, atol=0)
+    torch.testing.assert_close(rated(objective, counts), utility, rtol=1e-13, atol=0)
+
+
+def test_no_score_vectors_have_no_cuts() -> None:
+    problem = scored_rows(40)
+    assert cut_of(problem, Objective(), torch.empty(0, 40)).threshold.shape == (0,)

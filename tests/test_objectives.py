@@ -9,7 +9,7 @@ import torch
 from toys import table
 
 from fairfix.errors import UsageError
-from fairfix.objectives import Objective, chance_constrained, constrained, trade_off
+from fairfix.objectives import Objective, at_risk, chance_constrained, constrained, trade_off
 from fairfix.rates import METRICS, PERFORMANCES
 
 # Balanced accuracy (6/9 + 11/15) / 2 = 0.7, spd -1/16, eod 0.
@@ -59,6 +59,43 @@ def test_chance_constrained_falls_back_on_the_smallest_gap() -> None:
     assert found == pytest.approx([-1, -0.75])
 
 
+def test_at_risk_is_performance_where_sure_enough_else_the_chance_of_missing() -> None:
+    gap = METRICS["spd"](COUNTS)
+    chance = float(gap.probability_within(0.2, 1.0))
+    enough, more = 1 - chance + 1e-6, 1 - chance - 1e-6
+    assert float(at_risk(torch.tensor(0.7), gap, 0.2, enough, 1.0)) == pytest.approx(0.7)
+    assert float(at_risk(torch.tensor(0.7), gap, 0.2, more, 1.0)) == pytest.approx(chance - 1)
+
+
+def test_at_risk_orders_sure_likely_unlikely_and_hopeless() -> None:
+    """A worse gap of fewer rows is likelier to fit than the same of more; then gaps decide."""
+    tables = [
+        table(tp=[90, 90], fp=[90, 90], fn=[10, 10], tn=[10, 10]),
+        table(tp=[9, 8], fp=[9, 9], fn=[1, 2], tn=[1, 1]),
+        table(tp=[90, 80], fp=[90, 80], fn=[10, 20], tn=[10, 20]),
+        table(tp=[0, 9000], fp=[4500, 9000], fn=[9000, 0], tn=[4500, 0]),
+        table(tp=[0, 9000], fp=[0, 9000], fn=[9000, 0], tn=[9000, 0]),
+    ]
+    objective = Objective(risk=0.4)
+    found = [float(objective.utility(counts)) for counts in tables]
+    assert found == sorted(found, reverse=True)
+    assert found[0] == pytest.approx(0.5)
+    assert -1 < found[2] < found[1] < 0
+    assert found[3:] == pytest.approx([-1.75, -2])
+
+
+@pytest.mark.parametrize("k", [1.0, 2.0])
+def test_k_widens_the_standard_error(k: float) -> None:
+    gap = METRICS["spd"](COUNTS)
+    objective = Objective(budget=0.1, k=k)
+    assert float(objective.chance(COUNTS)) == float(gap.probability_within(0.1, k))
+    assert float(objective.utility(COUNTS)) == pytest.approx(0.7 * float(objective.chance(COUNTS)))
+
+
+def test_chance_of_the_undefined_is_nil() -> None:
+    assert float(Objective(METRICS["eod"]).chance(NO_POSITIVES)) == 0
+
+
 @pytest.mark.parametrize(
     ("objective", "expected"),
     [
@@ -83,6 +120,7 @@ def test_the_default_is_chance_constrained_at_root_two_standard_errors() -> None
     "objective",
     [
         Objective(METRICS["eod"]),
+        Objective(METRICS["eod"], risk=0.1),
         Objective(METRICS["eod"], margin=0.0),
         Objective(METRICS["eod"], kind="tradeoff"),
     ],
@@ -102,7 +140,12 @@ def test_met_is_strictly_below_the_budget() -> None:
 def test_many_tables_at_once() -> None:
     sides = (torch.stack(pair) for pair in zip(COUNTS.sides, WORSE_GAP.sides, strict=True))
     both = type(COUNTS)(*sides)
-    for objective in (Objective(), Objective(margin=0.01), Objective(kind="tradeoff")):
+    for objective in (
+        Objective(),
+        Objective(risk=0.7),
+        Objective(margin=0.01),
+        Objective(kind="tradeoff"),
+    ):
         expected = [float(objective.utility(counts)) for counts in (COUNTS, WORSE_GAP)]
         assert objective.utility(both).tolist() == pytest.approx(expected)
 
@@ -119,6 +162,14 @@ def test_many_tables_at_once() -> None:
         ({"kind": "best"}, "constrained and tradeoff, not 'best'"),
         ({"weight": 1.5}, "lambda lies in"),
         ({"weight": math.nan}, "lambda lies in"),
+        ({"k": 0.0}, "k is a number above 0, not 0.0"),
+        ({"k": math.inf}, "k is a number above 0, not inf"),
+        ({"k": math.nan}, "k is a number above 0, not nan"),
+        ({"risk": 0.0}, "risk lies between 0 and 1, not 0.0"),
+        ({"risk": 1.0}, "risk lies between 0 and 1, not 1.0"),
+        ({"risk": math.nan}, "risk lies between 0 and 1, not nan"),
+        ({"risk": 0.1, "margin": 0.01}, "margin auto and the constrained objective alone"),
+        ({"risk": 0.1, "kind": "tradeoff"}, "margin auto and the constrained objective alone"),
     ],
 )
 def test_what_is_out_of_range_is_named(wrong: dict[str, float], said: str) -> None:

@@ -139,7 +139,9 @@ def test_order_of_more_groups_does_not_matter(key: str) -> None:
     one, other = METRICS[key](counts), METRICS[key](turned)
     assert torch.equal(one.value, other.value)
     assert one.value >= 0
-    assert torch.equal(one.probability_within(0.1, 1.0), other.probability_within(0.1, 1.0))
+    chance, again = (float(gap.probability_within(0.3, 1.0)) for gap in (one, other))
+    assert 0 < chance < 1
+    assert chance == pytest.approx(again)
 
 
 def test_the_opposite_of_decisions_and_labels() -> None:
@@ -181,7 +183,7 @@ def test_parts_lie_within_the_bound_exactly_when_the_size_fits_the_budget(
     for seed in range(40):
         gap = METRICS[key](counted(scored_rows(60, n_groups, seed=seed)))
         for budget in (0.05, 0.2, 0.4):
-            inside = all(abs(part.value) < gap.bound(budget) for part in gap.parts)
+            inside = all(bool((part.value.abs() < gap.bound(budget)).all()) for part in gap.parts)
             assert inside == bool(gap.size < budget)
             met.append(inside)
     assert 0 < sum(met) < len(met)
@@ -451,12 +453,30 @@ def test_probability_within_by_hand(k: float, deff: float) -> None:
     assert float(METRICS["spd"](counts).probability_within(budget, k)) == pytest.approx(expected)
 
 
-def test_of_more_groups_the_two_least_sure_count() -> None:
+def test_of_more_groups_every_pair_counts() -> None:
     """A group of two rows leaves the gap unsure, also when its rate is none of the extreme ones."""
     counts = table(tp=[60, 50, 1], fp=[0, 0, 0], fn=[40, 50, 1], tn=[0, 0, 0])
-    (part,) = METRICS["eod"](counts).parts
-    assert float(part.value) == pytest.approx(0.1)
-    assert float(part.variance) == pytest.approx(0.5 * 0.5 / 2 + 0.5 * 0.5 / 100)
+    parts = METRICS["eod"](counts).parts
+    values = torch.cat([part.value for part in parts])
+    assert values.tolist() == pytest.approx([0.1, 0.1, 0.0])
+    group = [61 / 102 * 41 / 102 / 100, 0.5 * 0.5 / 100, 0.5 * 0.5 / 2]
+    pairs = [group[0] + group[1], group[0] + group[2], group[1] + group[2]]
+    assert torch.cat([part.variance for part in parts]).tolist() == pytest.approx(pairs)
+
+
+@pytest.mark.parametrize("n_groups", [3, 5])
+def test_of_more_groups_the_chance_is_never_overstated(n_groups: int) -> None:
+    """Groups with equal rates, whose largest gap is larger by chance than that of any one pair."""
+    rng = np.random.default_rng(1)
+    n, budget = 1_000, 0.06
+    hits = torch.from_numpy(rng.binomial(n, 0.3, (40_000, n_groups))).double()
+    zeros = torch.zeros_like(hits)
+    frequency = float(
+        (METRICS["spd"](Counts(hits, zeros, n - hits, zeros)).size < budget).double().mean()
+    )
+    seen = table(*([[300.0] * n_groups, [0.0] * n_groups, [700.0] * n_groups, [0.0] * n_groups]))
+    probability = float(METRICS["spd"](seen).probability_within(budget, 1.0))
+    assert probability < frequency < probability + 0.05
 
 
 @pytest.mark.parametrize("key", METRICS)

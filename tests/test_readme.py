@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -12,6 +13,7 @@ import pytest
 from conftest import Run
 
 from fairfix import methods
+from fairfix.dataspec import DataSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -80,6 +82,19 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_the_data_spec_shown_is_one_and_shows_every_field() -> None:
+    page = README.read_text(encoding="utf-8")
+    _, _, rest = page.partition("### Data spec\n")
+    section, _, _ = rest.partition("\n## ")
+    (shown,) = (block for block in blocks(section) if block.language == "json")
+    spec = DataSpec.from_json(json.loads(shown.text))
+    assert len(spec.names) == 7
+    fields = {field for entry in spec.to_json()["features"] for field in entry}
+    named = re.findall(r"^\| (`.+?`) \|", section, re.MULTILINE)
+    documented = {name for cell in named for name in re.findall(r"`(\w+)`", cell)}
+    assert documented == fields | {"transformer", "columns", "text", "version"}
+
+
 @pytest.mark.parametrize("page", [README, *DOCS], ids=lambda page: page.name)
 def test_every_block_runs(folder: Path, fairfix: Run, page: Path) -> None:
     """In the order of the page: later blocks may use what earlier ones wrote."""
@@ -107,11 +122,11 @@ def test_the_methods_are_as_their_sources_say() -> None:
 
 
 def test_every_exit_code_of_the_page_is_one(fairfix: Run, folder: Path) -> None:
-    from fairfix.cli import app
+    from fairfix.cli import failures
     from fairfix.errors import FairfixError, VerificationError
 
     codes: set[Any] = {0, FairfixError.exit_code, VerificationError.exit_code}
-    codes |= {app.INTERNAL, app.INTERRUPTED}
+    codes |= {failures.INTERNAL, failures.INTERRUPTED}
     _, _, rest = README.read_text(encoding="utf-8").partition("## Exit codes\n")
     section, _, _ = rest.partition("\n## ")
     assert {int(code) for code in re.findall(r"\b\d+\b", section)} >= codes

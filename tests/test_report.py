@@ -57,7 +57,8 @@ def test_the_schema_is_one_and_says_its_version(schema: Schema) -> None:
 
 def test_every_field_is_described_and_no_other_allowed(schema: Schema) -> None:
     for name, node in definitions(schema).items():
-        closed = "additionalProperties" if name != "evaluation" else "unevaluatedProperties"
+        extends = name in ("evaluation", "audited")
+        closed = "unevaluatedProperties" if extends else "additionalProperties"
         if name != "measured":  # closed where it is used
             assert node[closed] is False, name
         optional = {"threshold", "thresholds", "lottery", "salt", "id_column"}
@@ -123,9 +124,11 @@ def test_the_document_says_what_was_done_to_what(outcome: Outcome, place: Place)
         for evaluation in report["results"][rows].values():
             counted = sum(g[c] for g in evaluation["groups"] for c in ("tp", "fp", "fn", "tn"))
             assert counted == evaluation["rows"] == data[f"{rows}_rows"]
-            within = abs(evaluation["gaps"]["spd"]) < 0.1
+            gap = evaluation["gaps"]["spd"]
+            within = abs(gap["value"]) < 0.1
             assert evaluation["met"] == within
-            accuracy = evaluation["performance"]["balanced_accuracy"]
+            assert (gap["low"] is None) == (rows == "fitting")
+            accuracy = evaluation["performance"]["balanced_accuracy"]["value"]
             assert evaluation["objective"] == (accuracy if within else 0)
 
 
@@ -138,8 +141,9 @@ def test_undefined_is_null_and_valid(
     report = document(library.debias(case, "identity"))
     jsonschema.Draft202012Validator(schema).validate(report)
     debiased = report["results"]["judged"]["debiased"]
-    assert debiased["gaps"]["eod"] is None
-    assert debiased["groups"][0]["rates"]["tpr"] == {"value": None, "n": 0}
+    nothing = dict.fromkeys(("value", "low", "high"))
+    assert debiased["gaps"]["eod"] == nothing
+    assert debiased["groups"][0]["rates"]["tpr"] == {**nothing, "n": 0}
     assert "NaN" not in json.dumps(report, allow_nan=False)
     assert "| eod | undefined | undefined | undefined |" in markdown(report)
 
@@ -159,16 +163,26 @@ def test_an_audit_is_valid_too(place: Place, schema: Schema) -> None:
 
 def test_a_met_budget_by_a_trivial_rule_is_called_so(outcome: Outcome) -> None:
     report = document(outcome)
-    assert "is met at this point estimate" in verdict(report)
+    assert verdict(report).startswith("Certified. On 800 rows the method never saw")
     report["results"]["judged"]["debiased"]["trivial"] = True
-    said = "is met, by a trivial rule that decides nearly all rows alike, at this point estimate"
+    assert verdict(report).startswith("Certified, by a trivial rule. On 800 rows")
+    assert "decides nearly all rows alike" in verdict(report)
+    report["evidence"]["claims"][0]["verdict"] = "not shown"
+    assert verdict(report).startswith("Not shown. On 800 rows")
+
+
+def test_the_rows_that_would_certify_are_said(outcome: Outcome) -> None:
+    report = document(outcome)
+    assert "it takes about" not in verdict(report)
+    report["evidence"]["claims"][0] |= {"verdict": "not shown", "rows_needed": {"0": 1234, "1": 5}}
+    here = [group["rows"] for group in report["results"]["judged"]["debiased"]["groups"]]
+    said = f"it takes about 1,234 of 0 (here {here[0]:,}), 5 of 1 (here {here[1]:,}) to certify it"
     assert said in verdict(report)
-    report["results"]["judged"]["debiased"]["met"] = False
-    assert "is not met" in verdict(report)
 
 
 def test_warnings_come_first(outcome: Outcome) -> None:
-    assert "## Warnings" not in markdown(document(replace(outcome, warnings=())))
+    quiet = document(outcome) | {"warnings": []}
+    assert "## Warnings" not in markdown(quiet)
     page = markdown(document(replace(outcome, warnings=("group 'a|b' is small",))))
     assert "## Warnings\n\n- group 'a\\|b' is small\n" in page
     assert page.index("## Warnings") < page.index("## Before and after")

@@ -27,7 +27,7 @@ from fairfix.errors import CheckpointError, OutputError, VerificationError
 
 MAIN = "from fairfix.cli.app import main; main()"
 STEM = "model.debiased"
-ENDS = ("pt", "rule.json", "report.json", "report.md")
+ENDS = ("pt", "rule.json", "report.json", "report.md", "report.html")
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_an_existing_file_takes_force(outcome: Outcome, place: Place, end: str) 
     assert place.files() == before
     outcome.save(force=True)
     assert there.read_bytes() != b"mine"
-    assert len(place.files()) == len(before) + 3
+    assert len(place.files()) == len(before) + len(ENDS) - 1
 
 
 def test_a_folder_is_not_replaced_by_a_file(outcome: Outcome, place: Place) -> None:

@@ -104,6 +104,8 @@ def test_every_setting_is_read_as_its_option(tmp_path: Path) -> None:
         performance = "f1"
         objective = "tradeoff"
         lambda = 1
+        risk = 0.1
+        k = 1.5
         test = "/data/test.csv"
         holdout = 0.25
         confidence = 0.9
@@ -138,6 +140,8 @@ def test_every_setting_is_read_as_its_option(tmp_path: Path) -> None:
         "performance": "f1",
         "objective": "tradeoff",
         "lambda": 1,
+        "risk": 0.1,
+        "k": 1.5,
         "test": Path("/data/test.csv"),
         "holdout": 0.25,
         "confidence": 0.9,
@@ -197,7 +201,7 @@ def test_what_cannot_be_meant_is_refused(project: Path, text: str, message: str)
 
 
 def test_an_unknown_setting_with_nothing_near_lists_the_known_ones(project: Path) -> None:
-    assert "known are arch, arch-args, batch-size, budget" in refused(project, "zzz = 1")
+    assert "known are arch, arch-args, baseline, batch-size, budget" in refused(project, "zzz = 1")
 
 
 def test_a_file_that_is_not_utf8_is_refused(project: Path) -> None:

@@ -565,6 +565,30 @@ def test_a_saved_row_index_is_no_feature(folder: Path, name: str) -> None:
     assert table.notes == (f"column {name!r} is left out as a saved row index",)
 
 
+@pytest.mark.parametrize(
+    ("header", "place"), [("label,group,x,", 4), (",label,group,,x", 4), ("label,group,,", 3)]
+)
+def test_a_column_without_a_name_is_no_row_index(folder: Path, header: str, place: int) -> None:
+    row = ",".join("1" for _ in header.split(","))
+    assert refused(folder, f"{header}\n{row}\n") == (
+        f"val.csv: column {place} of the header has no name, so it is not known what it holds. "
+        "Name it or remove it, or list the network's columns with --features."
+    )
+
+
+def test_a_column_without_a_name_does_not_matter_where_features_are_named(folder: Path) -> None:
+    table = read(folder, "label,group,x,\n0,0,5,9\n1,1,6,9\n", Columns(features=("x",)))
+    assert table.feature_names == ("x",)
+
+
+def test_a_row_index_that_may_be_a_feature_is_named(folder: Path) -> None:
+    said = refused(folder, ",label,group,x\n0.5,1,0,5\n0.7,0,1,6\n", expected_features=2)
+    assert said.startswith(
+        "val.csv gives 1 feature (column '' is left out as a saved row index: rename it if it is "
+        "none) and the network takes 2. Adding the group column"
+    )
+
+
 def test_an_index_in_parquet_is_no_feature_but_can_be_the_id(folder: Path) -> None:
     frame = pd.DataFrame({"label": [0, 1], "group": [0, 1], "x": [5, 6]}, index=[30, 40])
     frame.to_parquet(folder / "val.parquet")
@@ -589,13 +613,28 @@ def test_text_is_no_feature(folder: Path, bad: str) -> None:
     )
 
 
-@pytest.mark.parametrize("bad", ["", "nan", "inf", "-inf", "1e39", "1e999", "NA"])
-def test_features_must_be_finite_in_float32(folder: Path, bad: str) -> None:
+INFINITE = ("infinite or too large for float32", "Scale")
+
+
+@pytest.mark.parametrize(
+    ("bad", "what", "remedy"),
+    [
+        *((bad, "missing", "Fill") for bad in ("", "nan", "NA")),
+        *((bad, *INFINITE) for bad in ("inf", "-inf", "1e39", "-1e300", "1e999")),
+    ],
+)
+def test_features_must_be_finite_in_float32(folder: Path, bad: str, what: str, remedy: str) -> None:
     text = f"label,group,x,y,z\n1,0,1,1,1\n0,1,{bad},1,1\n1,1,1,1,{bad}\n0,1,{bad},1,1\n"
     assert refused(folder, text) == (
-        "val.csv, column 'x': 2 values are missing or not finite (first: line 3); 1 other column "
-        "has such values too. Fill them as for training, or remove the rows."
+        f"val.csv, column 'x': 2 values are {what} (first: line 3); 1 other column has such "
+        f"values too. {remedy} them as for training, or remove the rows."
     )
+
+
+def test_missing_and_infinite_values_are_told_apart(folder: Path) -> None:
+    text = "label,group,x,y\n1,0,1e300,1\n0,1,2,\n1,1,3,\n0,0,1e300,1\n"
+    said = refused(folder, text)
+    assert said.startswith("val.csv, column 'y': 2 values are missing (first: line 3). Fill them")
 
 
 def test_parquet_errors_name_the_row(folder: Path) -> None:

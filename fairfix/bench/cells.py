@@ -27,7 +27,7 @@ from fairfix.objectives import Objective
 from fairfix.rates import METRICS, PERFORMANCES, Counts, Gap
 from fairfix.version import __version__
 
-ROW_VERSION = 1
+ROW_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Cell:
     Attributes:
         task, split: which rows and network; ``task_sha256`` is the hash of both.
         options: of the method.
-        goal: of the objective: metric, budget, margin, performance, kind, lambda.
+        goal: of the objective: metric, budget, margin, performance, kind, lambda, k, risk.
     """
 
     task: str
@@ -62,7 +62,7 @@ class Cell:
     @property
     def key(self) -> str:
         """A hash of the cell and of the version of fairfix: what a finished row is known by."""
-        said = json.dumps([__version__, self.to_json()], sort_keys=True)
+        said = json.dumps([__version__, ROW_VERSION, self.to_json()], sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()[:32]
 
     def objective(self) -> Objective:
@@ -86,28 +86,48 @@ def goal(objective: Objective) -> dict[str, Any]:
         "kind": objective.kind,
         "lambda": objective.weight,
         "k": objective.k,
+        "risk": objective.risk,
     }
 
 
 def run_cell(cell: Cell, task: Task) -> dict[str, Any]:
-    """Run one cell; what fairfix refuses becomes a row that says why."""
-    row: dict[str, Any] = {"version": ROW_VERSION, "key": cell.key, "fairfix": __version__}
-    row |= cell.to_json()
-    case, judged = _cases(cell.task_sha256, task)
+    """Run one cell; what fairfix refuses, or what fails, becomes a row that says why."""
+    row = _begun(cell) | {"overlap": task.overlap}
+    try:
+        return row | _measured(cell, *_cases(cell.task_sha256, task))
+    except FairfixError as error:
+        return row | {"status": "refused", "reason": str(error)}
+    except Exception as error:  # one broken cell is no reason to lose the other 99,999
+        _last.clear()
+        return row | _failure(error)
+
+
+def _measured(cell: Cell, case: Case, judged: Case) -> dict[str, Any]:
+    """The figures of a cell, and what they cost."""
     reset = _reset_peak()
     wall, cpu = time.perf_counter(), time.process_time()
-    try:
-        found = _figures(cell, case, judged)
-    except FairfixError as error:
-        found = {"status": "refused", "reason": str(error)}
-    row |= found
-    row["cost"] = {
+    found = _figures(cell, case, judged)
+    found["cost"] = {
         "seconds": time.perf_counter() - wall,
         "cpu_seconds": time.process_time() - cpu,
         "peak_memory_mib": _peak() if reset else None,
     }
-    row["host"] = {"machine": platform.machine(), "torch": torch.__version__}
-    return row
+    found["host"] = {"machine": platform.machine(), "torch": torch.__version__}
+    return found
+
+
+def failed(cell: Cell, error: BaseException) -> dict[str, Any]:
+    """The row of a cell that ended with an error which is no refusal."""
+    return _begun(cell) | _failure(error)
+
+
+def _begun(cell: Cell) -> dict[str, Any]:
+    return {"version": ROW_VERSION, "key": cell.key, "fairfix": __version__} | cell.to_json()
+
+
+def _failure(error: BaseException) -> dict[str, Any]:
+    said = ": ".join(filter(None, [type(error).__name__, str(error).partition("\n")[0]]))
+    return {"status": "failed", "reason": said}
 
 
 _last: dict[str, tuple[Case, Case]] = {}

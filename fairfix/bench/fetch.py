@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fairfix.bench.datasets import Dataset, Source
-from fairfix.errors import FairfixError, TableError
+from fairfix.errors import FairfixError
 from fairfix.table.files import sha256_of
 
 
@@ -85,6 +85,7 @@ def _found(dataset: Dataset, source: Source, *, download: bool) -> Found:
 def _download(dataset: Dataset, source: Source) -> Path:
     """The file in the cache, which appears there whole or not at all."""
     import pooch
+    import requests
 
     folder = (cache_folder() / source.place).parent
     name = Path(source.place).name
@@ -101,8 +102,9 @@ def _download(dataset: Dataset, source: Source) -> Path:
             (folder / inside / source.member).replace(folder / name)
         else:
             pooch.retrieve(source.url, known_hash=None, fname=name, path=folder)
-    except (OSError, ValueError, TableError) as error:
-        reason = str(error).splitlines()[0].removesuffix(".")
+    except (OSError, ValueError) as error:
+        offline = isinstance(error, requests.ConnectionError)
+        reason = "no connection" if offline else str(error).splitlines()[0].removesuffix(".")
         raise DownloadError(
             f"{source.place} of {dataset.name} cannot be had from {source.url}: {reason}. Put it "
             f"into the folder named by FAIRFIX_DATA as data/raw/{source.place}."

@@ -6,37 +6,52 @@ leaves it, is cut off when the study goes on; nothing else is ever changed.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from fairfix.errors import TableError
+from fairfix.errors import OutputError, TableError
+
+_CHUNK = 2**16
 
 
 class Journal:
-    """The rows of a study in a file; made for one writer at a time."""
+    """The rows of a study in a file; one process at a time writes it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Within it no other process may write the file.
+
+        Raises:
+            OutputError: when another one does.
+        """
+        with self.path.open("ab") as file:
+            _lock(file, self.path)
+            yield
+
     def resume(self) -> set[str]:
         """The keys of the finished cells; what a killed writer left half written is cut off.
+
+        Cells that failed are not among them: they are run again.
 
         Raises:
             TableError: when a whole line is no row.
         """
         if not self.path.exists():
             return set()
-        content = self.path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(self.path, whole)
-        return {row["key"] for row in self.rows()}
+        with self.path.open("r+b") as file:
+            file.truncate(_whole(file))
+        return {row["key"] for row in self.rows() if row.get("status") != "failed"}
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Every finished row, in the order in which they were finished; a torn one is left out.
+        """Every row, in the order in which cells were finished; a torn one is left out.
 
         Raises:
             TableError: when a whole line is no row.
@@ -60,8 +75,48 @@ class Journal:
         )
 
     def append(self, row: dict[str, Any]) -> None:
-        """Write one row, whole, and see it on the disk."""
+        """Write one row, whole, and see it on the disk.
+
+        Raises:
+            OSError: when there is no room; what was written of the row is taken back.
+        """
         line = json.dumps(row, allow_nan=False, ensure_ascii=False).encode() + b"\n"
         with self.path.open("ab", buffering=0) as file:
-            file.write(line)
-            os.fsync(file.fileno())
+            before = file.tell()
+            try:
+                if file.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+                os.fsync(file.fileno())
+            except OSError:
+                with suppress(OSError):
+                    file.truncate(before)
+                raise
+
+
+def _whole(file: BinaryIO) -> int:
+    """Where the last whole line ends."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - _CHUNK)
+        file.seek(start)
+        last = file.read(end - start).rfind(b"\n")
+        if last >= 0:
+            return start + last + 1
+        end = start
+    return 0
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Keep others away until the file is closed, where the system can."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OutputError(
+            f"Another study is writing {path}; name another folder with -o."
+        ) from None
+    except OSError:  # a file system without locks
+        return

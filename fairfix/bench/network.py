@@ -8,6 +8,8 @@ cross-entropy; of all epochs the one with the least validation loss is kept, as 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -84,7 +86,7 @@ def train(
     """
     features, labels = _tensors(train_rows)
     stop_features, stop_labels = _tensors(stop_rows)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _one_thread():
         torch.default_generator.manual_seed(seed)
         network = Network(features.shape[1], recipe)
         optimizer = torch.optim.Adam(network.parameters(), lr=recipe.rate, fused=True)
@@ -112,6 +114,17 @@ def train(
                 if since >= recipe.patience:
                     break
     return best
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums of several threads differ in their last digits, and a network in its epoch."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _tensors(rows: tuple[np.ndarray, np.ndarray]) -> tuple[Tensor, Tensor]:

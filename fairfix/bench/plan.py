@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from fairfix import methods
 from fairfix.bench.network import Recipe
 from fairfix.bench.protocols import Protocol, cells, chosen_datasets, task
-from fairfix.bench.study import Study, cores, study
+from fairfix.bench.study import Study, study
 from fairfix.bench.summary import BASELINE, FRONTIER
 from fairfix.bench.task import Task, task_of
 from fairfix.case import Case
@@ -74,17 +75,11 @@ def made(wanted: Sequence[Unit], jobs: int) -> list[Task]:
         return [unit.task() for unit in tracked(wanted, "networks")]
     from joblib import Parallel, delayed, parallel_config
 
-    threads = max(1, cores() // jobs)
-    with parallel_config("loky", inner_max_num_threads=threads):
-        made = Parallel(n_jobs=jobs, return_as="generator")(delayed(_made)(u) for u in wanted)
-        return [each for each, _ in zip(made, tracked(wanted, "networks"), strict=True)]
-
-
-def _made(unit: Unit) -> Task:
-    import torch
-
-    torch.set_num_threads(1)
-    return unit.task()
+    with parallel_config("loky", inner_max_num_threads=1):
+        tasks = Parallel(n_jobs=jobs, return_as="generator")(
+            delayed(Unit.task)(unit) for unit in wanted
+        )
+        return [task for task, _ in zip(tasks, tracked(wanted, "networks"), strict=True)]
 
 
 def own_tasks(
@@ -140,6 +135,12 @@ def chosen_methods(asked: str | None, usual: Sequence[str]) -> list[str]:
     return list(dict.fromkeys((BASELINE, FRONTIER, *wanted)))
 
 
-def planned(tasks: Sequence[Task], objectives: Sequence[Objective], names: Sequence[str]) -> Study:
-    """Every method for every objective on every task."""
-    return study(tasks, lambda each, sha256: cells(each, sha256, objectives, names, {}))
+def planned(
+    tasks: Sequence[Task],
+    objectives: Sequence[Objective],
+    names: Sequence[str],
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Study:
+    """Every method for every objective on every task; ``options`` of methods by name."""
+    given = options or {}
+    return study(tasks, lambda each, sha256: cells(each, sha256, objectives, names, given))

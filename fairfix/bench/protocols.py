@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from safetensors.torch import save
@@ -173,6 +174,7 @@ class Split:
     group_names: tuple[str, str]
     label_values: tuple[str, str]
     favorable: str
+    fresh: bool  # whether a split has rows of its own, which no other split draws
 
     def sha256(self) -> str:
         """Of everything that training sees."""
@@ -202,6 +204,7 @@ def split(name: str, seed: int) -> Split:
         group_names=(prepared.dataset.protected[rest].unprivileged, privileged),
         label_values=_label_values(prepared.parts["train"][prepared.dataset.label]),
         favorable=prepared.dataset.favorable,
+        fresh=False,
     )
 
 
@@ -229,6 +232,7 @@ def _synthetic_split(name: str, world: str, value: float, seed: int) -> Split:
         group_names=("0", "1"),
         label_values=("0", "1"),
         favorable="1",
+        fresh=True,
     )
 
 
@@ -253,7 +257,7 @@ def trained(split: Split, recipe: Recipe) -> bytes:
 def _keep(path: Path, content: bytes) -> None:
     """Write a file that appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{id(content)}.part")
+    partial = path.with_suffix(f".{uuid4().hex}.part")
     partial.write_bytes(content)
     partial.replace(path)
 
@@ -273,7 +277,13 @@ def task(name: str, seed: int, recipe: Recipe, variant: str = "") -> Task:
         group_names=data.group_names,
         fitting=_rows(data, "val"),
         judged=_rows(data, "test"),
+        overlap=0.0 if data.fresh else _overlap(data),
     )
+
+
+def _overlap(data: Split) -> float:
+    others = sum(len(labels) for part, labels in data.labels.items() if part != "test")
+    return len(data.labels["test"]) / others
 
 
 def _rows(data: Split, part: str) -> Rows:

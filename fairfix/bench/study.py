@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
-from fairfix.bench.cells import Cell, run_cell
+from fairfix.bench.cells import Cell, failed, run_cell
 from fairfix.bench.journal import Journal
 from fairfix.bench.task import Task
 from fairfix.errors import UsageError
@@ -28,11 +29,12 @@ class Study:
 
     def run(self, journal: Journal, backend: Backend) -> Iterator[dict[str, Any]]:
         """Run what is not done, and journal each row as it comes."""
-        done = journal.resume()
-        left = [(cell, self.tasks[cell.task_sha256]) for cell in self.cells if cell.key not in done]
-        for row in backend(left):
-            journal.append(row)
-            yield row
+        with journal.writing():
+            done = journal.resume()
+            left = [(c, self.tasks[c.task_sha256]) for c in self.cells if c.key not in done]
+            for row in backend(left):
+                journal.append(row)
+                yield row
 
 
 def study(tasks: Iterable[Task], cells_of: Callable[[Task, str], Iterable[Cell]]) -> Study:
@@ -64,9 +66,16 @@ def local(jobs: int) -> Backend:
 
         threads = max(1, cores() // jobs)
         with parallel_config("loky", inner_max_num_threads=threads):
-            yield from Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(
+            rows = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(
                 delayed(_with_threads)(threads, cell, task) for cell, task in work
             )
+            try:
+                yield from rows
+            except BrokenProcessPool:
+                raise UsageError(
+                    "A process of the study was killed, most likely for want of memory. What is "
+                    "finished is kept: run it again, with fewer --jobs."
+                ) from None
 
     return backend
 
@@ -109,18 +118,14 @@ def dask(scheduler: str) -> Backend:
             # A task is a step of the graph, not scattered: what a lost worker held is made again.
             tasks = {cell.task_sha256: task for cell, task in work}
             held = {sha256: client.submit(_same, task) for sha256, task in tasks.items()}
+            cells = {f"cell-{cell.key}": cell for cell, _ in work}
             futures = [
-                client.submit(
-                    run_cell,
-                    cell,
-                    held[cell.task_sha256],
-                    key=f"cell-{cell.key}",
-                    retries=RETRIES,
-                )
-                for cell, _ in work
+                client.submit(run_cell, cell, held[cell.task_sha256], key=key, retries=RETRIES)
+                for key, cell in cells.items()
             ]
             for future in as_completed(futures):
-                yield future.result()
+                lost = future.exception()
+                yield future.result() if lost is None else failed(cells[future.key], lost)
                 future.release()
 
     return backend

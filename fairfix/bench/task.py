@@ -74,6 +74,8 @@ class Task:
         files: the checkpoint, as path below a folder and bytes; empty for scores alone.
         model: which of ``files`` is the checkpoint ("" for the folder itself).
         fitting, judged: rows that methods see, and rows that they never see.
+        overlap: judged rows for each other row that splits of this task are drawn from, 0 where
+            every split has rows of its own: how much less splits differ than new rows would.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Task:
     fitting: Rows
     judged: Rows
     threshold: float = 0.5
+    overlap: float = 0.0
 
     @property
     def sha256(self) -> str:
@@ -99,6 +102,8 @@ class Task:
             for values in (rows.features, rows.scores, rows.labels, rows.groups, rows.weights):
                 if values is not None:
                     digest.update(np.ascontiguousarray(values).tobytes())
+            if rows.ids is not None:  # lots are drawn by them
+                digest.update("\0".join(map(str, rows.ids)).encode())
         digest.update(repr((self.model, self.options, self.favorable, self.threshold)).encode())
         return digest.hexdigest()
 
@@ -215,6 +220,7 @@ def task_of(case: Case, judged: Case, name: str) -> Task:
         fitting=_rows(case.problem),
         judged=_rows(judged.problem),
         threshold=case.problem.threshold,
+        overlap=len(judged.problem) / len(case.problem),
     )
 
 

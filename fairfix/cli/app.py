@@ -15,11 +15,13 @@ import typer
 
 from fairfix import methods
 from fairfix.cli import options
-from fairfix.errors import FairfixError
+from fairfix.cli.commands import Commands
+from fairfix.cli.failures import INTERRUPTED, READER_GONE, failure
 from fairfix.version import __version__
 
 app = typer.Typer(
     name="fairfix",
+    cls=Commands,
     help="Debias an already trained PyTorch classifier, and say honestly how far it worked.",
     no_args_is_help=True,
     add_completion=False,
@@ -27,14 +29,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-INTERNAL, INTERRUPTED, READER_GONE = 4, 130, 141
-
 
 def main() -> None:
     """Entry point of ``fairfix``."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as on stderr, whatever the locale
-    app()
+    try:
+        app()
+    except Exception as error:  # outside of any command; Python's own exit code would be a gate's 1
+        found = failure(error)
+        typer.echo(f"fairfix: {found.said}", err=True)
+        sys.exit(found.code)
 
 
 def _version(wanted: bool) -> None:
@@ -63,24 +68,12 @@ def _ending(body: Callable[..., int | None], debug: bool, values: dict[str, Any]
     except BrokenPipeError:  # as of "| head"; Python must not find the pipe again when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
-    except OSError as error:
-        if debug:
-            traceback.print_exc()
-        where = f" {error.filename!r}" if error.filename else " the output"
-        typer.echo(f"fairfix: cannot use{where}: {error.strerror or error}.", err=True)
-        return FairfixError.exit_code
     except Exception as error:
         if debug:
             traceback.print_exc()
-        typer.echo(f"fairfix: {_sentence(error)}", err=True)
-        return error.exit_code if isinstance(error, FairfixError) else INTERNAL
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, FairfixError):
-        return str(error)
-    said = ": ".join(filter(None, [type(error).__name__, str(error).partition("\n")[0]]))
-    return f"internal error, {said} (--debug shows where)."
+        found = failure(error)
+        typer.echo(f"fairfix: {found.said}", err=True)
+        return found.code
 
 
 def _add(
@@ -119,14 +112,33 @@ _add(
 )
 _add(
     "audit",
-    "Measure every metric, overall and by group; change nothing.",
+    "Measure every metric with its interval, by group, intersection and subgroup; change nothing.",
     "audit",
     (
         o.arguments,
+        o.audit_options,
+        o.evidence_options,
         o.table_options,
         o.model_options,
         o.rule_options,
         o.threshold_options,
+        o.talk_options,
+    ),
+    panel="Look",
+)
+_add(
+    "gate",
+    "Hold a model against budgets and floors; exit 0 when all are certified, 1 when one is "
+    "violated, 3 when the rows cannot tell.",
+    "gate",
+    (
+        o.arguments,
+        o.gate_options,
+        o.evidence_options,
+        o.threshold_options,
+        o.table_options,
+        o.model_options,
+        o.rule_options,
         o.talk_options,
     ),
     panel="Look",
@@ -140,6 +152,7 @@ for _name in methods.names():
         (
             o.arguments,
             o.goal_options,
+            o.evidence_options,
             o.threshold_options,
             o.table_options,
             o.model_options,
@@ -150,6 +163,27 @@ for _name in methods.names():
         own=o.method_options(_method),
         bound={"name": _name},
     )
+_add(
+    "bench",
+    "Compare methods on rows that no method saw: on your models, or by a paper's protocol.",
+    "bench",
+    (
+        o.bench_options,
+        o.goal_options,
+        o.threshold_options,
+        o.table_options,
+        o.model_options,
+        o.talk_options,
+    ),
+    panel="Compare",
+)
+_add(
+    "data",
+    "List, fetch and prepare the public benchmark data sets.",
+    "data",
+    (o.data_options, o.talk_options),
+    panel="Compare",
+)
 _add(
     "predict",
     "Apply a checkpoint and its rule to a table; write scores and decisions.",

@@ -1,34 +1,44 @@
-"""``fairfix audit``: every metric, overall and by group."""
+"""``fairfix audit``: every metric with its interval, by group, intersection and subgroup."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from fairfix.audit import GroupAudit, audit, choose_rule, plain_rule, ruled
-from fairfix.case import load
-from fairfix.cli.talk import emit, say, show, table
+from fairfix.audit import audit, choose_rule, plain_rule, ruled
+from fairfix.case import Case, load
+from fairfix.cli.talk import emit, say, short, show, table
 from fairfix.cli.values import Values
 from fairfix.debias import WRONG_WAY
 from fairfix.errors import UsageError
-from fairfix.rates import METRICS, PERFORMANCES
+from fairfix.files import check_place, write_text
 from fairfix.report.document import audit_document
-from fairfix.report.markdown import cut, number
+from fairfix.report.figures import TITLES
+from fairfix.report.html import audit_html
+from fairfix.report.markdown import cut, figure, number
+from fairfix.report.words import certifiable
+from fairfix.rule import DecisionRule
 
-TITLES = {
-    **{key: metric.title for key, metric in METRICS.items()},
-    "aucd": "AUC difference",
-    **{key: measure.title for key, measure in PERFORMANCES.items()},
-    "auc": "area under the ROC curve",
-}
+Document = dict[str, Any]
 
 
 def run(
-    *, model: str, data: Path, rule: Path | None, json: bool, quiet: bool, **given: Any
+    *,
+    model: str,
+    data: Path,
+    rule: Path | None,
+    power: bool,
+    html: Path | None,
+    force: bool,
+    json: bool,
+    quiet: bool,
+    **given: Any,
 ) -> None:
     values = Values.collect("audit", given, data)
+    objective = values.objective()
     case = load(
         model,
         data,
@@ -36,45 +46,144 @@ def run(
         options=values.model_options(),
         threshold=values["threshold"],
     )
-    if "threshold" in values.given:
-        if rule is not None:
-            raise UsageError("Rows are cut by --rule or by --threshold: give one.")
-        found, where = plain_rule(case), f"score > {values['threshold']:g}"
-    else:
-        found, where = choose_rule(case, rule)
+    if html is not None:
+        inputs = [case.table.path, *([case.checkpoint.path] if case.checkpoint else [])]
+        check_place(html, inputs, force=force, option="--html")
+    found, where = _rule(case, rule, values)
     case = ruled(case, found)
     say((*case.notes, f"decisions by {where}"), quiet=quiet)
-    audits = audit(case, found)
-    wrong_way = [a.evaluation.performance["auc"] for a in audits[:1]]
-    if wrong_way and wrong_way[0] < WRONG_WAY:
-        warning = (
-            f"warning: the scores order these rows the wrong way round (AUC {wrong_way[0]:.3f})"
-        )
-        say([f"{warning}: is the output label right?"], quiet=quiet)
+    measured = audit(
+        case,
+        found,
+        objective,
+        confidence=values["confidence"],
+        strict=bool(values["strict"]),
+    )
+    document = audit_document(case, found, measured)
+    if html is not None:
+        write_text(html, audit_html(document))
     if json:
-        emit(audit_document(case, found, audits))
+        emit(document)
     elif not quiet:
-        for each in audits:
-            show(_by_group(each), _metrics(each))
-    if audits[0].evaluation.trivial:
-        say(["warning: the rule is trivial: it decides nearly all rows alike"], quiet=quiet)
+        show(*(_power(document) if power else _tables(document)))
+        if html is not None:
+            show(f"wrote {html}")
+    say((f"warning: {warning}" for warning in _warnings(document)), quiet=quiet)
 
 
-def _by_group(each: GroupAudit) -> Table:
+def _rule(case: Case, rule: Path | None, values: Values) -> tuple[DecisionRule, str]:
+    if "threshold" not in values.given:
+        return choose_rule(case, rule)
+    if rule is not None:
+        raise UsageError("Rows are cut by --rule or by --threshold: give one.")
+    return plain_rule(case), f"score > {values['threshold']:g}"
+
+
+def _warnings(document: Document) -> Iterator[str]:
+    first = next(iter(document["groups"].values()))
+    auc = first["performance"]["auc"]["value"]
+    if auc is not None and auc < WRONG_WAY:
+        yield (
+            f"the scores order these rows the wrong way round (AUC {auc:.3f}): is the output "
+            "label right?"
+        )
+    if first["trivial"]:
+        yield "the rule is trivial: it decides nearly all rows alike"
+
+
+def _power(document: Document) -> Iterator[Table | str]:
+    """What the rows can certify at all."""
+    for column, measured in document["groups"].items():
+        claim = measured["evidence"]["claims"][0]
+        yield (
+            f"By {column}, {claim['metric']} within {claim['budget']:g} at "
+            f"{100 * document['confidence']:g} % confidence: {certifiable(measured)}"
+        )
+
+
+def _tables(document: Document) -> Iterator[Table | str]:
+    for column, measured in document["groups"].items():
+        yield _by_group(column, measured)
+        yield _metrics(column, measured)
+        yield _calibration(column, measured)
+        yield f"{column}: {_verdict(measured)}"
+    for crossed in document["intersections"]:
+        yield _intersection(crossed)
+    if document["subgroups"]["found"]:
+        yield _subgroups(document["subgroups"])
+
+
+def _verdict(measured: Document) -> str:
+    claim = measured["evidence"]["claims"][0]
+    return (
+        f"{claim['metric']} {figure(claim)} against a budget of {claim['budget']:g}: "
+        f"{claim['verdict']}, {claim['reason']}. {certifiable(measured)}"
+    )
+
+
+RATES = ("selection_rate", "tpr", "fpr", "accuracy")
+
+
+def _by_group(column: str, measured: Document) -> Table:
     rows = []
-    for g in each.evaluation.groups:
-        rates = [
-            f"{number(share.value)} (n={share.n})"
-            for share in (g.rates[name] for name in ("selection_rate", "tpr", "fpr", "accuracy"))
-        ]
-        rows.append([g.name, g.rows, cut(g.threshold), *rates, number(g.auc)])
+    for g in measured["groups"]:
+        rates = [f"{figure(g['rates'][name])} n={g['rates'][name]['n']}" for name in RATES]
+        rows.append([g["name"], g["rows"], cut(g["threshold"]), *rates, figure(g["auc"])])
     header = ["group", "rows", "cut", "positive", "true positive rate", "false positive rate"]
-    return table(f"By {each.column}", [*header, "accuracy", "AUC"], rows)
+    return table(f"By {column}", [*header, "accuracy", "AUC"], rows)
 
 
-def _metrics(each: GroupAudit) -> Table:
-    figures = {**each.evaluation.gaps, **each.evaluation.performance}
-    rows = [[TITLES[key], key, number(value)] for key, value in figures.items()]
-    names = [g.name for g in each.evaluation.groups]
+def _metrics(column: str, measured: Document) -> Table:
+    figures = {**measured["gaps"], **measured["performance"]}
+    rows = [
+        [TITLES[key], key, number(f["value"]), *(number(f[end]) for end in ("low", "high"))]
+        for key, f in figures.items()
+    ]
+    names = [short(g["name"]) for g in measured["groups"]]
     sign = f"{names[0]} minus {names[1]}" if len(names) == 2 else "largest minus smallest"
-    return table(f"{each.column}: {sign}", ["measure", "key", "value"], rows)
+    return table(f"{column}: {sign}", ["measure", "key", "value", "low", "high"], rows)
+
+
+def _calibration(column: str, measured: Document) -> Table:
+    header = ["group", "favourable labels", "mean score", "too high by", "calibration error"]
+    rows = [
+        [
+            part["name"],
+            figure(part["base_rate"]),
+            number(part["mean_score"]),
+            figure(part["bias"]),
+            f"{number(part['error'])} (by chance {number(part['error_by_chance'])})",
+        ]
+        for part in measured["calibration"]
+    ]
+    return table(f"{column}: scores against labels", header, rows)
+
+
+def _intersection(crossed: Document) -> Table:
+    rows = [
+        [g["name"], g["rows"], *(number(g["rates"][name]["value"]) for name in RATES[:3])]
+        for g in crossed["groups"]
+    ]
+    gaps = crossed["gaps"]
+    seen = "" if gaps is None else f", spd {number(gaps['spd'])}, eod {number(gaps['eod'])}"
+    few = f"; under 30 rows: {len(crossed['too_small'])}" if crossed["too_small"] else ""
+    header = ["group", "rows", "positive", "true positive rate", "false positive rate"]
+    return table(f"By {' & '.join(crossed['columns'])}{seen}{few}", header, rows)
+
+
+def _subgroups(found: Document) -> Table:
+    header = ["subgroup", "what", "rows", "rate", "rest", "difference", "p"]
+    rows = [
+        [
+            ", ".join(f"{column}: {values}" for column, values in each["where"].items()),
+            each["title"],
+            each["rows"],
+            number(each["rate"]),
+            number(each["rest"]),
+            figure({**each, "value": each["difference"]}),
+            f"{each['p_adjusted']:.2g}",
+        ]
+        for each in found["found"]
+    ]
+    title = f"Subgroups unlike the rest, on {found['judged']} rows that the search did not see"
+    return table(title, header, rows)

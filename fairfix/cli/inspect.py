@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from fairfix import checkpoint as checkpoints
 from fairfix.case import input_width
@@ -29,7 +30,7 @@ def run(*, model: str, json: bool, quiet: bool, **given: Any) -> None:
     if json:
         emit(found)
     elif not quiet:
-        facts = [[key, _shown(value)] for key, value in found.items() if key != "tensors"]
+        facts = [[key, _shown(key, found)] for key in found if key not in ("unknown", "tensors")]
         layers = [[t["name"], t["shape"], t["dtype"]] for t in found["tensors"]]
         show(
             table(checkpoint.path.name, ["what", "value"], facts, numbers=False),
@@ -41,16 +42,30 @@ def _document(checkpoint: Checkpoint) -> dict[str, Any]:
     tensors = checkpoint.tensors
     known = checkpoint.module is not None  # else the tensors' names, and so their hash, are open
     rule = find_rule(checkpoint)[0] if known else None
-    return {
+    found: dict[str, Any] = {
         "file": checkpoint.path.name,
         "format": checkpoint.format,
         "title": checkpoint.title,
         "weights_sha256": checkpoints.weights_sha256(tensors) if known else None,
         "parameters": sum(t.numel() for t in tensors.values() if t.is_floating_point()),
         "architecture_known": known,
-        **_network(checkpoint),
+        "inputs": None,
+        "output": None,
+        "prunable_units": None,
         "rule": rule.to_json() if rule is not None else None,
         "metadata": dict(checkpoint.metadata),
+    }
+    reasons = {"rule": "none in the file or beside it"}
+    if checkpoint.module is None:
+        why = "the file holds no architecture; name it with --arch"
+        reasons = dict.fromkeys((key for key, value in found.items() if value is None), why)
+    else:
+        network, why = _network(checkpoint, checkpoint.module)
+        found |= network
+        reasons |= dict.fromkeys(("inputs", "output", "prunable_units"), why)
+    return {
+        **found,
+        "unknown": {key: why for key, why in reasons.items() if found[key] is None},
         "tensors": [
             {"name": name, "shape": list(t.shape), "dtype": str(t.dtype).removeprefix("torch.")}
             for name, t in tensors.items()
@@ -58,25 +73,36 @@ def _document(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _network(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Inputs, output and prunable units, as far as a network that runs on a flat table shows."""
-    module = checkpoint.module
-    width = input_width(checkpoint) if module is not None else None
-    if module is None or width is None:
-        return {"inputs": None, "output": None, "prunable_units": None}
+def _network(checkpoint: Checkpoint, module: nn.Module) -> tuple[dict[str, Any], str]:
+    """Inputs, output and prunable units, as far as rows of a flat table show, and why no more."""
+    width = input_width(checkpoint)
+    if width is None:
+        return {}, "the first layer is not linear, so its weight does not say how wide a row is"
     rows = torch.randn(64, width, generator=torch.Generator().manual_seed(0))
+    try:
+        output = detect_output(module, rows)
+    except CheckpointError as error:
+        said = str(error)
+        return {"inputs": width}, said[0].lower() + said[1:].removesuffix(".")
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        said = str(error).partition("\n")[0]
+        return {}, f"it does not run on rows of {width} numbers ({said})"
     try:
         units = {layer.name: layer.units for layer in find_units(module, rows[:2])}
     except CheckpointError:
         units = {}
     return {
         "inputs": width,
-        "output": f"{detect_output(module, rows)} (by its values on normal random rows)",
+        "output": f"{output} (by its values on normal random rows)",
         "prunable_units": units,
-    }
+    }, ""
 
 
-def _shown(value: Any) -> str:
+def _shown(key: str, found: dict[str, Any]) -> str:
+    value = found[key]
     if isinstance(value, dict):
         return ", ".join(f"{k}: {v}" for k, v in value.items()) or "none"
-    return "unknown" if value is None else str(value)
+    if value is None:
+        why = found["unknown"][key]
+        return why if key == "rule" and found["architecture_known"] else f"unknown: {why}"
+    return str(value)

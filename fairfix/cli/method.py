@@ -12,7 +12,8 @@ from fairfix.case import load
 from fairfix.cli.summary import summary
 from fairfix.cli.talk import emit, progress, say, show
 from fairfix.cli.values import Values
-from fairfix.debias import debias
+from fairfix.debias import checked_options, debias
+from fairfix.export import check_export, check_suffix
 from fairfix.report.document import document
 from fairfix.save import Destination, save
 
@@ -22,7 +23,16 @@ def run(
 ) -> None:
     own = [option.name for option in methods.get(name).options]
     values = Values.collect(name, given, data, own)
-    objective = values.objective()
+    objective, judged_on = values.objective(), values.test()
+    options = checked_options(
+        name,
+        values.own,
+        holdout_share=values["holdout"] if judged_on is None else None,
+        seed=values["seed"],
+    )
+    export_to = values["export"] and Path(values["export"])
+    if export_to is not None:
+        check_suffix(export_to)
     case = load(
         model,
         data,
@@ -30,13 +40,13 @@ def run(
         options=values.model_options(),
         threshold=values["threshold"],
     )
-    judged_on = values.test()
     test = None if judged_on is None else case.companion(judged_on)
-    destination = Destination.of(case, values["output"])
+    destination = Destination.of(case, values["output"], export_to)
     destination.check(case, test, force=force)
+    export_notes = () if export_to is None else check_export(case, name, test)
     if values.source is not None:
         say([f"settings from {values.source}"], quiet=quiet)
-    say(case.notes, quiet=quiet)
+    say((*case.notes, *export_notes), quiet=quiet)
     if test is not None:
         say((f"{test.table.path.name}: {note}" for note in test.notes), quiet=quiet)
     with progress(quiet=quiet):
@@ -48,14 +58,16 @@ def run(
             holdout_share=values["holdout"],
             seed=values["seed"],
             fold=bool(values["fold_threshold"]),
-            options=values.own,
+            confidence=values["confidence"],
+            strict=bool(values["strict"]),
+            options=options,
         )
     say(outcome.result.notes, quiet=quiet)
     command = shlex.join(["fairfix", *sys.argv[1:]])
-    save(outcome, values["output"], force=force, command=command)
+    save(outcome, values["output"], force=force, export_to=export_to, command=command)
     report = document(outcome, command)
     if json:
         emit(report)
     elif not quiet:
         show(*summary(report), *(f"wrote {path}" for path in destination.paths))
-    say([f"warning: {warning}" for warning in outcome.warnings], quiet=quiet)
+    say([f"warning: {warning}" for warning in report["warnings"]], quiet=quiet)

@@ -8,6 +8,7 @@ groups together into what Typer reads.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,8 +31,11 @@ DEFAULTS: dict[str, Any] = {
     "performance": "balanced_accuracy",
     "objective": "constrained",
     "lambda": 0.75,
+    "k": math.sqrt(2),
     "holdout": 0.3,
     "threshold": 0.5,
+    "confidence": 0.95,
+    "on_inconclusive": "fail",
 }
 
 _Model = Annotated[
@@ -59,6 +63,7 @@ def _shown(name: str) -> str:
 
 
 T, M, G, O = "Table", "Model", "Goal", "Output"  # noqa: E741
+B, S = "Study", "Scale"
 
 
 def arguments(model: _Model, data: _Data) -> None: ...
@@ -185,10 +190,30 @@ def goal_options(
         str | None,
         _option(
             G,
-            "auto weighs performance by the chance that the true gap fits; a number is taken off "
+            "auto weighs performance by the chance that the budget is met; a number is taken off "
             "the budget.",
             "--margin",
             default=_shown("margin"),
+        ),
+    ] = None,
+    risk: Annotated[
+        float | None,
+        _option(
+            G,
+            "With margin auto: largest allowed chance of missing the budget, for instance 0.1; the "
+            "best performance within it is taken.",
+            "--risk",
+            default="none; performance and chance are weighed",
+        ),
+    ] = None,
+    k: Annotated[
+        float | None,
+        _option(
+            G,
+            "With margin auto: of which gap that chance is. 1: the true gap; sqrt(1 + n / m): the "
+            "gap on a test table of m rows, n being fitted.",
+            "--k",
+            default="1.414, a test table of as many rows",
         ),
     ] = None,
     performance: Annotated[
@@ -248,7 +273,33 @@ def output_options(
             O, "Fold the threshold into the last bias, so that 0.5 is right.", "--fold-threshold"
         ),
     ] = False,
+    export: Annotated[
+        Path | None,
+        _option(
+            O,
+            "Also write network and cuts as one program to be cut at 0.5: .pt is TorchScript, .pt2 "
+            "torch.export.",
+            "--export",
+        ),
+    ] = None,
     force: Annotated[bool, _option(O, "Replace existing files.", "--force")] = False,
+) -> None: ...
+
+
+def audit_options(
+    metric: Annotated[
+        str | None,
+        _option(G, "Metric held against a budget.", "--metric", default=_shown("metric")),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        _option(G, "Largest allowed absolute gap.", "--budget", default=_shown("budget")),
+    ] = None,
+    power: Annotated[
+        bool, _option(G, "Say only what these rows can certify at all.", "--power")
+    ] = False,
+    html: Annotated[Path | None, _option(O, "Write the audit as a page.", "--html")] = None,
+    force: Annotated[bool, _option(O, "Replace an existing file.", "--force")] = False,
 ) -> None: ...
 
 
@@ -272,6 +323,174 @@ def predict_options(
         ),
     ] = None,
     force: Annotated[bool, _option(O, "Replace an existing file.", "--force")] = False,
+) -> None: ...
+
+
+def evidence_options(
+    confidence: Annotated[
+        float | None,
+        _option(
+            G,
+            "1 - alpha of each one-sided test; intervals shown are two-sided at 1 - 2 alpha.",
+            "--confidence",
+            default=_shown("confidence"),
+        ),
+    ] = None,
+    strict: Annotated[
+        bool,
+        _option(G, "Exact (Clopper-Pearson) limits for every rate; wider.", "--strict"),
+    ] = False,
+) -> None: ...
+
+
+def gate_options(
+    budget: Annotated[
+        list[str] | None,
+        _option(
+            G,
+            "Largest allowed gap, metric=number; repeatable. metric=number:warn only warns. In "
+            'the table gate of fairfix.toml: budget = ["spd=0.05", "eod=0.10:warn"].',
+            "--budget",
+            default="as the rule was made for",
+        ),
+    ] = None,
+    floor: Annotated[
+        list[str] | None,
+        _option(
+            G,
+            "Lowest allowed performance, measure=number of balanced_accuracy, accuracy, f1 or auc; "
+            "repeatable, with :warn as above.",
+            "--floor",
+        ),
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        _option(G, "Checkpoint that --max-drop compares with, on the same rows.", "--baseline"),
+    ] = None,
+    max_drop: Annotated[
+        list[str] | None,
+        _option(
+            G,
+            "Largest allowed fall of performance below the baseline's, a number or "
+            "measure=number; repeatable, with :warn as above.",
+            "--max-drop",
+        ),
+    ] = None,
+    on_inconclusive: Annotated[
+        Literal["fail", "warn"] | None,
+        _option(
+            G,
+            "What the rows cannot decide exits with 3 (fail), or with 0 and a warning; an "
+            "undefined figure always exits with 3.",
+            "--on-inconclusive",
+            default=_shown("on_inconclusive"),
+        ),
+    ] = None,
+    junit: Annotated[Path | None, _option(O, "Write the findings as JUnit XML.", "--junit")] = None,
+    sarif: Annotated[
+        Path | None, _option(O, "Write the findings as SARIF 2.1.0.", "--sarif")
+    ] = None,
+) -> None: ...
+
+
+def bench_options(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL... DATA]",
+            help="Checkpoints and the table they are debiased on; none with --protocol or --rows.",
+            show_default=False,
+        ),
+    ] = None,
+    method_names: Annotated[
+        str | None,
+        _option(
+            B,
+            "Methods, comma-separated, or all; identity and thresholds are always among them.",
+            "--methods",
+            default="those of the protocol, else all",
+        ),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        _option(
+            B, "Metrics, comma-separated.", "--metrics", default="the protocol's, else --metric"
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        _option(
+            B,
+            "How many splits: the first is the tables as they are, later ones draw the rows anew.",
+            "--seeds",
+            default="the protocol's, else 5",
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None, _option(B, "A paper's protocol: m22 or s20.", "--protocol")
+    ] = None,
+    datasets: Annotated[
+        str | None,
+        _option(
+            B,
+            "Its data sets, comma-separated: compas, compas/sex, loh/alpha=0.5, ...",
+            "--datasets",
+            default="the protocol's",
+        ),
+    ] = None,
+    variants: Annotated[
+        str | None,
+        _option(B, "Its other base networks, comma-separated: width-64, ...", "--variants"),
+    ] = None,
+    rows: Annotated[
+        list[Path] | None,
+        _option(B, "Run nothing: sum up these rows.jsonl files; repeatable.", "--rows"),
+    ] = None,
+    jobs: Annotated[
+        int | None, _option(S, "Processes on this machine.", "--jobs", default="one a core")
+    ] = None,
+    backend: Annotated[
+        Literal["local", "dask"], _option(S, "Where cells run.", "--backend", default="local")
+    ] = "local",
+    scheduler: Annotated[
+        str | None, _option(S, "Address of the Dask scheduler.", "--scheduler")
+    ] = None,
+    array: Annotated[
+        str | None,
+        _option(S, "Run part i of n, as in a job array; join the parts' rows.jsonl.", "--array"),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        _option(
+            O,
+            "Folder for rows.jsonl, summary.csv and report.html; a study that stands there goes "
+            "on.",
+            "--output",
+            "-o",
+            default="fairfix-bench",
+        ),
+    ] = None,
+) -> None: ...
+
+
+def data_options(
+    action: Annotated[
+        Literal["list", "fetch", "prepare"],
+        typer.Argument(help="What to do.", show_default=False),
+    ],
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Data set.", show_default=False)
+    ] = None,
+    attribute: Annotated[
+        str | None,
+        _option(T, "Protected attribute to debias.", "--attribute", default="its first"),
+    ] = None,
+    seed: Annotated[int, _option(T, "Seed of the split.", "--seed", default="0")] = 0,
+    output: Annotated[
+        Path | None,
+        _option(O, "Folder for the prepared tables.", "--output", "-o", default="the name"),
+    ] = None,
+    force: Annotated[bool, _option(O, "Replace existing files.", "--force")] = False,
 ) -> None: ...
 
 

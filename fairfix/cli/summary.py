@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from fairfix.cli.talk import table
-from fairfix.report.markdown import ROWS, STATES, cut, number, verdict
+from fairfix.report.markdown import ROWS, STATES, condition, figure, number, verdict
 
 
 def summary(report: dict[str, Any]) -> Iterator[Table | str]:
@@ -21,32 +21,28 @@ def summary(report: dict[str, Any]) -> Iterator[Table | str]:
     for rows in ROWS:
         yield _comparison(report, rows)
     yield _by_group(report["results"]["judged"])
+    yield f"Positive {condition(report['rule'])}."
     yield verdict(report)
 
 
 def _comparison(report: dict[str, Any], rows: str) -> Table:
     objective, results = report["objective"], report["results"][rows]
     metric, measure = objective["metric"], objective["performance"]
-    header = ["network", "cut", metric, measure.replace("_", " "), "objective"]
+    header = ["network", metric, measure.replace("_", " "), "objective"]
     return table(
         f"{ROWS[rows].capitalize()}: {results['debiased']['rows']}",
         [*header, f"within {objective['budget']:g}"],
         [
             [
                 STATES[state],
-                _cut(evaluation),
-                number(evaluation["gaps"][metric]),
-                number(evaluation["performance"][measure]),
+                figure(evaluation["gaps"][metric]),
+                number(evaluation["performance"][measure]["value"]),
                 number(evaluation["objective"]),
                 "yes" if evaluation["met"] else "no",
             ]
             for state, evaluation in results.items()
         ],
     )
-
-
-def _cut(evaluation: dict[str, Any]) -> str:
-    return ", ".join(dict.fromkeys(cut(group["threshold"]) for group in evaluation["groups"]))
 
 
 def _by_group(judged: dict[str, Any]) -> Table:

@@ -20,6 +20,8 @@ from rich.text import Text
 
 from fairfix.progress import listening
 
+_WIDEST = 40  # characters of a name in a table of figures; the files have it whole
+
 
 def say(notes: Iterable[str], *, quiet: bool) -> None:
     """Notes, one a line, on stderr."""
@@ -48,7 +50,10 @@ def printable(text: str) -> str:
 def table(
     title: str, header: Iterable[str], rows: Iterable[Iterable[object]], *, numbers: bool = True
 ) -> Table:
-    """A table for the terminal; every cell is taken literally, ``numbers`` stand right."""
+    """A table for the terminal; every cell is taken literally.
+
+    ``numbers`` stand right of the names in the first column, which are shortened.
+    """
     made = Table(
         title=_cell(title),
         title_justify="left",
@@ -60,9 +65,15 @@ def table(
     for index, name in enumerate(header):
         right = numbers and index > 0
         made.add_column(_cell(name), justify="right" if right else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*map(_cell, row))
+    for first, *others in rows:
+        made.add_row(*map(_cell, [short(str(first)) if numbers else first, *others]))
     return made
+
+
+def short(name: str) -> str:
+    """The name with an ellipsis in the place of its middle, where it is very long."""
+    half = _WIDEST // 2  # names often differ at their ends alone
+    return name if len(name) <= _WIDEST else f"{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[-half:]}"
 
 
 def _cell(value: object) -> Text:

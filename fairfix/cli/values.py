@@ -15,6 +15,7 @@ from fairfix.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from fairfix.case import ModelOptions
+    from fairfix.demands import Demand
     from fairfix.objectives import Objective
     from fairfix.table import Columns
 
@@ -118,8 +119,26 @@ class Values:
         return None
 
     def objective(self) -> Objective:
+        """What is optimised.
+
+        Raises:
+            UsageError: also for an option on the command line that the others leave no use for.
+        """
         from fairfix.debias import make_objective
 
+        if "lambda" in self.given and self["objective"] != "tradeoff":
+            raise UsageError(
+                "--lambda weighs the gap in the trade-off objective alone: add --objective "
+                "tradeoff, or leave it out."
+            )
+        by_chance = self["margin"] == "auto" and self["objective"] == "constrained"
+        for name in ("risk", "k"):
+            if name in self.given and not by_chance:
+                raise UsageError(
+                    f"--{name} goes with --margin auto and the constrained objective alone: leave "
+                    "it out, or the other."
+                )
+        overruled = not by_chance and bool({"margin", "objective"} & self.given.keys())
         return make_objective(
             self["metric"],
             _budget(self["budget"], self["metric"]),
@@ -127,6 +146,29 @@ class Values:
             performance=self["performance"],
             kind=self["objective"],
             weight=self["lambda"],
+            risk=None if overruled else self["risk"],
+            k=self["k"],
+        )
+
+    def demands(self) -> tuple[Demand, ...]:
+        """What a gate demands; none where neither command line nor settings say it.
+
+        Raises:
+            UsageError: for a demand that is none.
+        """
+        from fairfix.demands import Kind, demands
+
+        places = (self.given, self.settings)  # and no default: an unsaid budget is no demand
+        budget = next((place["budget"] for place in places if "budget" in place), ())
+        one = not isinstance(budget, list | tuple)
+        return (
+            *demands(
+                Kind.BUDGET,
+                [str(budget)] if one else budget,
+                default=self["metric"] if one else None,
+            ),
+            *demands(Kind.FLOOR, self["floor"] or (), default=self["performance"]),
+            *demands(Kind.MAX_DROP, self["max_drop"] or (), default=self["performance"]),
         )
 
 
@@ -173,7 +215,7 @@ def _budget(value: float | tuple[str, ...], metric: str) -> float:
         name, _, number = entry.partition("=")
         if name.strip() == metric:
             try:
-                return float(number)
+                return float(number.partition(":")[0])  # a gate's severity may follow
             except ValueError:
                 raise UsageError(f"A budget is metric=number, not {entry!r}.") from None
     raise UsageError(

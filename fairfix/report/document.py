@@ -8,26 +8,36 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
-from fairfix.audit import GroupAudit
+from fairfix.audit import Audit, GroupAudit
+from fairfix.calibration import Calibration
 from fairfix.case import Case
+from fairfix.certify import Claim
 from fairfix.checkpoint import weights_sha256
 from fairfix.debias import Comparison, Outcome
 from fairfix.evaluate import Evaluation, GroupEvaluation
+from fairfix.evidence import BINS, UNKNOWN, Evidence, Intervals, evidence
+from fairfix.frontier import Point
+from fairfix.intersections import IntersectionAudit
+from fairfix.intervals import Interval
 from fairfix.result import Step
 from fairfix.rule import DecisionRule
+from fairfix.sensitivity import CurvePoint, Sensitivity
+from fairfix.subgroups import Subgroup
 from fairfix.version import __version__
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def document(outcome: Outcome, command: str | None = None) -> dict[str, Any]:
     """The report of an outcome; ``command`` is the command line that made it."""
     case, objective = outcome.case, outcome.objective
+    shown = evidence(outcome)
     return _document(
         {
             "schema_version": SCHEMA_VERSION,
@@ -62,7 +72,8 @@ def document(outcome: Outcome, command: str | None = None) -> dict[str, Any]:
                 "performance": objective.performance.key,
                 "kind": objective.kind,
                 "lambda": objective.weight if objective.kind == "tradeoff" else None,
-                "standard_errors": objective.k if objective.margin is None else None,
+                "standard_errors": objective.k if objective.by_chance else None,
+                "risk": objective.risk,
             },
             "method": {
                 "name": outcome.method,
@@ -73,17 +84,30 @@ def document(outcome: Outcome, command: str | None = None) -> dict[str, Any]:
                 "trajectory": [_step(step) for step in outcome.result.trajectory],
             },
             "rule": outcome.rule.to_json(),
+            "confidence": outcome.confidence,
+            "evidence": _evidence(shown, outcome),
             "results": {
-                "judged": _comparison(outcome.judged),
+                "judged": _comparison(outcome.judged, shown),
                 "fitting": _comparison(outcome.fitting),
             },
-            "warnings": list(outcome.warnings),
+            "change": _change(shown),
+            "subgroups": [_subgroup(each) for each in shown.subgroups.significant()],
+            "frontier": [_point(point) for point in outcome.frontier],
+            "histograms": {
+                "edges": [i / BINS for i in range(BINS + 1)],
+                "groups": {
+                    name: {"original": list(before), "debiased": list(after)}
+                    for name, (before, after) in shown.histograms.items()
+                },
+            },
+            "fitting_rows": shown.fitting_rows and shown.fitting_rows.to_json(),
+            "warnings": [*outcome.warnings, *shown.warnings],
             "notes": [*case.notes, *outcome.result.notes],
         }
     )
 
 
-def audit_document(case: Case, rule: DecisionRule, audits: Sequence[GroupAudit]) -> dict[str, Any]:
+def audit_document(case: Case, rule: DecisionRule, audit: Audit) -> dict[str, Any]:
     """What an audit found, as plain data."""
     return _document(
         {
@@ -93,10 +117,76 @@ def audit_document(case: Case, rule: DecisionRule, audits: Sequence[GroupAudit])
             "table_sha256": case.table.sha256,
             "rows": case.table.rows,
             "rule": rule.to_json(),
-            "groups": {each.column: _measured(each.evaluation) for each in audits},
+            "confidence": audit.confidence,
+            "groups": {each.column: _audited(each) for each in audit.groups},
+            "intersections": [_intersection(each) for each in audit.intersections],
+            "subgroups": {
+                "searched": audit.subgroups.searched,
+                "judged": audit.subgroups.judged,
+                "found": [_subgroup(each) for each in audit.subgroups.significant()],
+            },
+            "sensitivity": audit.sensitivity and _sensitivity(audit.sensitivity),
             "notes": list(case.notes),
         }
     )
+
+
+def _audited(each: GroupAudit) -> dict[str, Any]:
+    return {
+        **_measured(each.evaluation, each.intervals),
+        "evidence": {
+            "claims": [_claim(each.claim)],
+            "certifiable_gap": each.certifiable,
+            "rows_needed": _counted(each.rows_needed),
+            "rows": each.evaluation.rows,
+        },
+        "calibration": [_calibration(part) for part in each.calibration],
+    }
+
+
+def _intersection(each: IntersectionAudit) -> dict[str, Any]:
+    return {
+        "columns": list(each.columns),
+        "groups": [_group(group, {}) for group in each.groups],
+        "too_small": list(each.too_small),
+        "gaps": each.evaluation and each.evaluation.gaps,
+    }
+
+
+def _calibration(part: Calibration) -> dict[str, Any]:
+    return {
+        "name": part.name,
+        "rows": part.rows,
+        "base_rate": _figure(part.base_rate, part.base_rate_interval),
+        "mean_score": part.mean_score,
+        "bias": _figure(part.bias, part.bias_interval),
+        "error": part.error,
+        "error_by_chance": part.error_by_chance,
+        "bins": [
+            {
+                "from": bin.low,
+                "to": bin.high,
+                "rows": bin.rows,
+                "mean_score": bin.mean_score,
+                "rate": _figure(bin.rate, bin.interval),
+            }
+            for bin in part.bins
+        ],
+    }
+
+
+def _sensitivity(found: Sensitivity) -> dict[str, Any]:
+    return {
+        "metric": found.metric,
+        "performance": found.performance,
+        "groups": list(found.groups),
+        "deployed": _curve_point(found.deployed),
+        "points": [_curve_point(point) for point in found.points],
+    }
+
+
+def _curve_point(point: CurvePoint) -> dict[str, Any]:
+    return {**asdict(point), "selection_rates": list(point.selection_rates)}
 
 
 def _model(outcome: Outcome) -> dict[str, Any] | None:
@@ -122,29 +212,97 @@ def _step(step: Step) -> dict[str, Any]:
     }
 
 
-def _comparison(comparison: Comparison) -> dict[str, Any]:
+def _evidence(shown: Evidence, outcome: Outcome) -> dict[str, Any]:
     return {
-        "original": _evaluation(comparison.original),
-        "identity": _evaluation(comparison.identity),
-        "debiased": _evaluation(comparison.debiased),
+        "claims": [_claim(shown.claim)],
+        "certifiable_gap": shown.certifiable,
+        "rows_needed": _counted(shown.rows_needed),
+        "rows": outcome.judged.debiased.rows,
     }
 
 
-def _evaluation(e: Evaluation) -> dict[str, Any]:
-    return {"met": e.met, "objective": e.objective, **_measured(e)}
+def _claim(claim: Claim) -> dict[str, Any]:
+    return {
+        "metric": claim.metric,
+        "title": claim.title,
+        "budget": claim.budget,
+        **_figure(claim.value, claim.interval),
+        "verdict": str(claim.verdict),
+        "reason": claim.reason,
+        "rows_needed": _counted(claim.rows_needed),
+        "test": claim.test,
+        "alongside": [_claim(part) for part in claim.alongside],
+    }
 
 
-def _measured(e: Evaluation) -> dict[str, Any]:
+def _counted(rows: Mapping[str, int] | None) -> dict[str, int] | None:
+    return None if rows is None else dict(rows)
+
+
+def _change(shown: Evidence) -> dict[str, Any]:
+    return {
+        "groups": [asdict(group) for group in shown.change.groups],
+        "levelling_down": list(shown.change.levelling_down),
+        "columns": [
+            {**asdict(column), "left_out": list(column.left_out)} for column in shown.change.columns
+        ],
+        "overfitting": list(shown.overfitting),
+    }
+
+
+def _subgroup(each: Subgroup) -> dict[str, Any]:
+    return {
+        "where": dict(each.where),
+        "title": each.title,
+        "direction": each.direction,
+        "share": each.share,
+        "rows": each.rows,
+        "rate": each.rate,
+        "rest": each.rest,
+        "difference": each.difference,
+        "low": each.interval.low,
+        "high": each.interval.high,
+        "p_adjusted": each.p_adjusted,
+    }
+
+
+def _point(point: Point) -> dict[str, Any]:
+    return asdict(point)
+
+
+def _comparison(comparison: Comparison, shown: Evidence | None = None) -> dict[str, Any]:
+    """Three evaluations; intervals are given for judged rows alone, which nothing was fitted to."""
+    return {
+        state: _evaluation(
+            getattr(comparison, state), UNKNOWN if shown is None else getattr(shown, state)
+        )
+        for state in ("original", "identity", "debiased")
+    }
+
+
+def _evaluation(e: Evaluation, intervals: Intervals) -> dict[str, Any]:
+    return {"met": e.met, "objective": e.objective, **_measured(e, intervals)}
+
+
+def _measured(e: Evaluation, intervals: Intervals) -> dict[str, Any]:
     return {
         "rows": e.rows,
         "trivial": e.trivial,
-        "gaps": e.gaps,
-        "performance": e.performance,
-        "groups": [_group(g) for g in e.groups],
+        "gaps": {key: _figure(value, intervals.gaps.get(key)) for key, value in e.gaps.items()},
+        "performance": {
+            key: _figure(value, intervals.performance.get(key))
+            for key, value in e.performance.items()
+        },
+        "groups": [_group(g, intervals.groups.get(g.name, {})) for g in e.groups],
     }
 
 
-def _group(g: GroupEvaluation) -> dict[str, Any]:
+def _figure(value: float, interval: Interval | None) -> dict[str, Any]:
+    low, high = (math.nan, math.nan) if interval is None else (interval.low, interval.high)
+    return {"value": value, "low": low, "high": high}
+
+
+def _group(g: GroupEvaluation, intervals: Mapping[str, Interval]) -> dict[str, Any]:
     return {
         "name": g.name,
         "rows": g.rows,
@@ -153,8 +311,11 @@ def _group(g: GroupEvaluation) -> dict[str, Any]:
         "fp": g.fp,
         "fn": g.fn,
         "tn": g.tn,
-        "auc": g.auc,
-        "rates": {name: {"value": share.value, "n": share.n} for name, share in g.rates.items()},
+        "auc": _figure(g.auc, intervals.get("auc")),
+        "rates": {
+            name: {**_figure(share.value, intervals.get(name)), "n": share.n}
+            for name, share in g.rates.items()
+        },
     }
 
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from fairfix.report.words import headline
+
 STATES = {
     "original": "as deployed",
     "identity": "identity, best cut",
@@ -35,8 +37,8 @@ def _sections(report: dict[str, Any]) -> Iterable[str]:
             [
                 ROWS[rows],
                 STATES[state],
-                number(e["gaps"][metric]),
-                number(e["performance"][objective["performance"]]),
+                figure(e["gaps"][metric]),
+                figure(e["performance"][objective["performance"]]),
                 number(e["objective"]),
                 "yes" if e["met"] else "no",
             ]
@@ -50,7 +52,7 @@ def _sections(report: dict[str, Any]) -> Iterable[str]:
     yield _table(
         ["metric", *STATES.values()],
         [
-            [key, *(number(results["judged"][state]["gaps"][key]) for state in STATES)]
+            [key, *(figure(results["judged"][state]["gaps"][key]) for state in STATES)]
             for key in results["judged"]["debiased"]["gaps"]
         ],
     )
@@ -61,24 +63,39 @@ def _sections(report: dict[str, Any]) -> Iterable[str]:
 
 
 def verdict(report: dict[str, Any]) -> str:
-    """One sentence: what holds on the judged rows."""
+    """What holds on the judged rows, in a paragraph: before, after, and the verdict."""
     objective, judged = report["objective"], report["results"]["judged"]
     metric, measure = objective["metric"], objective["performance"]
     before, after = judged["original"], judged["debiased"]
-    met = "met" if after["met"] else "not met"
-    if after["trivial"]:
-        met += ", by a trivial rule that decides nearly all rows alike,"
+    found = headline(report)
     return (
-        f"On {after['rows']} rows the method never saw, {metric} went from "
-        f"{number(before['gaps'][metric])} to {number(after['gaps'][metric])} and {measure} from "
-        f"{number(before['performance'][measure])} to {number(after['performance'][measure])}; "
-        f"the budget of {objective['budget']:g} is {met} at this point estimate."
+        f"{found.word}. On {after['rows']} rows the method never saw, {metric} went from "
+        f"{number(before['gaps'][metric]['value'])} to {number(after['gaps'][metric]['value'])} "
+        f"and {measure} from {number(before['performance'][measure]['value'])} to "
+        f"{number(after['performance'][measure]['value'])}. {' '.join(found.sentences[1:])}"
+        + rows_needed(report)
     )
+
+
+def rows_needed(report: dict[str, Any]) -> str:
+    """How many rows it would take to certify the budget, where a number would do."""
+    needed = headline(report).rows_needed
+    if not needed:
+        return ""
+    rows = ", ".join(f"{count:,} of {text(name)} (here {have:,})" for name, have, count in needed)
+    return f" If the true gap is the one seen, it takes about {rows} to certify it."
 
 
 def number(value: float | None) -> str:
     """Three digits; undefined where a denominator was empty."""
     return "undefined" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def figure(raw: dict[str, Any]) -> str:
+    """A value and its interval, where it has one."""
+    if raw["value"] is None or raw["low"] is None:
+        return number(raw["value"])
+    return f"{number(raw['value'])} [{number(raw['low'])}, {number(raw['high'])}]"
 
 
 def cut(value: float | None) -> str:
@@ -104,10 +121,10 @@ def _groups(judged: dict[str, Any]) -> str:
     for state, e in judged.items():
         for g in e["groups"]:
             rates = [
-                f"{number(rate['value'])} (n = {rate['n']})"
+                f"{figure(rate)} (n = {rate['n']})"
                 for rate in (g["rates"][name] for name in ("selection_rate", "tpr", "fpr"))
             ]
-            rows.append([STATES[state], text(g["name"]), *rates, number(g["auc"])])
+            rows.append([STATES[state], text(g["name"]), *rates, figure(g["auc"])])
     header = ["network", "group", "positive decisions", "true positive rate", "false positive rate"]
     return _table([*header, "AUC"], rows)
 
@@ -117,12 +134,13 @@ def _rule(report: dict[str, Any]) -> str:
     groups = "needs the group" if rule["needs_group"] else "needs no group"
     return (
         f"Positive ({text(report['data']['label'])} = {text(rule['positive_label'])}) "
-        f"{_condition(rule)}, with score = {rule['score']} of {text(rule['output_label'])}; "
+        f"{condition(rule)}, with score = {rule['score']} of {text(rule['output_label'])}; "
         f"{groups} at prediction."
     )
 
 
-def _condition(rule: dict[str, Any]) -> str:
+def condition(rule: dict[str, Any]) -> str:
+    """When a rule decides positive."""
     if "threshold" in rule:
         return f"where score > {rule['threshold']!r}"
     if "thresholds" in rule:

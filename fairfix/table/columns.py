@@ -104,8 +104,18 @@ class Header:
                 )
 
     def features(self, columns: Columns) -> tuple[list[str], list[str]]:
-        """Return the columns without a role, in file order: features, and saved row indexes."""
+        """Return the columns without a role, in file order: features, and saved row indexes.
+
+        Raises ``TableError`` for a column without a name; only the first can be a row index.
+        """
         self.require(columns.ignore, "--ignore")
+        nameless = [place for place, name in enumerate(self.names, 1) if not name and place > 1]
+        if nameless:
+            raise TableError(
+                f"{self.file}: column {nameless[0]} of the header has no name, so it is not known "
+                "what it holds. Name it or remove it, or list the network's columns with "
+                "--features."
+            )
         taken = {name for _, name in columns.roles()} | set(columns.ignore)
         free = [name for name in self.names if name not in taken]
         saved = [name for name in free if _SAVED_INDEX.fullmatch(name)]

@@ -60,7 +60,7 @@ def choose_encoder(
     not there or make another number of inputs, ``UsageError`` when they have another role.
     """
     encoder: Encoder
-    notes: tuple[str, ...] = ()
+    left_out = ""
     if columns.features is not None:
         header.require(columns.features, "--features")
         encoder = PlainFeatures(columns.features)
@@ -74,15 +74,16 @@ def choose_encoder(
         names, saved_index = header.features(columns)
         encoder = PlainFeatures(names)
         if saved_index:
-            notes = (f"column {listed(saved_index)} is left out as a saved row index",)
+            left_out = f"column {listed(saved_index)} is left out as a saved row index"
     if not encoder.names:
         raise TableError(f"{header.file} has no column left to be a feature: see --features.")
     if expected is not None and len(encoder.names) != expected:
         raise TableError(
-            f"{header.file} gives {counted(len(encoder.names), 'feature', 'features')} and the "
-            f"network takes {expected}. " + _width_remedy(header, columns, encoder, expected)
+            f"{header.file} gives {counted(len(encoder.names), 'feature', 'features')}"
+            f"{f' ({left_out}: rename it if it is none)' if left_out else ''} and the network "
+            f"takes {expected}. " + _width_remedy(header, columns, encoder, expected)
         )
-    return encoder, notes
+    return encoder, (left_out,) if left_out else ()
 
 
 def _width_remedy(header: Header, columns: Columns, encoder: Encoder, expected: int) -> str:
@@ -114,8 +115,8 @@ class FeatureRows:
         self._width = len(encoder.names)
         self._data = np.empty((0, self._width), np.float32)
         self._rows = 0
-        self._bad = np.zeros(self._width, np.int64)
-        self._first_bad = np.zeros(self._width, np.int64)
+        self._missing = _Faults("missing", "Fill", self._width)
+        self._infinite = _Faults("infinite or too large for float32", "Scale", self._width)
 
     def add(self, chunk: pd.DataFrame) -> None:
         """Append the next rows."""
@@ -123,29 +124,46 @@ class FeatureRows:
         if end > len(self._data):
             capacity = max(end, len(self._data) * 5 // 4)
             self._data.resize((capacity, self._width), refcheck=False)
+        new = self._data[self._rows : end]
         with np.errstate(over="ignore"):  # becomes infinite, and is counted as such
-            self._data[self._rows : end] = self._encoder.encode(chunk)
-        self._count_bad(~np.isfinite(self._data[self._rows : end]))
+            new[:] = self._encoder.encode(chunk)
+        if not np.isfinite(new).all():
+            self._missing.count(np.isnan(new), self._rows)
+            self._infinite.count(np.isinf(new), self._rows)
         self._rows = end
 
     def matrix(self, where: Callable[[int], str]) -> np.ndarray:
         """Return all rows (N, D). Raises ``TableError`` when a value is missing or infinite."""
-        columns = np.flatnonzero(self._bad)
-        if len(columns):
-            first, others = int(columns[0]), len(columns) - 1
-            bad = counted(int(self._bad[first]), "value is", "values are")
-            line = where(int(self._first_bad[first]))
-            more = f"; {counted(others, 'other column has', 'other columns have')} such values too"
-            raise TableError(
-                f"{self._file}, column {self._encoder.names[first]!r}: {bad} missing or not finite "
-                f"(first: {line}){more if others else ''}. Fill them as for training, or remove "
-                "the rows."
-            )
+        for faults in (self._missing, self._infinite):
+            faults.refuse(self._file, self._encoder.names, where)
         self._data.resize((self._rows, self._width), refcheck=False)
         return self._data
 
-    def _count_bad(self, bad: np.ndarray) -> None:
-        if bad.any():
-            new = (self._bad == 0) & bad.any(axis=0)
-            self._first_bad[new] = self._rows + bad.argmax(axis=0)[new]
-            self._bad += bad.sum(axis=0)
+
+class _Faults:
+    """Counts values of one kind that no network can take: (D,) how many, and the first row."""
+
+    def __init__(self, what: str, remedy: str, width: int) -> None:
+        self._what, self._remedy = what, remedy
+        self._counts = np.zeros(width, np.int64)
+        self._first = np.zeros(width, np.int64)
+
+    def count(self, bad: np.ndarray, start: int) -> None:
+        """Take in the next rows (n, D), of which ``start`` is the first."""
+        new = (self._counts == 0) & bad.any(axis=0)
+        self._first[new] = start + bad.argmax(axis=0)[new]
+        self._counts += bad.sum(axis=0)
+
+    def refuse(self, file: str, names: Sequence[str], where: Callable[[int], str]) -> None:
+        """Raise ``TableError`` at the first column that has such values."""
+        columns = np.flatnonzero(self._counts)
+        if not len(columns):
+            return
+        first, others = int(columns[0]), len(columns) - 1
+        bad = counted(int(self._counts[first]), "value is", "values are")
+        more = f"; {counted(others, 'other column has', 'other columns have')} such values too"
+        raise TableError(
+            f"{file}, column {names[first]!r}: {bad} {self._what} (first: "
+            f"{where(int(self._first[first]))}){more if others else ''}. {self._remedy} them as "
+            "for training, or remove the rows."
+        )

@@ -1,0 +1,5 @@
+"""``python -m fairfix``."""
+
+from fairfix.cli.app import main
+
+main()

@@ -1,0 +1,178 @@
+"""What the judged rows show of an outcome: intervals, the verdict on the budget, who gained and who
+lost, and subgroups. Everything here is read off rows that the method never saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fairfix.certify import Claim, claim
+from fairfix.changes import Change, change
+from fairfix.evaluate import RATES
+from fairfix.gap_intervals import Cells, limits
+from fairfix.intersections import intersections
+from fairfix.intervals import Interval, rate
+from fairfix.overfitting import overfitting
+from fairfix.performance_intervals import auc, auc_gap, performance
+from fairfix.power import rows_needed, certifiable_gap
+from fairfix.problem import Problem
+from fairfix.rates import METRICS, PERFORMANCES, Counts
+from fairfix.rowhash import Fingerprint, fingerprint
+from fairfix.subgroups import SubgroupScan, worst_subgroups
+
+if TYPE_CHECKING:
+    from fairfix.debias import Outcome
+
+BINS = 20
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """The intervals of every figure of one evaluation, two-sided at 2 confidence - 1.
+
+    Attributes:
+        groups: by the group's name, then by rate, "auc" among them.
+        gaps: every metric by key, "aucd" among them; ``performance`` likewise, with "auc".
+    """
+
+    groups: Mapping[str, Mapping[str, Interval]]
+    gaps: Mapping[str, Interval]
+    performance: Mapping[str, Interval]
+
+
+UNKNOWN = Intervals({}, {}, {})
+
+
+def intervals(
+    problem: Problem, decisions: Tensor, *, confidence: float = 0.95, strict: bool = False
+) -> Intervals:
+    """Of decisions (N,) bool on a problem's rows, and of its scores."""
+    alpha = 1 - confidence
+    counts = problem.counts(decisions)
+    scores, labels, groups = (
+        values.cpu().numpy() for values in (problem.scores, problem.labels, problem.groups)
+    )
+    weights = None if problem.weights is None else problem.weights.cpu().numpy()
+    rates = _rates(counts, alpha, strict)
+    for g, found in enumerate(rates):
+        here = groups == g
+        weight = None if weights is None else weights[here]
+        found["auc"] = auc(scores[here], labels[here], weight, strict=strict).interval(alpha)
+    gaps = {key: _gap(key, counts, alpha, strict) for key in METRICS}
+    gaps["aucd"] = auc_gap(scores, labels, groups, problem.n_groups, weights).interval(alpha)
+    measures = {
+        key: performance(key, counts, strict=strict).interval(alpha) for key in PERFORMANCES
+    }
+    measures["auc"] = auc(scores, labels, weights, strict=strict).interval(alpha)
+    return Intervals(dict(zip(problem.group_names, rates, strict=True)), gaps, measures)
+
+
+def _gap(key: str, counts: Counts, alpha: float, strict: bool) -> Interval:
+    cells = Cells.of(key, counts)
+    low, high = limits(cells, alpha, strict=strict)
+    if bool(METRICS[key](counts).size.isnan()):
+        return Interval(float("nan"), float("nan"), cells.method(strict=strict))
+    return Interval(float(low), float(high), cells.method(strict=strict))
+
+
+def _rates(counts: Counts, alpha: float, strict: bool) -> list[dict[str, Interval]]:
+    groups = counts.tp.shape[-1]
+    effect = torch.as_tensor(counts.design_effect, dtype=torch.float64).expand(groups)
+    found: list[dict[str, Interval]] = [{} for _ in range(groups)]
+    for key, of in RATES.items():
+        here = of(counts)
+        for g in range(groups):
+            hits, trials = float(here.hits[g] / effect[g]), float(here.trials[g] / effect[g])
+            found[g][key] = rate(hits, trials, alpha, strict=strict)
+    return found
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the judged rows show of an outcome.
+
+    Attributes:
+        original, identity, debiased: the intervals of each evaluation.
+        claim: the metric held against the budget.
+        certifiable: the largest gap that these rows would still certify if it were seen; None when
+            not even a gap of 0 would be. Then ``rows_needed`` says how many rows it takes.
+        change: who gained and who lost, and what became of other protected columns.
+        overfitting: sentences on how the fitting rows flatter.
+        subgroups: those treated most unlike the rest by the result.
+        histograms: by group, the scores before and after in 20 bins of equal width, in rows.
+    """
+
+    original: Intervals
+    identity: Intervals
+    debiased: Intervals
+    claim: Claim
+    certifiable: float | None
+    rows_needed: Mapping[str, int] | None
+    change: Change
+    overfitting: tuple[str, ...]
+    subgroups: SubgroupScan
+    histograms: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    fitting_rows: Fingerprint | None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What must not be overlooked, as sentences without a full stop."""
+        found = [*self.change.levelling_down]
+        found += [column.sentence for column in self.change.columns if column.worse]
+        return (*found, *self.overfitting)
+
+
+def evidence(outcome: Outcome) -> Evidence:
+    """Everything that the judged rows of an outcome show; computed anew at each call."""
+    objective, confidence = outcome.objective, outcome.confidence
+    how: dict[str, Any] = {"confidence": confidence, "strict": outcome.strict}
+    rows, fitted = outcome.judged_rows, outcome.fitting_rows
+    before, decided = rows.problem, rows.debiased
+    after = replace(before, scores=rows.scores)
+    budget, metric, counts = objective.budget, objective.metric, before.counts(decided)
+    certifiable = certifiable_gap(metric.key, counts, budget, **how)
+    needed = None
+    if certifiable is None:
+        needed = rows_needed(metric.key, counts, budget, true_gap=0.0, **how)
+    columns = (*rows.groups[1:], *(each.group for each in intersections(rows.groups)))
+    return Evidence(
+        original=intervals(before, rows.original, **how),
+        identity=intervals(before, rows.identity, **how),
+        debiased=intervals(after, decided, **how),
+        claim=claim(metric.key, counts, before.group_names, budget, **how),
+        certifiable=certifiable,
+        rows_needed=None if needed is None else dict(zip(before.group_names, needed, strict=True)),
+        change=change(before, rows.original, decided, metric, columns),
+        overfitting=overfitting(fitted.problem, fitted.debiased, before, decided, objective),
+        subgroups=worst_subgroups(
+            before,
+            decided,
+            rows.groups,
+            outcome.case.table.feature_names,
+            seed=outcome.seed,
+            confidence=confidence,
+        ),
+        histograms=_histograms(before, after),
+        fitting_rows=fingerprint(fitted.problem, salt(outcome)),
+    )
+
+
+def salt(outcome: Outcome) -> str:
+    """Of the row hashes: equal runs give equal reports, other tables and seeds other hashes."""
+    return f"{outcome.case.table.sha256}-{outcome.seed}"
+
+
+def _histograms(
+    before: Problem, after: Problem
+) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+    def bins(problem: Problem, group: int) -> tuple[int, ...]:
+        scores = problem.scores[problem.groups == group].cpu().numpy()
+        return tuple(np.histogram(scores, BINS, (0.0, 1.0))[0].tolist())
+
+    return {name: (bins(before, g), bins(after, g)) for g, name in enumerate(before.group_names)}
