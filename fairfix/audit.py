@@ -188,9 +188,7 @@ def _group_audit(
         intervals=intervals(problem, decisions, **how),
         claim=claim(key, counts, problem.group_names, budget, **how),
         certifiable=certifiable,
-        rows_needed=None
-        if needed is None
-        else dict(zip(problem.group_names, needed, strict=True)),
+        rows_needed=None if needed is None else dict(zip(problem.group_names, needed, strict=True)),
         calibration=calibration(problem, confidence=how["confidence"]),
     )
 

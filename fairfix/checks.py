@@ -15,7 +15,7 @@ from fairfix.certify import Claim, Verdict, claim, floor_claim, holm
 from fairfix.demands import AUC, Demand, Severity
 from fairfix.intervals import Interval
 from fairfix.performance_intervals import Measured, auc, auc_change, change, performance
-from fairfix.power import rows_needed, certifiable_gap
+from fairfix.power import certifiable_gap, rows_needed
 from fairfix.problem import Problem
 from fairfix.rates import PERFORMANCES
 

@@ -20,7 +20,7 @@ from fairfix.intersections import intersections
 from fairfix.intervals import Interval, rate
 from fairfix.overfitting import overfitting
 from fairfix.performance_intervals import auc, auc_gap, performance
-from fairfix.power import rows_needed, certifiable_gap
+from fairfix.power import certifiable_gap, rows_needed
 from fairfix.problem import Problem
 from fairfix.rates import METRICS, PERFORMANCES, Counts
 from fairfix.rowhash import Fingerprint, fingerprint
