@@ -163,8 +163,8 @@ def gap_settings() -> Iterator[Setting]:
             yield Setting(metric, ((share, _beside(share, budget)),), (rows,))
     for rows, share, budget in product(SIZES, SHARES, (0.0, 0.05, 0.2)):
         yield Setting("di", ((share, share * (1 - budget)),), (rows,))
-    pairs = [rows for rows in SIZES if rows not in ((30, 3000), (1000, 100))]
-    for rows, budget in product(pairs, BUDGETS):
+    pairs = [(30, 30), (100, 100), (300, 300), (1000, 1000), (100, 1000), (3000, 300), (30, 3000)]
+    for rows, budget in product(pairs, (0.0, 0.05)):
         other = tuple(2 * n for n in rows)
         for tpr, fpr in ((0.8, 0.2), (0.95, 0.05), (0.5, 0.02)):
             up, down = (tpr, tpr - budget), (fpr, fpr + budget)
@@ -188,7 +188,7 @@ def gap_settings() -> Iterator[Setting]:
         end, middle = _beside(share, budget), _beside(share, budget / 2)
         for rows, shares in product(three, ((share, end, end), (share, middle, end))):
             yield Setting("spd", (shares,), (rows,))
-        for rows in five:
+        for rows in five if budget in (0.0, 0.05) else ():
             yield Setting("spd", ((share, middle, middle, middle, end),), (rows,))
             yield Setting("spd", ((share, end, share, end, share),), (rows,))
     for rows, budget in product(three, BUDGETS):

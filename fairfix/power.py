@@ -21,6 +21,7 @@ from fairfix.rates import Counts
 POWER = 0.8
 DRAWS = 2048
 NO_GAP = 1e-9
+NORMAL = 50.0  # hits: from this standard deviation on a binomial is as good as normal
 MOST_TIMES = 1e6
 """A table is thought of as this many times as large at most."""
 
@@ -85,9 +86,18 @@ def power_at(
     trials = np.maximum(np.rint(cells.trials * times), 1.0)
     points = _points(cells.trials.size).reshape(DRAWS, *cells.trials.shape)
     share = np.clip(cells.hits / cells.trials, 0.0, 1.0)
-    hits = np.asarray(stats.binom.ppf(points, trials, share))
+    hits = _binomial(points, trials, share)
     drawn = replace(cells, hits=hits, trials=np.broadcast_to(trials, hits.shape))
     return float(certified(drawn, budget, alpha, strict=strict).mean())
+
+
+def _binomial(points: Array, trials: Array, share: Array) -> Array:
+    """Quantiles of a binomial, (DRAWS, R, G); the normal's where they are as good."""
+    spread = np.sqrt(trials * share * (1 - share))
+    hits = np.clip(np.rint(trials * share + special.ndtri(points) * spread), 0.0, trials)
+    few = spread <= NORMAL
+    hits[:, few] = stats.binom.ppf(points[:, few], trials[few], share[few])
+    return np.asarray(hits)
 
 
 def at_gap(cells: Cells, gap: float) -> Cells:

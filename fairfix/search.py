@@ -15,8 +15,8 @@ from fairfix.problem import Problem
 from fairfix.result import Result, Step
 
 # Networks that were learnt on the rows they are compared on look better there than they are:
-# standard errors count for more by this factor. Of 1, 1.2, 1.4, 1.7 and 2 it did best on new rows
-# (benchmarks/splits.py): less breaks the budget more often, more hardly moves.
+# standard errors count for more by this factor. On new rows (docs/results.md) less breaks the
+# budget more often and more gives up performance, with little between them in the objective.
 LEARNT = 1.7
 
 # More than what round-off in scores does to what a candidate is worth: in 12,960 comparisons on the

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -242,8 +243,8 @@ def test_a_row_that_finds_no_room_leaves_nothing_behind(
         with pytest.raises(OSError, match="No space"):
             journal.append({"key": "b"})
     assert [row["key"] for row in journal.rows()] == ["a"]
-    journal.append({"key": "c"})
-    assert [row["key"] for row in journal.rows()] == ["a", "c"]
+    journal.append({"key": "c\udcff"})
+    assert [row["key"] for row in journal.rows()] == ["a", "c?"]
 
 
 def test_a_torn_row_longer_than_a_chunk_is_cut_off(tmp_path: Path) -> None:
@@ -530,7 +531,7 @@ def test_of_a_cell_that_was_run_twice_the_last_row_counts(
     made_up: list[dict[str, Any]],
 ) -> None:
     first = {**made_up[0], "status": "failed", "reason": "boom", "fairfix": "1.0.0"}
-    assert summary([first, *made_up]) == summary(made_up)
+    assert repr(summary([first, *made_up])) == repr(summary(made_up))
     missing = [*made_up[1:], first]
     line = by_method(missing)["identity"]
     assert (line.splits, line.missing) == (11, 1)
@@ -630,3 +631,11 @@ def test_wrong_questions_get_one_sentence(
     assert ended.exit_code == 2
     assert said in ended.stderr
     assert ended.stdout == ""
+
+
+def test_the_columns_are_documented(made_up: list[dict[str, Any]]) -> None:
+    page = (Path(__file__).resolve().parents[1] / "docs" / "bench.md").read_text(encoding="utf-8")
+    _, _, told = page.partition("## What the columns mean\n")
+    first = [line.split("|")[1] for line in told.splitlines() if line.startswith("| `")]
+    named = [name for cell in first for name in re.findall(r"`(\w+)`", cell)]
+    assert sorted(named) == sorted(summary(made_up)[0].flat())

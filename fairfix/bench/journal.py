@@ -80,7 +80,8 @@ class Journal:
         Raises:
             OSError: when there is no room; what was written of the row is taken back.
         """
-        line = json.dumps(row, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+        said = json.dumps(row, allow_nan=False, ensure_ascii=False)
+        line = said.encode(errors="replace") + b"\n"  # names of files need not be Unicode
         with self.path.open("ab", buffering=0) as file:
             before = file.tell()
             try:

@@ -357,7 +357,7 @@ def _gain(merits: pd.DataFrame, method: str, overlap: float) -> tuple[Interval, 
 
 def _adjusted(lines: Sequence[Line]) -> list[Line]:
     """With p by Holm over the methods; the network as deployed is none."""
-    p = holm({line.method: line.p for line in lines if line.method != DEPLOYED})
+    p = holm_adjusted({line.method: line.p for line in lines if line.method != DEPLOYED})
     found = []
     for line in lines:
         mine = p.get(line.method, math.nan)
@@ -365,7 +365,7 @@ def _adjusted(lines: Sequence[Line]) -> list[Line]:
     return found
 
 
-def holm(p: Mapping[str, float]) -> dict[str, float]:
+def holm_adjusted(p: Mapping[str, float]) -> dict[str, float]:
     """Holm's adjusted p values; NaN stays out."""
     known = sorted((value, name) for name, value in p.items() if not math.isnan(value))
     adjusted = dict(p)

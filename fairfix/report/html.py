@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fairfix.report import charts, figures, sections, svg, words
+from fairfix.report import audit_sections, charts, figures, sections, svg, words
 from fairfix.report.figures import TITLES, labels
 from fairfix.report.markdown import STATES
 
@@ -36,14 +36,14 @@ def audit_html(report: Report) -> str:
 @cache
 def environment() -> Environment:
     """What every page is made with: autoescape, and figures as a reader sees them."""
-    environment = Environment(
+    made = Environment(
         loader=PackageLoader("fairfix", "report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    made.filters |= {
         "number": figures.number,
         "count": figures.count,
         "signed": figures.signed,
@@ -53,13 +53,13 @@ def environment() -> Environment:
         "clean": lambda raw: figures.short(raw, LISTED_LETTERS),
         "capital": lambda line: line[:1].upper() + line[1:],
     }
-    environment.globals |= {
+    made.globals |= {
         "key": svg.key,
         "states": STATES,
         "titles": TITLES,
         "needed_groups": NEEDED_GROUPS,
     }
-    return environment
+    return made
 
 
 def _page(report: Report) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def _page(report: Report) -> dict[str, Any]:
         "search": sections.search(report),
         "scores": sections.scores(report, names),
         "frontier": charts.frontier(report) if report.get("frontier") else None,
-        "subgroups": sections.subgroups(report),
+        "subgroups": sections.subgroups(report.get("subgroups")),
         "metrics": sections.metrics(list(judged.values()), report["objective"]["metric"]),
         "rule": sections.rule(report["rule"]),
         "options": report["method"]["options"],
@@ -97,18 +97,12 @@ def _audit_page(report: Report) -> dict[str, Any]:
     return {
         "report": report,
         "interval_name": words.interval_name(report),
-        "has_intervals": words.confidence(report) is not None,
+        "facts": audit_sections.facts(report),
         "notes": report["notes"][:LISTED_LINES],
-        "columns": [
-            {
-                "name": column,
-                "trivial": measured["trivial"],
-                "groups": sections.groups({"rest": measured}, _names(measured)),
-                "metrics": sections.metrics([measured]),
-            }
-            for column, measured in report["groups"].items()
-        ],
-        "subgroups": sections.subgroups(report),
+        "columns": audit_sections.columns(report),
+        "intersections": audit_sections.intersections(report),
+        "thresholds": audit_sections.thresholds(report),
+        "subgroups": sections.subgroups(report["subgroups"]["found"]),
         "rule": sections.rule(report["rule"]),
     }
 

@@ -67,16 +67,19 @@ def gaps(report: Report) -> dict[str, Any]:
     }
 
 
-def groups(measured: Mapping[str, Report], names: Mapping[str, str]) -> dict[str, Any]:
+def groups(
+    measured: Mapping[str, Report], names: Mapping[str, str], most: int = SHOWN_GROUPS
+) -> dict[str, Any]:
     """Rates by group of the same rows measured once or more; the last are the rows listed.
 
     Args:
         measured: by the kind of its mark (``svg.SHAPES``).
         names: a label for each group.
+        most: so many groups at most, 8 or more.
     """
     kinds = {kind: {group["name"]: group for group in e["groups"]} for kind, e in measured.items()}
     last = kinds[list(kinds)[-1]]
-    shown = _shown(list(last.values()))
+    shown = largest(list(last.values()), most)
 
     def rate(kind: str, name: str, key: str) -> Figure:
         return Figure.of(kinds[kind][name]["rates"][key])
@@ -103,11 +106,11 @@ def groups(measured: Mapping[str, Report], names: Mapping[str, str]) -> dict[str
     }
 
 
-def _shown(groups: Sequence[Report]) -> list[str]:
+def largest(groups: Sequence[Report], most: int = SHOWN_GROUPS) -> list[str]:
     """The names of the largest groups, and of those with the lowest and highest rates."""
-    if len(groups) <= SHOWN_GROUPS:
+    if len(groups) <= most:
         return [group["name"] for group in groups]
-    kept = {g["name"] for g in sorted(groups, key=lambda g: -g["rows"])[: SHOWN_GROUPS - 6]}
+    kept = {g["name"] for g in sorted(groups, key=lambda g: -g["rows"])[: most - 6]}
     for key in RATES:
         known = [g for g in groups if g["rates"][key]["value"] is not None]
         known.sort(key=lambda g: g["rates"][key]["value"])
@@ -220,9 +223,8 @@ def _said_cuts(report: Report, name: str) -> str:
     return "" if after is None or after < 1 else "all decided negative"
 
 
-def subgroups(report: Report) -> dict[str, Any] | None:
-    """The subgroups whose rates differ most from the rest."""
-    found = report.get("subgroups")
+def subgroups(found: Sequence[Report] | None) -> dict[str, Any] | None:
+    """The subgroups whose rates differ most from the rest; None where there are none."""
     if not found:
         return None
     shown = found[:SHOWN_SUBGROUPS]
@@ -248,7 +250,7 @@ def subgroups(report: Report) -> dict[str, Any] | None:
     }
 
 
-def metrics(measured: Sequence[Report], chosen: str | None = None) -> list[Row]:
+def metrics(measured: Sequence[Report], chosen: str) -> list[Row]:
     """Every gap and every performance of the same rows measured once or more."""
     return [
         {

@@ -62,22 +62,35 @@ def interval_name(report: Mapping[str, Any]) -> str:
 def headline(report: Mapping[str, Any]) -> Headline:
     """The verdict on the metric that was debiased, on the judged rows."""
     after = report["results"]["judged"]["debiased"]
-    trivial = (
-        ("The rule is trivial: it decides nearly all rows alike, as any rule may to fit a budget.",)
-        if after["trivial"]
-        else ()
-    )
     found = [c for c in claims(report) if c["metric"] == report["objective"]["metric"]]
     if not found:
-        return Headline("open", _word("No verdict", after), (*_estimate(report), *trivial))
-    claim = found[0]
-    sentences = (_measured(report, Figure.of(claim)), _meaning(report, claim), *trivial)
+        return Headline("open", _word("No verdict", after), (*_estimate(report), *_trivial(after)))
+    return _judged(report, found[0], after, _measured(report, Figure.of(found[0])))
+
+
+def audit_headline(report: Mapping[str, Any], measured: Mapping[str, Any]) -> Headline:
+    """The verdict of an audit on one of its group columns."""
+    claim = measured["evidence"]["claims"][0]
+    where = f"On these {count(measured['rows'])} rows"
+    return _judged(report, claim, measured, _said(report, where, claim["title"], Figure.of(claim)))
+
+
+def _judged(
+    report: Mapping[str, Any], claim: Mapping[str, Any], measured: Mapping[str, Any], said: str
+) -> Headline:
     return Headline(
         claim["verdict"] if claim["verdict"] in ("certified", "violated") else "open",
-        _word(claim["verdict"], after),
-        sentences,
-        _rows_needed(claim, after["groups"]),
+        _word(claim["verdict"], measured),
+        (said, _meaning(report, claim), *_trivial(measured)),
+        _rows_needed(claim, measured["groups"]),
     )
+
+
+def _trivial(measured: Mapping[str, Any]) -> tuple[str, ...]:
+    if not measured["trivial"]:
+        return ()
+    alike = "it decides nearly all rows alike, as any rule may to fit a budget."
+    return (f"The rule is trivial: {alike}",)
 
 
 def _word(verdict: str, after: Mapping[str, Any]) -> str:
@@ -87,11 +100,13 @@ def _word(verdict: str, after: Mapping[str, Any]) -> str:
 
 def _measured(report: Mapping[str, Any], figure: Figure) -> str:
     rows = count(report["results"]["judged"]["debiased"]["rows"])
+    where = f"On {rows} rows the method never saw"
+    return _said(report, where, report["objective"]["metric_title"], figure)
+
+
+def _said(report: Mapping[str, Any], where: str, title: str, figure: Figure) -> str:
     interval = f" ({interval_name(report)} {figure.interval})" if figure.interval else ""
-    return (
-        f"On {rows} rows the method never saw, the {report['objective']['metric_title']} is "
-        f"{figure.text}{interval}."
-    )
+    return f"{where}, the {title} is {figure.text}{interval}."
 
 
 def _meaning(report: Mapping[str, Any], claim: Mapping[str, Any]) -> str:
@@ -157,6 +172,16 @@ def gap_words(report: Mapping[str, Any], names: Mapping[str, str]) -> str:
         return f"{title}: {ends} of {len(groups)} groups."
     first, second = (names.get(group, short(group)) for group in groups)
     return f"{title}: {first} {'divided by' if metric == 'di' else 'minus'} {second}."
+
+
+def sign_words(names: Mapping[str, str]) -> str:
+    """How the signs of an audit's gaps are to be read, with the groups' names."""
+    if len(names) == 2:
+        first, second = names.values()
+        signed, ratio = f"{first} minus {second}", f"{first} divided by {second}"
+    else:
+        signed, ratio = "largest minus smallest group", "smallest divided by largest"
+    return f"Differences are {signed}; the ratio is {ratio}."
 
 
 def objective_words(objective: Mapping[str, Any]) -> str:
