@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from fairfix.objectives import Objective
@@ -65,8 +66,10 @@ def _excess(more: Estimate, less: Estimate) -> float:
 
 def _gap(metric: Metric, counts: Counts) -> Estimate:
     """The size of the gap on the scale of the metric's parts: that of the largest."""
-    part = max(metric(counts).parts, key=lambda part: float(part.value.abs()))
-    return float(part.value.abs()), float(part.variance)
+    parts = metric(counts).parts
+    sizes = torch.cat([part.value.abs() for part in parts])
+    largest = int(sizes.argmax())
+    return float(sizes[largest]), float(torch.cat([part.variance for part in parts])[largest])
 
 
 def _in_total(problem: Problem, counts: Counts) -> Counts:

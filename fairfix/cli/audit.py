@@ -19,7 +19,7 @@ from fairfix.report.document import audit_document
 from fairfix.report.figures import TITLES
 from fairfix.report.html import audit_html
 from fairfix.report.markdown import cut, figure, number
-from fairfix.report.words import certifiable
+from fairfix.report.words import audit_headline, certifiable
 from fairfix.rule import DecisionRule
 
 Document = dict[str, Any]
@@ -102,46 +102,60 @@ def _power(document: Document) -> Iterator[Table | str]:
 
 
 def _tables(document: Document) -> Iterator[Table | str]:
+    """One figure a cell, its interval beside or below it, so that 80 columns are enough."""
     for column, measured in document["groups"].items():
+        yield from _verdict(document, column)
+        yield ""
         yield _by_group(column, measured)
         yield _metrics(column, measured)
         yield _calibration(column, measured)
-        yield f"{column}: {_verdict(measured)}"
     for crossed in document["intersections"]:
         yield _intersection(crossed)
     if document["subgroups"]["found"]:
         yield _subgroups(document["subgroups"])
 
 
-def _verdict(measured: Document) -> str:
+def _verdict(document: Document, column: str) -> Iterator[str]:
+    measured = document["groups"][column]
     claim = measured["evidence"]["claims"][0]
-    return (
-        f"{claim['metric']} {figure(claim)} against a budget of {claim['budget']:g}: "
-        f"{claim['verdict']}, {claim['reason']}. {certifiable(measured)}"
-    )
+    yield f"{column}: {audit_headline(document, measured).word.lower()}: {claim['reason']}"
+    yield f"  {claim['metric']} {figure(claim)} against a budget of {claim['budget']:g}"
+    yield f"  {certifiable(measured)}"
 
 
-RATES = ("selection_rate", "tpr", "fpr", "accuracy")
+RATES = {
+    "selection_rate": "positive",
+    "tpr": "true positive rate",
+    "fpr": "false positive rate",
+    "accuracy": "accuracy",
+}
+ENDS = ("value", "low", "high")
 
 
 def _by_group(column: str, measured: Document) -> Table:
-    rows = []
-    for g in measured["groups"]:
-        rates = [f"{figure(g['rates'][name])} n={g['rates'][name]['n']}" for name in RATES]
-        rows.append([g["name"], g["rows"], cut(g["threshold"]), *rates, figure(g["auc"])])
-    header = ["group", "rows", "cut", "positive", "true positive rate", "false positive rate"]
-    return table(f"By {column}", [*header, "accuracy", "AUC"], rows)
+    groups = measured["groups"]
+    rows = [
+        [g["name"], title, *_spelled(g["rates"][key]), g["rates"][key]["n"]]
+        for key, title in RATES.items()
+        for g in groups
+    ]
+    rows += [[g["name"], "AUC", *_spelled(g["auc"]), g["rows"]] for g in groups]
+    if len({g["threshold"] for g in groups}) > 1:
+        rows += [[g["name"], "cut", cut(g["threshold"]), "", "", g["rows"]] for g in groups]
+    return table(f"By {column}", ["group", "measure", *ENDS, "n"], rows)
+
+
+def _spelled(raw: Document) -> list[str]:
+    """A value and the ends of its interval; a dash where there is none."""
+    return [number(raw["value"]), *("-" if raw[e] is None else number(raw[e]) for e in ENDS[1:])]
 
 
 def _metrics(column: str, measured: Document) -> Table:
     figures = {**measured["gaps"], **measured["performance"]}
-    rows = [
-        [TITLES[key], key, number(f["value"]), *(number(f[end]) for end in ("low", "high"))]
-        for key, f in figures.items()
-    ]
+    rows = [[TITLES[key], key, *_spelled(f)] for key, f in figures.items()]
     names = [short(g["name"]) for g in measured["groups"]]
     sign = f"{names[0]} minus {names[1]}" if len(names) == 2 else "largest minus smallest"
-    return table(f"{column}: {sign}", ["measure", "key", "value", "low", "high"], rows)
+    return table(f"{column}: {sign}", ["measure", "key", *ENDS], rows)
 
 
 def _calibration(column: str, measured: Document) -> Table:
@@ -149,38 +163,46 @@ def _calibration(column: str, measured: Document) -> Table:
     rows = [
         [
             part["name"],
-            figure(part["base_rate"]),
+            _stacked(part["base_rate"]),
             number(part["mean_score"]),
-            figure(part["bias"]),
-            f"{number(part['error'])} (by chance {number(part['error_by_chance'])})",
+            _stacked(part["bias"]),
+            (number(part["error"]), f"by chance {number(part['error_by_chance'])}"),
         ]
         for part in measured["calibration"]
     ]
     return table(f"{column}: scores against labels", header, rows)
 
 
+def _stacked(raw: Document) -> tuple[str, ...]:
+    """A value and its interval below it."""
+    value, *interval = figure(raw).split(" ", 1)
+    return (value, *interval)
+
+
 def _intersection(crossed: Document) -> Table:
     rows = [
-        [g["name"], g["rows"], *(number(g["rates"][name]["value"]) for name in RATES[:3])]
+        [g["name"], g["rows"], *(number(g["rates"][name]["value"]) for name in list(RATES)[:3])]
         for g in crossed["groups"]
     ]
     gaps = crossed["gaps"]
     seen = "" if gaps is None else f", spd {number(gaps['spd'])}, eod {number(gaps['eod'])}"
     few = f"; under 30 rows: {len(crossed['too_small'])}" if crossed["too_small"] else ""
-    header = ["group", "rows", "positive", "true positive rate", "false positive rate"]
+    header = ["group", "rows", *list(RATES.values())[:3]]
     return table(f"By {' & '.join(crossed['columns'])}{seen}{few}", header, rows)
 
 
 def _subgroups(found: Document) -> Table:
-    header = ["subgroup", "what", "rows", "rate", "rest", "difference", "p"]
+    header = ["subgroup", "rows", "rate", "rest", "difference", "p"]
     rows = [
         [
-            ", ".join(f"{column}: {values}" for column, values in each["where"].items()),
-            each["title"],
+            (
+                f"{each['title']}:",
+                *(f"  {short(f'{column}: {values}')}" for column, values in each["where"].items()),
+            ),
             each["rows"],
             number(each["rate"]),
             number(each["rest"]),
-            figure({**each, "value": each["difference"]}),
+            _stacked({**each, "value": each["difference"]}),
             f"{each['p_adjusted']:.2g}",
         ]
         for each in found["found"]

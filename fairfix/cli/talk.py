@@ -50,7 +50,7 @@ def printable(text: str) -> str:
 def table(
     title: str, header: Iterable[str], rows: Iterable[Iterable[object]], *, numbers: bool = True
 ) -> Table:
-    """A table for the terminal; every cell is taken literally.
+    """A table for the terminal; every cell is taken literally, a tuple as so many lines.
 
     ``numbers`` stand right of the names in the first column, which are shortened.
     """
@@ -66,7 +66,8 @@ def table(
         right = numbers and index > 0
         made.add_column(_cell(name), justify="right" if right else "left", overflow="fold")
     for first, *others in rows:
-        made.add_row(*map(_cell, [short(str(first)) if numbers else first, *others]))
+        name = short(first) if numbers and isinstance(first, str) else first
+        made.add_row(*map(_cell, [name, *others]))
     return made
 
 
@@ -77,7 +78,8 @@ def short(name: str) -> str:
 
 
 def _cell(value: object) -> Text:
-    return Text(printable(str(value)))
+    lines = value if isinstance(value, tuple) else (value,)
+    return Text("\n".join(printable(str(line)) for line in lines))
 
 
 @contextmanager

@@ -137,10 +137,19 @@ def change(report: Report, names: Mapping[str, str]) -> dict[str, Any] | None:
         ],
         "said": [*change.get("levelling_down", ()), *change.get("overfitting", ())],
         "columns": [
-            {**c, "figures": [Figure.of(c["before"]), Figure.of(c["after"])]}
+            {
+                **c,
+                "figures": [Figure.of(c["before"]), Figure.of(c["after"])],
+                "by": Figure.of({**c, "value": _difference(c["before"], c["after"])}),
+                "left_out": len(c.get("left_out", ())),
+            }
             for c in change.get("columns", ())
         ],
     }
+
+
+def _difference(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
 
 
 def search(report: Report) -> dict[str, Any] | None:

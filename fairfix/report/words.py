@@ -178,7 +178,7 @@ def sign_words(names: Mapping[str, str]) -> str:
     """How the signs of an audit's gaps are to be read, with the groups' names."""
     if len(names) == 2:
         first, second = names.values()
-        signed, ratio = f"{first} minus {second}", f"{first} divided by {second}"
+        signed, ratio = f"“{first}” minus “{second}”", f"“{first}” divided by “{second}”"
     else:
         signed, ratio = "largest minus smallest group", "smallest divided by largest"
     return f"Differences are {signed}; the ratio is {ratio}."
