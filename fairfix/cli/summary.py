@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from rich.table import Table
 
-from fairfix.cli.talk import table
+from fairfix.cli.talk import short, table
 from fairfix.report.markdown import ROWS, STATES, condition, figure, number, verdict
+
+LONG = 60  # letters of a word, from which a name is shortened
 
 
 def summary(report: dict[str, Any]) -> Iterator[Table | str]:
@@ -22,7 +25,7 @@ def summary(report: dict[str, Any]) -> Iterator[Table | str]:
         yield _comparison(report, rows)
     yield _by_group(report["results"]["judged"])
     yield f"Positive {condition(report['rule'])}."
-    yield verdict(report)
+    yield re.sub(rf"\S{{{LONG},}}", lambda word: short(word[0]), verdict(report))
 
 
 def _comparison(report: dict[str, Any], rows: str) -> Table:
