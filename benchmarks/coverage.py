@@ -25,9 +25,9 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
-from fairfix.gap_intervals import Cells, certified, limits
-from fairfix.performance_intervals import LIMITS, auc, auc_change, change_limits, score
-from fairfix.power import rows_needed
+from fairfix.evidence.gaps import Cells, certified, limits
+from fairfix.evidence.performance import LIMITS, auc, auc_change, change_limits, score
+from fairfix.evidence.power import rows_needed
 from fairfix.rates import Counts
 
 ALPHA = 0.05

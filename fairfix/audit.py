@@ -12,19 +12,19 @@ import torch
 
 from fairfix.calibration import Calibration, calibration
 from fairfix.case import Case, check_scores, output_kind
-from fairfix.certify import Claim, claim
 from fairfix.errors import TableError, UsageError
 from fairfix.evaluate import Evaluation, evaluate
-from fairfix.evidence import Intervals, intervals
-from fairfix.intersections import IntersectionAudit, audit_intersections
+from fairfix.evidence.certify import Claim, claim
+from fairfix.evidence.power import certifiable_gap, rows_needed
+from fairfix.findings import Intervals, intervals
 from fairfix.objectives import Objective
-from fairfix.power import certifiable_gap, rows_needed
 from fairfix.problem import Problem
 from fairfix.rule import DecisionRule
 from fairfix.rulefile import find_rule, read_rule
 from fairfix.scorer import Scorer
 from fairfix.sensitivity import Sensitivity, sensitivity
-from fairfix.subgroups import SubgroupScan, worst_subgroups
+from fairfix.subgroups.intersections import IntersectionAudit, audit_intersections
+from fairfix.subgroups.search import SubgroupScan, worst_subgroups
 from fairfix.table import Group, same_value
 
 

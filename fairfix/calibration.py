@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from fairfix.intervals import Interval, normal_quantile, rate
+from fairfix.evidence.intervals import Interval, normal_quantile, rate
 from fairfix.problem import Problem
 
 BINS = 10

@@ -32,7 +32,7 @@ from fairfix.split import check_share, holdout
 from fairfix.table import Group
 
 if TYPE_CHECKING:
-    from fairfix.evidence import Evidence
+    from fairfix.findings import Evidence
     from fairfix.save import Destination
 
 
@@ -104,7 +104,7 @@ class Outcome:
 
     def evidence(self) -> Evidence:
         """What the judged rows show: intervals, the verdict, who gained and who lost."""
-        from fairfix.evidence import evidence
+        from fairfix.findings import evidence
 
         return evidence(self)
 

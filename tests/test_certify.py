@@ -10,17 +10,17 @@ import pytest
 import torch
 from scipy import optimize, stats
 
-from fairfix.certify import (
+from fairfix.evidence.certify import (
     Verdict,
     claim,
     floor_claim,
     holm,
     learn_then_test,
 )
-from fairfix.gap_intervals import SHAPES, Cells, certified, p_violated, violated
-from fairfix.intervals import Interval, clopper_pearson, contrast, half_step, ratio
-from fairfix.performance_intervals import Measured, performance
-from fairfix.power import certifiable_gap, rows_needed
+from fairfix.evidence.gaps import SHAPES, Cells, certified, p_violated, violated
+from fairfix.evidence.intervals import Interval, clopper_pearson, contrast, half_step, ratio
+from fairfix.evidence.performance import Measured, performance
+from fairfix.evidence.power import certifiable_gap, rows_needed
 from fairfix.rates import METRICS, PERFORMANCES, Counts
 
 NAMES = ("a", "b")

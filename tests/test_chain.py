@@ -13,7 +13,8 @@ import zoo
 from torch import Tensor, nn
 from toys import biased_problem, scored_rows
 
-from fairfix.chain import Chain
+from fairfix.forward.chain import Chain
+from fairfix.forward.versions import many_at_once, vectorised
 from fairfix.methods import get
 from fairfix.objectives import Objective
 from fairfix.problem import Problem
@@ -21,7 +22,6 @@ from fairfix.rates import METRICS
 from fairfix.result import Result
 from fairfix.scorer import Output, Scorer
 from fairfix.search import Search
-from fairfix.versions import many_at_once, vectorised
 
 CHAINS = {
     *("modules", "functions", "in place", "a layer called input", "BatchNorm before"),
@@ -102,7 +102,7 @@ def test_blocks_of_rows_and_a_complement_make_no_difference(
     flipped = Scorer(scorer.network, scorer.output, complement=True).eval()
     versions = drawn(scorer, 4)
     for name in ("_AT_ONCE", "_AT_ONCE_ON_CPU"):
-        monkeypatch.setattr(f"fairfix.chain.{name}", 7 * zoo.WIDTH)
+        monkeypatch.setattr(f"fairfix.forward.chain.{name}", 7 * zoo.WIDTH)
     chain = Chain.find(flipped, features, together=together)
     assert chain is not None
     expected = 1 - one_by_one(scorer, features, versions)
@@ -168,7 +168,7 @@ def test_any_network_that_torch_can_vectorise(name: str, monkeypatch: pytest.Mon
     versions = drawn(scorer, 3)
     expected = one_by_one(scorer, features, versions)
     for rows in (65_536, 50):
-        monkeypatch.setattr("fairfix.versions._ROWS", rows)
+        monkeypatch.setattr("fairfix.forward.versions._ROWS", rows)
         found = vectorised(scorer, features)(versions)
         torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
 

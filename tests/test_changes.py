@@ -12,10 +12,10 @@ from scipy.stats import binomtest
 from torch import Tensor
 from toys import scored_rows
 
-from fairfix.changes import change, group_changes, levelling_down, sign_test
-from fairfix.gerrymandering import column_changes
+from fairfix.evidence.changes import change, group_changes, levelling_down, sign_test
+from fairfix.evidence.gerrymandering import column_changes
+from fairfix.evidence.overfitting import VARIANCES, overfitting
 from fairfix.objectives import Objective
-from fairfix.overfitting import VARIANCES, overfitting
 from fairfix.problem import Problem
 from fairfix.rates import METRICS, PERFORMANCES
 

@@ -147,6 +147,42 @@ def test_the_terminal_shows_every_figure_and_column(fairfix: Run, table: Path) -
     assert fairfix("audit", "-", table, *SCORES, "--quiet").out == ""
 
 
+@pytest.mark.parametrize("columns", [80, 100])
+def test_figures_stay_whole_on_a_narrow_terminal(
+    fairfix: Run, place: Place, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    found = audited(fairfix, place.model, place.val)["groups"]["group"]
+    out = fairfix("audit", place.model, place.val).out
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= columns
+    table = [line.split() for line in lines[lines.index("By group") :]]
+    for group in found["groups"]:
+        for name, words in (("tpr", "true positive rate"), ("selection_rate", "positive")):
+            rate = group["rates"][name]
+            figures = [f"{rate[end]:.3f}" for end in ("value", "low", "high")]
+            assert [group["name"], *words.split(), *figures, str(rate["n"])] in table
+    for part in found["calibration"]:
+        base = part["base_rate"]
+        assert f"[{base['low']:.3f}, {base['high']:.3f}]" in out
+
+
+def test_a_trivial_rule_is_never_plainly_certified(fairfix: Run, place: Place) -> None:
+    lines = fairfix("audit", place.model, place.val, "--threshold", 0).out.splitlines()
+    assert lines[0] == "group: certified, by a trivial rule"
+
+
+def test_cuts_that_differ_are_shown(fairfix: Run, table: Path) -> None:
+    cuts = {"f": 0.2, "m": 0.65}
+    path = write_rule(table.with_name("rule.json"), thresholds=cuts, group_column="sex")
+    lines = fairfix("audit", "-", table, *SCORES, "--rule", path).out.splitlines()
+    assert [line.split() for line in lines if " cut " in line] == [
+        ["f", "cut", "0.2", "4"],
+        ["m", "cut", "0.65", "6"],
+    ]
+    assert " cut " not in fairfix("audit", "-", table, *SCORES).out
+
+
 def test_a_metric_without_rows_is_null(fairfix: Run, table: Path) -> None:
     table.write_text("\n".join(line for line in TABLE.splitlines() if line[:3] != "1,f"))
     sex = audited(fairfix, "-", table, *SCORES)["groups"]["sex"]

@@ -338,7 +338,7 @@ def test_fitting_rows_are_known_in_another_table(
     fairfix: Run, place: Place, debiased: Path
 ) -> None:
     from fairfix.case import load
-    from fairfix.rowhash import fingerprint
+    from fairfix.gating.rowhash import fingerprint
 
     known = fingerprint(load(place.model, place.val).problem, "salt")
     assert known is not None

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fairfix.gap_intervals import Cells
-from fairfix.intervals import Limits
+from fairfix.evidence.gaps import Cells
+from fairfix.evidence.intervals import Limits
 
 
 def load() -> ModuleType:

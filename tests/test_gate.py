@@ -11,13 +11,13 @@ import pytest
 
 from fairfix.audit import choose_rule
 from fairfix.case import load
-from fairfix.certify import Verdict
-from fairfix.checks import Check, after_holm
-from fairfix.demands import Demand, Kind, Severity, demands
 from fairfix.errors import UsageError
-from fairfix.fitted import Reuse
-from fairfix.gate import Gate, Judged, gate
-from fairfix.intervals import Interval
+from fairfix.evidence.certify import Verdict
+from fairfix.evidence.intervals import Interval
+from fairfix.gating.checks import Check, after_holm
+from fairfix.gating.demands import Demand, Kind, Severity, demands
+from fairfix.gating.fitted import Reuse
+from fairfix.gating.gate import Gate, Judged, gate
 from fairfix.table import Columns
 
 

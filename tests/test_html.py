@@ -367,6 +367,23 @@ def test_undefined_is_said_to_be_undefined() -> None:
     assert not re.search(r"\b(nan|none|null)\b", Page(text).text, re.I)
 
 
+def test_other_columns_say_by_how_much_and_without_whom() -> None:
+    report = full()
+    report["change"]["columns"][0] |= {"low": 0.12, "high": 0.28, "p": 0.01, "left_out": ["x", "y"]}
+    words = section(html(report), "change")
+    row = "race spd, 2 small groups left out 0.100 0.300 0.200 0.120 to 0.280 larger, beyond noise"
+    assert row in words
+    assert "age spd undefined 0.010 undefined" in words
+
+
+def test_subgroups_of_a_report_say_what_is_counted() -> None:
+    report = full()
+    report["subgroups"][0]["title"] = "negative decisions where the label is positive"
+    words = section(html(report), "subgroups")
+    assert "negative decisions where the label is positive , 100 rows" in words
+    assert "ositive decisions" not in words
+
+
 def test_everything_undefined_is_still_a_page() -> None:
     def hollow(value: Any) -> Any:
         if isinstance(value, dict):
@@ -622,9 +639,52 @@ def test_the_lowest_and_the_highest_step_are_drawn_however_many_there_are() -> N
 # An audit.
 
 
-def audited() -> Document:
-    report = full()
+def estimate(value: float | None, n: int | None = None) -> Document:
+    low, high = (None, None) if value is None else (value - 0.03, value + 0.04)
+    return {"value": value, "low": low, "high": high} | ({} if n is None else {"n": n})
+
+
+def calibrated(name: str, rows: int) -> Document:
+    return {
+        "name": name,
+        "rows": rows,
+        "base_rate": estimate(0.44),
+        "mean_score": 0.51,
+        "bias": estimate(0.07),
+        "error": 0.071,
+        "error_by_chance": 0.022,
+        "bins": [
+            {
+                "from": i / 10,
+                "to": (i + 1) / 10,
+                "rows": rows // 10,
+                "mean_score": (i + 0.5) / 10,
+                "rate": estimate(0.1 + 0.08 * i),
+            }
+            for i in range(10)
+        ],
+    }
+
+
+def curve_point(threshold: float, groups: int = 2) -> Document:
+    gap = -max(0.0, threshold) * (1 - threshold)
+    rates = [min(1.0, 1 - threshold + 0.01 * i) for i in range(groups)]
+    return {"threshold": threshold, "gap": gap, "size": abs(gap), "performance": 0.6 + gap} | {
+        "selection_rates": rates
+    }
+
+
+def audited(names: tuple[str, ...] = ("female", "male"), verdict: str = "violated") -> Document:
+    """An audit with everything in it."""
+    report = full(names, verdict=verdict)
     measured = report["results"]["judged"]["debiased"]
+    measured["evidence"] = report["evidence"]
+    measured["calibration"] = [calibrated("all rows", 800), *(calibrated(n, 400) for n in names)]
+    crossed = [f"sex={name} & race=b" for name in names]
+    combined = copy.deepcopy(measured["groups"])
+    for group, name in zip(combined, crossed, strict=True):
+        group["name"] = name
+    subgroup = report["subgroups"][0]
     return {
         "schema_version": 2,
         "made_by": {"fairfix": "1.2.3", "torch": "2"},
@@ -632,29 +692,269 @@ def audited() -> Document:
         "table_sha256": "c" * 64,
         "rows": 800,
         "rule": report["rule"],
+        "confidence": 0.95,
         "groups": {"sex": measured, "<b>race</b>": copy.deepcopy(measured)},
+        "intersections": [
+            {
+                "columns": ["sex", "<b>race</b>"],
+                "groups": combined,
+                "too_small": crossed[1:],
+                "gaps": {"spd": 0.123, "eod": 0.234},
+            }
+        ],
+        "subgroups": {
+            "searched": 480,
+            "judged": 320,
+            "found": [
+                {**subgroup, "title": "negative decisions where the label is positive"}
+                | {"direction": "lower", "share": 0.2}
+            ],
+        },
+        "sensitivity": {
+            "metric": "spd",
+            "performance": "balanced_accuracy",
+            "groups": list(names),
+            "deployed": curve_point(0.37, len(names)),
+            "points": [
+                curve_point(t, len(names)) for t in (-1.0, *(i / 100 for i in range(1, 100)), 1.0)
+            ],
+        },
         "notes": ["a note"],
     }
+
+
+AUDIT_SECTIONS = {
+    *("column-1", "column-2", "intersections", "thresholds", "subgroups", "rule", "provenance"),
+}
 
 
 def test_an_audit_shows_every_group_column() -> None:
     text = audit_html(audited())
     page = Page(text)
-    assert set(page.values("id")) == {"column-1", "column-2", "rule", "provenance"}
-    assert {href.removeprefix("#") for href in page.values("href")} == set(page.values("id"))
+    assert set(page.values("id")) == AUDIT_SECTIONS
+    assert {href.removeprefix("#") for href in page.values("href")} == AUDIT_SECTIONS
     words = section(text, "column-2")
     assert words.startswith("By <b>race</b>")
     assert "female n = 400" in words
     assert "0.200 0.163 to 0.241" in words
-    assert "Statistical parity difference spd −0.021" in words
-    assert not re.search("certified|violated", page.text, re.I)
+    assert "Statistical parity difference spd, held against the budget" in words
+    assert "Differences are “female” minus “male”" in words
+    assert "not shown" not in page.text.lower()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "tone", "words"),
+    [
+        ("certified", "certified", "with 95 % confidence to lie within the budget of 0.05"),
+        ("violated", "violated", "with 95 % confidence to lie outside the budget of 0.05"),
+        ("not shown", "open", "neither that it lies within the budget of 0.05 nor that"),
+        ("too few rows", "open", "too few to hold it against the budget of 0.05"),
+    ],
+)
+def test_an_audit_says_its_verdict_and_no_more(verdict: str, tone: str, words: str) -> None:
+    text = audit_html(audited(verdict=verdict))
+    box = verdict_box(text)
+    assert box.startswith(verdict.capitalize())
+    assert text.count(f'class="verdict {tone}"') == 2
+    assert words in box
+    assert "On these 800 rows" in box
+    assert "never saw" not in Page(text).text
+    assert "when the gap seen is at most 0.031" in box
+    assert "it is likelier that one of 2 is wrong" in Page(text).text
+
+
+def test_rows_that_certify_nothing_say_how_many_it_takes() -> None:
+    report = audited(verdict="too few rows")
+    evidence = report["groups"]["sex"]["evidence"]
+    evidence |= {"certifiable_gap": None, "rows_needed": {"female": 1234, "male": 2345}}
+    box = verdict_box(audit_html(report))
+    assert "without any gap it takes about 1,234 of female, 2,345 of male." in box
+
+
+def test_a_trivial_rule_that_is_audited_is_never_plainly_certified() -> None:
+    report = audited(verdict="certified")
+    report["groups"]["sex"]["trivial"] = True
+    box = verdict_box(audit_html(report))
+    assert box.startswith("Certified, by a trivial rule")
+
+
+def test_one_column_needs_no_list_of_verdicts() -> None:
+    report = audited()
+    del report["groups"]["<b>race</b>"]
+    text = audit_html(report)
+    assert 'class="summary"' not in text
+    assert "measured by sex." in Page(text).text
+
+
+def test_the_gap_held_against_the_budget_stands_first_and_in_its_band() -> None:
+    report = audited()
+    del report["groups"]["<b>race</b>"]
+    text = audit_html(report)
+    values, places = axis(text, "column-1")
+
+    def at(value: float) -> float:
+        share = (value - values[0]) / (values[-1] - values[0])
+        return places[0] + share * (places[-1] - places[0])
+
+    (first, second, *_) = strips(text, "column-1")
+    for strip in (first, second):
+        band = next(c for c in strip if c.attrib.get("class") == "band")
+        left, width = (float(band.attrib[k].rstrip("%")) for k in ("x", "width"))
+        assert [left, left + width] == pytest.approx([at(-0.05), at(0.05)], abs=0.2)
+    whisker = next(c for c in first if "whisker" in c.attrib.get("class", ""))
+    ends = [float(whisker.attrib[end].rstrip("%")) for end in ("x1", "x2")]
+    assert ends == pytest.approx([at(-0.058), at(0.02)], abs=0.1)
+
+
+def test_a_ratio_held_against_a_budget_has_a_band_of_its_own() -> None:
+    report = audited()
+    for measured in report["groups"].values():
+        measured["evidence"]["claims"][0]["metric"] = "di"
+        measured["gaps"]["di"] = estimate(0.9)
+    text = audit_html(report)
+    values, places = axis(text, "column-1")
+    assert 1.0 in values
+    ratio, *others = strips(text, "column-1")
+    band = next(c for c in ratio if c.attrib.get("class") == "band")
+    left, width = (float(band.attrib[k].rstrip("%")) for k in ("x", "width"))
+    slope = (places[-1] - places[0]) / (values[-1] - values[0])
+    ends = [places[0] + slope * (value - values[0]) for value in (0.95, 1 / 0.95)]
+    assert [left, left + width] == pytest.approx(ends, abs=0.2)
+    assert not [c for strip in others for c in strip if c.attrib.get("class") == "band"]
+
+
+def test_scores_stand_against_labels_for_all_rows_and_every_group() -> None:
+    text = audit_html(audited())
+    words = section(text, "column-1")
+    assert "all rows n = 800" in words
+    assert "0.440 0.410 to 0.480 0.510 0.070 0.040 to 0.110" in words
+    assert words.count("error 0.071, by chance 0.022") == 3
+    plots = re.findall(r'<svg class="plot square".*?</figure>', text, re.S)
+    assert len(plots) == 2 * 3
+    whiskers = re.findall(r'<line [^>]*class="whisker rest"[^>]*>', plots[0])
+    assert len(whiskers) == 10
+    ends = {k: float(v) for k, v in re.findall(r'(x1|y1|y2)="([\d.]+)%"', whiskers[3])}
+    assert ends == pytest.approx({"x1": 35, "y1": 100 - 31, "y2": 100 - 38}, abs=0.1)
+
+
+def test_other_thresholds_are_drawn_and_the_one_in_use_is_marked() -> None:
+    report = audited()
+    text = audit_html(report)
+    found = re.search(r'<section id="thresholds">.*?</section>', text, re.S)
+    assert found is not None
+    assert found[0].count('class="chosen"') == 3
+    assert set(re.findall(r'<line x1="([^"]*)"[^>]*class="chosen"', found[0])) == {"37%"}
+    lines = re.findall(r'<path d="([^"]*)" class="series s\d" vector', found[0])
+    assert len(lines) == 2
+    assert {len(re.findall("[ML]", line)) for line in lines} == {101}
+    words = Page(found[0]).text
+    assert "0.37 −0.233 0.367 0.630 0.640 in use" in words
+    assert "judged on others" in words
+
+
+def test_of_many_groups_few_get_a_line() -> None:
+    words = section(audit_html(audited(tuple(f"town {i}" for i in range(30)))), "thresholds")
+    assert "24 more are in the JSON report" in words
+    assert {"town 0", "town 29"} <= set(re.findall(r"town \d+", words))
+
+
+def test_without_a_shared_threshold_there_are_no_others() -> None:
+    report = audited()
+    report["sensitivity"] = None
+    assert "thresholds" not in Page(audit_html(report)).values("id")
+
+
+def test_of_too_few_rows_together_no_rate_is_shown() -> None:
+    words = section(audit_html(audited()), "intersections")
+    assert "sex and <b>race</b>" in words
+    assert "Statistical parity difference 0.123, equal opportunity difference 0.234." in words
+    assert "Groups of fewer than 30 rows: 1." in words
+    assert "sex=female & race=b 400 0.200 n = 400" in words
+    assert words.endswith("sex=male & race=b 400 too few rows")
+
+
+def test_subgroups_say_what_is_counted_and_on_which_rows() -> None:
+    report = audited()
+    words = section(audit_html(report), "subgroups")
+    assert "searched for on 480 of these rows; figures and p are of the other 320" in words
+    assert "negative decisions where the label is positive , 100 rows" in words
+    assert "ositive decisions in" not in words
+    report["subgroups"]["found"] = []
+    words = section(audit_html(report), "subgroups")
+    assert "none was shown on the other 320" in words
+    assert "does not show that there is none" in words
+
+
+def test_an_audit_with_nothing_defined_is_still_a_page() -> None:
+    def hollow(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: hollow(v) for k, v in value.items()}
+        if isinstance(value, list):
+            return [hollow(v) for v in value]
+        return None if isinstance(value, float) else value
+
+    report = audited()
+    for part in ("groups", "intersections", "sensitivity", "subgroups"):
+        report[part] = hollow(report[part])
+    for measured in report["groups"].values():
+        measured["evidence"]["claims"][0]["budget"] = 0.05
+    for point in (report["sensitivity"]["deployed"], *report["sensitivity"]["points"]):
+        point["threshold"] = 0.5
+        point["selection_rates"] = [None, None]
+    report["intersections"][0]["gaps"] = None
+    page = Page(audit_html(report))
+    assert "undefined" in page.text
+    assert not re.search(r"\b(nan|none|null)\b", page.text.replace("there is none", ""), re.I)
+
+
+def infested_audit(evil: str) -> Document:
+    """An audit with a string in every place that takes one from a file."""
+    report = fill(audited(), "female", evil)
+    report["groups"] = {evil: report["groups"]["sex"]}
+    report["table"] = evil
+    report["notes"] = [evil]
+    report["rule"]["positive_label"] = evil
+    report["intersections"][0]["columns"] = [evil, evil]
+    report["subgroups"]["found"][0] |= {"where": {evil: evil}, "title": evil}
+    report["groups"][evil]["evidence"]["claims"][0] |= {"reason": evil, "test": evil, "title": evil}
+    return report
+
+
+@pytest.mark.parametrize("evil", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_string_changes_no_element_of_an_audit(evil: str) -> None:
+    harmless = Page(audit_html(infested_audit(re.sub(r"[^ ]", "x", evil))))
+    text = audit_html(infested_audit(evil))
+    page = Page(text)
+    assert page.tags == harmless.tags
+    assert not {"script", "img", "link", "iframe"} & {tag for tag, _ in page.tags}
+    text.encode("utf-8")
+    assert "\u202e" not in text
+
+
+def test_an_audit_stays_small() -> None:
+    names = tuple(f"{i} " + "long name " * 200 for i in range(60))
+    report = audited(names)
+    measured = report["groups"].pop("sex")
+    report["groups"] = {f"column {i}": measured for i in range(10)}
+    report["intersections"] *= 45
+    assert len(audit_html(report).encode()) < 1_000_000
 
 
 def test_an_audit_of_a_real_table_is_a_page(place: Place) -> None:
     case = library.load(place.model, place.val)
     rule = DecisionRule(threshold=0.4, output="logit")
     report = json.loads(json.dumps(audit_document(case, rule, library.audit(case, rule))))
-    assert repr(0.4) in section(audit_html(report), "rule")
+    text = audit_html(report)
+    assert repr(0.4) in section(text, "rule")
+    (measured,) = report["groups"].values()
+    claim = measured["evidence"]["claims"][0]
+    assert verdict_box(text).startswith(claim["verdict"].capitalize())
+    words = section(text, "column-1")
+    for figure in (*measured["gaps"].values(), *(p["bias"] for p in measured["calibration"])):
+        assert f"{number(figure['value'])} {number(figure['low'])} to {number(figure['high'])}" in (
+            words
+        )
+    assert "in use" in section(text, "thresholds")
 
 
 # In a browser.
@@ -711,6 +1011,10 @@ def laid_out(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Docume
             "full": html(full(steps=300)),
             "plain": html(plain()),
             "audit": audit_html(audited()),
+            "audit-evil": audit_html(infested_audit(HOSTILE[0])),
+            "audit-wide": audit_html(infested_audit(HOSTILE[6])),
+            "audit-wordy": audit_html(infested_audit(HOSTILE[7])),
+            "audit-many": audit_html(audited(tuple(f"group number {i}" for i in range(60)))),
             "evil": html(infested(full(), HOSTILE[0])),
             "wide": html(infested(full(), HOSTILE[6])),
             "wordy": html(infested(full(), HOSTILE[7])),

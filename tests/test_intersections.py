@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from fairfix.evaluate import evaluate
-from fairfix.intersections import audit_intersections, intersections
 from fairfix.objectives import Objective
 from fairfix.problem import Problem
+from fairfix.subgroups.intersections import audit_intersections, intersections
 from fairfix.table import Group
 from tests.toys import count_by_hand, gaps_by_hand, scored_rows
 

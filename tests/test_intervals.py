@@ -11,7 +11,7 @@ import torch
 from scipy import optimize, stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from fairfix.intervals import (
+from fairfix.evidence.intervals import (
     STRICT,
     WILSON,
     clopper_pearson,
@@ -25,7 +25,7 @@ from fairfix.intervals import (
     strict_ratio,
     wilson,
 )
-from fairfix.performance_intervals import (
+from fairfix.evidence.performance import (
     Placements,
     auc,
     auc_change,

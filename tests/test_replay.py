@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from zoo import WIDTH, Wired, wired
 
-from fairfix.replay import Replay
+from fairfix.forward.replay import Replay
 from fairfix.scorer import Output, Scorer
 from fairfix.selection import chosen_parameters, layer_names
 

@@ -13,11 +13,11 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from fairfix.certify import Verdict
-from fairfix.checks import Check, Power
-from fairfix.demands import Severity
-from fairfix.gate import Gate
-from fairfix.intervals import Interval
+from fairfix.evidence.certify import Verdict
+from fairfix.evidence.intervals import Interval
+from fairfix.gating.checks import Check, Power
+from fairfix.gating.demands import Severity
+from fairfix.gating.gate import Gate
 from fairfix.report import github, model_card
 from fairfix.report.gate_words import headline, sentence
 from fairfix.report.junit import junit, junit_failure

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from fairfix.errors import UsageError
+from fairfix.gating.rowhash import Fingerprint, Overlap, fingerprint, overlap
 from fairfix.problem import Problem
-from fairfix.rowhash import Fingerprint, Overlap, fingerprint, overlap
 
 
 def rows(features: np.ndarray | None, *, ids: np.ndarray | None = None, n: int = 0) -> Problem:

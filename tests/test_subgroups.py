@@ -13,10 +13,10 @@ from scipy.stats import binom, binomtest, fisher_exact
 from torch import Tensor
 
 from fairfix.aif import quiet
-from fairfix.buckets import Bucketed, bucketed
-from fairfix.conjunctions import inside, strongest
 from fairfix.problem import Problem
-from fairfix.subgroups import worst_subgroups
+from fairfix.subgroups.buckets import Bucketed, bucketed
+from fairfix.subgroups.conjunctions import inside, strongest
+from fairfix.subgroups.search import worst_subgroups
 from fairfix.table import Group
 from tests.toys import random_state
 

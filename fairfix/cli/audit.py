@@ -118,8 +118,9 @@ def _tables(document: Document) -> Iterator[Table | str]:
 def _verdict(document: Document, column: str) -> Iterator[str]:
     measured = document["groups"][column]
     claim = measured["evidence"]["claims"][0]
-    yield f"{column}: {audit_headline(document, measured).word.lower()}: {claim['reason']}"
+    yield f"{column}: {audit_headline(document, measured).word.lower()}"
     yield f"  {claim['metric']} {figure(claim)} against a budget of {claim['budget']:g}"
+    yield f"  {claim['reason'][:1].upper()}{claim['reason'][1:]}."
     yield f"  {certifiable(measured)}"
 
 

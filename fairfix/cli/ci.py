@@ -12,7 +12,7 @@ from pathlib import Path
 from fairfix.cli.failures import Failure
 from fairfix.errors import OutputError, UsageError
 from fairfix.files import check_place, write_text
-from fairfix.gate import Gate
+from fairfix.gating.gate import Gate
 from fairfix.report import github
 from fairfix.report.junit import SUITE, junit, junit_failure
 from fairfix.report.sarif import DRIVER, sarif, sarif_failure

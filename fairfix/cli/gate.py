@@ -16,10 +16,10 @@ from fairfix.cli.ci import Channels
 from fairfix.cli.failures import failure
 from fairfix.cli.talk import emit, say, show, table
 from fairfix.cli.values import Values
-from fairfix.demands import check_baseline
 from fairfix.errors import UsageError
-from fairfix.fitted import reuse
-from fairfix.gate import Gate, Judged, gate
+from fairfix.gating.demands import check_baseline
+from fairfix.gating.fitted import reuse
+from fairfix.gating.gate import Gate, Judged, gate
 from fairfix.report.gate_document import gate_document
 from fairfix.report.gate_words import HEADER, cells, headline, mark, power_line, sentence
 from fairfix.table import Columns

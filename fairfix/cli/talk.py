@@ -66,8 +66,8 @@ def table(
         right = numbers and index > 0
         made.add_column(_cell(name), justify="right" if right else "left", overflow="fold")
     for first, *others in rows:
-        name = short(first) if numbers and isinstance(first, str) else first
-        made.add_row(*map(_cell, [name, *others]))
+        shortened = numbers and isinstance(first, str)
+        made.add_row(_cell(short(str(first)) if shortened else first), *map(_cell, others))
     return made
 
 

@@ -15,7 +15,7 @@ from fairfix.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from fairfix.case import ModelOptions
-    from fairfix.demands import Demand
+    from fairfix.gating.demands import Demand
     from fairfix.objectives import Objective
     from fairfix.table import Columns
 
@@ -156,7 +156,7 @@ class Values:
         Raises:
             UsageError: for a demand that is none.
         """
-        from fairfix.demands import Kind, demands
+        from fairfix.gating.demands import Kind, demands
 
         places = (self.given, self.settings)  # and no default: an unsaid budget is no demand
         budget = next((place["budget"] for place in places if "budget" in place), ())

@@ -27,11 +27,11 @@ import torch
 from torch import Tensor, nn
 
 from fairfix.errors import UsageError
+from fairfix.forward.replay import Replay
 from fairfix.objectives import Objective
 from fairfix.problem import Problem
 from fairfix.progress import tracked
 from fairfix.quantile_trees import QuantileTrees
-from fairfix.replay import Replay
 from fairfix.result import Result
 from fairfix.scorer import Scorer
 from fairfix.search import Search

@@ -22,13 +22,13 @@ import torch
 from torch import Tensor, nn
 
 from fairfix.errors import UsageError
+from fairfix.forward.versions import Versions, many_at_once
 from fairfix.objectives import Objective
 from fairfix.problem import Problem
 from fairfix.progress import tracked
 from fairfix.result import Result
 from fairfix.search import Search
 from fairfix.selection import chosen_parameters
-from fairfix.versions import Versions, many_at_once
 
 # Draws scored together: as many as give so many scores, but no more than this.
 _SCORES_ON_CPU, _SCORES_ELSEWHERE = 2**18, 2**24

@@ -104,7 +104,10 @@ def _course(plot: Plot, found: Mapping[str, Any], key: str) -> list[Markup]:
     """The curve, and on it the threshold in use."""
     points: list[Point] = [(point["threshold"], point[key]) for point in found["points"]]
     deployed = found["deployed"]
-    layers = [plot.line(points, "course strong"), rule("chosen", x=plot.x.at(deployed["threshold"]))]
+    layers = [
+        plot.line(points, "course strong"),
+        rule("chosen", x=plot.x.at(deployed["threshold"])),
+    ]
     if deployed[key] is not None:
         layers.append(symbol("rest", *plot.point(deployed["threshold"], deployed[key])))
     return layers

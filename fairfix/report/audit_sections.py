@@ -14,7 +14,7 @@ Document = Mapping[str, Any]
 Row = dict[str, Any]
 
 ROWS_OF_GROUPS = 144  # over all columns, so that a page of many columns stays small
-SHOWN_PLOTS = 12
+SHOWN_PLOTS = 36  # over all columns, and 12 of one
 SHOWN_CROSSINGS = 12
 SHOWN_LINES = 6
 LISTED_THRESHOLDS = 30
@@ -31,11 +31,13 @@ def facts(document: Document) -> list[Row]:
 
 def columns(document: Document) -> list[Row]:
     """What was measured by each group column."""
-    most = max(8, min(sections.SHOWN_GROUPS, ROWS_OF_GROUPS // len(document["groups"])))
-    return [_column(document, name, most) for name in document["groups"]]
+    wide = len(document["groups"])
+    most = max(8, min(sections.SHOWN_GROUPS, ROWS_OF_GROUPS // wide))
+    plots = max(3, min(12, SHOWN_PLOTS // wide))
+    return [_column(document, name, most, plots) for name in document["groups"]]
 
 
-def _column(document: Document, column: str, most: int) -> Row:
+def _column(document: Document, column: str, most: int, plots: int) -> Row:
     measured = document["groups"][column]
     names = labels(group["name"] for group in measured["groups"])
     claim = measured["evidence"]["claims"][0]
@@ -53,6 +55,7 @@ def _column(document: Document, column: str, most: int) -> Row:
         "calibration": calibration(
             [part for part in measured["calibration"] if part["name"] in kept],
             len(measured["calibration"]),
+            plots,
         ),
     }
 
@@ -96,8 +99,12 @@ def _gaps(title: str, keys: Sequence[str], measured: Document, claim: Document) 
     }
 
 
-def calibration(parts: Sequence[Document], every: int) -> Row:
-    """Labels and scores of all rows, then of each group; ``every`` counts those not given too."""
+def calibration(parts: Sequence[Document], every: int, plots: int) -> Row:
+    """Labels and scores of all rows, then of each group, the first few of them with a chart.
+
+    Args:
+        every: how many parts there are, with those not given.
+    """
     names = _calibrated(parts)
     marks = [
         (Figure.of(part["base_rate"]), Figure(part["mean_score"]), Figure.of(part["bias"]))
@@ -128,9 +135,9 @@ def calibration(parts: Sequence[Document], every: int) -> Row:
                 "drawing": audit_charts.reliability(part, name),
                 "bins": [{**each, "figure": Figure.of(each["rate"])} for each in part["bins"]],
             }
-            for name, part in zip(names[:SHOWN_PLOTS], parts, strict=False)
+            for name, part in zip(names[:plots], parts, strict=False)
         ],
-        "plots_left_out": every - min(len(parts), SHOWN_PLOTS),
+        "plots_left_out": every - min(len(parts), plots),
     }
 
 

@@ -17,18 +17,18 @@ import torch
 from fairfix.audit import Audit, GroupAudit
 from fairfix.calibration import Calibration
 from fairfix.case import Case
-from fairfix.certify import Claim
 from fairfix.checkpoint import weights_sha256
 from fairfix.debias import Comparison, Outcome
 from fairfix.evaluate import Evaluation, GroupEvaluation
-from fairfix.evidence import BINS, UNKNOWN, Evidence, Intervals, evidence
+from fairfix.evidence.certify import Claim
+from fairfix.evidence.intervals import Interval
+from fairfix.findings import BINS, UNKNOWN, Evidence, Intervals, evidence
 from fairfix.frontier import Point
-from fairfix.intersections import IntersectionAudit
-from fairfix.intervals import Interval
 from fairfix.result import Step
 from fairfix.rule import DecisionRule
 from fairfix.sensitivity import CurvePoint, Sensitivity
-from fairfix.subgroups import Subgroup
+from fairfix.subgroups.intersections import IntersectionAudit
+from fairfix.subgroups.search import Subgroup
 from fairfix.version import __version__
 
 SCHEMA_VERSION = 2

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from fairfix.checks import Check, Power
-from fairfix.gate import Gate
+from fairfix.gating.checks import Check, Power
+from fairfix.gating.gate import Gate
 from fairfix.report.gate_words import ENDINGS, headline, mark
 from fairfix.version import __version__
 

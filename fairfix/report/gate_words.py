@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from fairfix.certify import Verdict
-from fairfix.checks import Check, Power
-from fairfix.gate import Gate
+from fairfix.evidence.certify import Verdict
+from fairfix.gating.checks import Check, Power
+from fairfix.gating.gate import Gate
 from fairfix.report.markdown import number
 
 HEADER = ("demand", "by", "value", "interval", "verdict", "rows needed", "severity")

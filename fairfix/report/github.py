@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fairfix.gate import Gate
+from fairfix.gating.gate import Gate
 from fairfix.report.gate_words import (
     ENDINGS,
     HEADER,

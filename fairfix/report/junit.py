@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from fairfix.checks import Check
-from fairfix.gate import Gate
+from fairfix.gating.checks import Check
+from fairfix.gating.gate import Gate
 from fairfix.report.gate_words import ENDINGS, headline, mark, power_line, sentence
 from fairfix.report.legible import legible
 

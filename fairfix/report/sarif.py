@@ -12,9 +12,9 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from fairfix.certify import Verdict
-from fairfix.checks import Check
-from fairfix.gate import Gate
+from fairfix.evidence.certify import Verdict
+from fairfix.gating.checks import Check
+from fairfix.gating.gate import Gate
 from fairfix.report.gate_document import finite
 from fairfix.report.gate_words import ENDINGS, headline, mark, power_line, sentence
 from fairfix.report.legible import legible

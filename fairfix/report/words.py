@@ -171,7 +171,7 @@ def gap_words(report: Mapping[str, Any], names: Mapping[str, str]) -> str:
         ends = "smallest divided by largest" if metric == "di" else "largest minus smallest"
         return f"{title}: {ends} of {len(groups)} groups."
     first, second = (names.get(group, short(group)) for group in groups)
-    return f"{title}: {first} {'divided by' if metric == 'di' else 'minus'} {second}."
+    return f"{title}: “{first}” {'divided by' if metric == 'di' else 'minus'} “{second}”."
 
 
 def sign_words(names: Mapping[str, str]) -> str:

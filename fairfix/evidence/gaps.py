@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor
 
-from fairfix.intervals import (
+from fairfix.evidence.intervals import (
     SCORE,
     STRICT,
     Array,

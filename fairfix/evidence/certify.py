@@ -13,10 +13,10 @@ from enum import StrEnum
 
 import numpy as np
 
-from fairfix.gap_intervals import FEWEST, SHAPES, Cells, certified, limits, p_violated, violated
-from fairfix.intervals import SMALL_COUNT, Interval
-from fairfix.performance_intervals import Measured
-from fairfix.power import rows_needed
+from fairfix.evidence.gaps import FEWEST, SHAPES, Cells, certified, limits, p_violated, violated
+from fairfix.evidence.intervals import SMALL_COUNT, Interval
+from fairfix.evidence.performance import Measured
+from fairfix.evidence.power import rows_needed
 from fairfix.rates import METRICS, Counts
 
 ALONGSIDE = {"aod": ("eod", "fprd")}

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
-from fairfix.buckets import Bucketed, bucketed
-from fairfix.conjunctions import Direction, inside, log_likelihood_ratio, strongest
-from fairfix.intervals import SCORE, STRICT, Interval, contrast, small, strict_contrast
+from fairfix.evidence.intervals import SCORE, STRICT, Interval, contrast, small, strict_contrast
 from fairfix.problem import Problem
+from fairfix.subgroups.buckets import Bucketed, bucketed
+from fairfix.subgroups.conjunctions import Direction, inside, log_likelihood_ratio, strongest
 from fairfix.table import Group
 
 # A search over many subgroups needs more rows than the test of the one it proposes.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from fairfix.chain import Chain
+from fairfix.forward.chain import Chain
 from fairfix.scorer import Scorer
 
 _CHECKED = 1024

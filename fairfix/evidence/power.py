@@ -14,8 +14,8 @@ from functools import cache
 import numpy as np
 from scipy import optimize, special, stats
 
-from fairfix.gap_intervals import FEWEST, Cells, array, certified, most
-from fairfix.intervals import Array
+from fairfix.evidence.gaps import FEWEST, Cells, array, certified, most
+from fairfix.evidence.intervals import Array
 from fairfix.rates import Counts
 
 POWER = 0.8

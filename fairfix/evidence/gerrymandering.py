@@ -12,8 +12,8 @@ import torch
 from scipy.stats import norm
 from torch import Tensor
 
-from fairfix.certify import holm
-from fairfix.paired import Gaps, Rows, figures
+from fairfix.evidence.certify import holm
+from fairfix.evidence.paired import Gaps, Rows, figures
 from fairfix.problem import Problem
 from fairfix.rates import Counts, Metric, count
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from fairfix.gap_intervals import array
-from fairfix.intervals import (
+from fairfix.evidence.gaps import array
+from fairfix.evidence.intervals import (
     SCORE,
     STRICT,
     WILSON,

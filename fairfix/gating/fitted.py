@@ -11,7 +11,7 @@ from typing import Any
 from fairfix.case import Case
 from fairfix.checkpoint import weights_sha256
 from fairfix.errors import UsageError
-from fairfix.rowhash import Fingerprint, overlap
+from fairfix.gating.rowhash import Fingerprint, overlap
 from fairfix.rulefile import stem_of
 
 MOST = 0.5  # share of rows that may have been used for fitting

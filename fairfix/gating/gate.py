@@ -16,8 +16,10 @@ from torch import Tensor
 
 from fairfix.audit import decide, ruled
 from fairfix.case import Case
-from fairfix.certify import Verdict
-from fairfix.checks import (
+from fairfix.debias import WRONG_WAY
+from fairfix.errors import UsageError
+from fairfix.evidence.certify import Verdict
+from fairfix.gating.checks import (
     TRIVIAL,
     Check,
     Level,
@@ -30,10 +32,8 @@ from fairfix.checks import (
     check_trivial,
     power_of,
 )
-from fairfix.debias import WRONG_WAY
-from fairfix.demands import Demand, Kind, check_baseline, has_floor
-from fairfix.errors import UsageError
-from fairfix.fitted import Reuse
+from fairfix.gating.demands import Demand, Kind, check_baseline, has_floor
+from fairfix.gating.fitted import Reuse
 from fairfix.problem import Problem
 from fairfix.rates import auc_by_group, is_trivial
 from fairfix.rule import DecisionRule

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fairfix.certify import Claim, Verdict, claim, floor_claim, holm
-from fairfix.demands import AUC, Demand, Severity
-from fairfix.intervals import Interval
-from fairfix.performance_intervals import Measured, auc, auc_change, change, performance
-from fairfix.power import certifiable_gap, rows_needed
+from fairfix.evidence.certify import Claim, Verdict, claim, floor_claim, holm
+from fairfix.evidence.intervals import Interval
+from fairfix.evidence.performance import Measured, auc, auc_change, change, performance
+from fairfix.evidence.power import certifiable_gap, rows_needed
+from fairfix.gating.demands import AUC, Demand, Severity
 from fairfix.problem import Problem
 from fairfix.rates import PERFORMANCES
 

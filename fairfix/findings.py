@@ -12,19 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fairfix.certify import Claim, claim
-from fairfix.changes import Change, change
 from fairfix.evaluate import RATES
-from fairfix.gap_intervals import Cells, limits
-from fairfix.intersections import intersections
-from fairfix.intervals import Interval, rate
-from fairfix.overfitting import overfitting
-from fairfix.performance_intervals import auc, auc_gap, performance
-from fairfix.power import certifiable_gap, rows_needed
+from fairfix.evidence.certify import Claim, claim
+from fairfix.evidence.changes import Change, change
+from fairfix.evidence.gaps import Cells, limits
+from fairfix.evidence.intervals import Interval, rate
+from fairfix.evidence.overfitting import overfitting
+from fairfix.evidence.performance import auc, auc_gap, performance
+from fairfix.evidence.power import certifiable_gap, rows_needed
+from fairfix.gating.rowhash import Fingerprint, fingerprint
 from fairfix.problem import Problem
 from fairfix.rates import METRICS, PERFORMANCES, Counts
-from fairfix.rowhash import Fingerprint, fingerprint
-from fairfix.subgroups import SubgroupScan, worst_subgroups
+from fairfix.subgroups.intersections import intersections
+from fairfix.subgroups.search import SubgroupScan, worst_subgroups
 
 if TYPE_CHECKING:
     from fairfix.debias import Outcome

@@ -9,8 +9,8 @@ import torch
 from scipy.special import betainc
 from torch import Tensor
 
-from fairfix.certify import holm
-from fairfix.gerrymandering import ColumnChange, GroupColumn, column_changes
+from fairfix.evidence.certify import holm
+from fairfix.evidence.gerrymandering import ColumnChange, GroupColumn, column_changes
 from fairfix.problem import Problem
 from fairfix.rates import (
     Metric,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fairfix.chain_layers import Folded, Layer, plain_layers
+from fairfix.forward.layers import Folded, Layer, plain_layers
 from fairfix.scorer import Scorer, probability
 
 # Numbers in the widest layer of all that runs at once: on a CPU little, to stay in its cache.

@@ -1,0 +1,1 @@
+"""What rows can show, and how surely: intervals, verdicts, power, and before against after."""

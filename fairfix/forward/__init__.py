@@ -1,0 +1,1 @@
+"""Running a network many times with other weights, faster than one by one."""

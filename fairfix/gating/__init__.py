@@ -1,0 +1,1 @@
+"""Holding a model against what is demanded of it."""

@@ -1,0 +1,1 @@
+"""Groups within groups: intersections of protected columns, and a search over conjunctions."""
