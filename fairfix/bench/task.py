@@ -48,6 +48,21 @@ class Rows:
             some(self.ids),
         )
 
+    def owned(self) -> Rows:
+        """The same rows, copied where they are another process's and not to be written to."""
+
+        def own(values: np.ndarray | None) -> np.ndarray | None:
+            return values if values is None or values.flags.writeable else values.copy()
+
+        return Rows(
+            own(self.features),
+            own(self.scores),
+            self.labels.copy(),
+            self.groups.copy(),
+            own(self.weights),
+            own(self.ids),
+        )
+
     def followed_by(self, other: Rows) -> Rows:
         """These rows, then the other ones."""
 
@@ -109,14 +124,15 @@ class Task:
 
     def cases(self) -> tuple[Case, Case]:
         """The case to fit and the case to judge."""
-        table = self._table(self.fitting)
+        fitting, judged = self.fitting.owned(), self.judged.owned()
+        table = self._table(fitting)
         if not self.files:
             case = Case(
                 None,
                 table,
                 self.columns,
                 self.options,
-                self._problem(self.fitting, None),
+                self._problem(fitting, None),
                 self.favorable,
             )
         else:
@@ -132,11 +148,11 @@ class Task:
                 table,
                 self.columns,
                 self.options,
-                self._problem(self.fitting, scorer),
+                self._problem(fitting, scorer),
                 output_label,
             )
-        judged = self._problem(self.judged, case.problem.scorer)
-        return case, replace(case, problem=judged, table=self._table(self.judged))
+        judged_problem = self._problem(judged, case.problem.scorer)
+        return case, replace(case, problem=judged_problem, table=self._table(judged))
 
     def _problem(self, rows: Rows, scorer: Scorer | None) -> Problem:
         features = None
