@@ -154,7 +154,8 @@ class Placements:
         parts = []
         for side in (self.labels, ~self.labels):
             lost = (self.share[side] ** 2).sum()  # 1 / effective rows
-            parts.append(away[:, side] @ away[:, side].T * _ratio(1.0, 1 - lost))
+            with np.errstate(invalid="ignore"):  # of a single row nothing is known
+                parts.append(away[:, side] @ away[:, side].T * _ratio(1.0, 1 - lost))
         return np.asarray(sum(parts))
 
     @property
