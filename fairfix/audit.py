@@ -15,8 +15,7 @@ from fairfix.case import Case, check_scores, output_kind
 from fairfix.errors import TableError, UsageError
 from fairfix.evaluate import Evaluation, evaluate
 from fairfix.evidence.certify import Claim, claim
-from fairfix.evidence.power import certifiable_gap, rows_needed
-from fairfix.findings import Intervals, intervals
+from fairfix.findings import Intervals, Power, intervals, power
 from fairfix.objectives import Objective
 from fairfix.problem import Problem
 from fairfix.rule import DecisionRule
@@ -34,9 +33,8 @@ class GroupAudit:
 
     Attributes:
         intervals: of every figure of the evaluation.
-        claim: the metric asked for, held against the budget; ``certifiable`` is the largest gap
-            that these rows would still certify, None when not even 0 would be; then
-            ``rows_needed`` says how many rows it takes.
+        claim: the metric asked for, held against the budget; ``power`` is what these rows can show
+            of it at all.
         calibration: of all rows, then of each group.
     """
 
@@ -44,8 +42,7 @@ class GroupAudit:
     evaluation: Evaluation
     intervals: Intervals
     claim: Claim
-    certifiable: float | None
-    rows_needed: Mapping[str, int] | None
+    power: Power
     calibration: tuple[Calibration, ...]
 
 
@@ -178,17 +175,12 @@ def _group_audit(
     unknown = (math.nan,) * problem.n_groups
     cuts = rule.policy(problem.group_names).thresholds(problem.n_groups) if own else unknown
     key, budget, counts = objective.metric.key, objective.budget, problem.counts(decisions)
-    certifiable = certifiable_gap(key, counts, budget, **how)
-    needed = None
-    if certifiable is None:
-        needed = rows_needed(key, counts, budget, true_gap=0.0, **how)
     return GroupAudit(
         column=column,
         evaluation=evaluate(problem, problem.scores, decisions, objective, cuts),
         intervals=intervals(problem, decisions, **how),
         claim=claim(key, counts, problem.group_names, budget, **how),
-        certifiable=certifiable,
-        rows_needed=None if needed is None else dict(zip(problem.group_names, needed, strict=True)),
+        power=power(counts, problem.group_names, objective, **how),
         calibration=calibration(problem, confidence=how["confidence"]),
     )
 

@@ -4,7 +4,7 @@ lost, and subgroups. Everything here is read off rows that the method never saw.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from fairfix.evidence.overfitting import overfitting
 from fairfix.evidence.performance import auc, auc_gap, performance
 from fairfix.evidence.power import certifiable_gap, rows_needed
 from fairfix.gating.rowhash import Fingerprint, fingerprint
+from fairfix.objectives import Objective
 from fairfix.problem import Problem
 from fairfix.rates import METRICS, PERFORMANCES, Counts
 from fairfix.subgroups.intersections import intersections
@@ -94,14 +95,45 @@ def _rates(counts: Counts, alpha: float, strict: bool) -> list[dict[str, Interva
 
 
 @dataclass(frozen=True)
+class Power:
+    """What rows can show of a budget at all.
+
+    Attributes:
+        certifiable: the largest gap that they would still certify if it were seen; None when not
+            even a gap of 0 would be.
+        rows_needed: by group, where not even a gap of 0 would be and a number of rows would do.
+    """
+
+    certifiable: float | None
+    rows_needed: Mapping[str, int] | None
+
+
+def power(
+    counts: Counts,
+    names: Sequence[str],
+    objective: Objective,
+    *,
+    confidence: float = 0.95,
+    strict: bool = False,
+) -> Power:
+    """Of counts (G,) of the groups ``names``, for the objective's metric and budget."""
+    key, budget = objective.metric.key, objective.budget
+    how: dict[str, Any] = {"confidence": confidence, "strict": strict}
+    certifiable = certifiable_gap(key, counts, budget, **how)
+    if certifiable is not None:
+        return Power(certifiable, None)
+    needed = rows_needed(key, counts, budget, true_gap=0.0, **how)
+    return Power(None, None if needed is None else dict(zip(names, needed, strict=True)))
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What the judged rows show of an outcome.
 
     Attributes:
         original, identity, debiased: the intervals of each evaluation.
         claim: the metric held against the budget.
-        certifiable: the largest gap that these rows would still certify if it were seen; None when
-            not even a gap of 0 would be. Then ``rows_needed`` says how many rows it takes.
+        power: what these rows can show of the budget at all.
         change: who gained and who lost, and what became of other protected columns.
         overfitting: sentences on how the fitting rows flatter.
         subgroups: those treated most unlike the rest by the result.
@@ -112,8 +144,7 @@ class Evidence:
     identity: Intervals
     debiased: Intervals
     claim: Claim
-    certifiable: float | None
-    rows_needed: Mapping[str, int] | None
+    power: Power
     change: Change
     overfitting: tuple[str, ...]
     subgroups: SubgroupScan
@@ -135,19 +166,14 @@ def evidence(outcome: Outcome) -> Evidence:
     rows, fitted = outcome.judged_rows, outcome.fitting_rows
     before, decided = rows.problem, rows.debiased
     after = replace(before, scores=rows.scores)
-    budget, metric, counts = objective.budget, objective.metric, before.counts(decided)
-    certifiable = certifiable_gap(metric.key, counts, budget, **how)
-    needed = None
-    if certifiable is None:
-        needed = rows_needed(metric.key, counts, budget, true_gap=0.0, **how)
+    metric, counts, names = objective.metric, before.counts(decided), before.group_names
     columns = (*rows.groups[1:], *(each.group for each in intersections(rows.groups)))
     return Evidence(
         original=intervals(before, rows.original, **how),
         identity=intervals(before, rows.identity, **how),
         debiased=intervals(after, decided, **how),
-        claim=claim(metric.key, counts, before.group_names, budget, **how),
-        certifiable=certifiable,
-        rows_needed=None if needed is None else dict(zip(before.group_names, needed, strict=True)),
+        claim=claim(metric.key, counts, names, objective.budget, **how),
+        power=power(counts, names, objective, **how),
         change=change(before, rows.original, decided, metric, columns),
         overfitting=overfitting(fitted.problem, fitted.debiased, before, decided, objective),
         subgroups=worst_subgroups(

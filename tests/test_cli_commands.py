@@ -51,9 +51,10 @@ def test_notes_and_warnings_go_to_stderr(fairfix: Run, place: Place) -> None:
     ended = fairfix("identity", place.model, place.val, "--test", place.test, "--budget", 0.001)
     assert ended.code == 0
     *notes, last = ended.err.splitlines()
-    assert notes == ["fairfix: the network's output is read as the logit of '1' (detected)"] + [
-        note for note in notes[1:] if note.startswith("fairfix: warning: ")
-    ]
+    read, power, *warnings = notes
+    assert read == "fairfix: the network's output is read as the logit of '1' (detected)"
+    assert power.startswith("fairfix: before the run: these rows cannot certify the budget")
+    assert all(note.startswith("fairfix: warning: ") for note in warnings)
     assert last.startswith("fairfix: warning: ")
     assert "warning:" not in ended.out
 

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from fairfix import methods
-from fairfix.case import load
+from fairfix.case import Case, load
 from fairfix.cli.summary import summary
 from fairfix.cli.talk import emit, progress, say, show
 from fairfix.cli.values import Values
 from fairfix.debias import checked_options, debias
 from fairfix.export import check_export, check_suffix
+from fairfix.findings import power
+from fairfix.objectives import Objective
+from fairfix.rates import Counts
 from fairfix.report.document import document
+from fairfix.report.words import certifiable
 from fairfix.save import Destination, save
 
 
@@ -49,6 +53,7 @@ def run(
     say((*case.notes, *export_notes), quiet=quiet)
     if test is not None:
         say((f"{test.table.path.name}: {note}" for note in test.notes), quiet=quiet)
+    say([_power(case, test, values, objective)], quiet=quiet)
     with progress(quiet=quiet):
         outcome = debias(
             case,
@@ -71,3 +76,22 @@ def run(
     elif not quiet:
         show(*summary(report), *(f"wrote {path}" for path in destination.paths))
     say([f"warning: {warning}" for warning in report["warnings"]], quiet=quiet)
+
+
+def _power(case: Case, test: Case | None, values: Values, objective: Objective) -> str:
+    """What the rows to be judged can show of the budget at all, under the cut deployed today."""
+    problem = case.problem if test is None else test.problem
+    share = values["holdout"] if test is None else 1.0
+    counts = problem.counts(problem.scores > problem.threshold)
+    tp, fp, fn, tn = (side * share for side in counts.sides)
+    judged = Counts(tp, fp, fn, tn, counts.design_effect)
+    found = power(
+        judged,
+        problem.group_names,
+        objective,
+        confidence=values["confidence"],
+        strict=bool(values["strict"]),
+    )
+    evidence = {"certifiable_gap": found.certifiable, "rows_needed": found.rows_needed}
+    said = certifiable({"evidence": evidence}) or ""
+    return f"before the run: {said[:1].lower()}{said[1:].removesuffix('.')}"

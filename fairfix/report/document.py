@@ -136,8 +136,8 @@ def _audited(each: GroupAudit) -> dict[str, Any]:
         **_measured(each.evaluation, each.intervals),
         "evidence": {
             "claims": [_claim(each.claim)],
-            "certifiable_gap": each.certifiable,
-            "rows_needed": _counted(each.rows_needed),
+            "certifiable_gap": each.power.certifiable,
+            "rows_needed": _counted(each.power.rows_needed),
             "rows": each.evaluation.rows,
         },
         "calibration": [_calibration(part) for part in each.calibration],
@@ -215,8 +215,8 @@ def _step(step: Step) -> dict[str, Any]:
 def _evidence(shown: Evidence, outcome: Outcome) -> dict[str, Any]:
     return {
         "claims": [_claim(shown.claim)],
-        "certifiable_gap": shown.certifiable,
-        "rows_needed": _counted(shown.rows_needed),
+        "certifiable_gap": shown.power.certifiable,
+        "rows_needed": _counted(shown.power.rows_needed),
         "rows": outcome.judged.debiased.rows,
     }
 
