@@ -146,7 +146,7 @@ def audit(
         ),
         intersections=audit_intersections(case.problem, decisions, case.table.groups),
         subgroups=worst_subgroups(
-            case.problem,
+            case.in_table_units(case.problem),
             decisions,
             case.table.groups,
             case.table.feature_names if case.problem.features is not None else (),

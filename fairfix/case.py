@@ -93,6 +93,16 @@ class Case:
     notes: tuple[str, ...] = ()
     spec: DataSpec | None = None
 
+    def in_table_units(self, problem: Problem) -> Problem:
+        """A problem of this case with its features as a reader of the table knows them.
+
+        For words about them alone: the network does not take them.
+        """
+        if self.spec is None or problem.features is None:
+            return problem
+        features = self.spec.unscaled(problem.features.cpu().numpy())
+        return replace(problem, features=torch.from_numpy(features))
+
     @property
     def output(self) -> str:
         scorer = self.problem.scorer

@@ -177,7 +177,7 @@ def evidence(outcome: Outcome) -> Evidence:
         change=change(before, rows.original, decided, metric, columns),
         overfitting=overfitting(fitted.problem, fitted.debiased, before, decided, objective),
         subgroups=worst_subgroups(
-            before,
+            outcome.case.in_table_units(before),
             decided,
             rows.groups,
             outcome.case.table.feature_names,

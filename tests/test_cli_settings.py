@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Place, Run
+from conftest import Draw, Place, Run
 from torch import nn
 
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_models"
@@ -165,3 +165,14 @@ def test_an_inferred_architecture_is_harmless(
     assert ended.code == 0
     assert "relu" in ended.err
     assert not code.with_name("ran").exists()
+
+
+def test_a_privileged_value_in_a_file_belongs_to_the_group_of_that_file(
+    fairfix: Run, place: Place, draw: Draw
+) -> None:
+    rows = draw(400, 2).assign(town=lambda t: t["x0"].gt(0).map({True: "north", False: "south"}))
+    table = place.table(rows)
+    (place.folder / "fairfix.toml").write_text('group = "group"\nprivileged = 1\nignore = "town"\n')
+    ended = fairfix("audit", place.model, table, "--group", "town", "--ignore", "group", "--json")
+    assert ended.code == 0, ended.err
+    assert list(json.loads(ended.out)["groups"]) == ["town"]

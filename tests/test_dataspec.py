@@ -417,3 +417,23 @@ def test_raw_adult_becomes_the_inputs_of_its_network(tmp_path: Path) -> None:
     np.testing.assert_array_equal(table.labels, raw["income"] == ">50K")
     assert table.groups[0].names == ("Female", "Male")
     np.testing.assert_array_equal(table.groups[0].ids, raw["sex"] == "Male")
+
+
+def test_inputs_are_brought_back_to_the_units_of_the_table() -> None:
+    spec = DataSpec.from_json(
+        {
+            "features": [
+                {"column": "age", "mean": 40, "scale": 10},
+                {"column": "sex", "map": {"m": 1, "f": 0}, "mean": 0.5, "scale": 0.5},
+                {
+                    "column": "work",
+                    "categories": ["a", "b"],
+                    "mean": [0.2, 0.8],
+                    "scale": [0.4, 0.4],
+                },
+            ]
+        }
+    )
+    frame = pd.DataFrame({"age": [25, 61], "sex": ["f", "m"], "work": ["b", "a"]})
+    raw = spec.unscaled(spec.encode(frame))
+    assert raw == pytest.approx(np.array([[25, 0, 0, 1], [61, 1, 1, 0]]), abs=1e-5)

@@ -250,7 +250,8 @@ def test_a_drop_is_paired(table: Path) -> None:
         asked = [*budget("spd=0.5"), Demand(Kind.MAX_DROP, "accuracy", limit)]
         return gate(after, asked, model="m", baseline=rows).checks[-1]
 
-    assert check(0.03).value == pytest.approx(-8 / 900)
+    assert check(0.03).value == pytest.approx(8 / 900)
+    assert check(0.03).interval.low < 8 / 900 < check(0.03).interval.high < 0.03
     assert check(0.03).verdict is Verdict.CERTIFIED
     assert check(0.009).verdict is Verdict.NOT_SHOWN
     assert check(0.001).verdict is Verdict.VIOLATED

@@ -75,6 +75,12 @@ class Values:
         places = (self.given, self.settings, DEFAULTS)
         return next((place[name] for place in places if name in place), None)
 
+    @property
+    def _privileged(self) -> Any:
+        """That of a settings file belongs to the group column of that file."""
+        elsewhere = "group" in self.given and "privileged" not in self.given
+        return None if elsewhere else self["privileged"]
+
     def columns(self) -> Columns:
         from fairfix.table import Columns
 
@@ -82,7 +88,7 @@ class Values:
             label=self["label"],
             favorable=self["favorable"],
             groups=tuple(self["group"]),
-            privileged=self["privileged"],
+            privileged=self._privileged,
             id=self["id"],
             ignore=_names(self["ignore"]) or (),
             weight=self["weight"],

@@ -81,6 +81,19 @@ class DataSpec:
         """Return the spec as plain JSON values; ``from_json`` gives the same spec back."""
         return {"version": _VERSION, "features": [entry.to_json() for entry in self.features]}
 
+    def unscaled(self, inputs: np.ndarray) -> np.ndarray:
+        """Inputs (N, D) as they were before they were standardised, float32.
+
+        Those that a transformer makes stay as they are.
+        """
+        mean, scale = (
+            np.concatenate(
+                [np.broadcast_to(getattr(e, name, usual), len(e.names)) for e in self.features]
+            )
+            for name, usual in (("mean", 0.0), ("scale", 1.0))
+        )
+        return np.asarray(inputs * scale + mean, dtype=np.float32)
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns it reads, each once."""

@@ -161,7 +161,24 @@ def check_drop(
         decided = _array(before.decisions), _array(decisions)
         found = change(demand.key, *decided, labels, weights)
     held = _held(demand, found, -demand.limit, level)
-    return replace(held, title=f"change of {held.title}", sign="this minus the baseline")
+    low, high = held.interval.low, held.interval.high
+    return replace(
+        held,
+        title=f"drop of {held.title}",
+        sign="baseline minus this",
+        value=-held.value,
+        interval=replace(held.interval, low=-high, high=-low),
+        reason=_of_drop(held.verdict, held.reason, -low, -high),
+    )
+
+
+def _of_drop(verdict: Verdict, reason: str, most: float, least: float) -> str:
+    """The reason in terms of the drop, whose limits are those of the change turned round."""
+    return {
+        Verdict.CERTIFIED: f"the upper limit {most:.3f} keeps within the allowed drop",
+        Verdict.VIOLATED: f"the lower limit {least:.3f} is beyond the allowed drop",
+        Verdict.NOT_SHOWN: f"the upper limit {most:.3f} is beyond the allowed drop",
+    }.get(verdict, reason)
 
 
 def _held(demand: Demand, found: Measured, floor: float, level: Level) -> Check:

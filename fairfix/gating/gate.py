@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fairfix.audit import decide, ruled
 from fairfix.case import Case
-from fairfix.debias import WRONG_WAY
+from fairfix.debias import NEARLY_TRIVIAL, WRONG_WAY
 from fairfix.errors import UsageError
 from fairfix.evidence.certify import Verdict
 from fairfix.gating.checks import (
@@ -35,7 +35,7 @@ from fairfix.gating.checks import (
 from fairfix.gating.demands import Demand, Kind, check_baseline, has_floor
 from fairfix.gating.fitted import Reuse
 from fairfix.problem import Problem
-from fairfix.rates import auc_by_group, is_trivial
+from fairfix.rates import PERFORMANCES, auc_by_group, is_trivial
 from fairfix.rule import DecisionRule
 
 OK, VIOLATED, UNDECIDED = 0, 1, 3
@@ -224,6 +224,12 @@ def _warnings(found: Gate, judged: Judged) -> Iterator[str]:
     if found.trivial:
         yield "the rule is trivial: it decides nearly all rows alike, which meets any budget"
     problem = judged.case.problem
+    kept = float(PERFORMANCES["balanced_accuracy"](problem.counts(judged.decisions)))
+    if not found.trivial and kept < NEARLY_TRIVIAL:
+        yield (
+            f"the rule is nearly trivial: its balanced accuracy is {kept:.3f}, where deciding all "
+            "rows alike gives 0.5; a --floor says what it must still achieve"
+        )
     everybody = torch.zeros_like(problem.groups)
     auc = auc_by_group(problem.scores, problem.labels, everybody, 1, problem.weights)
     if float(auc) < WRONG_WAY:
@@ -241,9 +247,9 @@ def _warnings(found: Gate, judged: Judged) -> Iterator[str]:
                     f"{check.name} is certified while the {other.title} within "
                     f"{other.budget:g} is {other.verdict}: opposite differences cancel"
                 )
-    if found.lenient and found.undecided and not found.violated:
-        names = ", ".join(check.name for check in found.undecided)
-        yield f"not certified, and let through by --on-inconclusive warn: {names}"
+    forgiven = ", ".join(check.name for check in found.undecided if found.forgives(check))
+    if forgiven and found.exit_code == OK:
+        yield f"not certified, and let through by --on-inconclusive warn: {forgiven}"
 
 
 def _with_reuse(found: Gate, reuse: Reuse | None) -> Gate:

@@ -92,7 +92,7 @@ def power_line(power: Power) -> str:
         need = rows(power.rows_needed)
         more = f"; even without any gap it takes about {need}" if need else ""
         return f"power: {have} cannot certify {asked}, whatever is seen{more}"
-    return f"power: {have} certify {asked} when what is seen is at most {power.smallest:.3f}"
+    return f"power: {have} certify {asked} when what is seen is at most {power.smallest:.4f}"
 
 
 def mark(gate: Gate, check: Check) -> str:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from fairfix.report.legible import legible
 from fairfix.report.words import headline
 
 STATES = {
@@ -105,7 +106,7 @@ def cut(value: float | None) -> str:
 
 def text(value: object) -> str:
     """A string from a file, taken literally inside Markdown and its tables."""
-    line = " ".join(str(value).split())
+    line = " ".join(legible(value).split())
     return re.sub(r"[\\`*_\[\]<>|&~]", r"\\\g<0>", line)
 
 

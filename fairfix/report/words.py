@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fairfix.report.figures import NEVER_NEGATIVE, TITLES, Figure, count, number, short
+from fairfix.report.figures import NEVER_NEGATIVE, TITLES, Figure, count, short
 
 # The sentence after the figure, by the verdict on it.
 MEANING = {
@@ -149,7 +149,7 @@ def certifiable(report: Mapping[str, Any]) -> str | None:
     if found["certifiable_gap"] is not None:
         return (
             "These rows can certify the budget when the gap seen is at most "
-            f"{number(found['certifiable_gap'])}."
+            f"{found['certifiable_gap']:.4f}."
         )
     needed = found["rows_needed"]
     if not needed:
