@@ -34,24 +34,61 @@ class Search:
 
     A candidate must be strictly better than all before it to be kept. ``learns`` says that the
     candidates were made by looking at these very rows.
+
+    Where candidates learn rows by heart, ``unseen`` (row numbers) are those that they were not made
+    from: candidates and their cuts are chosen on them alone, and figures are of all rows.
     """
 
-    def __init__(self, problem: Problem, objective: Objective, *, learns: bool = False) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        objective: Objective,
+        *,
+        learns: bool = False,
+        unseen: Tensor | None = None,
+    ) -> None:
         self.problem = problem
         self.objective = objective
         self._weigh = learnt(objective) if learns else objective
+        self._unseen = unseen
+        self._aside = None if unseen is None else problem.take(unseen)
         self.steps: list[Step] = []
         self._best = 0
+        self._worth = -math.inf
         self._state: dict[str, Tensor] | None = None
         self.offer(problem.scores, lambda: None)
 
     def offer(self, scores: Tensor, state: Callable[[], dict[str, Tensor] | None]) -> Step:
         """Judge the scores (N,) of a candidate; ``state`` is called only if it is the best."""
-        step = self._judged(scores, self._weigh, len(self.steps))
+        index = len(self.steps)
+        if self._aside is None:
+            step = self._judged(scores, self._weigh, index)
+            worth = step.utility
+        else:
+            step, worth = self._chosen_aside(scores, self._aside, index)
         self.steps.append(step)
-        if step.index == 0 or step.utility > self.best.utility:
-            self._best, self._state = step.index, state()
+        if index == 0 or worth > self._worth:
+            self._best, self._worth, self._state = index, worth, state()
         return step
+
+    def _chosen_aside(self, scores: Tensor, aside: Problem, index: int) -> tuple[Step, float]:
+        """The candidate at its best cut of the rows ``aside``, and what it is worth there.
+
+        The untouched network learnt nothing: all rows say where to cut it.
+        """
+        p, q = self.problem, aside
+        here = scores[self._unseen]
+        cut = best_cut(here, q.labels, q.groups, q.n_groups, self._weigh, q.weights)
+        worth, threshold = float(cut.utility), float(cut.threshold)
+        if index == 0:
+            return self._judged(scores, self.objective, 0), worth
+        counts = p.counts(scores > threshold)
+        figures = (
+            float(self.objective.metric(counts).value),
+            float(self.objective.performance(counts)),
+            float(self.objective.utility(counts)),
+        )
+        return Step(index, *figures, threshold), worth
 
     def sift(
         self,
@@ -86,7 +123,7 @@ class Search:
                 judged = Step(step.index, math.nan, math.nan, -math.inf, math.nan)
             self.steps[step.index] = judged
             if (judged.utility, -judged.index) > (self.best.utility, -self._best):
-                self._best, self._state = judged.index, state()
+                self._best, self._worth, self._state = judged.index, judged.utility, state()
 
     def _judged(self, scores: Tensor, objective: Objective, index: int) -> Step:
         return self._all_judged(scores.unsqueeze(0), objective, index)[0]

@@ -19,7 +19,7 @@ ORDER = (
     "errors version progress",
     "rates policy scorer units",
     "objectives problem rule result",
-    "cuts forward",
+    "cuts forward split",
     "search proxies",
 )
 RANKS = {name: rank for rank, names in enumerate(ORDER) for name in names.split()}
@@ -27,7 +27,7 @@ RANKS = {name: rank for rank, names in enumerate(ORDER) for name in names.split(
 OUTER = {"api", "audit", "bench", "case", "checkpoint", "cli", "dataspec", "debias", "export",
          "findings", "gating", "predict", "report", "rulefile", "save", "settings",
          "subgroups", "table"}  # fmt: skip
-JUDGE = {"calibration", "evaluate", "evidence", "fold", "frontier", "sensitivity", "split"}
+JUDGE = {"calibration", "evaluate", "evidence", "fold", "frontier", "sensitivity"}
 
 
 @cache

@@ -4,6 +4,9 @@ A critic reads the last hidden layer of a whole minibatch and learns to predict 
 bias. Then the network is tuned on what the critic says and on its own cross-entropy; the two take
 turns, and every round is judged at its exact best cut.
 
+Fine-tuning by the labels can learn the rows by heart, and then nothing they say of the result can
+be believed. So one half of the rows is learnt from, and round and cut are chosen on the other.
+
 While the critic learns, the network stands still, so its hidden layer is computed once a round.
 
 When not to use it: the bias of 64 rows is mostly noise, and a last hidden layer that has collapsed
@@ -33,7 +36,10 @@ from fairfix.problem import Problem
 from fairfix.proxies import proxy
 from fairfix.result import Result
 from fairfix.search import Search
+from fairfix.split import holdout
 from fairfix.tuning import descend, fine_tune
+
+CHOSEN_ON = 0.5  # share of the rows that are not learnt from
 
 
 def adversarial(
@@ -71,18 +77,20 @@ def adversarial(
         raise UsageError("adversarial needs counts of 0 or more and a minibatch of 2 or more.")
     if not 0 < learning_rate < math.inf or not 0 <= entropy_share <= 1:
         raise UsageError("adversarial needs a learning rate > 0 and an entropy share in [0, 1].")
-    scorer, features = problem.network()
-    search = Search(problem, objective, learns=True)
+    learnt_from, unseen = holdout(problem, CHOSEN_ON, seed)
+    learnt = problem.take(learnt_from)
+    scorer, features = learnt.network()
+    search = Search(problem, objective, unseen=unseen)
     reader = Reader(scorer, features[:2], critic_layer)
     width = reader.run(scorer, features[:2])[1].shape[1]
-    cells, labels = problem.cells.to(features.dtype), problem.labels.to(features.dtype)
+    cells, labels = learnt.cells.to(features.dtype), learnt.labels.to(features.dtype)
     generator = torch.Generator().manual_seed(seed)
     critic = _critic(width * minibatch, generator, features.device)
     critic_optimizer = torch.optim.Adam(critic.parameters(), lr=learning_rate, fused=True)
     optimizer = torch.optim.Adam(scorer.parameters(), lr=learning_rate, fused=True)
 
     def draw() -> Tensor:
-        return torch.randint(len(problem), (minibatch,), generator=generator)
+        return torch.randint(len(learnt), (minibatch,), generator=generator)
 
     def train_critic() -> None:
         with torch.no_grad():
@@ -116,14 +124,16 @@ def adversarial(
     fine_tune(
         search,
         scorer,
-        features,
+        problem.network()[1],
         task="adversarial",
         rounds=rounds,
         one_round=one_round,
         done=stale,
         seed=seed,
     )
-    return search.result()
+    return search.result(
+        f"learnt from {len(learnt)} of the fitting rows, chosen on the other {len(unseen)} alone"
+    )
 
 
 def _critic(inputs: int, generator: torch.Generator, device: torch.device) -> nn.Module:
