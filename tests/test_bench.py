@@ -38,6 +38,7 @@ from fairfix.table import Columns
 
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_models"
 LOH = SAMPLES / "loh"
+WRITTEN = ("rows.jsonl", "report.html", "summary.csv", "cells.csv", "cells.parquet")
 FAST = ["identity", "thresholds", "roc", "prune"]
 
 
@@ -587,9 +588,13 @@ def test_the_command_runs_resumes_and_sums_up(tmp_path: Path) -> None:
     assert max(map(len, first.stdout.splitlines())) <= 100
     out = tmp_path / "out"
     assert [line for line in first.stdout.splitlines() if line.startswith("wrote")] == [
-        f"wrote {out / name}" for name in ("rows.jsonl", "report.html", "summary.csv", "cells.csv")
+        f"wrote {out / name}" for name in WRITTEN
     ]
     assert len((out / "cells.csv").read_text().splitlines()) == 9
+    read = pd.read_csv(out / "cells.csv")
+    kept = pd.read_parquet(out / "cells.parquet")
+    assert list(kept) == list(read)
+    assert kept["objective"].tolist() == pytest.approx(read["objective"].tolist())
     listed = pd.read_csv(out / "summary.csv").to_dict("records")
     assert [line["method"] for line in listed] == [line["method"] for line in document["summary"]]
     for one, two in zip(listed, document["summary"], strict=True):
@@ -600,7 +605,7 @@ def test_the_command_runs_resumes_and_sums_up(tmp_path: Path) -> None:
         app, ["bench", "--rows", rows, "--rows", rows, "--json", "-o", str(tmp_path / "other")]
     )
     assert json.loads(summed.stdout) == document
-    for name in ("report.html", "summary.csv", "cells.csv"):
+    for name in WRITTEN[1:]:
         assert (tmp_path / "other" / name).read_bytes() == (out / name).read_bytes()
 
 

@@ -258,7 +258,11 @@ def _write(rows: Sequence[Row], found: Sequence[study_summary.Table], place: Pat
     }
     for name, content in contents.items():
         write_text(place / name, content)
-    return tuple(place / name for name in contents)
+    parquet = place / "cells.parquet"
+    partial = parquet.with_suffix(".part")
+    frame(rows).to_parquet(partial, index=False)
+    partial.replace(parquet)
+    return (*(place / name for name in contents), parquet)
 
 
 def _plain(line: dict[str, Any]) -> dict[str, Any]:
