@@ -81,6 +81,8 @@ def headline(gate: Gate) -> str:
 
 
 def _of(some: int, all_: int) -> str:
+    if all_ == 1:
+        return "the demand is"
     return f"{some} of {all_} demands {'is' if some == 1 else 'are'}"
 
 
