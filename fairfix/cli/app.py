@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from fairfix import methods
-from fairfix.cli import options
+from fairfix.cli import options, study_options
 from fairfix.cli.commands import Commands
 from fairfix.cli.failures import INTERRUPTED, READER_GONE, failure
 from fairfix.version import __version__
@@ -168,7 +168,7 @@ _add(
     "Compare methods on rows that no method saw: on your models, or by a paper's protocol.",
     "bench",
     (
-        o.bench_options,
+        study_options.bench_options,
         o.goal_options,
         o.threshold_options,
         o.table_options,
@@ -181,7 +181,7 @@ _add(
     "data",
     "List, fetch and prepare the public benchmark data sets.",
     "data",
-    (o.data_options, o.talk_options),
+    (study_options.data_options, o.talk_options),
     panel="Compare",
 )
 _add(

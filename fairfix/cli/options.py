@@ -52,18 +52,19 @@ _Data = Annotated[
 ]
 
 
-def _option(panel: str, text: str, *names: str, default: str = "") -> Any:
+def option(panel: str, text: str, *names: str, default: str = "") -> Any:
+    """One option as Typer reads it; ``default`` is what its help says of it."""
     said = f"{text} (default: {default})" if default else text
     return typer.Option(*names, help=said, rich_help_panel=panel, show_default=False)
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
+    """The default of an option, as its help says it."""
     value = DEFAULTS[name]
     return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 T, M, G, O = "Table", "Model", "Goal", "Output"  # noqa: E741
-B, S = "Study", "Scale"
 
 
 def arguments(model: _Model, data: _Data) -> None: ...
@@ -74,40 +75,40 @@ def model_argument(model: _Model) -> None: ...
 
 def table_options(
     label: Annotated[
-        str | None, _option(T, "Label column.", "--label", default=_shown("label"))
+        str | None, option(T, "Label column.", "--label", default=shown("label"))
     ] = None,
     favorable: Annotated[
-        str | None, _option(T, "Favourable label value.", "--favorable", default="1")
+        str | None, option(T, "Favourable label value.", "--favorable", default="1")
     ] = None,
     group: Annotated[
         list[str] | None,
-        _option(
+        option(
             T,
             "Group column; repeatable, the first is debiased.",
             "--group",
-            default=_shown("group"),
+            default=shown("group"),
         ),
     ] = None,
     privileged: Annotated[
-        str | None, _option(T, "Privileged value of the first group column.", "--privileged")
+        str | None, option(T, "Privileged value of the first group column.", "--privileged")
     ] = None,
     missing_group: Annotated[
         Literal["error", "keep"] | None,
-        _option(
+        option(
             T,
             "A missing group value is an error, or a group of its own.",
             "--missing-group",
-            default=_shown("missing_group"),
+            default=shown("missing_group"),
         ),
     ] = None,
-    id: Annotated[str | None, _option(T, "Column that identifies a row.", "--id")] = None,
+    id: Annotated[str | None, option(T, "Column that identifies a row.", "--id")] = None,
     ignore: Annotated[
-        str | None, _option(T, "Columns that are no features, comma-separated.", "--ignore")
+        str | None, option(T, "Columns that are no features, comma-separated.", "--ignore")
     ] = None,
-    weight: Annotated[str | None, _option(T, "Column of row weights.", "--weight")] = None,
+    weight: Annotated[str | None, option(T, "Column of row weights.", "--weight")] = None,
     features: Annotated[
         str | None,
-        _option(
+        option(
             T,
             "Feature columns in the network's order, comma-separated.",
             "--features",
@@ -116,11 +117,11 @@ def table_options(
     ] = None,
     score: Annotated[
         str | None,
-        _option(T, "Column of scores in [0, 1]; needs no model, - in its place.", "--score"),
+        option(T, "Column of scores in [0, 1]; needs no model, - in its place.", "--score"),
     ] = None,
     data_spec: Annotated[
         Path | None,
-        _option(
+        option(
             T,
             "Data spec: how a raw table becomes the network's input.",
             "--data-spec",
@@ -133,7 +134,7 @@ def table_options(
 def model_options(
     arch: Annotated[
         str | None,
-        _option(
+        option(
             M,
             "Architecture of bare weights: file.py:Class, package.module:callable, or mlp:relu "
             "and the like.",
@@ -141,15 +142,15 @@ def model_options(
         ),
     ] = None,
     arch_args: Annotated[
-        str | None, _option(M, "Its keyword arguments, a JSON object.", "--arch-args")
+        str | None, option(M, "Its keyword arguments, a JSON object.", "--arch-args")
     ] = None,
     output_kind: Annotated[
         Literal["auto", "prob", "logit"] | None,
-        _option(M, "What the network gives.", "--output-kind", default=_shown("output_kind")),
+        option(M, "What the network gives.", "--output-kind", default=shown("output_kind")),
     ] = None,
     output_label: Annotated[
         str | None,
-        _option(
+        option(
             M,
             "Label value whose probability the network gives.",
             "--output-label",
@@ -158,14 +159,14 @@ def model_options(
     ] = None,
     trust_checkpoint: Annotated[
         bool,
-        _option(M, "Allow code from the checkpoint to run.", "--trust-checkpoint"),
+        option(M, "Allow code from the checkpoint to run.", "--trust-checkpoint"),
     ] = False,
     device: Annotated[
-        str | None, _option(M, "auto, cpu, cuda, ...", "--device", default=_shown("device"))
+        str | None, option(M, "auto, cpu, cuda, ...", "--device", default=shown("device"))
     ] = None,
     batch_size: Annotated[
         int | None,
-        _option(M, "Rows scored at once.", "--batch-size", default=_shown("batch_size")),
+        option(M, "Rows scored at once.", "--batch-size", default=shown("batch_size")),
     ] = None,
 ) -> None: ...
 
@@ -173,32 +174,32 @@ def model_options(
 def threshold_options(
     threshold: Annotated[
         float | None,
-        _option(G, "The cut deployed today.", "--threshold", default=_shown("threshold")),
+        option(G, "The cut deployed today.", "--threshold", default=shown("threshold")),
     ] = None,
 ) -> None: ...
 
 
 def goal_options(
     metric: Annotated[
-        str | None, _option(G, "Fairness metric to bound.", "--metric", default=_shown("metric"))
+        str | None, option(G, "Fairness metric to bound.", "--metric", default=shown("metric"))
     ] = None,
     budget: Annotated[
         float | None,
-        _option(G, "Largest allowed absolute gap.", "--budget", default=_shown("budget")),
+        option(G, "Largest allowed absolute gap.", "--budget", default=shown("budget")),
     ] = None,
     margin: Annotated[
         str | None,
-        _option(
+        option(
             G,
             "auto weighs performance by the chance that the budget is met; a number is taken off "
             "the budget.",
             "--margin",
-            default=_shown("margin"),
+            default=shown("margin"),
         ),
     ] = None,
     risk: Annotated[
         float | None,
-        _option(
+        option(
             G,
             "With margin auto: largest allowed chance of missing the budget, for instance 0.1; the "
             "best performance within it is taken.",
@@ -208,7 +209,7 @@ def goal_options(
     ] = None,
     k: Annotated[
         float | None,
-        _option(
+        option(
             G,
             "With margin auto: of which gap that chance is. 1: the true gap; sqrt(1 + n / m): the "
             "gap on a test table of m rows, n being fitted.",
@@ -218,40 +219,40 @@ def goal_options(
     ] = None,
     performance: Annotated[
         str | None,
-        _option(
+        option(
             G,
             "balanced_accuracy, accuracy or f1.",
             "--performance",
-            default=_shown("performance"),
+            default=shown("performance"),
         ),
     ] = None,
     objective: Annotated[
         Literal["constrained", "tradeoff"] | None,
-        _option(G, "What is optimised.", "--objective", default=_shown("objective")),
+        option(G, "What is optimised.", "--objective", default=shown("objective")),
     ] = None,
     lambda_: Annotated[
         float | None,
-        _option(
+        option(
             G,
             "Weight of the gap in the trade-off objective.",
             "--lambda",
-            default=_shown("lambda"),
+            default=shown("lambda"),
         ),
     ] = None,
     test: Annotated[
-        Path | None, _option(G, "Table of rows to judge on; no method sees them.", "--test")
+        Path | None, option(G, "Table of rows to judge on; no method sees them.", "--test")
     ] = None,
     holdout: Annotated[
         float | None,
-        _option(
+        option(
             G,
             "Without --test: share of the rows kept for judging.",
             "--holdout",
-            default=_shown("holdout"),
+            default=shown("holdout"),
         ),
     ] = None,
     seed: Annotated[
-        int | None, _option(G, "Seed of every random choice.", "--seed", default=_shown("seed"))
+        int | None, option(G, "Seed of every random choice.", "--seed", default=shown("seed"))
     ] = None,
 ) -> None: ...
 
@@ -259,7 +260,7 @@ def goal_options(
 def output_options(
     output: Annotated[
         Path | None,
-        _option(
+        option(
             O,
             "Where the result goes.",
             "--output",
@@ -269,44 +270,44 @@ def output_options(
     ] = None,
     fold_threshold: Annotated[
         bool,
-        _option(
+        option(
             O, "Fold the threshold into the last bias, so that 0.5 is right.", "--fold-threshold"
         ),
     ] = False,
     export: Annotated[
         Path | None,
-        _option(
+        option(
             O,
             "Also write network and cuts as one program to be cut at 0.5: .pt is TorchScript, .pt2 "
             "torch.export.",
             "--export",
         ),
     ] = None,
-    force: Annotated[bool, _option(O, "Replace existing files.", "--force")] = False,
+    force: Annotated[bool, option(O, "Replace existing files.", "--force")] = False,
 ) -> None: ...
 
 
 def audit_options(
     metric: Annotated[
         str | None,
-        _option(G, "Metric held against a budget.", "--metric", default=_shown("metric")),
+        option(G, "Metric held against a budget.", "--metric", default=shown("metric")),
     ] = None,
     budget: Annotated[
         float | None,
-        _option(G, "Largest allowed absolute gap.", "--budget", default=_shown("budget")),
+        option(G, "Largest allowed absolute gap.", "--budget", default=shown("budget")),
     ] = None,
     power: Annotated[
-        bool, _option(G, "Say only what these rows can certify at all.", "--power")
+        bool, option(G, "Say only what these rows can certify at all.", "--power")
     ] = False,
-    html: Annotated[Path | None, _option(O, "Write the audit as a page.", "--html")] = None,
-    force: Annotated[bool, _option(O, "Replace an existing file.", "--force")] = False,
+    html: Annotated[Path | None, option(O, "Write the audit as a page.", "--html")] = None,
+    force: Annotated[bool, option(O, "Replace an existing file.", "--force")] = False,
 ) -> None: ...
 
 
 def rule_options(
     rule: Annotated[
         Path | None,
-        _option(M, "Decision rule.", "--rule", default="in the checkpoint, else <stem>.rule.json"),
+        option(M, "Decision rule.", "--rule", default="in the checkpoint, else <stem>.rule.json"),
     ] = None,
 ) -> None: ...
 
@@ -314,7 +315,7 @@ def rule_options(
 def predict_options(
     output: Annotated[
         Path | None,
-        _option(
+        option(
             O,
             "Where the decisions go; - is stdout.",
             "--output",
@@ -322,23 +323,23 @@ def predict_options(
             default="<table stem>.decisions.csv beside the table",
         ),
     ] = None,
-    force: Annotated[bool, _option(O, "Replace an existing file.", "--force")] = False,
+    force: Annotated[bool, option(O, "Replace an existing file.", "--force")] = False,
 ) -> None: ...
 
 
 def evidence_options(
     confidence: Annotated[
         float | None,
-        _option(
+        option(
             G,
             "1 - alpha of each one-sided test; intervals shown are two-sided at 1 - 2 alpha.",
             "--confidence",
-            default=_shown("confidence"),
+            default=shown("confidence"),
         ),
     ] = None,
     strict: Annotated[
         bool,
-        _option(G, "Exact (Clopper-Pearson) limits for every rate; wider.", "--strict"),
+        option(G, "Exact (Clopper-Pearson) limits for every rate; wider.", "--strict"),
     ] = False,
 ) -> None: ...
 
@@ -346,7 +347,7 @@ def evidence_options(
 def gate_options(
     budget: Annotated[
         list[str] | None,
-        _option(
+        option(
             G,
             "Largest allowed gap, metric=number; repeatable. metric=number:warn only warns. In "
             'the table gate of fairfix.toml: budget = ["spd=0.05", "eod=0.10:warn"].',
@@ -356,7 +357,7 @@ def gate_options(
     ] = None,
     floor: Annotated[
         list[str] | None,
-        _option(
+        option(
             G,
             "Lowest allowed performance, measure=number of balanced_accuracy, accuracy, f1 or auc; "
             "repeatable, with :warn as above.",
@@ -365,11 +366,11 @@ def gate_options(
     ] = None,
     baseline: Annotated[
         Path | None,
-        _option(G, "Checkpoint that --max-drop compares with, on the same rows.", "--baseline"),
+        option(G, "Checkpoint that --max-drop compares with, on the same rows.", "--baseline"),
     ] = None,
     max_drop: Annotated[
         list[str] | None,
-        _option(
+        option(
             G,
             "Largest allowed fall of performance below the baseline's, a number or "
             "measure=number; repeatable, with :warn as above.",
@@ -378,147 +379,46 @@ def gate_options(
     ] = None,
     on_inconclusive: Annotated[
         Literal["fail", "warn"] | None,
-        _option(
+        option(
             G,
             "What the rows cannot decide exits with 3 (fail), or with 0 and a warning; an "
             "undefined figure always exits with 3.",
             "--on-inconclusive",
-            default=_shown("on_inconclusive"),
+            default=shown("on_inconclusive"),
         ),
     ] = None,
-    junit: Annotated[Path | None, _option(O, "Write the findings as JUnit XML.", "--junit")] = None,
+    junit: Annotated[Path | None, option(O, "Write the findings as JUnit XML.", "--junit")] = None,
     sarif: Annotated[
-        Path | None, _option(O, "Write the findings as SARIF 2.1.0.", "--sarif")
+        Path | None, option(O, "Write the findings as SARIF 2.1.0.", "--sarif")
     ] = None,
-) -> None: ...
-
-
-def bench_options(
-    paths: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[MODEL... DATA]",
-            help="Checkpoints and the table they are debiased on; none with --protocol or --rows.",
-            show_default=False,
-        ),
-    ] = None,
-    method_names: Annotated[
-        str | None,
-        _option(
-            B,
-            "Methods, comma-separated, or all; identity and thresholds are always among them.",
-            "--methods",
-            default="those of the protocol, else all",
-        ),
-    ] = None,
-    metrics: Annotated[
-        str | None,
-        _option(
-            B, "Metrics, comma-separated.", "--metrics", default="the protocol's, else --metric"
-        ),
-    ] = None,
-    seeds: Annotated[
-        int | None,
-        _option(
-            B,
-            "How many splits: the first is the tables as they are, later ones draw the rows anew.",
-            "--seeds",
-            default="the protocol's, else 5",
-        ),
-    ] = None,
-    protocol: Annotated[
-        str | None, _option(B, "A paper's protocol: m22 or s20.", "--protocol")
-    ] = None,
-    datasets: Annotated[
-        str | None,
-        _option(
-            B,
-            "Its data sets, comma-separated: compas, compas/sex, loh/alpha=0.5, ...",
-            "--datasets",
-            default="the protocol's",
-        ),
-    ] = None,
-    variants: Annotated[
-        str | None,
-        _option(B, "Its other base networks, comma-separated: width-64, ...", "--variants"),
-    ] = None,
-    rows: Annotated[
-        list[Path] | None,
-        _option(B, "Run nothing: sum up these rows.jsonl files; repeatable.", "--rows"),
-    ] = None,
-    jobs: Annotated[
-        int | None, _option(S, "Processes on this machine.", "--jobs", default="one a core")
-    ] = None,
-    backend: Annotated[
-        Literal["local", "dask"], _option(S, "Where cells run.", "--backend", default="local")
-    ] = "local",
-    scheduler: Annotated[
-        str | None, _option(S, "Address of the Dask scheduler.", "--scheduler")
-    ] = None,
-    array: Annotated[
-        str | None,
-        _option(S, "Run part i of n, as in a job array; join the parts' rows.jsonl.", "--array"),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        _option(
-            O,
-            "Folder for rows.jsonl, summary.csv and report.html; a study that stands there goes "
-            "on.",
-            "--output",
-            "-o",
-            default="fairfix-bench",
-        ),
-    ] = None,
-) -> None: ...
-
-
-def data_options(
-    action: Annotated[
-        Literal["list", "fetch", "prepare"],
-        typer.Argument(help="What to do.", show_default=False),
-    ],
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Data set.", show_default=False)
-    ] = None,
-    attribute: Annotated[
-        str | None,
-        _option(T, "Protected attribute to debias.", "--attribute", default="its first"),
-    ] = None,
-    seed: Annotated[int, _option(T, "Seed of the split.", "--seed", default="0")] = 0,
-    output: Annotated[
-        Path | None,
-        _option(O, "Folder for the prepared tables.", "--output", "-o", default="the name"),
-    ] = None,
-    force: Annotated[bool, _option(O, "Replace existing files.", "--force")] = False,
 ) -> None: ...
 
 
 def talk_options(
     json: Annotated[
-        bool, _option(O, "Machine-readable result on stdout, nothing else there.", "--json")
+        bool, option(O, "Machine-readable result on stdout, nothing else there.", "--json")
     ] = False,
-    quiet: Annotated[bool, _option(O, "Say nothing but errors.", "--quiet")] = False,
-    debug: Annotated[bool, _option(O, "Show a traceback on errors.", "--debug")] = False,
+    quiet: Annotated[bool, option(O, "Say nothing but errors.", "--quiet")] = False,
+    debug: Annotated[bool, option(O, "Show a traceback on errors.", "--debug")] = False,
 ) -> None: ...
 
 
 def method_options(method: Method) -> list[inspect.Parameter]:
     """The options of a method as parameters, as its source describes them."""
     parameters = []
-    for option in method.options:
-        kind: Any = Literal.__getitem__(option.choices) if option.choices else option.type
-        info = _option(
+    for own in method.options:
+        kind: Any = Literal.__getitem__(own.choices) if own.choices else own.type
+        info = option(
             f"Method: {method.name}",
-            option.help[:1].upper() + option.help[1:],
-            f"--{option.name.replace('_', '-')}",
-            default="" if option.type is bool else str(option.default),
+            own.help[:1].upper() + own.help[1:],
+            f"--{own.name.replace('_', '-')}",
+            default="" if own.type is bool else str(own.default),
         )
-        default: Any = False if option.type is bool else None
-        annotation: Any = kind if option.type is bool else kind | None
+        default: Any = False if own.type is bool else None
+        annotation: Any = kind if own.type is bool else kind | None
         parameters.append(
             inspect.Parameter(
-                option.name,
+                own.name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=default,
                 annotation=Annotated[annotation, info],
