@@ -3,7 +3,6 @@ all come through here."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 from fairfix import checkpoint as checkpoints
 from fairfix import methods
 from fairfix.case import Case
+from fairfix.cautions import cautions
 from fairfix.cuts import best_cut
 from fairfix.errors import TableError, UsageError
 from fairfix.evaluate import Evaluation, evaluate
@@ -34,11 +34,6 @@ from fairfix.table import Group
 if TYPE_CHECKING:
     from fairfix.findings import Evidence
     from fairfix.save import Destination
-
-
-WRONG_WAY = 0.45  # an AUC below it is no accident of sampling
-DEAR = 0.05  # performance given up that must be said
-NEARLY_TRIVIAL = 0.55  # balanced accuracy; deciding all rows alike gives 0.5
 
 
 @dataclass(frozen=True)
@@ -251,7 +246,7 @@ def debias(
         ),
         warnings=(),
     )
-    return replace(outcome, warnings=(*_warnings(outcome), *_price_of_caution(outcome)))
+    return replace(outcome, warnings=cautions(outcome))
 
 
 Groups = tuple[Group, ...]
@@ -379,23 +374,6 @@ def _decide(problem: Problem, scores: Tensor, policy: Policy, salt: str) -> Tens
     return policy.decide(scores, problem.groups, lots)
 
 
-def _price_of_caution(outcome: Outcome) -> list[str]:
-    """What the choice by chance gave up for a surer budget, where that is much."""
-    if not outcome.objective.by_chance:
-        return []
-    chosen = next(point for point in outcome.frontier if point.chosen)
-    best = max(outcome.frontier, key=lambda point: point.performance)
-    price = best.performance - chosen.performance
-    if price < DEAR:
-        return []
-    return [
-        f"for a chance of {chosen.probability:.2f} to meet the budget on new rows, instead of "
-        f"{best.probability:.2f}, the choice of cuts gave up {price:.3f} of "
-        f"{outcome.objective.performance.title} on the fitting rows, where {best.performance:.3f} "
-        "is possible: --risk sets the chance"
-    ]
-
-
 def _rule(
     case: Case, objective: Objective, policy: Policy, state: dict[str, Tensor] | None, salt: str
 ) -> DecisionRule:
@@ -422,44 +400,3 @@ def _decision(names: tuple[str, ...], policy: Policy, salt: str) -> dict[str, An
     if policy.needs_group:
         return {"thresholds": dict(zip(names, policy.thresholds(len(names)), strict=True))}
     return {"threshold": policy.thresholds(1)[0]}
-
-
-def _nearly_trivial(judged: Comparison) -> list[str]:
-    """What to say of a rule that is hardly better than deciding all rows alike."""
-    before, after = judged.original, judged.debiased
-    kept, had = (each.performance["balanced_accuracy"] for each in (after, before))
-    if after.trivial or kept >= NEARLY_TRIVIAL or had - kept < DEAR:
-        return []
-    return [
-        f"the rule is nearly trivial: balanced accuracy on the judged rows is {kept:.3f}, where "
-        f"deciding all alike gives 0.5 and the cut deployed today {had:.3f}"
-    ]
-
-
-def _warnings(outcome: Outcome) -> list[str]:
-    """What must not be overlooked, as sentences without a full stop."""
-    key, budget = outcome.objective.metric.key, outcome.objective.budget
-    said = []
-    for rows, comparison in (("fitting", outcome.fitting), ("judged", outcome.judged)):
-        after = comparison.debiased
-        size = after.gap_sizes[key]
-        if math.isnan(size):
-            said.append(f"{key} is undefined on the {rows} rows, so the budget is not met")
-        elif not after.met:
-            said.append(
-                f"budget not met on the {rows} rows: abs({key}) = {size:.3f}, not < {budget:g}"
-            )
-        if after.trivial:
-            said.append(f"the rule is trivial: it decides nearly all {rows} rows alike")
-    said += _nearly_trivial(outcome.judged)
-    auc = outcome.judged.original.performance["auc"]
-    if auc < WRONG_WAY:
-        said.append(
-            f"the scores order the judged rows the wrong way round (AUC {auc:.3f}): is the output "
-            "label right?"
-        )
-    if outcome.fitting.debiased.objective < outcome.fitting.identity.objective:
-        said.append(
-            "on its own fitting rows the result is below the untouched network at its best cut"
-        )
-    return said

@@ -24,9 +24,9 @@ ORDER = (
 )
 RANKS = {name: rank for rank, names in enumerate(ORDER) for name in names.split()}
 # Files, tables and people: methods and the judge know nothing of them, nor of each other.
-OUTER = {"api", "audit", "bench", "case", "checkpoint", "cli", "dataspec", "debias", "export",
-         "findings", "gating", "predict", "report", "rulefile", "save", "settings",
-         "subgroups", "table"}  # fmt: skip
+OUTER = {"api", "audit", "bench", "case", "cautions", "checkpoint", "cli", "dataspec",
+         "debias", "export", "findings", "gating", "predict", "report", "rulefile", "save",
+         "settings", "subgroups", "table"}  # fmt: skip
 JUDGE = {"calibration", "evaluate", "evidence", "fold", "frontier", "sensitivity"}
 
 

@@ -14,6 +14,7 @@ import zoo
 from torch import Tensor, nn
 from toys import biased_problem
 
+from fairfix.cuts import best_cut
 from fairfix.errors import CheckpointError, UsageError
 from fairfix.hidden import Reader
 from fairfix.methods import adversarial as adversarial_module
@@ -24,6 +25,7 @@ from fairfix.quantile_trees import QuantileTrees
 from fairfix.result import Result
 from fairfix.scorer import Output, Scorer
 from fairfix.search import Search
+from fairfix.split import holdout
 
 State = dict[str, Tensor]
 OBJECTIVE = Objective(margin=0.01)
@@ -319,6 +321,30 @@ def test_the_critic_alone_leaves_the_network_as_it_is(run: Run) -> None:
     assert [changed(original(problem), state) for state in states] == [{}, {}]
 
 
+def half_of(problem: Problem, seed: int) -> Problem:
+    """The rows that adversarial learns from."""
+    learnt, unseen = holdout(problem, 0.5, seed)
+    assert abs(len(learnt) - len(unseen)) <= 4
+    return problem.take(learnt)
+
+
+def test_adversarial_chooses_on_rows_that_it_did_not_learn_from() -> None:
+    """The cut kept is the best one of the unseen half, whatever the other half says."""
+    problem, aim = problem_of(n=400), Objective(kind="tradeoff", weight=0.5)
+    options = {**QUICK, "rounds": 10, "network_steps": 20, "learning_rate": 0.01}
+    result = get("adversarial").run()(problem, aim, seed=1, **options)
+    assert result.state is not None
+    assert result.notes == ("learnt from 200 of the fitting rows, chosen on the other 200 alone",)
+    _, rows = holdout(problem, 0.5, 1)
+    scorer, features = problem.network()
+    scorer.network.load_state_dict(result.state)
+    scores, unseen = scorer.score(features), problem.take(rows)
+    cut = best_cut(scores[rows], unseen.labels, unseen.groups, unseen.n_groups, aim)
+    assert result.policy.thresholds(1) == (float(cut.threshold),)
+    everywhere = best_cut(scores, problem.labels, problem.groups, problem.n_groups, aim)
+    assert float(everywhere.threshold) != float(cut.threshold)
+
+
 @pytest.mark.parametrize("loss", ["paper", "hinge"])
 @pytest.mark.parametrize("critic_layer", ["", "2"])
 def test_one_step_by_hand(loss: str, critic_layer: str, run: Run) -> None:
@@ -340,13 +366,14 @@ def test_one_step_by_hand(loss: str, critic_layer: str, run: Run) -> None:
     )
     chance = torch.Generator().manual_seed(3)
     critic = adversarial_module._critic(8 * zoo.H, chance, torch.device("cpu"))
-    rows = torch.randint(len(problem), (8,), generator=chance)
+    learnt = half_of(problem, seed=3)
+    rows = torch.randint(len(learnt), (8,), generator=chance)
     w = {name: value.clone().requires_grad_() for name, value in before.items()}
-    assert problem.features is not None
-    first = torch.relu(problem.features[rows] @ w["0.weight"].T + w["0.bias"])
+    assert learnt.features is not None
+    first = torch.relu(learnt.features[rows] @ w["0.weight"].T + w["0.bias"])
     second = torch.relu(first @ w["2.weight"].T + w["2.bias"])
     scores = torch.sigmoid(second @ w["4.weight"][0] + w["4.bias"])
-    labels = problem.labels[rows]
+    labels = learnt.labels[rows]
     entropy = -(labels * scores.log() + (1 - labels) * (1 - scores).log()).mean()
     said = critic((first if critic_layer else second).reshape(-1)).abs().squeeze()
     assert said.item() > 0.01
@@ -368,7 +395,7 @@ def test_the_critic_learns_the_bias_of_minibatches(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After many steps it is better at it than saying nothing, or than before."""
-    problem = problem_of(n=400)
+    problem = problem_of(n=800)
     made: list[nn.Module] = []
     build = adversarial_module._critic
     monkeypatch.setattr(
@@ -377,14 +404,15 @@ def test_the_critic_learns_the_bias_of_minibatches(
         lambda *given: made.append(build(*given)) or made[0],
     )
     run("adversarial", problem, rounds=1, critic_steps=400, network_steps=0, learning_rate=0.003)
-    scorer, features = problem.network()
+    learnt = half_of(problem, seed=0)
+    scorer, features = learnt.network()
     _, hidden = Reader(scorer, features[:2]).run(scorer, features)
     untaught = build(64 * zoo.H, torch.Generator().manual_seed(0), features.device)
     generator = torch.Generator().manual_seed(99)
     errors = []
     for _ in range(200):
-        rows = torch.randint(400, (64,), generator=generator)
-        scores, groups = problem.scores[rows], problem.groups[rows]
+        rows = torch.randint(len(learnt), (64,), generator=generator)
+        scores, groups = learnt.scores[rows], learnt.groups[rows]
         bias = scores[groups == 0].mean() - scores[groups == 1].mean()
         here = hidden[rows].reshape(-1)
         errors.append(

@@ -10,9 +10,9 @@ from rich.table import Table
 
 from fairfix.audit import audit, choose_rule, plain_rule, ruled
 from fairfix.case import Case, load
+from fairfix.cautions import WRONG_WAY
 from fairfix.cli.talk import emit, say, short, show, table
 from fairfix.cli.values import Values
-from fairfix.debias import WRONG_WAY
 from fairfix.errors import UsageError
 from fairfix.files import check_place, write_text
 from fairfix.report.document import audit_document

@@ -64,7 +64,8 @@ def half_step(trials: ArrayLike) -> Array:
     0 where the trials are not whole.
     """
     (trials,) = _floats(trials)
-    whole = trials.astype(np.int64)
+    with np.errstate(invalid="ignore"):  # NaN and infinity are not whole either
+        whole = trials.astype(np.int64)
     step = np.gcd(whole[..., 0], whole[..., 1]) / np.maximum(whole.prod(-1), 1)
     return np.where((whole == trials).all(-1), step / 2, 0.0)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fairfix.audit import decide, ruled
 from fairfix.case import Case
-from fairfix.debias import NEARLY_TRIVIAL, WRONG_WAY
+from fairfix.cautions import NEARLY_TRIVIAL, WRONG_WAY
 from fairfix.errors import UsageError
 from fairfix.evidence.certify import Verdict
 from fairfix.gating.checks import (
