@@ -27,7 +27,7 @@ from fairfix import methods
 from fairfix.debias import make_objective
 from fairfix.objectives import Objective
 from fairfix.problem import Problem
-from fairfix.rates import PERFORMANCES, Counts, Difference, Gap, Metric, is_trivial
+from fairfix.rates import PERFORMANCES, is_trivial, noise_ceiling
 
 WAYS: dict[str, dict[str, Any]] = {
     "margin 0.01": {"margin": 0.01},
@@ -118,26 +118,12 @@ def _cell(
         network.partition("_")[0],
         resplit,
         held,
-        allowed(objective.metric, objective.budget, new, seen),
-        allowed(objective.metric, objective.budget, new),
+        noise_ceiling(objective.metric, objective.budget, new, seen),
+        noise_ceiling(objective.metric, objective.budget, new),
         accuracy,
         accuracy * held,
         is_trivial(new),
     )
-
-
-def allowed(metric: Metric, budget: float, *tables: Counts) -> float:
-    """P(gap < budget) when the true gap is 0 and the sampling noise of all tables adds up.
-
-    The noise is what each table's rates and sizes say.
-    """
-    gaps = [metric(table) for table in tables]
-    parts = [
-        Difference(torch.zeros(()), torch.stack([part.variance for part in same]).sum(0))
-        for same in zip(*(gap.parts for gap in gaps), strict=True)
-    ]
-    none = Gap(torch.zeros(()), torch.zeros(()), tuple(parts), gaps[0].bound)
-    return float(none.probability_within(budget, 1.0))
 
 
 COLUMNS = {

@@ -358,6 +358,22 @@ PERFORMANCES: dict[str, Performance] = {
     )
 }
 
+
+def noise_ceiling(metric: Metric, budget: float, *tables: Counts) -> float:
+    """P(gap < budget) when the true gap is 0 and the sampling noise of all tables adds up.
+
+    The noise is what each table's rates and sizes say.
+    """
+    gaps = [metric(table) for table in tables]
+    zero = torch.zeros((), device=tables[0].tp.device)
+    parts = [
+        Difference(zero, torch.stack([part.variance for part in same]).sum(0))
+        for same in zip(*(gap.parts for gap in gaps), strict=True)
+    ]
+    none = Gap(zero, zero, tuple(parts), gaps[0].bound)
+    return float(none.probability_within(budget, 1.0))
+
+
 TRIVIAL_SHARE = 0.02
 
 

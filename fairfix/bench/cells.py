@@ -12,7 +12,7 @@ import math
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from fairfix.debias import Comparison, debias
 from fairfix.errors import FairfixError
 from fairfix.evaluate import Evaluation
 from fairfix.objectives import Objective
-from fairfix.rates import METRICS, PERFORMANCES, Counts, Gap
+from fairfix.rates import METRICS, PERFORMANCES, Counts, noise_ceiling
 from fairfix.version import __version__
 
 ROW_VERSION = 2
@@ -195,11 +195,9 @@ def ceiling(e: Evaluation, objective: Objective) -> float | None:
         torch.tensor([getattr(g, side) for g in e.groups], dtype=torch.float64)
         for side in ("tp", "fp", "fn", "tn")
     ]
-    gap = objective.metric(Counts(*sides))
-    centred = tuple(replace(part, value=torch.zeros_like(part.value)) for part in gap.parts)
-    none = Gap(gap.value, gap.size, centred, gap.bound, gap.neutral)
-    chance = float(none.probability_within(objective.budget, 1.0))
-    return None if math.isnan(e.gaps[objective.metric.key]) else chance
+    if math.isnan(e.gaps[objective.metric.key]):
+        return None
+    return noise_ceiling(objective.metric, objective.budget, Counts(*sides))
 
 
 def _plain(value: float) -> float | None:
