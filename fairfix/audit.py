@@ -15,7 +15,8 @@ from fairfix.case import Case, check_scores, output_kind
 from fairfix.errors import TableError, UsageError
 from fairfix.evaluate import Evaluation, evaluate
 from fairfix.evidence.certify import Claim, claim
-from fairfix.findings import Intervals, Power, intervals, power
+from fairfix.evidence.power import Power, power
+from fairfix.findings import Intervals, intervals
 from fairfix.objectives import Objective
 from fairfix.problem import Problem
 from fairfix.rule import DecisionRule
@@ -65,8 +66,15 @@ class Audit:
     confidence: float
 
 
-def choose_rule(case: Case, given: Path | None = None) -> tuple[DecisionRule, str]:
-    """The rule to audit by, and its source in words: given, the checkpoint's, or the case's cut."""
+def choose_rule(
+    case: Case, given: Path | None = None, cut: float | None = None
+) -> tuple[DecisionRule, str]:
+    """The rule to audit by, and its source in words: given, the checkpoint's, or the case's cut.
+
+    With ``cut``, the case's threshold where the user named it, no rule is looked for.
+    """
+    if cut is not None:
+        return plain_rule(case), f"score > {cut:g}"
     found, where = None, ""
     if case.checkpoint is not None:
         found, where = find_rule(case.checkpoint, given)
@@ -180,7 +188,7 @@ def _group_audit(
         evaluation=evaluate(problem, problem.scores, decisions, objective, cuts),
         intervals=intervals(problem, decisions, **how),
         claim=claim(key, counts, problem.group_names, budget, **how),
-        power=power(counts, problem.group_names, objective, **how),
+        power=power(key, counts, problem.group_names, budget, **how),
         calibration=calibration(problem, confidence=how["confidence"]),
     )
 

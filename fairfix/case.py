@@ -133,7 +133,7 @@ class Case:
                 f"{Path(path).name} has other feature columns than {self.table.path.name}, or in "
                 f"another order; {_first_difference(self.table, table)}."
             )
-        problem = _problem(table, self.problem.scorer, self.options, self.problem.threshold)
+        problem = problem_of(table, self.problem.scorer, self.options, self.problem.threshold)
         return replace(self, table=table, problem=problem, notes=table.notes)
 
 
@@ -176,7 +176,7 @@ def load(
     check_score_source(model, columns)
     if columns.score is not None:
         table = read_table(Path(data), columns)
-        problem = _problem(table, None, options, threshold)
+        problem = problem_of(table, None, options, threshold)
         return Case(None, table, columns, options, problem, table.favorable, table.notes)
     assert model is not None
     checkpoint = read_model(model, options)
@@ -188,7 +188,7 @@ def load(
         table,
         columns,
         options,
-        _problem(table, scorer, options, threshold),
+        problem_of(table, scorer, options, threshold),
         output_label,
         (*checkpoint.notes, *table.notes, *notes),
         spec,
@@ -320,9 +320,10 @@ def read_output_label(table: Table, given: str | None) -> tuple[str, bool]:
     return table.favorable, False
 
 
-def _problem(
+def problem_of(
     table: Table, scorer: Scorer | None, options: ModelOptions, threshold: float
 ) -> Problem:
+    """The rows of a table as methods see them, scored by the network or by their own column."""
     assert table.labels is not None
     group = table.groups[0]
     device = next((p.device for p in scorer.parameters()), None) if scorer else None

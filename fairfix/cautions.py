@@ -13,6 +13,15 @@ DEAR = 0.05  # performance given up that must be said
 NEARLY_TRIVIAL = 0.55  # balanced accuracy; deciding all rows alike gives 0.5
 
 
+def wrong_way(auc: float, rows: str) -> list[str]:
+    """What to say of scores that order ``rows`` by the unfavourable label; NaN says nothing."""
+    if not auc < WRONG_WAY:
+        return []
+    return [
+        f"the scores order {rows} the wrong way round (AUC {auc:.3f}): is the output label right?"
+    ]
+
+
 def cautions(outcome: Outcome) -> tuple[str, ...]:
     """Everything that a result must not be read without."""
     return (*_of_the_result(outcome), *_price_of_caution(outcome))
@@ -34,12 +43,7 @@ def _of_the_result(outcome: Outcome) -> list[str]:
         if after.trivial:
             said.append(f"the rule is trivial: it decides nearly all {rows} rows alike")
     said += _nearly_trivial(outcome.judged)
-    auc = outcome.judged.original.performance["auc"]
-    if auc < WRONG_WAY:
-        said.append(
-            f"the scores order the judged rows the wrong way round (AUC {auc:.3f}): is the output "
-            "label right?"
-        )
+    said += wrong_way(outcome.judged.original.performance["auc"], "the judged rows")
     if outcome.fitting.debiased.objective < outcome.fitting.identity.objective:
         said.append(
             "on its own fitting rows the result is below the untouched network at its best cut"

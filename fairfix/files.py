@@ -56,7 +56,12 @@ def check_place(
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in one step: whole or not at all.
+    """Write a text file, in UTF-8, as ``write_bytes`` does."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file in one step: whole or not at all.
 
     Raises:
         OutputError: when it cannot be written.
@@ -66,8 +71,8 @@ def write_text(path: Path, text: str) -> None:
     except OSError as error:
         raise OutputError(f"Cannot write in {path.parent}: {error.strerror}.") from None
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
         umask = os.umask(0)
         os.umask(umask)
         Path(temporary).chmod(0o666 & ~umask)

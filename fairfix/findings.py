@@ -4,7 +4,7 @@ lost, and subgroups. Everything here is read off rows that the method never saw.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,8 @@ from fairfix.evidence.gaps import Cells, limits
 from fairfix.evidence.intervals import Interval, rate
 from fairfix.evidence.overfitting import overfitting
 from fairfix.evidence.performance import auc, auc_gap, performance
-from fairfix.evidence.power import certifiable_gap, rows_needed
+from fairfix.evidence.power import Power, power
 from fairfix.gating.rowhash import Fingerprint, fingerprint
-from fairfix.objectives import Objective
 from fairfix.problem import Problem
 from fairfix.rates import METRICS, PERFORMANCES, Counts
 from fairfix.subgroups.intersections import intersections
@@ -95,38 +94,6 @@ def _rates(counts: Counts, alpha: float, strict: bool) -> list[dict[str, Interva
 
 
 @dataclass(frozen=True)
-class Power:
-    """What rows can show of a budget at all.
-
-    Attributes:
-        certifiable: the largest gap that they would still certify if it were seen; None when not
-            even a gap of 0 would be.
-        rows_needed: by group, where not even a gap of 0 would be and a number of rows would do.
-    """
-
-    certifiable: float | None
-    rows_needed: Mapping[str, int] | None
-
-
-def power(
-    counts: Counts,
-    names: Sequence[str],
-    objective: Objective,
-    *,
-    confidence: float = 0.95,
-    strict: bool = False,
-) -> Power:
-    """Of counts (G,) of the groups ``names``, for the objective's metric and budget."""
-    key, budget = objective.metric.key, objective.budget
-    how: dict[str, Any] = {"confidence": confidence, "strict": strict}
-    certifiable = certifiable_gap(key, counts, budget, **how)
-    if certifiable is not None:
-        return Power(certifiable, None)
-    needed = rows_needed(key, counts, budget, true_gap=0.0, **how)
-    return Power(None, None if needed is None else dict(zip(names, needed, strict=True)))
-
-
-@dataclass(frozen=True)
 class Evidence:
     """What the judged rows show of an outcome.
 
@@ -173,7 +140,7 @@ def evidence(outcome: Outcome) -> Evidence:
         identity=intervals(before, rows.identity, **how),
         debiased=intervals(after, decided, **how),
         claim=claim(metric.key, counts, names, objective.budget, **how),
-        power=power(counts, names, objective, **how),
+        power=power(metric.key, counts, names, objective.budget, **how),
         change=change(before, rows.original, decided, metric, columns),
         overfitting=overfitting(fitted.problem, fitted.debiased, before, decided, objective),
         subgroups=worst_subgroups(

@@ -130,11 +130,12 @@ def save(
     *,
     force: bool = False,
     export_to: str | Path | None = None,
-    command: str | None = None,
+    report: Mapping[str, Any] | None = None,
 ) -> Destination:
     """Write everything, read the checkpoint back, and compare its decisions with those reported.
 
-    ``export_to`` names a file for network and cuts as one program (``fairfix.export``).
+    ``export_to`` names a file for network and cuts as one program (``fairfix.export``); ``report``
+    is the outcome's document where it has been made already.
 
     Raises:
         OutputError: when a file is there already (without ``force``), is one of the inputs, or
@@ -144,7 +145,7 @@ def save(
     """
     destination = Destination.of(outcome.case, output, export_to)
     destination.check(outcome.case, outcome.judged_case, force=force)
-    report = document(outcome, command)
+    report = document(outcome) if report is None else dict(report)
     folders = list(dict.fromkeys(path.parent for path in destination.paths))
     try:
         with ExitStack() as stack:

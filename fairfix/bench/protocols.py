@@ -16,9 +16,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from safetensors.torch import save
@@ -32,6 +30,7 @@ from fairfix.bench.synthetic import Synthetic, loh, zafar
 from fairfix.bench.task import Rows, Task
 from fairfix.case import ModelOptions
 from fairfix.errors import UsageError
+from fairfix.files import write_bytes
 from fairfix.objectives import Objective
 from fairfix.rates import METRICS, PERFORMANCES
 from fairfix.table import Columns
@@ -250,16 +249,9 @@ def trained(split: Split, recipe: Recipe) -> bytes:
         seed=split.seed,
     )
     content = save(state)
-    _keep(path, content)
-    return content
-
-
-def _keep(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{uuid4().hex}.part")
-    partial.write_bytes(content)
-    partial.replace(path)
+    write_bytes(path, content)
+    return content
 
 
 def task(name: str, seed: int, recipe: Recipe, variant: str = "") -> Task:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fairfix.evidence.certify import holm_adjusted
 from fairfix.report.figures import Figure, size
 
 if TYPE_CHECKING:
@@ -357,23 +358,14 @@ def _gain(merits: pd.DataFrame, method: str, overlap: float) -> tuple[Interval, 
 
 def _adjusted(lines: Sequence[Line]) -> list[Line]:
     """With p by Holm over the methods; the network as deployed is none."""
-    p = holm_adjusted({line.method: line.p for line in lines if line.method != DEPLOYED})
+    tested = [line for line in lines if line.method != DEPLOYED]
+    adjusted = holm_adjusted([line.p for line in tested])
+    p = {line.method: mine for line, mine in zip(tested, adjusted, strict=True)}
     found = []
     for line in lines:
         mine = p.get(line.method, math.nan)
         found.append(replace(line, p=mine, gain_shown=mine < ALPHA and line.gain.value > 0))
     return found
-
-
-def holm_adjusted(p: Mapping[str, float]) -> dict[str, float]:
-    """Holm's adjusted p values; NaN stays out."""
-    known = sorted((value, name) for name, value in p.items() if not math.isnan(value))
-    adjusted = dict(p)
-    least = 0.0
-    for i, (value, name) in enumerate(known):
-        least = max(least, min(1.0, (len(known) - i) * value))
-        adjusted[name] = least
-    return adjusted
 
 
 def _on_the_front(lines: Sequence[Line]) -> list[Line]:

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fairfix.case import Case, ModelOptions, check_scores, make_scorer, read_model
+from fairfix.case import Case, ModelOptions, make_scorer, problem_of, read_model
 from fairfix.errors import UsageError
 from fairfix.problem import Problem
-from fairfix.scorer import Scorer
 from fairfix.table import Columns
 from fairfix.table.content import Group, Table
 
@@ -132,7 +131,7 @@ class Task:
                 table,
                 self.columns,
                 self.options,
-                self._problem(fitting, None),
+                problem_of(table, None, self.options, self.threshold),
                 self.favorable,
             )
         else:
@@ -148,36 +147,12 @@ class Task:
                 table,
                 self.columns,
                 self.options,
-                self._problem(fitting, scorer),
+                problem_of(table, scorer, self.options, self.threshold),
                 output_label,
             )
-        judged_problem = self._problem(judged, case.problem.scorer)
-        return case, replace(case, problem=judged_problem, table=self._table(judged))
-
-    def _problem(self, rows: Rows, scorer: Scorer | None) -> Problem:
-        features = None
-        if scorer is None:
-            assert rows.scores is not None
-            scores = torch.from_numpy(rows.scores).float()
-        else:
-            assert rows.features is not None
-            device = next(scorer.parameters()).device
-            features = torch.from_numpy(rows.features).to(device)
-            scores = scorer.score(features, self.options.batch_size)
-            check_scores(scores, self._table(rows))
-        device = scores.device
-        weights = rows.weights
-        return Problem(
-            scores=scores,
-            labels=torch.from_numpy(rows.labels).to(device),
-            groups=torch.from_numpy(rows.groups).to(device),
-            group_names=self.group_names,
-            scorer=scorer,
-            features=features,
-            weights=None if weights is None else torch.from_numpy(weights).to(device),
-            threshold=self.threshold,
-            ids=rows.ids,
-        )
+        other = self._table(judged)
+        problem = problem_of(other, case.problem.scorer, self.options, self.threshold)
+        return case, replace(case, problem=problem, table=other)
 
     def _table(self, rows: Rows) -> Table:
         return Table(

@@ -8,19 +8,17 @@ from typing import Any
 
 from rich.table import Table
 
-from fairfix.audit import audit, choose_rule, plain_rule, ruled
-from fairfix.case import Case, load
-from fairfix.cautions import WRONG_WAY
+from fairfix.audit import audit, choose_rule, ruled
+from fairfix.case import load
+from fairfix.cautions import wrong_way
 from fairfix.cli.talk import emit, say, short, show, table
 from fairfix.cli.values import Values
-from fairfix.errors import UsageError
 from fairfix.files import check_place, write_text
 from fairfix.report.document import audit_document
 from fairfix.report.figures import TITLES
 from fairfix.report.html import audit_html
 from fairfix.report.markdown import cut, figure, number
 from fairfix.report.words import audit_headline, certifiable
-from fairfix.rule import DecisionRule
 
 Document = dict[str, Any]
 
@@ -38,7 +36,7 @@ def run(
     **given: Any,
 ) -> None:
     values = Values.collect("audit", given, data)
-    objective = values.objective()
+    objective, cut = values.objective(), values.cut(rule)
     case = load(
         model,
         data,
@@ -49,7 +47,7 @@ def run(
     if html is not None:
         inputs = [case.table.path, *([case.checkpoint.path] if case.checkpoint else [])]
         check_place(html, inputs, force=force, option="--html")
-    found, where = _rule(case, rule, values)
+    found, where = choose_rule(case, rule, cut)
     case = ruled(case, found)
     say((*case.notes, f"decisions by {where}"), quiet=quiet)
     measured = audit(
@@ -71,22 +69,11 @@ def run(
     say((f"warning: {warning}" for warning in _warnings(document)), quiet=quiet)
 
 
-def _rule(case: Case, rule: Path | None, values: Values) -> tuple[DecisionRule, str]:
-    if "threshold" not in values.given:
-        return choose_rule(case, rule)
-    if rule is not None:
-        raise UsageError("Rows are cut by --rule or by --threshold: give one.")
-    return plain_rule(case), f"score > {values['threshold']:g}"
-
-
 def _warnings(document: Document) -> Iterator[str]:
     first = next(iter(document["groups"].values()))
     auc = first["performance"]["auc"]["value"]
-    if auc is not None and auc < WRONG_WAY:
-        yield (
-            f"the scores order these rows the wrong way round (AUC {auc:.3f}): is the output "
-            "label right?"
-        )
+    if auc is not None:
+        yield from wrong_way(auc, "these rows")
     if first["trivial"]:
         yield "the rule is trivial: it decides nearly all rows alike"
 

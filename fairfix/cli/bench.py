@@ -24,7 +24,7 @@ from fairfix.cli.failures import INTERNAL
 from fairfix.cli.talk import emit, progress, say, short, show, table
 from fairfix.cli.values import Values
 from fairfix.errors import OutputError, UsageError
-from fairfix.files import write_text
+from fairfix.files import write_bytes
 from fairfix.methods import names as method_names_known
 from fairfix.objectives import Objective
 from fairfix.progress import tracked
@@ -247,22 +247,20 @@ def _told(
 
 
 def _write(rows: Sequence[Row], found: Sequence[study_summary.Table], place: Path) -> Paths:
-    """The page and both tables, each whole or not at all."""
+    """The page and the tables, each whole or not at all."""
     import pandas as pd
 
     lines = pd.DataFrame([line.flat() for table in found for line in table.lines])
+    cells = frame(rows)
     contents = {
-        "report.html": page(rows),
-        "summary.csv": lines.to_csv(index=False),
-        "cells.csv": frame(rows).to_csv(index=False),
+        "report.html": page(rows).encode(),
+        "summary.csv": lines.to_csv(index=False).encode(),
+        "cells.csv": cells.to_csv(index=False).encode(),
+        "cells.parquet": cells.to_parquet(index=False),
     }
     for name, content in contents.items():
-        write_text(place / name, content)
-    parquet = place / "cells.parquet"
-    partial = parquet.with_suffix(".part")
-    frame(rows).to_parquet(partial, index=False)
-    partial.replace(parquet)
-    return (*(place / name for name in contents), parquet)
+        write_bytes(place / name, content)
+    return tuple(place / name for name in contents)
 
 
 def _plain(line: dict[str, Any]) -> dict[str, Any]:

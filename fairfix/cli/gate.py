@@ -10,13 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fairfix.audit import choose_rule, plain_rule
+from fairfix.audit import choose_rule
 from fairfix.case import ModelOptions, load
 from fairfix.cli.ci import Channels
 from fairfix.cli.failures import failure
 from fairfix.cli.talk import emit, say, show, table
 from fairfix.cli.values import Values
-from fairfix.errors import UsageError
 from fairfix.gating.demands import check_baseline
 from fairfix.gating.fitted import reuse
 from fairfix.gating.gate import Gate, Judged, gate
@@ -58,17 +57,11 @@ def _judge(model: str, data: Path, rule: Path | None, given: dict[str, Any]) -> 
     values = Values.collect("gate", given, data)
     asked, baseline = values.demands(), values["baseline"]
     check_baseline(asked, given=baseline is not None)
-    cut = values.given.get("threshold")
-    if cut is not None and rule is not None:
-        raise UsageError("Rows are cut by --rule or by --threshold: give one.")
+    cut = values.cut(rule)
     columns, options, threshold = values.columns(), values.model_options(), values["threshold"]
     case = load(model, data, columns=columns, options=options, threshold=threshold)
-    if cut is None:
-        judged = Judged.by(case, *choose_rule(case, rule))
-    else:
-        judged = Judged.by(case, plain_rule(case), f"score > {cut:g}")
     return gate(
-        judged,
+        Judged.by(case, *choose_rule(case, rule, cut)),
         asked,
         model=model,
         reuse=reuse(case, rule),

@@ -13,8 +13,8 @@ from fairfix.cli.summary import summary
 from fairfix.cli.talk import emit, progress, say, show
 from fairfix.cli.values import Values
 from fairfix.debias import checked_options, debias
+from fairfix.evidence.power import power
 from fairfix.export import check_export, check_suffix
-from fairfix.findings import power
 from fairfix.objectives import Objective
 from fairfix.rates import Counts
 from fairfix.report.document import document
@@ -68,9 +68,8 @@ def run(
             options=options,
         )
     say(outcome.result.notes, quiet=quiet)
-    command = shlex.join(["fairfix", *sys.argv[1:]])
-    save(outcome, values["output"], force=force, export_to=export_to, command=command)
-    report = document(outcome, command)
+    report = document(outcome, shlex.join(["fairfix", *sys.argv[1:]]))
+    save(outcome, values["output"], force=force, export_to=export_to, report=report)
     if json:
         emit(report)
     elif not quiet:
@@ -86,9 +85,10 @@ def _power(case: Case, test: Case | None, values: Values, objective: Objective) 
     tp, fp, fn, tn = (side * share for side in counts.sides)
     judged = Counts(tp, fp, fn, tn, counts.design_effect)
     found = power(
+        objective.metric.key,
         judged,
         problem.group_names,
-        objective,
+        objective.budget,
         confidence=values["confidence"],
         strict=bool(values["strict"]),
     )

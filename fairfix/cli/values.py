@@ -111,6 +111,17 @@ class Values:
             batch_size=self["batch_size"],
         )
 
+    def cut(self, rule: Path | None) -> float | None:
+        """The threshold that stands on the command line in the place of a rule.
+
+        Raises:
+            UsageError: when it stands beside one.
+        """
+        found: float | None = self.given.get("threshold")
+        if found is not None and rule is not None:
+            raise UsageError("Rows are cut by --rule or by --threshold: give one.")
+        return found
+
     def test(self) -> Path | None:
         """The table to judge on; a holdout asked for on the command line beats one in a file.
 

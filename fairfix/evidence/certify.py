@@ -221,6 +221,16 @@ def holm(p_values: Sequence[float], alpha: float) -> list[bool]:
     return fallen
 
 
+def holm_adjusted(p_values: Sequence[float]) -> list[float]:
+    """The smallest level at which each hypothesis falls by Holm's correction; NaN stays out."""
+    known = sorted((p, index) for index, p in enumerate(p_values) if not math.isnan(p))
+    adjusted, highest = list(p_values), 0.0
+    for rank, (p, index) in enumerate(known):
+        highest = max(highest, min(1.0, (len(known) - rank) * p))
+        adjusted[index] = highest
+    return adjusted
+
+
 def learn_then_test(p_values: Sequence[float], alpha: float) -> int | None:
     """The last candidate that passes when they are tested in a fixed order until one fails.
 

@@ -13,12 +13,12 @@ from scipy.stats import norm
 from torch import Tensor
 
 from fairfix.evidence.certify import holm
+from fairfix.evidence.gaps import FEWEST
 from fairfix.evidence.paired import Gaps, Rows, figures
 from fairfix.problem import Problem
 from fairfix.rates import Counts, Metric, count
 
 ALPHA = 0.05
-FEWEST = 30  # effective rows behind a rate, below which a group says nothing
 
 
 class GroupColumn(Protocol):

@@ -8,7 +8,8 @@ a point.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -77,6 +78,37 @@ def rows_needed(
         return None
     rows = np.sum([array(side) for side in counts.sides], axis=0)
     return [math.ceil(times * n - 1e-6) for n in rows]
+
+
+@dataclass(frozen=True)
+class Power:
+    """What rows can show of a budget at all.
+
+    Attributes:
+        certifiable: the largest gap that they would still certify if it were seen; None when not
+            even a gap of 0 would be.
+        rows_needed: by group, where not even a gap of 0 would be and a number of rows would do.
+    """
+
+    certifiable: float | None
+    rows_needed: dict[str, int] | None
+
+
+def power(
+    metric: str,
+    counts: Counts,
+    names: Sequence[str],
+    budget: float,
+    *,
+    confidence: float = 0.95,
+    strict: bool = False,
+) -> Power:
+    """Of counts (G,) of the groups ``names``, for a metric and its budget."""
+    certifiable = certifiable_gap(metric, counts, budget, confidence=confidence, strict=strict)
+    if certifiable is not None:
+        return Power(certifiable, None)
+    needed = rows_needed(metric, counts, budget, true_gap=0.0, confidence=confidence, strict=strict)
+    return Power(None, None if needed is None else dict(zip(names, needed, strict=True)))
 
 
 def power_at(

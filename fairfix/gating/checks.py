@@ -14,7 +14,7 @@ from torch import Tensor
 from fairfix.evidence.certify import Claim, Verdict, claim, floor_claim, holm
 from fairfix.evidence.intervals import Interval
 from fairfix.evidence.performance import Measured, auc, auc_change, change, performance
-from fairfix.evidence.power import certifiable_gap, rows_needed
+from fairfix.evidence.power import power
 from fairfix.gating.demands import AUC, Demand, Severity
 from fairfix.problem import Problem
 from fairfix.rates import PERFORMANCES
@@ -216,20 +216,16 @@ def power_of(
     demand: Demand, column: str, problem: Problem, decisions: Tensor, level: Level
 ) -> Power:
     """What the rows of a table can certify of a budget at all."""
-    counts, how = problem.counts(decisions), level._asdict()
-    smallest = certifiable_gap(demand.key, counts, demand.limit, **how)
-    needed = None
-    if smallest is None:
-        needed = rows_needed(demand.key, counts, demand.limit, true_gap=0.0, **how)
     names = problem.group_names
+    found = power(demand.key, problem.counts(decisions), names, demand.limit, **level._asdict())
     rows = torch.bincount(problem.groups, minlength=problem.n_groups).tolist()
     return Power(
         metric=demand.key,
         column=column,
         limit=demand.limit,
         rows=dict(zip(names, rows, strict=True)),
-        smallest=smallest,
-        rows_needed=None if needed is None else dict(zip(names, needed, strict=True)),
+        smallest=found.certifiable,
+        rows_needed=found.rows_needed,
     )
 
 

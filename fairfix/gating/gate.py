@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fairfix.audit import decide, ruled
 from fairfix.case import Case
-from fairfix.cautions import NEARLY_TRIVIAL, WRONG_WAY
+from fairfix.cautions import NEARLY_TRIVIAL, wrong_way
 from fairfix.errors import UsageError
 from fairfix.evidence.certify import Verdict
 from fairfix.gating.checks import (
@@ -232,11 +232,7 @@ def _warnings(found: Gate, judged: Judged) -> Iterator[str]:
         )
     everybody = torch.zeros_like(problem.groups)
     auc = auc_by_group(problem.scores, problem.labels, everybody, 1, problem.weights)
-    if float(auc) < WRONG_WAY:
-        yield (
-            f"the scores order these rows the wrong way round (AUC {float(auc):.3f}): is the "
-            "output label right?"
-        )
+    yield from wrong_way(float(auc), "these rows")
     made_for, gated = judged.rule.group_column, {group.column for group in judged.case.table.groups}
     if judged.rule.metric is not None and made_for not in {None, *gated}:
         yield f"the rule was made for the groups of {made_for!r}, and that column is not gated"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
+from fairfix.evidence.certify import holm_adjusted
 from fairfix.evidence.intervals import SCORE, STRICT, Interval, contrast, small, strict_contrast
 from fairfix.problem import Problem
 from fairfix.subgroups.buckets import Bucketed, bucketed
@@ -237,7 +238,7 @@ class _Search:
 
 def _tested(proposals: Sequence[_Proposal], alpha: float) -> tuple[Subgroup, ...]:
     measured = [_measured(each, alpha) for each in proposals]
-    adjusted = _holm([each.p_adjusted for each in measured])
+    adjusted = holm_adjusted([each.p_adjusted for each in measured])
     found = [replace(each, p_adjusted=p) for each, p in zip(measured, adjusted, strict=True)]
     return tuple(sorted(found, key=lambda s: (s.p_adjusted, -abs(s.difference))))
 
@@ -275,15 +276,6 @@ def _p_value(proposal: _Proposal) -> float:
     (hits, others), (size, rest) = np.rint(proposal.hits), np.rint(proposal.trials)
     chance = hypergeom(size + rest, hits + others, size)
     return float(chance.sf(hits - 1) if proposal.direction == "higher" else chance.cdf(hits))
-
-
-def _holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values: the smallest level at which each would be rejected."""
-    adjusted, highest = [1.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = highest
-    return adjusted
 
 
 def _line(where: Mapping[str, str]) -> str:
