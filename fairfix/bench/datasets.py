@@ -394,7 +394,13 @@ DATASETS: dict[str, Dataset] = {
             name="german",
             title="UCI Statlog German Credit: good credit risk",
             terms="Hofmann 1994, doi 10.24432/C5NC77, CC BY 4.0",
-            sources=(Source("german/german.data", f"{_UCI}/statlog/german/german.data"),),
+            sources=(
+                Source(
+                    "german/german.data",
+                    f"{_UCI}/statlog/german/german.data",
+                    ("b21f3d81db8071257d5ff1deaeba1fd4303b62712e6fcc9715c7a86202cb5871",),
+                ),
+            ),
             read=_read_german,
             label="credit",
             favorable="good",
@@ -427,8 +433,13 @@ DATASETS: dict[str, Dataset] = {
             sources=(
                 Source(
                     "law/law_school_clean.csv",
-                    "https://raw.githubusercontent.com/tailequy/fairness_dataset/main/Law_school/"
-                    "law_school_clean.csv",
+                    "https://raw.githubusercontent.com/tailequy/fairness_dataset/main/experiments/"
+                    "data/law_school_clean.csv",
+                    (
+                        "23c1b173f3480beb7afc4957b107a9917dfc4a8dc9d87ea6034ec35222152452",
+                        # the same with line ends of Windows
+                        "670aeba570dbe12d0f004f212d2fe41eb6015caa6e065a162e91b0d57d336d73",
+                    ),
                 ),
             ),
             read=_read_law,
@@ -450,6 +461,7 @@ DATASETS: dict[str, Dataset] = {
                     "acs/psam_p06.csv",
                     "https://www2.census.gov/programs-surveys/acs/data/pums/2018/1-Year/"
                     "csv_pca.zip",
+                    ("dc2187fc90df2c5f6b546ee89a2b41c9a97379c9e7136461b6a6c8de871b43e0",),
                     member="psam_p06.csv",
                 ),
             ),
