@@ -27,7 +27,7 @@ from scipy import stats
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from fairfix import methods
+from fairfix import methods, search
 from fairfix.case import Case
 from fairfix.debias import debias, make_objective
 from fairfix.evaluate import Evaluation, evaluate
@@ -184,6 +184,12 @@ def _gain(gain: pd.Series[float]) -> str:
     return f"{interval(gain)} | {interval(gain.groupby('network').mean())}"
 
 
+def _prepare(learnt: float) -> None:
+    """Make a process ready: one thread, and the factor to be studied."""
+    torch.set_num_threads(1)
+    search.LEARNT = learnt
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the study and print its tables."""
     known = networks()
@@ -192,6 +198,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--methods", nargs="*", default=["prune", "gda"], choices=methods.names())
     parser.add_argument("--networks", nargs="+", default=list(known), choices=known)
     parser.add_argument("--resplits", type=int, default=10, help="of each network, at least 2")
+    parser.add_argument("--first", type=int, default=0, help="number of the first re-split")
+    parser.add_argument(
+        "--learnt", type=float, default=search.LEARNT, help="factor on errors of learnt networks"
+    )
     parser.add_argument("--peers", action="store_true", help=f"also {', '.join(PEERS)}")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     asked = parser.parse_args(arguments)
@@ -200,9 +210,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if asked.peers and asked.metric not in FAIRLEARN:
         parser.error(f"--peers needs --metric {' or '.join(FAIRLEARN)}")
     study = partial(cells, metric=asked.metric, names=asked.methods, peers=asked.peers)
-    pairs = list(product(asked.networks, range(asked.resplits)))
+    pairs = list(product(asked.networks, range(asked.first, asked.first + asked.resplits)))
     fresh = multiprocessing.get_context("spawn")
-    with fresh.Pool(asked.jobs, torch.set_num_threads, (1,)) as pool:
+    with fresh.Pool(asked.jobs, _prepare, (asked.learnt,)) as pool:
         print(report(chain.from_iterable(pool.starmap(study, pairs))))
 
 

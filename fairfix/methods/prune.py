@@ -7,8 +7,8 @@ A unit is removed by clearing the weights that read it, so nothing of it reaches
 ``fairfix.units``). Its score is the first-order change of the proxy under just that removal, which
 is minus the sum of weight x gradient over the cleared entries; equation 4 of the paper (``score =
 "gradient"``) takes the mean gradient by the unit's activation instead and so assumes activations of
-one sign. Gradient and choice share the fitting rows, with standard errors taken 1.7 times as
-large, as in gda.
+one sign. Gradient and choice share the fitting rows, with standard errors taken larger for it, as
+in gda.
 
 When it helps: demographic parity on networks with units to spare. It helps little where the bias
 sits in the base rates the whole network has learnt, or where the gap is small already.
