@@ -38,7 +38,10 @@ from fairfix.table import Columns
 
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_models"
 LOH = SAMPLES / "loh"
-WRITTEN = ("rows.jsonl", "report.html", "summary.csv", "cells.csv", "cells.parquet")
+WRITTEN = (
+    *("rows.jsonl", "report.html", "summary.csv"),
+    *("cells.csv", "cells.parquet", "networks.csv"),
+)
 FAST = ["identity", "thresholds", "roc", "prune"]
 
 

@@ -1,11 +1,15 @@
 """One cell of a study: a method on a split for a metric, and what came out of it as a row.
 
+In the place of a method may stand ``attribution``: which weights carry the gap of the untouched
+network.
+
 A row is plain JSON. All of it but ``cost`` and ``host`` follows from the cell, so that a study that
 was resumed has the rows of one that was not interrupted.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import math
@@ -18,6 +22,7 @@ from typing import Any
 
 import torch
 
+from fairfix.attribution import attribute
 from fairfix.bench.task import Task
 from fairfix.case import Case
 from fairfix.debias import Comparison, debias
@@ -27,7 +32,9 @@ from fairfix.objectives import Objective
 from fairfix.rates import METRICS, PERFORMANCES, Counts, noise_ceiling
 from fairfix.version import __version__
 
-ROW_VERSION = 2
+ROW_VERSION = 3
+ATTRIBUTION = "attribution"
+LARGEST = (10, 100, 1000)  # of how many weights the share is said
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class Cell:
 
     Attributes:
         task, split: which rows and network; ``task_sha256`` is the hash of both.
+        method: its name, or ``ATTRIBUTION``.
         options: of the method.
         goal: of the objective: metric, budget, margin, performance, kind, lambda, k, risk.
     """
@@ -106,7 +114,7 @@ def _measured(cell: Cell, case: Case, judged: Case) -> dict[str, Any]:
     """The figures of a cell, and what they cost."""
     reset = _reset_peak()
     wall, cpu = time.perf_counter(), time.process_time()
-    found = _figures(cell, case, judged)
+    found = _attributed(cell, case) if cell.method == ATTRIBUTION else _figures(cell, case, judged)
     found["cost"] = {
         "seconds": time.perf_counter() - wall,
         "cpu_seconds": time.process_time() - cpu,
@@ -159,6 +167,24 @@ def _figures(cell: Cell, case: Case, judged: Case) -> dict[str, Any]:
         ],
         "chosen": outcome.result.chosen,
         "warnings": list(outcome.warnings),
+    }
+
+
+def _attributed(cell: Cell, case: Case) -> dict[str, Any]:
+    metric = METRICS[cell.goal["metric"]]
+    found = attribute(case.problem, metric, seed=cell.seed, **cell.options)
+    figures = ("gap", "gap_of_decisions", "spread", "r2", "r2_of_decisions", "r2_of_fit")
+    coefficients = found.coefficients.astype("<f4").tobytes()
+    return {
+        "status": "measured",
+        ATTRIBUTION: {
+            **{name: _plain(getattr(found, name)) for name in figures},
+            "draws": found.draws,
+            "sd": found.sd,
+            "shares": found.by_parameter(),
+            "share_of_largest": {str(n): found.share_of_largest(n) for n in LARGEST},
+            "coefficients": base64.b64encode(coefficients).decode(),
+        },
     }
 
 

@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from fairfix.bench.attributions import attributions
+from fairfix.bench.networks import networks
+from fairfix.bench.page_networks import carried, deployed
 from fairfix.bench.pictures import (
     Boxes,
     Run,
@@ -75,6 +78,8 @@ def page(rows: Sequence[Row]) -> str:
                 "sweeps": [_sweep(sweep, sorted(methods)) for sweep in swept[:SHOWN_SWEEPS]],
                 "sections": [_section(table, runs) for table in drawn],
                 "reasons": _reasons(rows)[:LISTED_REASONS],
+                "deployed": deployed(networks(rows)),
+                "carried": carried(attributions(rows)),
                 "kinds": {table.goal.kind for table in found},
                 "overlaps": any((table.cells["overlap"] > 0).any() for table in found),
             }
@@ -306,7 +311,7 @@ def _reasons(rows: Sequence[Row]) -> list[Shown]:
     found = Counter(
         (row["status"], label(row), row["task"], row["reason"])
         for row in rows
-        if row["status"] != "done"
+        if row["status"] in ("refused", "failed")
     )
     return [
         {"status": status, "method": method, "task": task, "reason": reason, "cells": n}

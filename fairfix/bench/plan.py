@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fairfix import methods
-from fairfix.bench.network import Recipe
-from fairfix.bench.protocols import Protocol, cells, chosen_datasets, task
+from fairfix.bench.cells import ATTRIBUTION
+from fairfix.bench.protocols import Base, Protocol, cells, chosen_datasets, task
 from fairfix.bench.study import Study, study
 from fairfix.bench.summary import BASELINE, FRONTIER
 from fairfix.bench.task import Task, task_of
@@ -21,16 +21,16 @@ from fairfix.split import holdout
 
 @dataclass(frozen=True)
 class Unit:
-    """A task that is not made yet: a data set's split, and the recipe of its network."""
+    """A task that is not made yet: a data set's split, and how its classifier is made."""
 
     dataset: str
     seed: int
-    recipe: Recipe
+    base: Base
     variant: str
 
     def task(self) -> Task:
         """Prepare the split and train the network, or find it in the cache."""
-        return task(self.dataset, self.seed, self.recipe, self.variant)
+        return task(self.dataset, self.seed, self.base, self.variant)
 
 
 def units(
@@ -48,11 +48,12 @@ def units(
         if name not in protocol.variants:
             known = ", ".join(protocol.variants) or "none"
             raise UsageError(f"The variants of {protocol.name} are {known}, not {name!r}.")
-    recipes = {"": protocol.recipe} | {name: protocol.variants[name] for name in variants}
+    bases: dict[str, Base] = {"": protocol.recipe}
+    bases |= {name: protocol.variants[name] for name in variants}
     return [
-        Unit(dataset, seed, recipe, variant)
+        Unit(dataset, seed, base, variant)
         for dataset in chosen_datasets(protocol, datasets)
-        for variant, recipe in recipes.items()
+        for variant, base in bases.items()
         for seed in range(count)
     ]
 
@@ -140,7 +141,13 @@ def planned(
     objectives: Sequence[Objective],
     names: Sequence[str],
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    attribution: bool = False,
 ) -> Study:
-    """Every method for every objective on every task; ``options`` of methods by name."""
+    """Every method for every objective on every task; ``options`` of methods by name.
+
+    With ``attribution`` the gaps are attributed to the networks' weights as well.
+    """
     given = options or {}
-    return study(tasks, lambda each, sha256: cells(each, sha256, objectives, names, given))
+    wanted = [*names, ATTRIBUTION] if attribution else names
+    return study(tasks, lambda each, sha256: cells(each, sha256, objectives, wanted, given))

@@ -4,7 +4,8 @@
 at best balanced accuracy. Bank's privileged group is age >= 25, as in the paper.
 
 ``s20``: Savani, White, Govindarajulu 2020. Networks with dropout 0.2, one a seed; accuracy is the
-performance; the trade-off objective with lambda 0.75.
+performance; the trade-off objective with lambda 0.75. Other networks and other classifiers stand
+beside them as variants.
 
 Base networks are trained on the training rows, their epoch chosen on the validation rows; methods
 are fitted on the validation rows and judged on the test rows.
@@ -26,6 +27,7 @@ from fairfix.bench.datasets import DATASETS, dataset
 from fairfix.bench.fetch import cache_folder
 from fairfix.bench.network import Recipe, train
 from fairfix.bench.prepare import PARTS, group_column, prepare
+from fairfix.bench.rivals import RIVALS, scores
 from fairfix.bench.synthetic import Synthetic, loh, zafar
 from fairfix.bench.task import Rows, Task
 from fairfix.case import ModelOptions
@@ -42,6 +44,10 @@ SYNTHETIC: dict[str, tuple[Callable[..., Synthetic], str, float]] = {
     "zafar": (zafar, "theta", 1.0),
 }
 _SYNTHETIC_ROWS = 10_000
+JUDGED = ("val", "test")  # the parts that methods are fitted and judged on
+
+
+Base = Recipe | str  # how a network is trained, or one of ``RIVALS``
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Protocol:
     Attributes:
         datasets: "name/attribute" as the paper has them.
         methods: of its tables, under their names here; ``options`` as the paper sets them.
-        variants: other recipes for the base network, by name.
+        variants: other recipes for the base network, or other classifiers, by name.
     """
 
     name: str
@@ -62,7 +68,7 @@ class Protocol:
     objectives: tuple[Objective, ...]
     methods: tuple[str, ...]
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    variants: Mapping[str, Recipe] = field(default_factory=dict)
+    variants: Mapping[str, Base] = field(default_factory=dict)
 
 
 def _objectives(metrics: Sequence[str], **goal: Any) -> tuple[Objective, ...]:
@@ -108,6 +114,7 @@ PROTOCOLS: dict[str, Protocol] = {
                 "dropout-0.5": Recipe(dropout=0.5),
                 "width-64": Recipe(dropout=_DROPOUT, width=64),
                 "depth-20": Recipe(dropout=_DROPOUT, depth=20),
+                **{rival: rival for rival in RIVALS},
             },
         ),
     )
@@ -254,21 +261,30 @@ def trained(split: Split, recipe: Recipe) -> bytes:
     return content
 
 
-def task(name: str, seed: int, recipe: Recipe, variant: str = "") -> Task:
-    """A data set's split with its trained network."""
+def task(name: str, seed: int, base: Base, variant: str = "") -> Task:
+    """A data set's split with its trained network, or with the scores of another classifier."""
     data = split(name, seed)
+    if isinstance(base, Recipe):
+        model = "model.safetensors"
+        files = {model: trained(data, base)}
+        fitting, judged = (_rows(data, part) for part in JUDGED)
+    else:
+        model, files = "", {}
+        learnt = data.features["train"], data.labels["train"]
+        found = scores(base, learnt, {part: data.features[part] for part in JUDGED}, seed=seed)
+        fitting, judged = (_rows(data, part, found[part]) for part in JUDGED)
     return Task(
         name=f"{name} {variant}" if variant else name,
         split=seed,
-        files={"model.safetensors": trained(data, recipe)},
-        model="model.safetensors",
+        files=files,
+        model=model,
         options=ModelOptions(arch=ARCH, output_kind="logit", device="cpu"),
         columns=Columns(favorable=data.favorable, privileged=data.group_names[1]),
         favorable=data.favorable,
         label_values=data.label_values,
         group_names=data.group_names,
-        fitting=_rows(data, "val"),
-        judged=_rows(data, "test"),
+        fitting=fitting,
+        judged=judged,
         overlap=0.0 if data.fresh else _overlap(data),
     )
 
@@ -278,8 +294,12 @@ def _overlap(data: Split) -> float:
     return len(data.labels["test"]) / others
 
 
-def _rows(data: Split, part: str) -> Rows:
-    return Rows(data.features[part], None, data.labels[part], data.groups[part])
+def _rows(data: Split, part: str, scores: np.ndarray | None = None) -> Rows:
+    """The rows of a part; with scores in the place of features, numbers tell them apart."""
+    labels, groups = data.labels[part], data.groups[part]
+    if scores is None:
+        return Rows(data.features[part], None, labels, groups)
+    return Rows(None, scores, labels, groups, ids=np.arange(len(labels)))
 
 
 def cells(
@@ -289,7 +309,7 @@ def cells(
     methods: Sequence[str],
     options: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[Cell]:
-    """Every method for every objective on a task."""
+    """Every method, or attribution, for every objective on a task."""
     for objective in objectives:
         for method in methods:
             yield Cell(

@@ -171,13 +171,16 @@ def latest(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """The rows as a flat table, one line a cell; ``original`` rows are added from the baseline's.
+    """The rows of methods as a flat table, one line a cell; ``original`` rows are added from the
+    baseline's.
 
     Undefined figures are NaN. What a method refused has no figures.
     """
     import pandas as pd
 
-    return pd.DataFrame([line for row in rows for line in _flat(row)])
+    return pd.DataFrame(
+        [line for row in rows if row["status"] != "measured" for line in _flat(row)]
+    )
 
 
 def _flat(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

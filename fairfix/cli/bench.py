@@ -12,7 +12,9 @@ import numpy as np
 from rich.table import Table
 
 from fairfix.bench import summary as study_summary
+from fairfix.bench.attributions import Attributions, attributions
 from fairfix.bench.journal import Journal
+from fairfix.bench.networks import Networks, networks
 from fairfix.bench.page import page
 from fairfix.bench.plan import chosen_methods, made, own_tasks, part, planned, units
 from fairfix.bench.protocols import Protocol, protocol
@@ -31,6 +33,7 @@ from fairfix.progress import tracked
 from fairfix.rates import METRICS
 
 SEEDS = 5
+CHOICES = ("k", "margin", "risk")  # how cuts are chosen, which no protocol says
 MOSTLY = 0.5  # share of splits from which a trait is said of a method
 SHORT = {"balanced_accuracy": "BA", "accuracy": "acc.", "f1": "F1"}
 Row = Mapping[str, Any]
@@ -46,6 +49,7 @@ def run(
     protocol: str | None,
     datasets: str | None,
     variants: str | None,
+    attribution: bool,
     rows: list[Path] | None,
     jobs: int | None,
     backend: Literal["local", "dask"],
@@ -74,12 +78,13 @@ def run(
                 seeds,
                 array,
                 processes,
+                attribution,
                 given,
             )
         else:
             if datasets or variants or array:
                 raise UsageError("--datasets, --variants and --array need a --protocol.")
-            study = _own(paths, method_names, metrics, seeds, given)
+            study = _own(paths, method_names, metrics, seeds, attribution, given)
         journal = Journal(place / "rows.jsonl")
         done = len({cell.key for cell in study.cells} & journal.resume())
         if done:
@@ -123,20 +128,39 @@ def _by_protocol(
     seeds: int | None,
     array: str | None,
     jobs: int,
-    given: Mapping[str, Any],
+    attribution: bool,
+    given: dict[str, Any],
 ) -> Study:
     if paths:
         raise UsageError(f"A protocol has its own models and rows; leave out {paths[0]!r}.")
     for option, value in given.items():
-        if value is not None and value is not False:
+        if option not in CHOICES and value is not None and value is not False:
             said = f"--{option.rstrip('_').replace('_', '-')}"
             raise UsageError(f"A protocol has its own goal, networks and rows; leave out {said}.")
     chosen = protocol(name)
-    objectives, names = _objectives(chosen, metrics), chosen_methods(methods, chosen.methods)
+    objectives = _with_choice(_objectives(chosen, metrics), given)
+    names = chosen_methods(methods, chosen.methods)
     wanted = units(chosen, _listed(datasets), seeds, _listed(variants))
     if array is not None:
         wanted = part(wanted, *_array(array))
-    return planned(made(wanted, jobs), objectives, names, chosen.options)
+    tasks = made(wanted, jobs)
+    return planned(tasks, objectives, names, chosen.options, attribution=attribution)
+
+
+def _with_choice(objectives: Sequence[Objective], given: dict[str, Any]) -> list[Objective]:
+    """The objectives with what the command line says of how cuts are chosen."""
+    asked = {name: given[name] for name in CHOICES if given.get(name) is not None}
+    if not asked:
+        return list(objectives)
+    if any(objective.kind == "tradeoff" for objective in objectives):
+        raise UsageError(
+            f"The trade-off objective of this protocol knows no chance; leave out --{min(asked)}."
+        )
+    choice = Values(asked, {}, {}, None).objective()
+    return [
+        replace(objective, margin=choice.margin, risk=choice.risk, k=choice.k)
+        for objective in objectives
+    ]
 
 
 def _objectives(chosen: Protocol, metrics: str | None) -> list[Objective]:
@@ -156,6 +180,7 @@ def _own(
     methods: str | None,
     metrics: str | None,
     seeds: int | None,
+    attribution: bool,
     given: dict[str, Any],
 ) -> Study:
     if not paths or len(paths) < 2:
@@ -177,7 +202,7 @@ def _own(
         )
         loaded.append((case, None if judged is None else case.companion(judged)))
     tasks: list[Task] = own_tasks(loaded, SEEDS if seeds is None else seeds, values["holdout"])
-    return planned(tasks, objectives, names)
+    return planned(tasks, objectives, names, attribution=attribution)
 
 
 def _listed(names: str | None) -> list[str]:
@@ -207,12 +232,10 @@ def _light(row: dict[str, Any]) -> Row:
     """A row without what nothing here looks at, and its steps in little room."""
     if row["status"] != "done":
         return row
-    unused = {"gaps", "performances"}
     for rows in ("judged", "fitting"):
-        row[rows] = {
-            state: {key: value for key, value in e.items() if key not in unused}
-            for state, e in row[rows].items()
-        }
+        for state, figures in row[rows].items():
+            if (rows, state) != ("judged", DEPLOYED):
+                del figures["gaps"], figures["performances"]
     return row | {"trajectory": np.array(row["trajectory"], dtype=np.float32)}
 
 
@@ -224,10 +247,17 @@ def _told(
     quiet: bool,
 ) -> int:
     """Say what the rows say, and write it beside them; the exit code."""
-    found = tables(rows)
+    found, carried = tables(rows), attributions(rows)
     if json:
-        lines = [line for table in found for line in table.lines]
-        emit({"cells": len(rows), "summary": [_plain(line.flat()) for line in lines]})
+        parts: dict[str, Sequence[Line | Networks | Attributions]] = {
+            "summary": [line for table in found for line in table.lines],
+            "networks": networks(rows),
+            "attribution": carried,
+        }
+        emit(
+            {"cells": len(rows)}
+            | {name: [_plain(each.flat()) for each in part] for name, part in parts.items()}
+        )
     elif not quiet:
         kinds = [
             (table, of_kind)
@@ -235,7 +265,7 @@ def _told(
             for need in (False, True)
             if (of_kind := [line for line in table.lines if line.needs_group == need])
         ]
-        show(*(_table(*kind) for kind in kinds), *_legend(found, rows))
+        show(*(_table(*kind) for kind in kinds), *_carried(carried), *_legend(found, rows))
     if place is not None:
         written += _write(rows, found, place)
     if not (json or quiet):
@@ -252,12 +282,17 @@ def _write(rows: Sequence[Row], found: Sequence[study_summary.Table], place: Pat
 
     lines = pd.DataFrame([line.flat() for table in found for line in table.lines])
     cells = frame(rows)
+    bases = pd.DataFrame([each.flat() for each in networks(rows)])
+    carried = pd.DataFrame([each.flat() for each in attributions(rows)])
     contents = {
         "report.html": page(rows).encode(),
         "summary.csv": lines.to_csv(index=False).encode(),
         "cells.csv": cells.to_csv(index=False).encode(),
         "cells.parquet": cells.to_parquet(index=False),
+        "networks.csv": bases.to_csv(index=False).encode(),
     }
+    if len(carried):
+        contents["attribution.csv"] = carried.to_csv(index=False).encode()
     for name, content in contents.items():
         write_bytes(place / name, content)
     return tuple(place / name for name in contents)
@@ -287,6 +322,30 @@ def _table(made: study_summary.Table, lines: Sequence[Line]) -> Table:
     budget = "" if goal.smaller_is_better else f" < {goal.budget:g}"
     title = f"{short(made.task)}, {goal.metric}{budget}, {splits} splits: {kind}"
     return table(title, header, [_cells(line) for line in lines])
+
+
+def _carried(found: Sequence[Attributions]) -> list[Table | str]:
+    """What attributions to weights say, if any were asked for."""
+    if not found:
+        return []
+    header = ["networks of", "metric", "n", "R2", "R2 fitted", "top 100", "singular values"]
+    rows = [
+        [
+            each.task,
+            each.metric,
+            each.networks,
+            f"{each.r2.mean:.3f}",
+            f"{each.r2_of_fit.mean:.3f}",
+            f"{each.share_of_largest[100].mean:.2f}",
+            " to ".join(f"{end:.2f}" for end in each.singular_ends),
+        ]
+        for each in found
+    ]
+    return [
+        table("Which weights carry the gap", header, rows),
+        "R2: of a linear model by gradients, on random changes of all weights; fitted: by lasso",
+        "top 100: share of that variance in 100 weights; singular values near 1: nothing is shared",
+    ]
 
 
 def _cells(line: Line) -> list[str]:
@@ -346,6 +405,6 @@ def _legend(found: Sequence[study_summary.Table], rows: Iterable[Row]) -> list[s
     said = dict.fromkeys(
         f"{row['method']} on {row['task']}: {row['reason']}"
         for row in rows
-        if row["status"] != "done"
+        if row["status"] in ("refused", "failed")
     )
     return [*lines, *said]

@@ -61,6 +61,14 @@ def bench_options(
         str | None,
         option(B, "Its other base networks, comma-separated: width-64, ...", "--variants"),
     ] = None,
+    attribution: Annotated[
+        bool,
+        option(
+            B,
+            "Also say which weights carry the gap, by 1,000 random changes of all weights.",
+            "--attribution",
+        ),
+    ] = False,
     rows: Annotated[
         list[Path] | None,
         option(B, "Run nothing: sum up these rows.jsonl files; repeatable.", "--rows"),

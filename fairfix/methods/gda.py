@@ -5,7 +5,7 @@ judged as it would be deployed, at its exact best cut, and the best epoch is kep
 
 Gradient and choice share the fitting rows. On re-splits of six networks neither halving the rows
 nor cross-fitting the choice did better on new rows than sharing them with standard errors taken
-larger by a tenth, so that is done.
+larger by a fifth, so that is done.
 
 When not to use it: the loss knows nothing of performance, so long runs flatten the scores; where
 one group has few rows of a label, its share of a batch is noise.
