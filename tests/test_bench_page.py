@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import math
@@ -13,10 +14,13 @@ import numpy as np
 import pytest
 from test_html import BROWSER, HOSTILE, Layout, Page, browse, section
 
+from fairfix.bench.attributions import attributions
+from fairfix.bench.networks import networks
 from fairfix.bench.page import SHOWN_TABLES, page
 from fairfix.bench.pictures import TYPES, Boxes, course, labels
 from fairfix.bench.summary import Spread, tables
 from fairfix.bench.sweep import sweeps
+from fairfix.rates import METRICS, PERFORMANCES
 from fairfix.report.svg import LogScale, Scale
 
 Row = dict[str, Any]
@@ -68,7 +72,11 @@ def _row(
 
     debiased = evaluation(random.normal(0.01, 0.03), 0.55 + 0.03 * m + random.normal(0, 0.01))
     states = {
-        "original": evaluation(-0.2, 0.7),
+        "original": evaluation(random.normal(-0.2, 0.02), 0.7)
+        | {
+            "gaps": {each: random.normal(-0.2, 0.02) for each in METRICS},
+            "performances": dict.fromkeys([*PERFORMANCES, "auc"], 0.7 + 0.01 * split),
+        },
         "identity": evaluation(0.02, 0.55),
         "debiased": debiased,
     }
@@ -110,6 +118,24 @@ def _row(
 def refused(row: Row, reason: str, status: str = "refused") -> Row:
     kept = {key: row[key] for key in row if key not in ("judged", "fitting", "cost")}
     return kept | {"method": "layerwise", "status": status, "reason": reason}
+
+
+def measured(row: Row, parameter: str = "fc.weight") -> Row:
+    """In the place of a method, which weights carry the gap."""
+    kept = refused(row, "", "measured") | {"method": "attribution", "options": {}}
+    random = np.random.default_rng(row["split"])
+    coefficients = base64.b64encode(random.normal(size=500).astype("<f4").tobytes()).decode()
+    figures = ("gap", "gap_of_decisions", "spread", "r2", "r2_of_decisions", "r2_of_fit")
+    return kept | {
+        "attribution": dict.fromkeys(figures, 0.9)
+        | {
+            "draws": 1000,
+            "sd": 0.1,
+            "shares": {parameter: 0.75, "other": 0.25},
+            "share_of_largest": {"10": 0.2, "100": 0.6, "1000": 0.9},
+            "coefficients": coefficients,
+        }
+    }
 
 
 def sweep(values: tuple[float, ...] = (0, 0.5, 1, 2.5)) -> list[Row]:
@@ -236,6 +262,39 @@ def test_links_lead_somewhere_and_equal_rows_give_equal_pages() -> None:
     assert len(ids) == len(set(ids))
     assert {href.removeprefix("#") for href in found.values("href")} == set(ids)
     assert page(json.loads(json.dumps(rows))) == text
+
+
+# Networks.
+
+
+def test_networks_as_deployed_are_told_by_every_split() -> None:
+    rows = study(("a", "b"), ("spd", "eod"), splits=6)
+    found = networks(rows)
+    listed = table_rows(re.sub(r".*<section id=.networks.>", "", page(rows), flags=re.S), "strips")
+    assert [(row[0], *row[2:]) for row in listed] == [
+        (
+            f"{each.task} {METRICS[metric].title}",
+            f"{written(each.gaps[metric].mean())} sd {written(each.gaps[metric].std(ddof=1))}",
+            f"{written(0.725)} sd {written(np.std(0.01 * np.arange(6), ddof=1))}",
+        )
+        for each in found
+        for metric in ("spd", "eod")
+    ]
+    assert 'id="networks"' not in page(study(splits=1))
+
+
+def test_which_weights_carry_the_gap_stands_where_it_was_asked_for() -> None:
+    rows = study(splits=4)
+    more = [measured(row) for row in rows if row["method"] == "identity"]
+    words = section(page([*rows, *more]), "weights")
+    (found,) = attributions(more)
+    low, high = found.singular_ends
+    assert "compas/race statistical parity difference, n = 4" in words
+    assert f"{low:.2f} to {high:.2f}" in words
+    assert "fc.weight 0.75" in words
+    assert 'id="weights"' not in page(rows)
+    assert section(page([*rows, *more]), "table-1") == section(page(rows), "table-1")
+    assert "24 with a result" in Page(page(rows)).text
 
 
 # Sweeps.
@@ -380,8 +439,9 @@ def infested(evil: str) -> list[Row]:
         row |= {"task": evil, "fairfix": evil}
         if row["method"] == "gda":
             row["options"] = {"why": evil}
+    carried = [measured(row, evil) for row in rows if row["method"] == "identity"]
     worlds = [{**row, "task": f"{evil}/{name}"} for row in rows for name in ("k=1", "k=2")]
-    return [*rows, *worlds, refused(rows[0], evil)]
+    return [*rows, *worlds, *carried, refused(rows[0], evil)]
 
 
 @pytest.mark.parametrize("evil", HOSTILE, ids=range(len(HOSTILE)))
@@ -415,7 +475,8 @@ def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     return browse(
         tmp_path_factory.mktemp("pages"),
         {
-            "study": page([*study((), ()), *study(methods=(*METHODS, *MORE)), *gone]),
+            "study": page([*study(methods=(*METHODS, *MORE)), *gone]),
+            "networks": page([*study(), *map(measured, study())]),
             "tradeoff": page(study(kind="tradeoff")),
             "sweep": page(sweep()),
             "evil": page(infested(HOSTILE[0])),

@@ -38,6 +38,7 @@ def deployed(found: Sequence[Networks]) -> Shown | None:
                 "metric": title(metric),
                 "strip": _strip(boxes, each, metric),
                 "gap": center(each.gaps[metric]),
+                "accuracy": center(each.performances["accuracy"]),
             }
             for each in several
             for metric in each.goals
