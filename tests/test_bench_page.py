@@ -72,9 +72,9 @@ def _row(
 
     debiased = evaluation(random.normal(0.01, 0.03), 0.55 + 0.03 * m + random.normal(0, 0.01))
     states = {
-        "original": evaluation(random.normal(-0.2, 0.02), 0.7)
+        "original": evaluation(-0.2, 0.7)
         | {
-            "gaps": {each: random.normal(-0.2, 0.02) for each in METRICS},
+            "gaps": {each: -0.2 + 0.01 * split * i for i, each in enumerate(METRICS)},
             "performances": dict.fromkeys([*PERFORMANCES, "auc"], 0.7 + 0.01 * split),
         },
         "identity": evaluation(0.02, 0.55),
