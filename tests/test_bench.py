@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,45 @@ def test_a_killed_study_goes_on_where_it_was(tmp_path: Path) -> None:
     ours, theirs = (list(Journal(place / "rows.jsonl").rows()) for place in (torn, whole))
     assert len(ours) == len(theirs) == 12
     assert settled(ours) == settled(theirs)
+
+
+def test_nothing_outlives_a_killed_study(tmp_path: Path) -> None:
+    if not Path("/proc/self/task").is_dir():
+        pytest.skip("no /proc to see processes in")
+    command = [
+        *(sys.executable, "-m", "fairfix", "bench", str(LOH / "model.pt"), str(LOH / "val.csv")),
+        *("--methods", "perturb", "--seeds", "40", "--jobs", "2", "--quiet"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    running = subprocess.Popen([*command, "-o", str(tmp_path)], env=environment)
+    journal = tmp_path / "rows.jsonl"
+    wait(lambda: journal.exists() and journal.stat().st_size > 0)
+    started = [
+        int(child)
+        for task in Path(f"/proc/{running.pid}/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert len(started) >= 2
+    wait(lambda: not any(alive(pid) for pid in started))
+
+
+def wait(until: Callable[[], bool], seconds: float = 60) -> None:
+    """Until it is so; an error when that takes too long."""
+    end = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and is not yet taken note of does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -9,7 +9,7 @@ from typing import Any
 from fairfix import methods
 from fairfix.bench.cells import ATTRIBUTION
 from fairfix.bench.protocols import Base, Protocol, cells, chosen_datasets, task
-from fairfix.bench.study import Study, study
+from fairfix.bench.study import Study, end_with_parent, study
 from fairfix.bench.summary import BASELINE, FRONTIER
 from fairfix.bench.task import Task, task_of
 from fairfix.case import Case
@@ -78,9 +78,14 @@ def made(wanted: Sequence[Unit], jobs: int) -> list[Task]:
 
     with parallel_config("loky", inner_max_num_threads=1):
         tasks = Parallel(n_jobs=jobs, return_as="generator")(
-            delayed(Unit.task)(unit) for unit in wanted
+            delayed(_made)(unit) for unit in wanted
         )
         return [task for task, _ in zip(tasks, tracked(wanted, "networks"), strict=True)]
+
+
+def _made(unit: Unit) -> Task:
+    end_with_parent()
+    return unit.task()
 
 
 def own_tasks(

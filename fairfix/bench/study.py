@@ -6,9 +6,12 @@ The rows are the same wherever they are made. Cells that are in the journal are 
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from fairfix.bench.cells import Cell, failed, run_cell
@@ -83,8 +86,25 @@ def local(jobs: int) -> Backend:
 def _with_threads(threads: int, cell: Cell, task: Task) -> dict[str, Any]:
     import torch
 
+    end_with_parent()
     torch.set_num_threads(threads)
     return run_cell(cell, task)
+
+
+@cache
+def end_with_parent() -> None:
+    """See that this process ends soon after the one that started it, however that one ended.
+
+    A process of joblib would else wait for work forever once the study was killed.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def cores() -> int:
