@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fairfix.errors import UsageError
+from fairfix.errors import TableError, UsageError
 from fairfix.forward.draws import Draws, at_once
 from fairfix.forward.versions import many_at_once
 from fairfix.problem import Problem
@@ -45,7 +45,8 @@ class Attribution:
     """What each weight of a network does to a gap of its scores.
 
     Attributes:
-        gap: of the scores of the untouched network; of decisions it is ``gap_of_decisions``.
+        gap: of the scores of the untouched network; of decisions it is ``gap_of_decisions``. Both
+            are 0 where there is none: a ratio is taken less 1.
         shapes: of the parameters by name, in the network's order.
         coefficients: (P,) float64, all parameters flat in that order; 0 = no influence.
         draws, sd: how many multiples of the weights were tried, and their standard deviation.
@@ -115,6 +116,8 @@ def attribute(
     """
     if draws < FEWEST_DRAWS or not 0 < sd < math.inf:
         raise UsageError(f"Attribution needs {FEWEST_DRAWS} draws or more and a finite sd > 0.")
+    if problem.scorer is None:
+        raise TableError("A gap is attributed to the weights of a network; scores alone have none.")
     scorer, _ = problem.network()
     parameters = chosen_parameters(scorer.network)
     _, gap, gradients = proxy_gradient(metric, scorer, problem, list(parameters.values()))
@@ -128,7 +131,7 @@ def attribute(
     return Attribution(
         metric=metric.key,
         gap=float(gap),
-        gap_of_decisions=float(metric(problem.counts(problem.scores > problem.threshold)).value),
+        gap_of_decisions=float(_gap_of_decisions(metric, problem, problem.scores)),
         shapes={name: tuple(p.shape) for name, p in parameters.items()},
         coefficients=coefficients.double().numpy(),
         draws=draws,
@@ -148,8 +151,13 @@ def _gaps(
     hard: list[float] = []
     for scores in _scores(problem, scorer, made, draws):
         soft += proxy(metric, scores, problem.cells).tolist()
-        hard += metric(problem.counts(scores > problem.threshold)).value.tolist()
+        hard += _gap_of_decisions(metric, problem, scores).tolist()
     return np.array(soft), np.array(hard)
+
+
+def _gap_of_decisions(metric: Metric, problem: Problem, scores: Tensor) -> Tensor:
+    found = metric(problem.counts(scores > problem.threshold))
+    return found.value - found.neutral
 
 
 def _scores(problem: Problem, scorer: Scorer, made: Draws, draws: int) -> Iterator[Tensor]:

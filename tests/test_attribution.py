@@ -152,7 +152,7 @@ def test_too_few_draws_and_no_deviation_are_refused(
 
 def test_scores_alone_have_no_weights(problem: Problem) -> None:
     alone = Problem(problem.scores, problem.labels, problem.groups, problem.group_names)
-    with pytest.raises(FairfixError, match="needs a model"):
+    with pytest.raises(FairfixError, match="scores alone have none"):
         attribute(alone, SPD)
 
 

@@ -126,7 +126,7 @@ def test_a_resumed_study_repeats_nothing(
         next(begun)
     begun.close()
     with journal.path.open("ab") as file:
-        file.write(b'{"key": "torn')
+        file.write(b'{"version": 3, "key": "torn')
     rest = list(small.run(journal, serial))
     assert len(rest) == len(small.cells) - 5
     assert settled(journal.rows()) == expected
@@ -134,9 +134,41 @@ def test_a_resumed_study_repeats_nothing(
 
 
 def test_a_line_that_is_no_row_is_named(tmp_path: Path) -> None:
-    (tmp_path / "rows.jsonl").write_text('{"key": "a"}\nnonsense\n')
+    first = json.dumps(row("identity", 0, 0.0, 0.6))
+    (tmp_path / "rows.jsonl").write_text(f"{first}\nnonsense\n")
     with pytest.raises(TableError, match=r"rows\.jsonl, line 2: no row of a study"):
         Journal(tmp_path / "rows.jsonl").resume()
+
+
+@pytest.mark.parametrize("text", ["a list of mine", '{"a": 1}', "[1, 2]\n3", '{"key": "a"}\n'])
+def test_a_file_that_is_no_journal_is_left_as_it_is(text: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(text)
+    with pytest.raises(TableError, match=r"rows\.jsonl, line 1: no row of a study"):
+        Journal(tmp_path / "rows.jsonl").resume()
+    assert (tmp_path / "rows.jsonl").read_text() == text
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda row: row.pop("judged"),
+        lambda row: row["goal"].pop("metric"),
+        lambda row: row["judged"]["debiased"].update(gap="abc"),
+        lambda row: row.update(overlap=None),
+        lambda row: row.update(status=7),
+        lambda row: row.update(trajectory=[[0.1]]),
+        lambda row: row["judged"]["original"].update(gaps={"spd": "x"}),
+    ],
+)
+def test_a_damaged_row_is_named(damage: Callable[[Any], Any], tmp_path: Path) -> None:
+    rows = [row("identity", 0, 0.0, 0.6), row("identity", 1, 0.0, 0.6)]
+    rows = json.loads(json.dumps(rows))
+    damage(rows[1])
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in rows))
+    ended = CliRunner().invoke(app, ["bench", "--rows", str(path)])
+    assert ended.exit_code == 2
+    assert "rows.jsonl, line 2: no row of a study" in ended.stderr
 
 
 def test_processes_give_the_same_rows(small: Study, expected: dict[str, Any]) -> None:
@@ -227,8 +259,9 @@ def test_a_dask_cluster_that_loses_a_worker_gives_the_same_rows(
 def test_no_cluster_is_said_plainly(small: Study) -> None:
     pytest.importorskip("distributed", reason="dask is not installed")
     work = [(cell, small.tasks[cell.task_sha256]) for cell in small.cells]
-    with pytest.raises(UsageError, match="No Dask scheduler answers at tcp://127"):
-        next(dask("tcp://127.0.0.1:9")(work))
+    for place in ("tcp://127.0.0.1:9", "foo"):
+        with pytest.raises(UsageError, match=f"No Dask scheduler answers at {place}"):
+            next(dask(place)(work))
 
 
 def test_what_a_method_refuses_is_a_row(tasks: list[Task]) -> None:
@@ -277,7 +310,7 @@ def test_a_row_that_finds_no_room_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = Journal(tmp_path / "rows.jsonl")
-    journal.append({"key": "a"})
+    journal.append(row("a", 0, 0.0, 0.6))
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
@@ -285,21 +318,22 @@ def test_a_row_that_finds_no_room_leaves_nothing_behind(
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space"):
-            journal.append({"key": "b"})
-    assert [row["key"] for row in journal.rows()] == ["a"]
-    journal.append({"key": "c\udcff"})
-    assert [row["key"] for row in journal.rows()] == ["a", "c?"]
+            journal.append(row("b", 0, 0.0, 0.6))
+    assert [each["method"] for each in journal.rows()] == ["a"]
+    journal.append(row("c\udcff", 0, 0.0, 0.6))
+    assert [each["method"] for each in journal.rows()] == ["a", "c?"]
 
 
 def test_a_torn_row_longer_than_a_chunk_is_cut_off(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "rows.jsonl")
-    journal.append({"key": "a"})
+    journal.append(row("a", 0, 0.0, 0.6))
     whole = journal.path.read_bytes()
-    for torn in (b"x" * 200_000, b"", b"x"):
+    begun = b'{"version": 3, "x": "'
+    for torn in (begun + b"x" * 200_000, b"", b"{"):
         journal.path.write_bytes(whole + torn)
-        assert journal.resume() == {"a"}
+        assert journal.resume() == {"a0"}
         assert journal.path.read_bytes() == whole
-    journal.path.write_bytes(b"y" * 70_000)
+    journal.path.write_bytes(begun + b"y" * 70_000)
     assert journal.resume() == set()
     assert journal.path.read_bytes() == b""
 
@@ -408,8 +442,11 @@ def row(
         "objective": performance if met else 0.0,
         "met": met,
         "trivial": False,
+        "gaps": {"spd": gap},
+        "performances": {"accuracy": performance},
     }
     return {
+        "version": 3,
         "key": f"{method}{split}",
         "fairfix": "1.2.3",
         "task": "t",
@@ -581,6 +618,28 @@ def test_of_a_cell_that_was_run_twice_the_last_row_counts(
     assert (line.splits, line.missing) == (11, 1)
 
 
+def test_what_has_another_source_is_another_task(made_up: list[dict[str, Any]]) -> None:
+    """A network that was trained anew has the same name and other rows of figures."""
+    other = [
+        {**each, "source": "b", "task_sha256": f"b{each['split']}", "seed": each["seed"]}
+        for each in made_up
+    ]
+    found = tables([*({**each, "source": "a"} for each in made_up), *other])
+    assert [table.task for table in found] == ["t", "t (2)"]
+    assert {line.splits for table in found for line in table.lines} == {12}
+    again = latest(latest([*made_up, *other]))
+    assert {each["task"] for each in again} == {"t", "t (2)"}
+
+
+def test_a_difference_that_never_varies_has_a_value_and_no_interval() -> None:
+    rows = [row("identity", s, 0.0, 0.5) for s in range(3)]
+    rows += [row("roc", s, 0.0, 0.6) for s in range(3)]
+    gain = by_method(rows)["roc"].gain
+    assert gain.value == pytest.approx(0.1)
+    assert math.isnan(gain.low)
+    assert not by_method(rows)["roc"].gain_shown
+
+
 def test_undefined_figures_are_no_success(made_up: list[dict[str, Any]]) -> None:
     for each in made_up:
         if each["method"] == "gda":
@@ -669,6 +728,9 @@ def test_the_command_runs_resumes_and_sums_up(tmp_path: Path) -> None:
         (["--scheduler", "tcp://a:1"], "belongs to --backend dask"),
         (["--jobs", "0"], "At least one process"),
         (["--rows", "nothing.jsonl"], "There is no file nothing.jsonl"),
+        (["--rows", "nothing.jsonl", "--methods", "roc"], "leave out all but -o"),
+        (["a.pt", "b.csv", "--rows", "nothing.jsonl"], "leave out all but -o"),
+        (["--rows", "nothing.jsonl", "--budget", "0.1"], "leave out all but -o"),
     ],
 )
 def test_wrong_questions_get_one_sentence(
@@ -679,6 +741,52 @@ def test_wrong_questions_get_one_sentence(
     assert ended.exit_code == 2
     assert said in ended.stderr
     assert ended.stdout == ""
+    assert not [*tmp_path.iterdir()]  # and nothing is left behind
+
+
+def test_files_of_other_origin_are_not_replaced(tmp_path: Path) -> None:
+    asked = ["bench", str(LOH / "model.pt"), str(LOH / "val.csv"), "--methods", "identity"]
+    asked += ["--seeds", "1", "--jobs", "1"]
+    mine, study = tmp_path / "mine", tmp_path / "study"
+    mine.mkdir()
+    (mine / "summary.csv").write_text("my own")
+    ended = CliRunner().invoke(app, [*asked, "-o", str(mine)])
+    assert ended.exit_code == 2
+    assert "summary.csv is of no study that stands there" in ended.stderr
+    assert (mine / "summary.csv").read_text() == "my own"
+    assert CliRunner().invoke(app, [*asked, "-o", str(study)]).exit_code == 0
+    other = tmp_path / "rows.jsonl"
+    other.write_bytes((study / "rows.jsonl").read_bytes())
+    ended = CliRunner().invoke(app, ["bench", "--rows", str(other), "-o", str(study)])
+    assert ended.exit_code == 2
+    assert "holds another study" in ended.stderr
+    own = str(study / "rows.jsonl")
+    assert CliRunner().invoke(app, ["bench", "--rows", own, "-o", str(study)]).exit_code == 0
+    other.write_text("")
+    ended = CliRunner().invoke(app, ["bench", "--rows", str(other)])
+    assert ended.exit_code == 2
+    assert "there are no rows to sum up" in ended.stderr
+
+
+def test_a_seed_draws_other_splits() -> None:
+    whole = case()
+    first, later = (own_tasks([(whole, None)], 2, 0.3, seed) for seed in (0, 1))
+    assert [each.split for each in later] == [1, 2]
+    assert first[1].sha256 == later[0].sha256
+    assert len({each.source for each in (*first, *later)}) == 1
+    assert own_tasks([(whole, None)], 1, 0.5)[0].source != first[0].source
+
+
+def test_a_table_too_small_to_split_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    table = pd.read_csv(LOH / "val.csv")
+    lone = pd.concat([table[table["group"] == 1].head(200), table[table["group"] == 0].head(1)])
+    lone.to_csv(tmp_path / "lone.csv", index=False)
+    asked = ["bench", str(LOH / "model.pt"), str(tmp_path / "lone.csv"), "--methods", "identity"]
+    asked += ["--privileged", "1", "--arch", "mlp:relu-bn", "--jobs", "1"]
+    ended = CliRunner().invoke(app, [*asked, "-o", str(tmp_path / "out")])
+    assert ended.exit_code == 2
+    assert "too few rows to keep some away" in ended.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_columns_are_documented(made_up: list[dict[str, Any]]) -> None:

@@ -332,12 +332,14 @@ def test_an_interrupt_from_the_keyboard(place: Place) -> None:
     assert place.files() == before
 
 
-def test_a_reader_that_goes_away(place: Place) -> None:
+@pytest.mark.parametrize("options", [["--json"], []], ids=["json", "text"])
+def test_a_reader_that_goes_away(place: Place, options: list[str]) -> None:
+    """A gate's exit code 1 is a verdict, and what nobody read is none."""
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as pipe:
         ran = subprocess.run(
-            [sys.executable, "-c", MAIN, "audit", place.model, place.val, "--json"],
+            [sys.executable, "-c", MAIN, "audit", place.model, place.val, *options],
             stdout=pipe,
             stderr=subprocess.PIPE,
             text=True,

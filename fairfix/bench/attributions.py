@@ -24,20 +24,22 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Attributions:
-    """The networks of one task and a metric.
+    """The splits of one task and a metric.
 
     Attributes:
         r2, r2_of_decisions, r2_of_fit, spread: as ``fairfix.attribution.Attribution`` has them.
         share_of_largest: by number of weights, the share of the foreseen variance they carry.
         shares: of each parameter, mean over networks, largest first.
+        splits: how many there are, each with its own network where a protocol trained one; of
+            a user's model they are samples of rows.
         weights: how many weights there are.
-        singular_values: of the networks' vectors of length 1, falling; () unless there are two
-            networks of one size.
+        singular_values: of the splits' vectors of length 1, falling; () unless there are two of
+            one size.
     """
 
     task: str
     metric: str
-    networks: int
+    splits: int
     draws: int
     sd: float
     weights: int
@@ -62,7 +64,7 @@ class Attributions:
         for name, value in {**vars(self), **centers}.items():
             if isinstance(value, Center):
                 found |= {name: value.mean, f"{name}_sd": value.sd}
-            elif name in ("task", "metric", "networks", "draws", "sd", "weights"):
+            elif name in ("task", "metric", "splits", "draws", "sd", "weights"):
                 found[name] = value
         smallest, largest = self.singular_ends or (math.nan, math.nan)
         return found | {
@@ -92,7 +94,7 @@ def _summed(task: str, metric: str, listed: Sequence[Row]) -> Attributions:
     return Attributions(
         task=task,
         metric=metric,
-        networks=len(listed),
+        splits=len(listed),
         draws=listed[0]["draws"],
         sd=listed[0]["sd"],
         weights=len(vectors[0]),

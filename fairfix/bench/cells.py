@@ -42,7 +42,8 @@ class Cell:
     """What is to be run.
 
     Attributes:
-        task, split: which rows and network; ``task_sha256`` is the hash of both.
+        task, split: which rows and network; ``task_sha256`` is the hash of both, ``source`` of what
+            all splits of the task have in common.
         method: its name, or ``ATTRIBUTION``.
         options: of the method.
         goal: of the objective: metric, budget, margin, performance, kind, lambda, k, risk.
@@ -55,6 +56,7 @@ class Cell:
     seed: int
     goal: Mapping[str, Any]
     options: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -65,6 +67,7 @@ class Cell:
             "seed": self.seed,
             "goal": dict(self.goal),
             "options": dict(self.options),
+            "source": self.source,
         }
 
     @property

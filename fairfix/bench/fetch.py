@@ -77,7 +77,7 @@ def _found(dataset: Dataset, source: Source, *, download: bool) -> Found:
     if source.sha256 and sha256 not in source.sha256:
         raise DownloadError(
             f"{path} is not the published {source.place}: its sha256 is {sha256}, expected "
-            f"{' or '.join(source.sha256)}. Remove it and fetch it again."
+            f"{' or '.join(source.sha256)}. Replace it, or remove it and fetch it again."
         )
     return Found(source, path, sha256, checked=bool(source.sha256))
 
@@ -87,6 +87,7 @@ def _download(dataset: Dataset, source: Source) -> Path:
     import pooch
     import requests
 
+    pooch.get_logger().setLevel("WARNING")  # commands say themselves what they did
     folder = (cache_folder() / source.place).parent
     name = Path(source.place).name
     try:
@@ -107,6 +108,6 @@ def _download(dataset: Dataset, source: Source) -> Path:
         reason = "no connection" if offline else str(error).splitlines()[0].removesuffix(".")
         raise DownloadError(
             f"{source.place} of {dataset.name} cannot be had from {source.url}: {reason}. Put it "
-            f"into the folder named by FAIRFIX_DATA as data/raw/{source.place}."
+            f"into a folder as data/raw/{source.place}, and name that folder in FAIRFIX_DATA."
         ) from None
     return folder / name

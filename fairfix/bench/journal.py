@@ -1,7 +1,8 @@
 """rows.jsonl: one line a finished cell, only ever appended to.
 
 A line is on the disk before the next cell counts as begun. A torn last line, as a killed process
-leaves it, is cut off when the study goes on; nothing else is ever changed.
+leaves it, is cut off when the study goes on; nothing else is ever changed. A file that is no
+journal is left as it is.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from fairfix.bench.rows import is_row
 from fairfix.errors import OutputError, TableError
 
 _CHUNK = 2**16
+_BEGINNING = b'{"version": '  # of every row, and so of a torn one
 
 
 class Journal:
@@ -42,34 +45,39 @@ class Journal:
         Cells that failed are not among them: they are run again.
 
         Raises:
-            TableError: when a whole line is no row.
+            TableError: when a line is no row.
         """
         if not self.path.exists():
             return set()
+        done = {row["key"] for row in self.rows() if row["status"] != "failed"}
         with self.path.open("r+b") as file:
             file.truncate(_whole(file))
-        return {row["key"] for row in self.rows() if row.get("status") != "failed"}
+        return done
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Every row, in the order in which cells were finished; a torn one is left out.
 
         Raises:
-            TableError: when a whole line is no row.
+            TableError: when a line is no row.
         """
         with self.path.open("rb") as file:
             for number, line in enumerate(file, start=1):
-                if not line.endswith(b"\n"):
-                    return
-                yield self._row(line, number)
+                if line.endswith(b"\n"):
+                    yield self._row(line, number)
+                elif not (line.startswith(_BEGINNING) or _BEGINNING.startswith(line)):
+                    raise self._no_row(number)
 
     def _row(self, line: bytes, number: int) -> dict[str, Any]:
         try:
             row = json.loads(line)
-            if isinstance(row["key"], str):
-                return dict(row)
-        except (ValueError, KeyError, TypeError):
-            pass
-        raise TableError(
+        except ValueError:
+            row = None
+        if not is_row(row):
+            raise self._no_row(number)
+        return dict(row)
+
+    def _no_row(self, number: int) -> TableError:
+        return TableError(
             f"{self.path}, line {number}: no row of a study. Remove the line, or name another "
             "folder with -o."
         )

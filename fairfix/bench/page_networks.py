@@ -83,7 +83,7 @@ def carried(found: Sequence[Attributions]) -> Shown | None:
             {
                 "task": each.task,
                 "metric": title(each.metric),
-                "networks": each.networks,
+                "splits": each.splits,
                 "r2": center(each.r2),
                 "of_decisions": center(each.r2_of_decisions),
                 "of_fit": center(each.r2_of_fit),

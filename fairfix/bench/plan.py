@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 from fairfix import methods
 from fairfix.bench.cells import ATTRIBUTION
 from fairfix.bench.protocols import Base, Protocol, cells, chosen_datasets, task
-from fairfix.bench.study import Study, end_with_parent, study
+from fairfix.bench.study import Study, processes, study
 from fairfix.bench.summary import BASELINE, FRONTIER
 from fairfix.bench.task import Task, task_of
 from fairfix.case import Case
-from fairfix.errors import UsageError
+from fairfix.errors import TableError, UsageError
 from fairfix.objectives import Objective
+from fairfix.problem import Problem
 from fairfix.progress import tracked
 from fairfix.split import holdout
 
@@ -74,47 +76,58 @@ def made(wanted: Sequence[Unit], jobs: int) -> list[Task]:
     """The tasks of units, networks trained by several processes at once."""
     if jobs == 1 or len(wanted) < 2:
         return [unit.task() for unit in tracked(wanted, "networks")]
-    from joblib import Parallel, delayed, parallel_config
+    from joblib import Parallel, delayed
 
-    with parallel_config("loky", inner_max_num_threads=1):
+    with processes(1):
         tasks = Parallel(n_jobs=jobs, return_as="generator")(
-            delayed(_made)(unit) for unit in wanted
+            delayed(Unit.task)(unit) for unit in wanted
         )
         return [task for task, _ in zip(tasks, tracked(wanted, "networks"), strict=True)]
 
 
-def _made(unit: Unit) -> Task:
-    end_with_parent()
-    return unit.task()
-
-
 def own_tasks(
-    loaded: Sequence[tuple[Case, Case | None]], seeds: int, holdout_share: float
+    loaded: Sequence[tuple[Case, Case | None]], seeds: int, holdout_share: float, first: int = 0
 ) -> list[Task]:
-    """The user's models, each on ``seeds`` splits.
+    """The user's models, each on ``seeds`` splits, numbered from ``first`` on.
 
-    With a test table, split 0 is the two tables as they are and later ones draw the same rows
-    anew; without one, every split holds out other rows.
+    With a test table, split 0 is the two tables as they are and others draw the same rows anew;
+    without one, every split holds out other rows.
     """
     if seeds < 1:
         raise UsageError(f"A study has at least one seed, not {seeds}.")
     names = _names([case for case, _ in loaded])
     found: list[Task] = []
     for name, (case, test) in zip(names, loaded, strict=True):
-        found += _splits(name, case, test, seeds, holdout_share)
+        found += _splits(name, case, test, range(first, first + seeds), holdout_share)
     return found
 
 
-def _splits(name: str, case: Case, test: Case | None, seeds: int, share: float) -> list[Task]:
+def _splits(
+    name: str, case: Case, test: Case | None, seeds: Sequence[int], share: float
+) -> list[Task]:
     if test is not None:
-        first = task_of(case, test, name)
-        return [first.resplit(seed) for seed in range(seeds)]
+        tables = task_of(case, test, name)
+        tables = replace(tables, source=tables.sha256[:16])
+        return [tables.resplit(seed) for seed in seeds]
+    whole = f"{task_of(case, case, name).sha256} {share}"
+    source = hashlib.sha256(whole.encode()).hexdigest()[:16]
     found = []
-    for seed in range(seeds):
-        fits, judged = holdout(case.problem, share, seed)
-        fit, kept = (replace(case, problem=case.problem.take(rows)) for rows in (fits, judged))
-        found.append(replace(task_of(fit, kept, name), split=seed))
+    for seed in seeds:
+        fit, kept = (
+            replace(case, problem=problem) for problem in _parts(name, case.problem, share, seed)
+        )
+        found.append(replace(task_of(fit, kept, name), split=seed, source=source))
     return found
+
+
+def _parts(name: str, problem: Problem, share: float, seed: int) -> list[Problem]:
+    try:
+        return [problem.take(rows) for rows in holdout(problem, share, seed)]
+    except TableError as error:
+        raise TableError(
+            f"The table of {name} has too few rows to keep some away for judging "
+            f"({str(error).removesuffix('.')}); give more, or another table with --test."
+        ) from None
 
 
 def _names(cases: Sequence[Case]) -> list[str]:
@@ -132,10 +145,9 @@ def chosen_methods(asked: str | None, usual: Sequence[str]) -> list[str]:
     """
     if asked is None:
         wanted = list(usual)
-    elif asked == "all":
-        wanted = list(methods.names())
     else:
-        wanted = [name.strip() for name in asked.split(",") if name.strip()]
+        listed = [name.strip() for name in asked.split(",") if name.strip()]
+        wanted = [*methods.names()] if "all" in listed else listed
     for name in wanted:
         methods.get(name)
     return list(dict.fromkeys((BASELINE, FRONTIER, *wanted)))

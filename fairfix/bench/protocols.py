@@ -286,8 +286,14 @@ def task(name: str, seed: int, base: Base, variant: str = "") -> Task:
         group_names=data.group_names,
         fitting=fitting,
         judged=judged,
+        source=_source(name, base),
         overlap=0.0 if data.fresh else _overlap(data),
     )
+
+
+def _source(name: str, base: Base) -> str:
+    how = base.to_json() if isinstance(base, Recipe) else base
+    return hashlib.sha256(json.dumps([name, how]).encode()).hexdigest()[:16]
 
 
 def _overlap(data: Split) -> float:
@@ -321,4 +327,5 @@ def cells(
                 seed=task.split,
                 goal=goal(objective),
                 options=dict(options.get(method, {})),
+                source=task.source,
             )

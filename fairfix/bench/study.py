@@ -10,8 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from fairfix.bench.cells import Cell, failed, run_cell
@@ -65,10 +65,10 @@ def local(jobs: int) -> Backend:
         return serial
 
     def backend(work: Sequence[Work]) -> Iterator[dict[str, Any]]:
-        from joblib import Parallel, delayed, parallel_config
+        from joblib import Parallel, delayed
 
         threads = max(1, cores() // jobs)
-        with parallel_config("loky", inner_max_num_threads=threads):
+        with processes(threads):
             rows = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(
                 delayed(_with_threads)(threads, cell, task) for cell, task in work
             )
@@ -86,18 +86,25 @@ def local(jobs: int) -> Backend:
 def _with_threads(threads: int, cell: Cell, task: Task) -> dict[str, Any]:
     import torch
 
-    end_with_parent()
     torch.set_num_threads(threads)
     return run_cell(cell, task)
 
 
-@cache
-def end_with_parent() -> None:
-    """See that this process ends soon after the one that started it, however that one ended.
+def processes(threads: int) -> AbstractContextManager[Any]:
+    """Within it, joblib works in processes of so many threads, which end when this one does.
 
-    A process of joblib would else wait for work forever once the study was killed.
+    They would else wait for work forever once the study was killed.
     """
-    parent = os.getppid()
+    from joblib import parallel_config
+
+    found: AbstractContextManager[Any] = parallel_config(
+        "loky", inner_max_num_threads=threads, initializer=_end_with, initargs=(os.getpid(),)
+    )
+    return found
+
+
+def _end_with(parent: int) -> None:
+    """See that this process ends soon after the one that started it, however that one ended."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -132,7 +139,7 @@ def dask(scheduler: str) -> Backend:
             raise UsageError("--backend dask needs dask: pip install 'fairfix[dask]'.") from None
         try:
             client = Client(scheduler, timeout=10)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise UsageError(f"No Dask scheduler answers at {scheduler}: {error}.") from None
         with client:
             # A task is a step of the graph, not scattered: what a lost worker held is made again.

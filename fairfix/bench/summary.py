@@ -163,11 +163,23 @@ class Table:
 
 
 def latest(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The last row of every cell: it may have failed first, or been run by an older version."""
+    """The last row of every cell: it may have failed first, or been run by an older version.
+
+    Where classifiers or ways to split share a task's name, all but the first get a number.
+    """
     parts = ("task", "split", "task_sha256", "method", "seed", "goal", "options")
-    return list(
-        {json.dumps([row[part] for part in parts], sort_keys=True): row for row in rows}.values()
-    )
+    last = {json.dumps([row[part] for part in parts], sort_keys=True): row for row in rows}
+    sources: dict[str, list[str]] = {}
+    return [_apart(row, sources.setdefault(row["task"], [])) for row in last.values()]
+
+
+def _apart(row: Mapping[str, Any], sources: list[str]) -> Mapping[str, Any]:
+    """The row under a name that no other source of its task's name has."""
+    source = row.get("source", "")
+    if source not in sources:
+        sources.append(source)
+    number = sources.index(source) + 1
+    return row if number == 1 else {**row, "task": f"{row['task']} ({number})"}
 
 
 def frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -353,8 +365,9 @@ def _gain(merits: pd.DataFrame, method: str, overlap: float) -> tuple[Interval, 
     middle, error = _mean_and_error(paired, overlap)
     if error < ROUND_OFF:
         # Equal on every split is no gain; a difference that never varies is one split, repeated.
-        same = abs(middle) < ROUND_OFF
-        return (Interval(0.0, 0.0, 0.0), 1.0) if same else (nothing, math.nan)
+        if abs(middle) < ROUND_OFF:
+            return Interval(0.0, 0.0, 0.0), 1.0
+        return nothing._replace(value=middle), math.nan
     p = 2 * float(stats.t.sf(abs(middle) / error, max(1, len(paired) - 1)))
     return mean_interval(paired, overlap), p
 

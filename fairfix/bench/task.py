@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -88,6 +89,8 @@ class Task:
         files: the checkpoint, as path below a folder and bytes; empty for scores alone.
         model: which of ``files`` is the checkpoint ("" for the folder itself).
         fitting, judged: rows that methods see, and rows that they never see.
+        source: what all splits of the task have in common, as a hash: which classifier or recipe,
+            which rows, how they are split. Results of two sources are never put together.
         overlap: judged rows for each other row that splits of this task are drawn from, 0 where
             every split has rows of its own: how much less splits differ than new rows would.
     """
@@ -104,6 +107,7 @@ class Task:
     fitting: Rows
     judged: Rows
     threshold: float = 0.5
+    source: str = ""
     overlap: float = 0.0
 
     @property
@@ -111,14 +115,15 @@ class Task:
         """Of everything that a result depends on."""
         digest = hashlib.sha256()
         for name, content in sorted(self.files.items()):
-            digest.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
+            digest.update(os.fsencode(name) + b"\0" + hashlib.sha256(content).digest())
         for rows in (self.fitting, self.judged):
             for values in (rows.features, rows.scores, rows.labels, rows.groups, rows.weights):
                 if values is not None:
                     digest.update(np.ascontiguousarray(values).tobytes())
             if rows.ids is not None:  # lots are drawn by them
-                digest.update("\0".join(map(str, rows.ids)).encode())
-        digest.update(repr((self.model, self.options, self.favorable, self.threshold)).encode())
+                digest.update("\0".join(map(str, rows.ids)).encode(errors="surrogatepass"))
+        said = repr((self.model, self.options, self.favorable, self.threshold))
+        digest.update(said.encode(errors="surrogatepass"))
         return digest.hexdigest()
 
     def cases(self) -> tuple[Case, Case]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,15 +16,16 @@ from fairfix.bench.protocols import Protocol, protocol
 from fairfix.bench.study import Backend, Study, cores, dask, local
 from fairfix.bench.summary import DEPLOYED, latest
 from fairfix.case import load
-from fairfix.cli.study_told import Row, told
+from fairfix.cli.study_told import WRITTEN, Row, told
 from fairfix.cli.talk import progress, say
 from fairfix.cli.values import Values
-from fairfix.errors import OutputError, UsageError
+from fairfix.errors import FairfixError, OutputError, UsageError
 from fairfix.methods import names as method_names_known
 from fairfix.objectives import Objective
 from fairfix.progress import tracked
 from fairfix.rates import METRICS
 
+JOURNAL = "rows.jsonl"
 SEEDS = 5
 CHOICES = ("k", "margin", "risk")  # how cuts are chosen, which no protocol says
 
@@ -43,6 +45,12 @@ class Asked:
     attribution: bool
     given: dict[str, Any]
 
+    @property
+    def anything(self) -> bool:
+        """Whether the command line says anything of a study."""
+        own = (value for name, value in vars(self).items() if name != "given")
+        return any(own) or any(map(_is_given, self.given.values()))
+
     def study(self, jobs: int) -> Study:
         """Every cell; networks that are to be trained first are trained by ``jobs`` processes."""
         if self.protocol is not None:
@@ -57,7 +65,7 @@ class Asked:
                 f"A protocol has its own models and rows; leave out {self.paths[0]!r}."
             )
         for option, value in self.given.items():
-            if option not in CHOICES and value is not None and value is not False:
+            if option not in CHOICES and _is_given(value):
                 said = f"--{option.rstrip('_').replace('_', '-')}"
                 raise UsageError(
                     f"A protocol has its own goal, networks and rows; leave out {said}."
@@ -90,7 +98,7 @@ class Asked:
             )
             loaded.append((case, None if judged is None else case.companion(judged)))
         seeds = SEEDS if self.seeds is None else self.seeds
-        tasks = own_tasks(loaded, seeds, values["holdout"])
+        tasks = own_tasks(loaded, seeds, values["holdout"], values["seed"])
         return planned(tasks, objectives, names, attribution=self.attribution)
 
 
@@ -114,11 +122,6 @@ def run(
     quiet: bool,
     **given: Any,
 ) -> int:
-    if rows:
-        place = None if output is None else _folder(output)
-        return told(_read(rows), place, json=json, quiet=quiet)
-    processes = cores() if jobs is None else jobs
-    runs = _backend(backend, scheduler, processes)
     asked = Asked(
         paths=paths or (),
         methods=method_names,
@@ -131,16 +134,34 @@ def run(
         attribution=attribution,
         given=given,
     )
-    place = _folder(output)
-    with progress(quiet=quiet):
-        study = asked.study(processes)
-        journal = Journal(place / "rows.jsonl")
-        done = len({cell.key for cell in study.cells} & journal.resume())
-        if done:
-            say([f"{done} of {len(study.cells)} cells are done already"], quiet=quiet)
-        left = range(len(study.cells) - done)
-        for _ in zip(tracked(left, "cells"), study.run(journal, runs), strict=True):
-            pass
+    if rows:
+        if asked.anything:
+            raise UsageError(
+                "--rows sums up what was run: leave out all but -o, --json and --quiet."
+            )
+        place = None if output is None else _folder(output, rows)
+        return told(_read(rows), place, json=json, quiet=quiet)
+    processes = cores() if jobs is None else jobs
+    runs = _backend(backend, scheduler, processes)
+    place = output or Path("fairfix-bench")
+    begun = not place.exists()
+    journal = Journal(_folder(place) / JOURNAL)
+    try:
+        with progress(quiet=quiet):
+            study = asked.study(processes)
+            done = len({cell.key for cell in study.cells} & journal.resume())
+            if done:
+                say([f"{done} of {len(study.cells)} cells are done already"], quiet=quiet)
+            left = range(len(study.cells) - done)
+            for _ in zip(tracked(left, "cells"), study.run(journal, runs), strict=True):
+                pass
+    except FairfixError:
+        if begun:
+            _leave(place)
+        raise
+    except KeyboardInterrupt:
+        say(["finished cells are kept: the same command goes on from there"], quiet=quiet)
+        raise
     wanted = {cell.key for cell in study.cells}
     found = latest(_light(row) for row in journal.rows() if row["key"] in wanted)
     return told(found, place, journal.path, json=json, quiet=quiet)
@@ -156,15 +177,46 @@ def _backend(name: str, scheduler: str | None, jobs: int) -> Backend:
     return dask(scheduler)
 
 
-def _folder(output: Path | None) -> Path:
-    place = output or Path("fairfix-bench")
+def _folder(place: Path, rows: Sequence[Path] = ()) -> Path:
+    """The folder, made where there is none; ``rows`` are the journals to be summed up there.
+
+    Raises:
+        OutputError: when it cannot be one, or holds files of other origin that would be replaced.
+    """
     try:
         place.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         raise OutputError(
             f"{place} is a file, and a folder is needed; name another with -o."
         ) from None
+    journal = place / JOURNAL
+    if (
+        rows
+        and journal.exists()
+        and not any(path.samefile(journal) for path in rows if path.exists())
+    ):
+        raise OutputError(f"{place} holds another study; name another folder with -o.")
+    if not rows and not journal.exists():
+        taken = [name for name in WRITTEN if (place / name).exists()]
+        if taken:
+            raise OutputError(
+                f"{place / taken[0]} is of no study that stands there, and would be replaced; name "
+                "another folder with -o."
+            )
     return place
+
+
+def _leave(place: Path) -> None:
+    """Take back a folder that was made for a study which did not begin."""
+    journal = place / JOURNAL
+    with suppress(OSError):
+        if journal.exists() and journal.stat().st_size == 0:
+            journal.unlink()
+        place.rmdir()
+
+
+def _is_given(value: Any) -> bool:
+    return value is not None and value is not False and value != []
 
 
 def _with_choice(objectives: Sequence[Objective], given: dict[str, Any]) -> list[Objective]:
@@ -206,7 +258,7 @@ def _array(text: str) -> tuple[int, int]:
     return int(number), int(of)
 
 
-def _read(files: Iterable[Path]) -> list[Row]:
+def _read(files: Sequence[Path]) -> list[Row]:
     """The rows of several journals; of a cell that stands in them twice, the last row."""
 
     def rows() -> Iterator[Row]:
@@ -215,7 +267,10 @@ def _read(files: Iterable[Path]) -> list[Row]:
                 raise UsageError(f"There is no file {path}.")
             yield from map(_light, Journal(path).rows())
 
-    return latest(rows())
+    found = latest(rows())
+    if not found:
+        raise UsageError(f"{', '.join(map(str, files))}: there are no rows to sum up.")
+    return found
 
 
 def _light(row: dict[str, Any]) -> Row:

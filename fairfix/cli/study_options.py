@@ -25,7 +25,8 @@ def bench_options(
         str | None,
         option(
             B,
-            "Methods, comma-separated, or all; identity and thresholds are always among them.",
+            "Methods, comma-separated, or all; identity and thresholds are always among them, and "
+            "original, the network as deployed.",
             "--methods",
             default="those of the protocol, else all",
         ),

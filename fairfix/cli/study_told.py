@@ -18,6 +18,10 @@ from fairfix.cli.failures import INTERNAL
 from fairfix.cli.talk import emit, say, short, show, table
 from fairfix.files import write_bytes
 
+WRITTEN = (
+    *("report.html", "summary.csv", "cells.csv", "cells.parquet"),
+    *("networks.csv", "attribution.csv"),
+)
 MOSTLY = 0.5  # share of splits from which a trait is said of a method
 SHORT = {"balanced_accuracy": "BA", "accuracy": "acc.", "f1": "F1"}
 Row = Mapping[str, Any]
@@ -32,6 +36,8 @@ def told(
 ) -> int:
     """Say what the rows say, and write it beside them; the exit code."""
     found, carried = tables(rows), attributions(rows)
+    if place is not None:
+        written += _write(rows, found, carried, place)
     if json:
         parts: dict[str, Sequence[Line | Networks | Attributions]] = {
             "summary": [line for table in found for line in table.lines],
@@ -39,7 +45,7 @@ def told(
             "attribution": carried,
         }
         emit(
-            {"cells": len(rows)}
+            {"cells": len(rows), "without_result": _without_result(rows)}
             | {name: [_plain(each.flat()) for each in part] for name, part in parts.items()}
         )
     elif not quiet:
@@ -50,8 +56,6 @@ def told(
             if (of_kind := [line for line in table.lines if line.needs_group == need])
         ]
         show(*(_table(*kind) for kind in kinds), *_carried(carried), *_legend(found, rows))
-    if place is not None:
-        written += _write(rows, found, carried, place)
     if not (json or quiet):
         show(*(f"wrote {path}" for path in written))
     failed = [row for row in rows if row["status"] == "failed"]
@@ -70,7 +74,7 @@ def _write(
     import pandas as pd
 
     lines = pd.DataFrame([line.flat() for table in found for line in table.lines])
-    cells = frame(rows)
+    cells = frame(rows).rename(columns={"weight": "lambda"})
     bases = pd.DataFrame([each.flat() for each in networks(rows)])
     contents = {
         "report.html": page(rows).encode(),
@@ -122,7 +126,7 @@ def _carried(found: Sequence[Attributions]) -> list[Table | str]:
         [
             each.task,
             each.metric,
-            each.networks,
+            each.splits,
             f"{each.r2.mean:.3f}",
             f"{each.r2_of_fit.mean:.3f}",
             f"{each.share_of_largest[100].mean:.2f}",
@@ -143,8 +147,8 @@ def _cells(line: Line) -> list[str]:
         ("* " if line.pareto else "  ") + line.method,
         _interval(line.mean_objective, ""),
         f"{line.held:.2f}{ceiling}",
-        f"{line.gap.median:.3f}",
-        f"{line.performance.median:.3f}",
+        f"{line.mean_gap:.3f}",
+        f"{line.mean_performance:.3f}",
         f"{_interval(line.gain, '+')} {_remark(line)}".strip(),
         f"{line.seconds.median:.2f}" if line.method != DEPLOYED else "",
     ]
@@ -171,17 +175,17 @@ def _legend(found: Sequence[study_summary.Table], rows: Iterable[Row]) -> list[s
     kinds = {table.goal.smaller_is_better for table in found}
     lines = []
     if False in kinds:
-        lines.append(
-            "objective: mean of the performance where the budget held on judged rows, else 0"
-        )
+        lines.append("objective: performance where the budget held on judged rows, else 0")
     if True in kinds:
-        lines.append(
-            "trade-off: mean of lambda |gap| + (1 - lambda) (1 - performance); less is better"
-        )
+        lines.append("trade-off: lambda |gap| + (1 - lambda) (1 - performance); less is better")
     if found:
+        budgets = sorted({table.goal.budget for table in found})
         lines += [
-            "held: share of splits within the budget / the same of a rule with a true gap of 0",
-            "gain: mean difference to identity, better is positive; shown where p by Holm < 0.05",
+            "figures are means over splits, s the median",
+            f"held: share of splits with a gap below {', '.join(f'{b:g}' for b in budgets)} / the "
+            "same of a rule with a true gap of 0",
+            "gain: difference to identity, better is positive; shown where p by Holm < 0.05",
+            "trivial: on most splits nearly all rows are decided alike",
             "±: half the 95 % interval; *: Pareto front of its kind by mean gap and performance",
         ]
     lines += [
@@ -191,9 +195,21 @@ def _legend(found: Sequence[study_summary.Table], rows: Iterable[Row]) -> list[s
         for line in table.lines
         if line.missing
     ]
-    said = dict.fromkeys(
-        f"{row['method']} on {row['task']}: {row['reason']}"
+    return [
+        *lines,
+        *dict.fromkeys(
+            f"{each['method']} on {each['task']}: {each['reason']}"
+            for each in _without_result(rows)
+        ),
+    ]
+
+
+def _without_result(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """What was refused or failed, each reason once."""
+    found = {
+        (row["method"], row["task"], row["goal"]["metric"], row["status"], row["reason"]): None
         for row in rows
         if row["status"] in ("refused", "failed")
-    )
-    return [*lines, *said]
+    }
+    names = ("method", "task", "metric", "status", "reason")
+    return [dict(zip(names, each, strict=True)) for each in found]

@@ -37,9 +37,16 @@ def emit(document: dict[str, Any]) -> None:
 
 def show(*tables: Table | str) -> None:
     """Tables and lines on stdout."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = _Console(soft_wrap=True, highlight=False)
     for each in tables:
         console.print(printable(each) if isinstance(each, str) else each, markup=False)
+
+
+class _Console(Console):
+    """A console that leaves it to the command what to do when nobody reads on."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 def printable(text: str) -> str:
