@@ -356,7 +356,7 @@ def test_parts_of_an_array_are_the_whole() -> None:
 def test_protocols_name_what_exists() -> None:
     for each in PROTOCOLS.values():
         assert chosen_datasets(each, []) == each.datasets
-        assert set(chosen_methods(None, each.methods)) == set(each.methods)
+        assert set(chosen_methods([], each.methods)) == set(each.methods)
     assert chosen_datasets(protocol("m22"), ["bank"]) == ("bank/age",)
     assert chosen_datasets(protocol("s20"), ["compas"]) == ("compas/sex", "compas/race")
     assert chosen_datasets(protocol("m22"), ["loh/alpha=0.50"]) == ("loh/alpha=0.5",)
@@ -366,9 +366,9 @@ def test_protocols_name_what_exists() -> None:
 
 
 def test_baseline_and_frontier_are_always_there() -> None:
-    assert chosen_methods("prune", [])[:2] == ["identity", "thresholds"]
+    assert chosen_methods(["prune"], [])[:2] == ["identity", "thresholds"]
     with pytest.raises(UsageError, match="no method 'prun'"):
-        chosen_methods("prun", [])
+        chosen_methods(["prun"], [])
 
 
 def toy(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -720,6 +720,8 @@ def test_the_command_runs_resumes_and_sums_up(tmp_path: Path) -> None:
         (["a.pt", "b.csv", "--datasets", "compas"], "need a --protocol"),
         (["--protocol", "m23"], "The protocols are m22, s20, not 'm23'"),
         (["--protocol", "m22", "--array", "x"], "An array is i/n"),
+        (["--protocol", "m22", "--metrics", ","], "A list of names is empty"),
+        (["--protocol", "m22", "--methods", ""], "A list of names is empty"),
         (["--protocol", "m22", "--metrics", "sdp"], "Metrics to debias are spd"),
         (["--protocol", "s20", "--variants", "wide"], "variants of s20 are dropout-0.5"),
         (["--protocol", "m22", "--seeds", "0"], "at least one seed"),

@@ -137,17 +137,15 @@ def _names(cases: Sequence[Case]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
-def chosen_methods(asked: str | None, usual: Sequence[str]) -> list[str]:
-    """The methods of a study; the baseline and the threshold-only frontier are always among them.
+def chosen_methods(asked: Sequence[str], usual: Sequence[str]) -> list[str]:
+    """The methods of a study, the usual ones where none is asked for; "all" stands for all.
+
+    The baseline and the threshold-only frontier are always among them.
 
     Raises:
         UsageError: for an unknown one.
     """
-    if asked is None:
-        wanted = list(usual)
-    else:
-        listed = [name.strip() for name in asked.split(",") if name.strip()]
-        wanted = [*methods.names()] if "all" in listed else listed
+    wanted = methods.names() if "all" in asked else asked or usual
     for name in wanted:
         methods.get(name)
     return list(dict.fromkeys((BASELINE, FRONTIER, *wanted)))

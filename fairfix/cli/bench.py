@@ -71,7 +71,7 @@ class Asked:
                     f"A protocol has its own goal, networks and rows; leave out {said}."
                 )
         objectives = _with_choice(_objectives(chosen, self.metrics), self.given)
-        names = chosen_methods(self.methods, chosen.methods)
+        names = chosen_methods(_listed(self.methods), chosen.methods)
         wanted = units(chosen, _listed(self.datasets), self.seeds, _listed(self.variants))
         if self.array is not None:
             wanted = part(wanted, *_array(self.array))
@@ -85,7 +85,7 @@ class Asked:
         values = Values.collect("bench", self.given, Path(table))
         goal = values.objective()
         objectives = [replace(goal, metric=_metric(key)) for key in _listed(self.metrics)] or [goal]
-        names = chosen_methods(self.methods, method_names_known())
+        names = chosen_methods(_listed(self.methods), method_names_known())
         judged = values.test()
         loaded = []
         for model in models:
@@ -248,7 +248,14 @@ def _metric(key: str) -> Any:
 
 
 def _listed(names: str | None) -> list[str]:
-    return [name.strip() for name in (names or "").split(",") if name.strip()]
+    if names is None:
+        return []
+    found = [name.strip() for name in names.split(",") if name.strip()]
+    if not found:
+        raise UsageError(
+            f"A list of names is empty: {names!r}. Leave the option out, or name some."
+        )
+    return found
 
 
 def _array(text: str) -> tuple[int, int]:
