@@ -28,7 +28,7 @@ from fairfix.result import Result
 from fairfix.rule import DecisionRule
 from fairfix.scorer import Scorer
 from fairfix.search import learnt
-from fairfix.split import check_share, holdout
+from fairfix.split import check_seed, check_share, holdout
 from fairfix.table import Group
 
 if TYPE_CHECKING:
@@ -155,8 +155,7 @@ def checked_options(
     Raises:
         UsageError: for a method, option, share or seed that is none.
     """
-    if not 0 <= seed < 2**63:
-        raise UsageError(f"A seed is a whole number from 0 to 2**63 - 1, not {seed}.")
+    check_seed(seed)
     if holdout_share is not None:
         check_share(holdout_share)
     return methods.get(method).checked(dict(options or {}))

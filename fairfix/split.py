@@ -16,6 +16,12 @@ def check_share(share: float) -> None:
         raise UsageError(f"The holdout is a share of the rows between 0 and 1, not {share}.")
 
 
+def check_seed(seed: int) -> None:
+    """Raise UsageError for what is no seed."""
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"A seed is a whole number from 0 to 2**63 - 1, not {seed}.")
+
+
 def holdout(problem: Problem, share: float, seed: int) -> tuple[Tensor, Tensor]:
     """Row numbers for fitting and for judging, both in table order.
 

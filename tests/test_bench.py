@@ -770,6 +770,14 @@ def test_files_of_other_origin_are_not_replaced(tmp_path: Path) -> None:
     assert "there are no rows to sum up" in ended.stderr
 
 
+@pytest.mark.parametrize("seed", ["-1", "99999999999999999999999"])
+def test_a_seed_out_of_range_is_refused(seed: str, tmp_path: Path) -> None:
+    asked = ["bench", str(LOH / "model.pt"), str(LOH / "val.csv"), "--seed", seed]
+    ended = CliRunner().invoke(app, [*asked, "-o", str(tmp_path / "out")])
+    assert ended.exit_code == 2
+    assert f"A seed is a whole number from 0 to 2**63 - 1, not {seed}" in ended.stderr
+
+
 def test_a_seed_draws_other_splits() -> None:
     whole = case()
     first, later = (own_tasks([(whole, None)], 2, 0.3, seed) for seed in (0, 1))

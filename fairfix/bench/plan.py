@@ -18,7 +18,7 @@ from fairfix.errors import TableError, UsageError
 from fairfix.objectives import Objective
 from fairfix.problem import Problem
 from fairfix.progress import tracked
-from fairfix.split import holdout
+from fairfix.split import check_seed, holdout
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,8 @@ def own_tasks(
     """
     if seeds < 1:
         raise UsageError(f"A study has at least one seed, not {seeds}.")
+    check_seed(first)
+    check_seed(first + seeds - 1)
     names = _names([case for case, _ in loaded])
     found: list[Task] = []
     for name, (case, test) in zip(names, loaded, strict=True):
