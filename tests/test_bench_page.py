@@ -294,7 +294,7 @@ def test_which_weights_carry_the_gap_stands_where_it_was_asked_for() -> None:
     assert "fc.weight 0.75" in words
     assert 'id="weights"' not in page(rows)
     assert section(page([*rows, *more]), "table-1") == section(page(rows), "table-1")
-    assert "24 with a result" in Page(page(rows)).text
+    assert "24 with a result, 4 on weights" in Page(page([*rows, *more])).text
 
 
 # Sweeps.
