@@ -10,6 +10,7 @@ from fairfix.bench.fetch import DownloadError, fetch
 from fairfix.bench.prepare import prepare, write
 from fairfix.cli.talk import emit, say, show, table
 from fairfix.errors import UsageError
+from fairfix.split import check_seed
 
 
 def run(
@@ -30,8 +31,7 @@ def run(
         return
     if name is None:
         raise UsageError(f"'fairfix data {action}' needs a data set: {', '.join(DATASETS)}.")
-    if seed < 0:
-        raise UsageError(f"A seed is a whole number from 0, not {seed}.")
+    check_seed(seed)
     chosen = dataset(name)
     if action == "fetch":
         _fetch(chosen, json=json, quiet=quiet)
