@@ -10,7 +10,6 @@ from fairfix.bench.fetch import DownloadError, fetch
 from fairfix.bench.prepare import prepare, write
 from fairfix.cli.talk import emit, say, show, table
 from fairfix.errors import UsageError
-from fairfix.split import check_seed
 
 
 def run(
@@ -31,7 +30,8 @@ def run(
         return
     if name is None:
         raise UsageError(f"'fairfix data {action}' needs a data set: {', '.join(DATASETS)}.")
-    check_seed(seed)
+    if seed < 0:
+        raise UsageError(f"A seed is a whole number from 0, not {seed}.")
     chosen = dataset(name)
     if action == "fetch":
         _fetch(chosen, json=json, quiet=quiet)
