@@ -125,13 +125,14 @@ def attribute(
         [(p * g).detach().reshape(-1) for p, g in zip(parameters.values(), gradients, strict=True)]
     ).cpu()
     made = Draws(parameters, sd, seed)
-    factors = torch.stack([made.factors(i) for i in range(draws)]) - 1
-    gaps, of_decisions = _gaps(problem, metric, scorer, made, draws)
-    foreseen = (factors @ coefficients).double().numpy() + float(gap)
+    factors = torch.stack([made.factors(i) for i in range(draws)])
+    gaps, of_decisions = _gaps(problem, metric, scorer, made, factors)
+    changes = factors - 1
+    foreseen = (changes @ coefficients).double().numpy() + float(gap)
     return Attribution(
         metric=metric.key,
         gap=float(gap),
-        gap_of_decisions=float(_gap_of_decisions(metric, problem, problem.scores)),
+        gap_of_decisions=float(proxy(metric, _decisions(problem, problem.scores), problem.cells)),
         shapes={name: tuple(p.shape) for name, p in parameters.items()},
         coefficients=coefficients.double().numpy(),
         draws=draws,
@@ -139,37 +140,36 @@ def attribute(
         spread=float(gaps.std()),
         r2=_r2(gaps, foreseen),
         r2_of_decisions=_squared_correlation(of_decisions, foreseen),
-        r2_of_fit=_r2_of_fit(factors.numpy(), gaps),
+        r2_of_fit=_r2_of_fit(changes.numpy(), gaps),
     )
 
 
 def _gaps(
-    problem: Problem, metric: Metric, scorer: Scorer, made: Draws, draws: int
+    problem: Problem, metric: Metric, scorer: Scorer, made: Draws, factors: Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
     """The gap of the scores and that of decisions at the deployed cut, of every draw: (draws,)."""
     soft: list[float] = []
     hard: list[float] = []
-    for scores in _scores(problem, scorer, made, draws):
+    for scores in _scores(problem, scorer, made, factors):
         soft += proxy(metric, scores, problem.cells).tolist()
-        hard += _gap_of_decisions(metric, problem, scores).tolist()
+        hard += proxy(metric, _decisions(problem, scores), problem.cells).tolist()
     return np.array(soft), np.array(hard)
 
 
-def _gap_of_decisions(metric: Metric, problem: Problem, scores: Tensor) -> Tensor:
-    found = metric(problem.counts(scores > problem.threshold))
-    return found.value - found.neutral
+def _decisions(problem: Problem, scores: Tensor) -> Tensor:
+    """1.0 where a score lies above the deployed cut, else 0.0."""
+    return (scores > problem.threshold).double()
 
 
-def _scores(problem: Problem, scorer: Scorer, made: Draws, draws: int) -> Iterator[Tensor]:
-    """The scores (B, N) of all draws, B at a time."""
-    features = problem.features
+def _scores(problem: Problem, scorer: Scorer, made: Draws, factors: Tensor) -> Iterator[Tensor]:
+    """The scores (B, N) of all draws with factors (draws, P), B at a time."""
+    features, draws = problem.features, len(factors)
     assert features is not None
     versions = many_at_once(scorer, features)
     together = 1 if versions is None else at_once(features)
     for first in tracked(range(0, draws, together), "attribution"):
-        some = range(first, min(first + together, draws))
         if versions is not None:
-            yield versions(made.versions(some))
+            yield versions(made.multiplied(factors[first : first + together]))
         else:
             made.make(first)
             yield scorer.score(features).unsqueeze(0)
@@ -188,18 +188,18 @@ def _squared_correlation(values: np.ndarray, foreseen: np.ndarray) -> float:
     return float(np.corrcoef(values, foreseen)[0, 1]) ** 2
 
 
-def _r2_of_fit(factors: np.ndarray, gaps: np.ndarray) -> float:
+def _r2_of_fit(changes: np.ndarray, gaps: np.ndarray) -> float:
     """R2 on the last draws of a lasso that learnt from the first ones, its penalty by 3 folds."""
     from sklearn.linear_model import LassoCV
 
     learnt = round(len(gaps) * (1 - HELD_BACK))
-    seen, target = np.asfortranarray(factors[:learnt]), gaps[:learnt]
+    seen, target = np.asfortranarray(changes[:learnt]), gaps[:learnt]
     largest = float(np.abs(seen.T @ (target - target.mean())).max()) / learnt
     if not largest > 0:
         return math.nan
     alphas = np.geomspace(largest, largest / 20, 8)
     fitted = LassoCV(alphas=alphas, cv=3, max_iter=2000).fit(seen, target)
-    return _r2(gaps[learnt:], fitted.predict(factors[learnt:]))
+    return _r2(gaps[learnt:], fitted.predict(changes[learnt:]))
 
 
 def _positive(total: float) -> float:

@@ -28,7 +28,7 @@ from fairfix.result import Result
 from fairfix.rule import DecisionRule
 from fairfix.scorer import Scorer
 from fairfix.search import learnt
-from fairfix.split import check_seed, check_share, holdout
+from fairfix.split import apart, check_seed, check_share
 from fairfix.table import Group
 
 if TYPE_CHECKING:
@@ -259,20 +259,15 @@ def check_confidence(confidence: float) -> None:
 
 def _split(case: Case, share: float, seed: int) -> tuple[Problem, Problem, tuple[Groups, Groups]]:
     """The case's rows for fitting and for judging, and the protected columns of each."""
-    fit_rows, judged_rows = holdout(case.problem, share, seed)
+    (fit_rows, fitting), (judged_rows, judged) = apart(
+        case.problem, share, seed, case.table.path.name
+    )
 
     def groups(rows: Tensor) -> Groups:
         at = rows.cpu().numpy()
         return tuple(replace(group, ids=group.ids[at]) for group in case.table.groups)
 
-    try:
-        fitting, judged = case.problem.take(fit_rows), case.problem.take(judged_rows)
-        return fitting, judged, (groups(fit_rows), groups(judged_rows))
-    except TableError as error:
-        raise TableError(
-            f"{case.table.path.name} has too few rows to keep some away for judging "
-            f"({str(error).removesuffix('.')}); give more, or another table with --test."
-        ) from None
+    return fitting, judged, (groups(fit_rows), groups(judged_rows))
 
 
 def _check_defined(problem: Problem, objective: Objective, rows: str) -> None:

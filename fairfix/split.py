@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fairfix.errors import UsageError
+from fairfix.errors import TableError, UsageError
 from fairfix.problem import Problem
 
 
@@ -44,3 +44,22 @@ def holdout(problem: Problem, share: float, seed: int) -> tuple[Tensor, Tensor]:
         torch.from_numpy(np.flatnonzero(~judged)).to(device),
         torch.from_numpy(np.flatnonzero(judged)).to(device),
     )
+
+
+def apart(
+    problem: Problem, share: float, seed: int, table: str
+) -> tuple[tuple[Tensor, Problem], tuple[Tensor, Problem]]:
+    """Row numbers and problem for fitting, and the same for judging, as ``holdout`` draws them.
+
+    Raises:
+        TableError: when either part of the ``table`` is no problem of its own.
+        UsageError: as ``check_share``.
+    """
+    fits, judged = holdout(problem, share, seed)
+    try:
+        return (fits, problem.take(fits)), (judged, problem.take(judged))
+    except TableError as error:
+        raise TableError(
+            f"{table} has too few rows to keep some away for judging "
+            f"({str(error).removesuffix('.')}); give more, or another table with --test."
+        ) from None

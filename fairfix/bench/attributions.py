@@ -18,6 +18,7 @@ import numpy as np
 
 from fairfix.bench.cells import ATTRIBUTION, LARGEST
 from fairfix.bench.networks import Center
+from fairfix.bench.summary import flat, known
 
 Row = Mapping[str, Any]
 
@@ -59,15 +60,11 @@ class Attributions:
 
     def flat(self) -> dict[str, Any]:
         """One plain value a name: means by the bare name, standard deviations with ``_sd``."""
-        found: dict[str, Any] = {}
-        centers = {f"share_of_{n}": each for n, each in self.share_of_largest.items()}
-        for name, value in {**vars(self), **centers}.items():
-            if isinstance(value, Center):
-                found |= {name: value.mean, f"{name}_sd": value.sd}
-            elif name in ("task", "metric", "splits", "draws", "sd", "weights"):
-                found[name] = value
+        several = ("share_of_largest", "shares", "singular_values")
+        plain = {name: value for name, value in vars(self).items() if name not in several}
+        shares = {f"share_of_{n}": share for n, share in self.share_of_largest.items()}
         smallest, largest = self.singular_ends or (math.nan, math.nan)
-        return found | {
+        return flat(plain | shares) | {
             "smallest_singular_value": smallest,
             "largest_singular_value": largest,
             "largest_parameter": next(iter(self.shares), ""),
@@ -86,7 +83,7 @@ def attributions(rows: Iterable[Row]) -> list[Attributions]:
 
 def _summed(task: str, metric: str, listed: Sequence[Row]) -> Attributions:
     def center(name: str) -> Center:
-        return Center.of(math.nan if each[name] is None else each[name] for each in listed)
+        return Center.of(known(each[name]) for each in listed)
 
     vectors = [_vector(each["coefficients"]) for each in listed]
     names = listed[0]["shares"]

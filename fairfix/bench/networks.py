@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fairfix.bench.summary import flat, known
+
 Row = Mapping[str, Any]
 
 
@@ -24,8 +26,9 @@ class Center(NamedTuple):
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Center:
-        known = np.array([*values], dtype=float)
-        return cls(float(known.mean()), float(known.std(ddof=1)) if len(known) > 1 else math.nan)
+        listed = np.array([*values], dtype=float)
+        sd = float(listed.std(ddof=1)) if len(listed) > 1 else math.nan
+        return cls(float(listed.mean()), sd)
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,9 @@ class Networks:
 
     def flat(self) -> dict[str, Any]:
         """One plain value a name: means by the bare name, standard deviations with ``_sd``."""
-        found: dict[str, Any] = {"task": self.task, "splits": self.splits}
-        for name, values in (self.gaps | self.performances).items():
-            center = Center.of(values)
-            found |= {name: center.mean, f"{name}_sd": center.sd}
-        return found
+        figures = (self.gaps | self.performances).items()
+        centers = {name: Center.of(values) for name, values in figures}
+        return flat({"task": self.task, "splits": self.splits, **centers})
 
 
 def networks(rows: Iterable[Row]) -> list[Networks]:
@@ -77,7 +78,4 @@ def networks(rows: Iterable[Row]) -> list[Networks]:
 
 def _columns(figures: Iterable[Mapping[str, float | None]]) -> dict[str, np.ndarray]:
     listed = [*figures]
-    return {
-        name: np.array([math.nan if each[name] is None else each[name] for each in listed])
-        for name in listed[0]
-    }
+    return {name: np.array([known(each[name]) for each in listed]) for name in listed[0]}

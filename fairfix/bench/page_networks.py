@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
+import pandas as pd
 
 from fairfix.bench.attributions import Attributions
 from fairfix.bench.networks import Center, Networks
 from fairfix.bench.pictures import Boxes, title
-from fairfix.bench.summary import Spread
+from fairfix.bench.summary import spread
 from fairfix.rates import PERFORMANCES
 from fairfix.report.figures import number
 from fairfix.report.svg import Scale
@@ -37,8 +37,8 @@ def deployed(found: Sequence[Networks]) -> Shown | None:
                 "task": each.task,
                 "metric": title(metric),
                 "strip": _strip(boxes, each, metric),
-                "gap": center(each.gaps[metric]),
-                "accuracy": center(each.performances["accuracy"]),
+                "gap": center(Center.of(each.gaps[metric])),
+                "accuracy": center(Center.of(each.performances["accuracy"])),
             }
             for each in several
             for metric in each.goals
@@ -48,7 +48,7 @@ def deployed(found: Sequence[Networks]) -> Shown | None:
             {
                 "task": each.task,
                 "splits": each.splits,
-                "figures": [center(each.performances[key]) for key in keys],
+                "figures": [center(Center.of(each.performances[key])) for key in keys],
             }
             for each in several
         ],
@@ -57,17 +57,15 @@ def deployed(found: Sequence[Networks]) -> Shown | None:
 
 def _strip(boxes: Boxes, each: Networks, metric: str) -> Any:
     gaps = each.gaps[metric]
-    known = gaps[~np.isnan(gaps)]
-    low, middle, high = np.quantile(known, [0.25, 0.5, 0.75]) if len(known) else (math.nan,) * 3
-    spread = Spread(float(middle), float(low), float(high))
-    said = f"{each.task}, {metric}: median {number(spread.median)} over {len(gaps)} splits"
-    return boxes.strip(gaps.tolist(), spread, said)
+    quartiles = spread(pd.Series(gaps))
+    said = f"{each.task}, {metric}: median {number(quartiles.median)} over {len(gaps)} splits"
+    return boxes.strip(gaps.tolist(), quartiles, said)
 
 
-def center(values: Iterable[float] | Center) -> Shown:
+def center(figure: Center) -> Shown:
     """A mean, and its standard deviation below it."""
-    mean, sd = values if isinstance(values, Center) else Center.of(values)
-    return {"text": number(mean), "interval": "" if math.isnan(sd) else f"sd {number(sd)}"}
+    sd = "" if math.isnan(figure.sd) else f"sd {number(figure.sd)}"
+    return {"text": number(figure.mean), "interval": sd}
 
 
 def carried(found: Sequence[Attributions]) -> Shown | None:

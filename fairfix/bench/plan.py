@@ -14,11 +14,10 @@ from fairfix.bench.study import Study, processes, study
 from fairfix.bench.summary import BASELINE, FRONTIER
 from fairfix.bench.task import Task, task_of
 from fairfix.case import Case
-from fairfix.errors import TableError, UsageError
+from fairfix.errors import UsageError
 from fairfix.objectives import Objective
-from fairfix.problem import Problem
 from fairfix.progress import tracked
-from fairfix.split import check_seed, holdout
+from fairfix.split import apart, check_seed
 
 
 @dataclass(frozen=True)
@@ -115,21 +114,10 @@ def _splits(
     source = hashlib.sha256(whole.encode()).hexdigest()[:16]
     found = []
     for seed in seeds:
-        fit, kept = (
-            replace(case, problem=problem) for problem in _parts(name, case.problem, share, seed)
-        )
+        parts = apart(case.problem, share, seed, case.table.path.name)
+        fit, kept = (replace(case, problem=problem) for _, problem in parts)
         found.append(replace(task_of(fit, kept, name), split=seed, source=source))
     return found
-
-
-def _parts(name: str, problem: Problem, share: float, seed: int) -> list[Problem]:
-    try:
-        return [problem.take(rows) for rows in holdout(problem, share, seed)]
-    except TableError as error:
-        raise TableError(
-            f"The table of {name} has too few rows to keep some away for judging "
-            f"({str(error).removesuffix('.')}); give more, or another table with --test."
-        ) from None
 
 
 def _names(cases: Sequence[Case]) -> list[str]:

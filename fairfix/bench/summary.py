@@ -45,6 +45,19 @@ class Interval(NamedTuple):
     high: float
 
 
+def flat(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """One plain value a name: the first field of a named tuple has the bare name, others more."""
+    found: dict[str, Any] = {}
+    for name, value in figures.items():
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            first, *others = value._fields
+            found[name] = getattr(value, first)
+            found |= {f"{name}_{other}": getattr(value, other) for other in others}
+        else:
+            found[name] = value
+    return found
+
+
 @dataclass(frozen=True)
 class Goal:
     """What the methods of a table were to reach, and the one figure they are ranked by.
@@ -141,15 +154,7 @@ class Line:
 
     def flat(self) -> dict[str, Any]:
         """One plain value a name: a median or mean has the bare name, what belongs to it more."""
-        found: dict[str, Any] = {}
-        for name, value in vars(self).items():
-            if isinstance(value, Spread | Interval):
-                first, *others = value._fields
-                found[name] = getattr(value, first)
-                found |= {f"{name}_{other}": getattr(value, other) for other in others}
-            else:
-                found[name] = value
-        return found
+        return flat(vars(self))
 
 
 @dataclass(frozen=True)
@@ -197,7 +202,7 @@ def frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 def _flat(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     goal = Goal.of(row["goal"])
-    known = {
+    told = {
         "task": row["task"],
         "split": row["split"],
         "task_sha256": row["task_sha256"],
@@ -207,16 +212,16 @@ def _flat(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         "status": row["status"],
     }
     if row["status"] != "done":
-        yield known | {"reason": row["reason"]}
+        yield told | {"reason": row["reason"]}
         return
     cost = {
         "seconds": row["cost"]["seconds"],
         "peak_memory_mib": row["cost"]["peak_memory_mib"],
     }
-    yield known | _figures(row, goal, "debiased", row["needs_group"]) | cost
+    yield told | _figures(row, goal, "debiased", row["needs_group"]) | cost
     if row["method"] == BASELINE:
         deployed = _figures(row, goal, DEPLOYED, needs_group=False)
-        yield known | {"method": DEPLOYED} | deployed | {"ceiling": math.nan}
+        yield told | {"method": DEPLOYED} | deployed | {"ceiling": math.nan}
 
 
 def label(row: Mapping[str, Any]) -> str:
@@ -227,18 +232,18 @@ def label(row: Mapping[str, Any]) -> str:
 def _figures(row: Mapping[str, Any], goal: Goal, state: str, needs_group: bool) -> dict[str, Any]:
     judged, fitting = row["judged"][state], row["fitting"][state]
     gap = gap_size(goal.metric, judged["gap"])
-    performance = _number(judged["performance"])
+    performance = known(judged["performance"])
     return {
         "needs_group": needs_group,
-        "gap": _number(judged["gap"]),
+        "gap": known(judged["gap"]),
         "gap_size": gap,
         "performance": performance,
         "objective": goal.figure(gap, performance),
         "held": judged["met"],
         "trivial": judged["trivial"],
-        "fitting_gap": _number(fitting["gap"]),
-        "fitting_performance": _number(fitting["performance"]),
-        "ceiling": _number(row["ceiling"]),
+        "fitting_gap": known(fitting["gap"]),
+        "fitting_performance": known(fitting["performance"]),
+        "ceiling": known(row["ceiling"]),
         "rows": judged["rows"],
         "overlap": _overlap(row),
     }
@@ -246,7 +251,7 @@ def _figures(row: Mapping[str, Any], goal: Goal, state: str, needs_group: bool) 
 
 def gap_size(metric: str, gap: float | None) -> float:
     """What a budget bounds, of a gap as it is reported; NaN undefined."""
-    return _number(size(metric, Figure(gap)).value)
+    return known(size(metric, Figure(gap)).value)
 
 
 def _overlap(row: Mapping[str, Any]) -> float:
@@ -256,7 +261,8 @@ def _overlap(row: Mapping[str, Any]) -> float:
     return next(rows) / next(rows)
 
 
-def _number(value: float | None) -> float:
+def known(value: float | None) -> float:
+    """A figure of a row, NaN where it is undefined."""
     return math.nan if value is None else float(value)
 
 
@@ -274,8 +280,8 @@ def tables(rows: Iterable[Mapping[str, Any]]) -> list[Table]:
     found = []
     for (task, *goal), table in cells.groupby(["task", *goals], sort=False, dropna=False):
         if (table["status"] == "done").any():
-            known: list[Any] = [None if x != x else x for x in goal]  # NaN in a column of numbers
-            found.append(_table(str(task), Goal(*known), table))
+            parts: list[Any] = [None if x != x else x for x in goal]  # NaN in a column of numbers
+            found.append(_table(str(task), Goal(*parts), table))
     return found
 
 
@@ -310,25 +316,26 @@ def _line(
         needs_group=bool(done["needs_group"].any()),
         splits=len(done),
         missing=len(cells) - len(done),
-        objective=_spread(done["objective"]),
+        objective=spread(done["objective"]),
         mean_objective=mean_interval(done["objective"].to_numpy(dtype=float), overlap),
         held=float(done["held"].mean()),
         ceiling=float(done["ceiling"].mean()),
-        gap=_spread(done["gap_size"]),
+        gap=spread(done["gap_size"]),
         mean_gap=float(done["gap_size"].mean(skipna=False)),
-        performance=_spread(done["performance"]),
+        performance=spread(done["performance"]),
         mean_performance=float(done["performance"].mean(skipna=False)),
         trivial=float(done["trivial"].mean()),
         gain=gain,
         p=p,
         gain_shown=False,
         pareto=False,
-        seconds=_spread(done["seconds"]),
+        seconds=spread(done["seconds"]),
         peak_memory_mib=float(done["peak_memory_mib"].astype(float).max()),
     )
 
 
-def _spread(values: pd.Series[Any]) -> Spread:
+def spread(values: pd.Series[Any]) -> Spread:
+    """Of the values that are defined."""
     low, middle, high = values.astype(float).quantile([0.25, 0.5, 0.75])
     return Spread(float(middle), float(low), float(high))
 

@@ -35,13 +35,13 @@ def told(
     quiet: bool,
 ) -> int:
     """Say what the rows say, and write it beside them; the exit code."""
-    found, carried = tables(rows), attributions(rows)
+    found, bases, carried = tables(rows), networks(rows), attributions(rows)
     if place is not None:
-        written += _write(rows, found, carried, place)
+        written += _write(rows, found, bases, carried, place)
     if json:
         parts: dict[str, Sequence[Line | Networks | Attributions]] = {
             "summary": [line for table in found for line in table.lines],
-            "networks": networks(rows),
+            "networks": bases,
             "attribution": carried,
         }
         emit(
@@ -67,6 +67,7 @@ def told(
 def _write(
     rows: Sequence[Row],
     found: Sequence[study_summary.Table],
+    bases: Sequence[Networks],
     carried: Sequence[Attributions],
     place: Path,
 ) -> tuple[Path, ...]:
@@ -75,13 +76,12 @@ def _write(
 
     lines = pd.DataFrame([line.flat() for table in found for line in table.lines])
     cells = frame(rows).rename(columns={"weight": "lambda"})
-    bases = pd.DataFrame([each.flat() for each in networks(rows)])
     contents = {
         "report.html": page(rows).encode(),
         "summary.csv": lines.to_csv(index=False).encode(),
         "cells.csv": cells.to_csv(index=False).encode(),
         "cells.parquet": cells.to_parquet(index=False),
-        "networks.csv": bases.to_csv(index=False).encode(),
+        "networks.csv": pd.DataFrame([each.flat() for each in bases]).to_csv(index=False).encode(),
     }
     if carried:
         weights = pd.DataFrame([each.flat() for each in carried])

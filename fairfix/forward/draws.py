@@ -38,7 +38,10 @@ class Draws:
 
     def versions(self, trials: Sequence[int]) -> dict[str, Tensor]:
         """The parameters of some draws by name, each (trials, *its shape)."""
-        factors = torch.stack([self.factors(trial) for trial in trials])
+        return self.multiplied(torch.stack([self.factors(trial) for trial in trials]))
+
+    def multiplied(self, factors: Tensor) -> dict[str, Tensor]:
+        """The parameters by name, (B, *its shape), multiplied by factors (B, P)."""
         drawn = {}
         for (name, base), part in zip(
             self._base.items(), factors.split(self._sizes, dim=1), strict=True
