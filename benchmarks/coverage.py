@@ -25,10 +25,10 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
-from fairfix.evidence.gaps import Cells, certified, limits
-from fairfix.evidence.performance import LIMITS, auc, auc_change, change_limits, score
-from fairfix.evidence.power import rows_needed
-from fairfix.rates import Counts
+from fairfix.metrics.rates import Counts
+from fairfix.stats.gap_intervals import Cells, certified, limits
+from fairfix.stats.performance_intervals import LIMITS, auc, auc_change, change_limits, score
+from fairfix.stats.power import rows_needed
 
 ALPHA = 0.05
 SLACK = 0.005

@@ -24,10 +24,10 @@ from splits import FAIRLEARN, fairlearn_rule, halves, pooled_case
 from torch import Tensor
 
 from fairfix import methods
-from fairfix.debias import make_objective
-from fairfix.objectives import Objective
-from fairfix.problem import Problem
-from fairfix.rates import PERFORMANCES, is_trivial, noise_ceiling
+from fairfix.data.problem import Problem
+from fairfix.metrics.objective import Objective
+from fairfix.metrics.rates import PERFORMANCES, is_trivial, noise_ceiling
+from fairfix.workflows.debias import make_objective
 
 WAYS: dict[str, dict[str, Any]] = {
     "margin 0.01": {"margin": 0.01},

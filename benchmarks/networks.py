@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from fairfix.case import Case, ModelOptions, load
-from fairfix.problem import Problem
-from fairfix.table import Columns
+from fairfix.data.problem import Problem
+from fairfix.data.table import Columns
+from fairfix.workflows.case import Case, ModelOptions, load
 
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_models"
 REFERENCE = ("adult_42", "adult_73", "bank_42", "bank_73", "compas_42", "compas_73")

@@ -23,9 +23,9 @@ import torch
 from peer_fits import FITS
 from run import LIMIT, OBJECTIVE, Timing, line, random_scores, reached
 
+from fairfix.data.problem import Problem
 from fairfix.methods.thresholds import thresholds
-from fairfix.objectives import Objective
-from fairfix.problem import Problem
+from fairfix.metrics.objective import Objective
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENT = HERE.parent / "build" / "peers"

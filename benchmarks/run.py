@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 from public_loops import Trail
 from torch import nn
 
-from fairfix import aif, methods
-from fairfix.cuts import best_cut
-from fairfix.objectives import Objective
-from fairfix.problem import Problem
-from fairfix.quantile_trees import QuantileTrees
+from fairfix import methods
+from fairfix.data.problem import Problem
+from fairfix.methods import _aif360 as aif
+from fairfix.methods._quantile_trees import QuantileTrees
+from fairfix.metrics.objective import Objective
+from fairfix.thresholds.shared import best_cut
 
 # Where the budget ends in the public code: 0.05 less a margin of 0.01.
 OBJECTIVE = Objective(margin=0.01)

@@ -27,13 +27,14 @@ from scipy import stats
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from fairfix import methods, search
-from fairfix.case import Case
-from fairfix.debias import debias, make_objective
-from fairfix.evaluate import Evaluation, evaluate
-from fairfix.objectives import Objective
-from fairfix.problem import Problem
-from fairfix.rates import METRICS
+from fairfix import methods
+from fairfix.data.problem import Problem
+from fairfix.methods import _search as search
+from fairfix.metrics.objective import Objective
+from fairfix.metrics.rates import METRICS
+from fairfix.stats.evaluation import Evaluation, evaluate
+from fairfix.workflows.case import Case
+from fairfix.workflows.debias import debias, make_objective
 
 BASELINE, MEASURE = "identity", "balanced_accuracy"
 FAIRLEARN = {"spd": "demographic_parity", "eod": "true_positive_rate_parity"}

@@ -13,7 +13,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from fairfix.version import __version__
+from fairfix._utils.version import __version__
 
 _API = ("load", "debias", "predict", "audit")
 
@@ -23,7 +23,7 @@ __all__ = ["__version__", *_API]
 def __getattr__(name: str) -> Any:
     """Import torch and the rest only when something that needs them is asked for."""
     if name in _API:
-        return getattr(import_module("fairfix.api"), name)
+        return getattr(import_module("fairfix.workflows.api"), name)
     raise AttributeError(f"module 'fairfix' has no attribute {name!r}")
 
 

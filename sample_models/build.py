@@ -22,7 +22,7 @@ from rows import PARTS, Rows, loh_raw_rows, loh_rows, zafar_rows
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from fairfix.rates import balanced_accuracy, count, spd
+from fairfix.metrics.rates import balanced_accuracy, count, spd
 
 HERE = Path(__file__).resolve().parent
 WRITTEN = ("val", "test")

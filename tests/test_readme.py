@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import Run
 
 from fairfix import methods
-from fairfix.dataspec import DataSpec
+from fairfix.data.spec import DataSpec
+from tests.helpers.paths import ROOT
+from tests.helpers.runs import Run
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = ROOT
 README = ROOT / "README.md"
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 NOT_RUN = (("git",), ("make",), ("pip",), ("python", "-m", "venv"), (".venv/bin/pip",))
@@ -122,7 +123,7 @@ def test_the_methods_are_as_their_sources_say() -> None:
 
 
 def test_every_exit_code_of_the_page_is_one(fairfix: Run, folder: Path) -> None:
-    from fairfix.cli import failures
+    from fairfix.cli import exits as failures
     from fairfix.errors import FairfixError, VerificationError
 
     codes: set[Any] = {0, FairfixError.exit_code, VerificationError.exit_code}

@@ -17,14 +17,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from fairfix import checkpoint
-from fairfix.dataspec import DataSpec
-from fairfix.rates import count, spd
-from fairfix.scorer import Output, Scorer, detect_output
-from fairfix.settings import load_settings
-from fairfix.table import Columns, Table, read_table
+from fairfix.cli.settings import load_settings
+from fairfix.data.spec import DataSpec
+from fairfix.data.table import Columns, Table, read_table
+from fairfix.metrics.rates import count, spd
+from fairfix.models import checkpoint
+from fairfix.models.scorer import Output, Scorer, detect_output
+from tests.helpers.paths import ROOT
 
-SAMPLES = Path(__file__).resolve().parents[1] / "sample_models"
+SAMPLES = ROOT / "sample_models"
 NOT_BUILT = {"build.py", "rows.py", "README.template"}
 MODELS = {"loh": "model.pt", "zafar": "model.safetensors", "loh_raw": "model.pth"}
 PARTS = [(name, part) for name in MODELS for part in ("val", "test")]

@@ -22,15 +22,15 @@ from typing import Any
 
 import torch
 
-from fairfix.attribution import attribute
+from fairfix._utils.version import __version__
+from fairfix.bench.attribution import attribute
 from fairfix.bench.task import Task
-from fairfix.case import Case
-from fairfix.debias import Comparison, debias
 from fairfix.errors import FairfixError
-from fairfix.evaluate import Evaluation
-from fairfix.objectives import Objective
-from fairfix.rates import METRICS, PERFORMANCES, Counts, noise_ceiling
-from fairfix.version import __version__
+from fairfix.metrics.objective import Objective
+from fairfix.metrics.rates import METRICS, PERFORMANCES, Counts, noise_ceiling
+from fairfix.stats.evaluation import Evaluation
+from fairfix.workflows.case import Case
+from fairfix.workflows.debias import Comparison, debias
 
 ROW_VERSION = 3
 ATTRIBUTION = "attribution"

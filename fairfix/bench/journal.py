@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fairfix.bench.rows import is_row
+from fairfix.bench.row_schema import is_row
 from fairfix.errors import OutputError, TableError
 
 _CHUNK = 2**16

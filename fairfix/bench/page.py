@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from fairfix.bench.attributions import attributions
-from fairfix.bench.networks import networks
-from fairfix.bench.page_networks import carried, deployed
-from fairfix.bench.pictures import (
+from fairfix.bench.attribution_summary import attributions
+from fairfix.bench.base_networks import networks
+from fairfix.bench.charts import (
     Boxes,
     Run,
     Series,
@@ -26,6 +25,7 @@ from fairfix.bench.pictures import (
     plane,
     title,
 )
+from fairfix.bench.page_networks import carried, deployed
 from fairfix.bench.summary import (
     BASELINE,
     DEPLOYED,

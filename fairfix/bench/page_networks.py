@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from fairfix.bench.attributions import Attributions
-from fairfix.bench.networks import Center, Networks
-from fairfix.bench.pictures import Boxes, title
+from fairfix.bench.attribution_summary import Attributions
+from fairfix.bench.base_networks import Center, Networks
+from fairfix.bench.charts import Boxes, title
 from fairfix.bench.summary import spread
-from fairfix.rates import PERFORMANCES
+from fairfix.metrics.rates import PERFORMANCES
 from fairfix.report.figures import number
 from fairfix.report.svg import Scale
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fairfix import methods
+from fairfix._utils.progress import tracked
 from fairfix.bench.cells import ATTRIBUTION
 from fairfix.bench.protocols import Base, Protocol, cells, chosen_datasets, task
 from fairfix.bench.study import Study, processes, study
 from fairfix.bench.summary import BASELINE, FRONTIER
 from fairfix.bench.task import Task, task_of
-from fairfix.case import Case
+from fairfix.data.splitting import apart, check_seed
 from fairfix.errors import UsageError
-from fairfix.objectives import Objective
-from fairfix.progress import tracked
-from fairfix.split import apart, check_seed
+from fairfix.metrics.objective import Objective
+from fairfix.workflows.case import Case
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fairfix._utils.atomic_write import check_place, write_text
 from fairfix.bench.datasets import Dataset
-from fairfix.bench.fetch import fetch
-from fairfix.dataspec.entries import Entry, Mapped, Number, OneHot
-from fairfix.dataspec.spec import DataSpec
-from fairfix.files import check_place, write_text
+from fairfix.bench.download import fetch
+from fairfix.data.spec.entries import Entry, Mapped, Number, OneHot
+from fairfix.data.spec.spec import DataSpec
 
 if TYPE_CHECKING:
     import pandas as pd

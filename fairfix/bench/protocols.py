@@ -22,21 +22,21 @@ from typing import Any
 import numpy as np
 from safetensors.torch import save
 
+from fairfix._utils.atomic_write import write_bytes
+from fairfix._utils.version import __version__
 from fairfix.bench.cells import Cell, goal
 from fairfix.bench.datasets import DATASETS, dataset
-from fairfix.bench.fetch import cache_folder
-from fairfix.bench.network import Recipe, train
+from fairfix.bench.download import cache_folder
+from fairfix.bench.other_classifiers import RIVALS, scores
 from fairfix.bench.prepare import PARTS, group_column, prepare
-from fairfix.bench.rivals import RIVALS, scores
 from fairfix.bench.synthetic import Synthetic, loh, zafar
 from fairfix.bench.task import Rows, Task
-from fairfix.case import ModelOptions
+from fairfix.bench.training import Recipe, train
+from fairfix.data.table import Columns
 from fairfix.errors import UsageError
-from fairfix.files import write_bytes
-from fairfix.objectives import Objective
-from fairfix.rates import METRICS, PERFORMANCES
-from fairfix.table import Columns
-from fairfix.version import __version__
+from fairfix.metrics.objective import Objective
+from fairfix.metrics.rates import METRICS, PERFORMANCES
+from fairfix.workflows.case import ModelOptions
 
 ARCH = "mlp:relu-bn"
 SYNTHETIC: dict[str, tuple[Callable[..., Synthetic], str, float]] = {

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fairfix.evidence.certify import holm_adjusted
 from fairfix.report.figures import Figure, size
+from fairfix.stats.verdicts import holm_adjusted
 
 if TYPE_CHECKING:
     import pandas as pd

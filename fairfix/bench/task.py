@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fairfix.case import Case, ModelOptions, make_scorer, problem_of, read_model
+from fairfix.data.problem import Problem
+from fairfix.data.table import Columns
+from fairfix.data.table.table import Group, Table
 from fairfix.errors import UsageError
-from fairfix.problem import Problem
-from fairfix.table import Columns
-from fairfix.table.content import Group, Table
+from fairfix.workflows.case import Case, ModelOptions, make_scorer, problem_of, read_model
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ from typing import Any
 import typer
 
 from fairfix import methods
-from fairfix.cli import options, study_options
+from fairfix._utils.version import __version__
+from fairfix.cli import bench_options as study_options
+from fairfix.cli import options
 from fairfix.cli.commands import Commands
-from fairfix.cli.failures import INTERRUPTED, READER_GONE, failure
-from fairfix.version import __version__
+from fairfix.cli.exits import INTERRUPTED, READER_GONE, failure
 
 app = typer.Typer(
     name="fairfix",

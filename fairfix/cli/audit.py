@@ -8,17 +8,17 @@ from typing import Any
 
 from rich.table import Table
 
-from fairfix.audit import audit, choose_rule, ruled
-from fairfix.case import load
-from fairfix.cautions import wrong_way
-from fairfix.cli.talk import emit, say, short, show, table
-from fairfix.cli.values import Values
-from fairfix.files import check_place, write_text
-from fairfix.report.document import audit_document
+from fairfix._utils.atomic_write import check_place, write_text
+from fairfix.cli.console import emit, say, short, show, table
+from fairfix.cli.option_values import Values
 from fairfix.report.figures import TITLES
 from fairfix.report.html import audit_html
 from fairfix.report.markdown import cut, figure, number
 from fairfix.report.words import audit_headline, certifiable
+from fairfix.workflows.audit import audit, choose_rule, ruled
+from fairfix.workflows.case import load
+from fairfix.workflows.documents import audit_document
+from fairfix.workflows.warnings import wrong_way
 
 Document = dict[str, Any]
 

@@ -10,20 +10,20 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fairfix._utils.progress import tracked
 from fairfix.bench.journal import Journal
 from fairfix.bench.plan import chosen_methods, made, own_tasks, part, planned, units
 from fairfix.bench.protocols import Protocol, protocol
 from fairfix.bench.study import Backend, Study, cores, dask, local
 from fairfix.bench.summary import DEPLOYED, latest
-from fairfix.case import load
-from fairfix.cli.study_told import WRITTEN, Row, told
-from fairfix.cli.talk import progress, say
-from fairfix.cli.values import Values
+from fairfix.cli.bench_output import WRITTEN, Row, told
+from fairfix.cli.console import progress, say
+from fairfix.cli.option_values import Values
 from fairfix.errors import FairfixError, OutputError, UsageError
 from fairfix.methods import names as method_names_known
-from fairfix.objectives import Objective
-from fairfix.progress import tracked
-from fairfix.rates import METRICS
+from fairfix.metrics.objective import Objective
+from fairfix.metrics.rates import METRICS
+from fairfix.workflows.case import load
 
 JOURNAL = "rows.jsonl"
 SEEDS = 5

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fairfix.bench.datasets import DATASETS, Dataset, dataset
-from fairfix.bench.fetch import DownloadError, fetch
+from fairfix.bench.download import DownloadError, fetch
 from fairfix.bench.prepare import prepare, write
-from fairfix.cli.talk import emit, say, show, table
+from fairfix.cli.console import emit, say, show, table
 from fairfix.errors import UsageError
 
 

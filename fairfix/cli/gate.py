@@ -10,18 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fairfix.audit import choose_rule
-from fairfix.case import ModelOptions, load
-from fairfix.cli.ci import Channels
-from fairfix.cli.failures import failure
-from fairfix.cli.talk import emit, say, show, table
-from fairfix.cli.values import Values
-from fairfix.gating.demands import check_baseline
-from fairfix.gating.fitted import reuse
-from fairfix.gating.gate import Gate, Judged, gate
-from fairfix.report.gate_document import gate_document
-from fairfix.report.gate_words import HEADER, cells, headline, mark, power_line, sentence
-from fairfix.table import Columns
+from fairfix.cli.ci_outputs import Channels
+from fairfix.cli.console import emit, say, show, table
+from fairfix.cli.exits import failure
+from fairfix.cli.option_values import Values
+from fairfix.data.table import Columns
+from fairfix.report.gate_words import HEADER, Document, cells, power_line, sentence
+from fairfix.workflows.audit import choose_rule
+from fairfix.workflows.case import ModelOptions, load
+from fairfix.workflows.gate.demands import check_baseline
+from fairfix.workflows.gate.document import gate_document
+from fairfix.workflows.gate.gate import Gate, Judged, gate
+from fairfix.workflows.gate.reused_rows import reuse
 
 
 def run(
@@ -40,15 +40,16 @@ def run(
     channels.clear(inputs)
     try:
         found = _judge(model, data, rule, given)
-        channels.tell(found)
+        document = gate_document(found)
+        channels.tell(document)
     except Exception as error:
         channels.tell_failure(failure(error))
         raise
     say(found.notes, quiet=quiet)
     if json:
-        emit(gate_document(found))
+        emit(document)
     elif not quiet:
-        _show(found)
+        _show(document)
     say((f"warning: {warning}" for warning in found.warnings), quiet=quiet)
     return found.exit_code
 
@@ -83,11 +84,11 @@ def _baseline(
     return Judged.by(case, *choose_rule(case))
 
 
-def _show(found: Gate) -> None:
+def _show(gate: Document) -> None:
     """What the table can show at all, every demand, and why those not certified are not."""
     show(
-        *map(power_line, found.power),
-        table("", HEADER, map(cells, found.checks), numbers=False),
-        *(sentence(found, check) for check in found.checks if mark(found, check) != "passed"),
-        headline(found),
+        *map(power_line, gate["power"]),
+        table("", HEADER, map(cells, gate["checks"]), numbers=False),
+        *(sentence(gate, check) for check in gate["checks"] if check["standing"] != "passed"),
+        gate["headline"],
     )

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from fairfix import checkpoint as checkpoints
-from fairfix.case import input_width
-from fairfix.checkpoint import Checkpoint
-from fairfix.cli.talk import emit, say, show, table
-from fairfix.cli.values import Values
+from fairfix.cli.console import emit, say, show, table
+from fairfix.cli.option_values import Values
 from fairfix.errors import CheckpointError
-from fairfix.rulefile import find_rule
-from fairfix.scorer import detect_output
-from fairfix.units import find_units
+from fairfix.models import checkpoint as checkpoints
+from fairfix.models.checkpoint import Checkpoint
+from fairfix.models.prunable_units import find_units
+from fairfix.models.scorer import detect_output
+from fairfix.thresholds.rule_file import find_rule
+from fairfix.workflows.case import input_width
 
 
 def run(*, model: str, json: bool, quiet: bool, **given: Any) -> None:

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from fairfix import methods
-from fairfix.case import Case, load
+from fairfix.cli.console import emit, progress, say, show
+from fairfix.cli.option_values import Values
 from fairfix.cli.summary import summary
-from fairfix.cli.talk import emit, progress, say, show
-from fairfix.cli.values import Values
-from fairfix.debias import checked_options, debias
-from fairfix.evidence.power import power
-from fairfix.export import check_export, check_suffix
-from fairfix.objectives import Objective
-from fairfix.rates import Counts
-from fairfix.report.document import document
+from fairfix.metrics.objective import Objective
+from fairfix.metrics.rates import Counts
 from fairfix.report.words import certifiable
-from fairfix.save import Destination, save
+from fairfix.stats.power import power
+from fairfix.workflows.case import Case, load
+from fairfix.workflows.debias import checked_options, debias
+from fairfix.workflows.documents import document
+from fairfix.workflows.export import check_export, check_suffix
+from fairfix.workflows.save import Destination, save
 
 
 def run(

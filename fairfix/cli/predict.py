@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fairfix.cli.talk import emit, say, show
-from fairfix.cli.values import Values
+from fairfix._utils.atomic_write import check_place, write_text
+from fairfix.cli.console import emit, say, show
+from fairfix.cli.option_values import Values
 from fairfix.errors import UsageError
-from fairfix.files import check_place, write_text
-from fairfix.predict import predict
+from fairfix.workflows.predict import predict
 
 
 def run(

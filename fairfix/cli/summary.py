@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from fairfix.cli.talk import short, table
+from fairfix.cli.console import short, table
 from fairfix.report.markdown import ROWS, STATES, condition, figure, number, verdict
 
 LONG = 60  # letters of a word, from which a name is shortened

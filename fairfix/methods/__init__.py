@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 from fairfix.errors import UsageError
 
 if TYPE_CHECKING:
-    from fairfix.result import Result
+    from fairfix.methods._result import Result
 
 _TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool}
 _FIXED = {"problem", "objective", "seed"}

@@ -29,15 +29,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from fairfix.data.problem import Problem
+from fairfix.data.splitting import holdout
 from fairfix.errors import UsageError
-from fairfix.hidden import Reader
-from fairfix.objectives import Objective
-from fairfix.problem import Problem
-from fairfix.proxies import proxy
-from fairfix.result import Result
-from fairfix.search import Search
-from fairfix.split import holdout
-from fairfix.tuning import descend, fine_tune
+from fairfix.methods._fine_tuning import descend, fine_tune
+from fairfix.methods._result import Result
+from fairfix.methods._search import Search
+from fairfix.methods._soft_gap import proxy
+from fairfix.metrics.objective import Objective
+from fairfix.models.activations import Reader
 
 CHOSEN_ON = 0.5  # share of the rows that are not learnt from
 

@@ -20,13 +20,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from fairfix.aif import PRIVILEGED, UNPRIVILEGED, check_two_groups, dataset, quiet
-from fairfix.cuts import every_cut
-from fairfix.objectives import Objective
-from fairfix.policy import Policy, lottery
-from fairfix.problem import Problem
-from fairfix.result import Result
-from fairfix.search import policy_result
+from fairfix.data.problem import Problem
+from fairfix.methods._aif360 import PRIVILEGED, UNPRIVILEGED, check_two_groups, dataset, quiet
+from fairfix.methods._result import Result
+from fairfix.methods._search import policy_result
+from fairfix.metrics.objective import Objective
+from fairfix.thresholds.policy import Policy, lottery
+from fairfix.thresholds.shared import every_cut
 
 
 def eqodds(

@@ -25,13 +25,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
-from fairfix.objectives import Objective
-from fairfix.problem import Problem
-from fairfix.proxies import proxy
-from fairfix.result import Result
-from fairfix.search import Search
-from fairfix.tuning import descend, fine_tune
+from fairfix.methods._fine_tuning import descend, fine_tune
+from fairfix.methods._result import Result
+from fairfix.methods._search import Search
+from fairfix.methods._soft_gap import proxy
+from fairfix.metrics.objective import Objective
 
 
 def gda(

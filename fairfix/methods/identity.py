@@ -9,10 +9,10 @@ Paper: none.
 
 from __future__ import annotations
 
-from fairfix.objectives import Objective
-from fairfix.problem import Problem
-from fairfix.result import Result
-from fairfix.search import Search
+from fairfix.data.problem import Problem
+from fairfix.methods._result import Result
+from fairfix.methods._search import Search
+from fairfix.metrics.objective import Objective
 
 
 def identity(problem: Problem, objective: Objective, *, seed: int = 0) -> Result:

@@ -26,16 +26,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fairfix._utils.progress import tracked
+from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
-from fairfix.forward.replay import Replay
-from fairfix.objectives import Objective
-from fairfix.problem import Problem
-from fairfix.progress import tracked
-from fairfix.quantile_trees import QuantileTrees
-from fairfix.result import Result
-from fairfix.scorer import Scorer
-from fairfix.search import Search
-from fairfix.selection import chosen_parameters, layer_names
+from fairfix.methods._quantile_trees import QuantileTrees
+from fairfix.methods._result import Result
+from fairfix.methods._search import Search
+from fairfix.metrics.objective import Objective
+from fairfix.models.parameter_names import chosen_parameters, layer_names
+from fairfix.models.scorer import Scorer
+from fairfix.models.weight_batches.partial_forward import Replay
 
 REACH = 2.2
 BATCH = 5

@@ -20,15 +20,15 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
+from fairfix._utils.progress import tracked
+from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
-from fairfix.forward.draws import Draws, at_once
-from fairfix.forward.versions import Versions, many_at_once
-from fairfix.objectives import Objective
-from fairfix.problem import Problem
-from fairfix.progress import tracked
-from fairfix.result import Result
-from fairfix.search import Search
-from fairfix.selection import chosen_parameters
+from fairfix.methods._result import Result
+from fairfix.methods._search import Search
+from fairfix.metrics.objective import Objective
+from fairfix.models.parameter_names import chosen_parameters
+from fairfix.models.weight_batches.perturbations import Draws, at_once
+from fairfix.models.weight_batches.scoring import Versions, many_at_once
 
 
 def perturb(

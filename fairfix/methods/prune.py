@@ -28,15 +28,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from fairfix._utils.progress import tracked
+from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
-from fairfix.objectives import Objective
-from fairfix.problem import Problem
-from fairfix.progress import tracked
-from fairfix.proxies import BATCH, proxy, proxy_gradient
-from fairfix.result import Result
-from fairfix.scorer import Scorer
-from fairfix.search import Search
-from fairfix.units import UnitLayer, find_units, watch_units
+from fairfix.methods._result import Result
+from fairfix.methods._search import Search
+from fairfix.methods._soft_gap import BATCH, proxy, proxy_gradient
+from fairfix.metrics.objective import Objective
+from fairfix.models.prunable_units import UnitLayer, find_units, watch_units
+from fairfix.models.scorer import Scorer
 
 STEPS = 64
 

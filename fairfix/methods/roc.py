@@ -19,14 +19,14 @@ from __future__ import annotations
 
 import torch
 
+from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
-from fairfix.group_cuts import best_group_cuts
-from fairfix.objectives import Objective
-from fairfix.policy import Policy
-from fairfix.problem import Problem
-from fairfix.rates import selection_rate
-from fairfix.result import Result
-from fairfix.search import policy_result
+from fairfix.methods._result import Result
+from fairfix.methods._search import policy_result
+from fairfix.metrics.objective import Objective
+from fairfix.metrics.rates import selection_rate
+from fairfix.thresholds.per_group import best_group_cuts
+from fairfix.thresholds.policy import Policy
 
 
 def roc(problem: Problem, objective: Objective, *, seed: int = 0, favor: str = "") -> Result:

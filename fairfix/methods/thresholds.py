@@ -17,13 +17,13 @@ Paper: Hardt, Price, Srebro 2016; Corbett-Davies and others 2017.
 
 from __future__ import annotations
 
-from fairfix.group_cuts import best_group_cuts
-from fairfix.lottery import best_lottery
-from fairfix.objectives import Objective
-from fairfix.policy import Policy
-from fairfix.problem import Problem
-from fairfix.result import Result
-from fairfix.search import policy_result
+from fairfix.data.problem import Problem
+from fairfix.methods._result import Result
+from fairfix.methods._search import policy_result
+from fairfix.metrics.objective import Objective
+from fairfix.thresholds.per_group import best_group_cuts
+from fairfix.thresholds.policy import Policy
+from fairfix.thresholds.randomized import best_lottery
 
 
 def thresholds(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fairfix.rates import METRICS, PERFORMANCES
+from fairfix.metrics.rates import METRICS, PERFORMANCES
 
 TITLES = {
     **{key: metric.title for key, metric in METRICS.items()},

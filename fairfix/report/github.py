@@ -4,34 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fairfix.gating.gate import Gate
+from fairfix._utils.text import legible
 from fairfix.report.gate_words import (
     ENDINGS,
     HEADER,
+    Document,
     cells,
-    headline,
     level,
-    mark,
     power_line,
     sentence,
 )
-from fairfix.report.legible import legible
 from fairfix.report.markdown import text
 
 
-def commands(gate: Gate) -> list[str]:
+def commands(gate: Document) -> list[str]:
     """Workflow commands, one a line: an error for what blocks, a warning for what does not."""
     lines = []
-    for check in gate.checks:
+    for check in gate["checks"]:
         kind, title = {
             "passed": ("", ""),
             "failed": ("error", "violated"),
-            "open": ("error", f"{check.verdict}, which is no finding of bias"),
-            "warned": ("warning", f"{check.verdict}, but only warns"),
-        }[mark(gate, check)]
+            "open": ("error", f"{check['verdict']}, which is no finding of bias"),
+            "warned": ("warning", f"{check['verdict']}, but only warns"),
+        }[check["standing"]]
         if kind:
             lines.append(command(kind, sentence(gate, check), title=f"fairfix gate: {title}"))
-    lines += [command("warning", each, title="fairfix gate") for each in gate.warnings]
+    lines += [command("warning", each, title="fairfix gate") for each in gate["warnings"]]
     return lines
 
 
@@ -55,24 +53,24 @@ def _property(value: str) -> str:
     return _data(value).replace(":", "%3A").replace(",", "%2C")
 
 
-def summary(gate: Gate) -> str:
+def summary(gate: Document) -> str:
     """Markdown for the summary page of the step."""
-    what = "Scores" if gate.model == "-" else gate.model
+    what = "Scores" if gate["model"] == "-" else gate["model"]
     where = (
-        f"{what} on {gate.rows:,} rows of {gate.table}, decided by {gate.rule_found}; "
+        f"{what} on {gate['rows']:,} rows of {gate['table']}, decided by {gate['rule_found']}; "
         f"intervals are two-sided at {level(gate)}."
     )
     sections = [
-        f"## fairfix gate: {ENDINGS[gate.exit_code]}",
-        _safe(headline(gate)),
+        f"## fairfix gate: {ENDINGS[gate['exit_code']]}",
+        _safe(gate["headline"]),
         _safe(where),
-        _list(map(power_line, gate.power)),
+        _list(map(power_line, gate["power"])),
         _grid(
-            [HEADER, ["---"] * len(HEADER), *(map(_safe, cells(check)) for check in gate.checks)]
+            [HEADER, ["---"] * len(HEADER), *(map(_safe, cells(check)) for check in gate["checks"])]
         ),
-        _list(sentence(gate, check) for check in gate.checks if mark(gate, check) != "passed"),
-        _list(f"warning: {each}" for each in gate.warnings),
-        _list(gate.notes),
+        _list(sentence(gate, check) for check in gate["checks"] if check["standing"] != "passed"),
+        _list(f"warning: {each}" for each in gate["warnings"]),
+        _list(gate["notes"]),
     ]
     return "\n\n".join(filter(None, sections)) + "\n"
 

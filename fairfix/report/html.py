@@ -24,12 +24,12 @@ NEEDED_GROUPS = 12
 
 
 def html(report: Report) -> str:
-    """The page of a report made by ``fairfix.report.document``."""
+    """The page of a report made by ``fairfix.workflows.documents``."""
     return environment().get_template("report.html.j2").render(_page(report))
 
 
 def audit_html(report: Report) -> str:
-    """The page of an audit made by ``fairfix.report.document.audit_document``."""
+    """The page of an audit made by ``fairfix.workflows.documents.audit_document``."""
     return environment().get_template("audit.html.j2").render(_audit_page(report))
 
 

@@ -10,32 +10,30 @@ from __future__ import annotations
 from collections.abc import Iterable
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from fairfix.gating.checks import Check
-from fairfix.gating.gate import Gate
-from fairfix.report.gate_words import ENDINGS, headline, mark, power_line, sentence
-from fairfix.report.legible import legible
+from fairfix._utils.text import legible
+from fairfix.report.gate_words import ENDINGS, Document, named, power_line, sentence
 
 SUITE = "fairfix gate"
 _OUTCOMES = {"failed": "failure", "open": "error", "warned": "skipped"}
 
 
-def junit(gate: Gate) -> str:
+def junit(gate: Document) -> str:
     """The XML text of a gate."""
-    cases = [_case(gate, check) for check in gate.checks]
+    cases = [_case(gate, check) for check in gate["checks"]]
     facts = {
-        "model": gate.model,
-        "table": gate.table,
-        "table sha256": gate.table_sha256,
-        "rows": gate.rows,
-        "rule": gate.rule_found,
-        "confidence": f"{gate.confidence:g}",
-        "exit code": gate.exit_code,
+        "model": gate["model"],
+        "table": gate["table"],
+        "table sha256": gate["table_sha256"],
+        "rows": gate["rows"],
+        "rule": gate["rule_found"],
+        "confidence": f"{gate['confidence']:g}",
+        "exit code": gate["exit_code"],
     }
     lines = [
-        headline(gate),
-        *map(power_line, gate.power),
-        *(f"warning: {warning}" for warning in gate.warnings),
-        *gate.notes,
+        gate["headline"],
+        *map(power_line, gate["power"]),
+        *(f"warning: {warning}" for warning in gate["warnings"]),
+        *gate["notes"],
     ]
     return _document(cases, facts, lines)
 
@@ -47,14 +45,15 @@ def junit_failure(said: str, code: int) -> str:
     return _document([case], {"exit code": code}, [])
 
 
-def _case(gate: Gate, check: Check) -> Element:
-    case = Element("testcase", name=legible(check.name), classname=legible(f"{SUITE}.{check.kind}"))
+def _case(gate: Document, check: Document) -> Element:
+    classname = legible(f"{SUITE}.{check['kind']}")
+    case = Element("testcase", name=legible(named(check)), classname=classname)
     said = legible(sentence(gate, check))
-    outcome = _OUTCOMES.get(mark(gate, check))
+    outcome = _OUTCOMES.get(check["standing"])
     if outcome == "skipped":
         SubElement(case, outcome, message=said)
     elif outcome is not None:
-        SubElement(case, outcome, type=str(check.verdict), message=said)
+        SubElement(case, outcome, type=check["verdict"], message=said)
     SubElement(case, "system-out").text = said
     return case
 

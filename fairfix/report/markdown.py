@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fairfix.report.legible import legible
+from fairfix._utils.text import legible
 from fairfix.report.words import headline
 
 STATES = {
@@ -19,7 +19,7 @@ ROWS = {"judged": "judged rows (the method never saw them)", "fitting": "fitting
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """The Markdown text of a report made by ``fairfix.report.document``."""
+    """The Markdown text of a report made by ``fairfix.workflows.documents``."""
     return "\n\n".join(_sections(report)) + "\n"
 
 

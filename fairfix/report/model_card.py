@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from fairfix.report.legible import legible
+from fairfix._utils.text import legible
 from fairfix.report.markdown import number, text
 
 BEGIN, END = "<!-- fairfix:begin -->", "<!-- fairfix:end -->"

@@ -12,13 +12,9 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from fairfix.evidence.certify import Verdict
-from fairfix.gating.checks import Check
-from fairfix.gating.gate import Gate
-from fairfix.report.gate_document import finite
-from fairfix.report.gate_words import ENDINGS, headline, mark, power_line, sentence
-from fairfix.report.legible import legible
-from fairfix.version import __version__
+from fairfix._utils.text import legible
+from fairfix._utils.version import __version__
+from fairfix.report.gate_words import ENDINGS, Document, power_line, sentence
 
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -27,18 +23,18 @@ VERSION = "2.1.0"
 DRIVER = "fairfix gate"
 
 
-def sarif(gate: Gate) -> str:
-    """The JSON text of a gate; ``gate.model``, or the table without one, is where results lie."""
-    rules = list({_rule_id(check): _rule(check) for check in gate.checks}.values())
+def sarif(gate: Document) -> str:
+    """The JSON text of a gate; the model, or the table without one, is where results lie."""
+    rules = list({_rule_id(check): _rule(check) for check in gate["checks"]}.values())
     order = [rule["id"] for rule in rules]
     results = [
         _result(gate, check, order.index(_rule_id(check)))
-        for check in gate.checks
-        if mark(gate, check) != "passed"
+        for check in gate["checks"]
+        if check["standing"] != "passed"
     ]
-    said = [(line, "note") for line in map(power_line, gate.power)]
-    said += [(warning, "warning") for warning in gate.warnings]
-    return _log(rules, results, _invocation(gate.exit_code, headline(gate), said))
+    said = [(line, "note") for line in map(power_line, gate["power"])]
+    said += [(warning, "warning") for warning in gate["warnings"]]
+    return _log(rules, results, _invocation(gate["exit_code"], gate["headline"], said))
 
 
 def sarif_failure(said: str, code: int) -> str:
@@ -81,23 +77,23 @@ def _invocation(code: int, description: str, said: list[tuple[str, str]]) -> dic
     }
 
 
-def _rule_id(check: Check) -> str:
-    return f"{check.kind}/{check.key}"
+def _rule_id(check: Document) -> str:
+    return f"{check['kind']}/{check['key']}"
 
 
-def _rule(check: Check) -> dict[str, Any]:
+def _rule(check: Document) -> dict[str, Any]:
     what = {
-        "budget": f"The {check.title} between groups stays within its budget",
-        "floor": f"The {check.title} stays at or above its floor",
-        "max-drop": f"The {check.title} falls no further below the baseline's than allowed",
-    }.get(check.kind, "The rule does not decide nearly all rows alike")
+        "budget": f"The {check['title']} between groups stays within its budget",
+        "floor": f"The {check['title']} stays at or above its floor",
+        "max-drop": f"The {check['title']} falls no further below the baseline's than allowed",
+    }.get(check["kind"], "The rule does not decide nearly all rows alike")
     meaning = (
         f"{what}, as far as the rows of a table can show. A point estimate is never a verdict: the "
         "confidence interval must lie within the limit."
     )
     return {
         "id": _rule_id(check),
-        "name": "".join(part.capitalize() for part in f"{check.kind}-{check.key}".split("-")),
+        "name": "".join(part.capitalize() for part in f"{check['kind']}-{check['key']}".split("-")),
         "shortDescription": {"text": f"{what}."},
         "fullDescription": {"text": meaning},
         "help": {"text": "Debias the model again, or judge it on more rows if nothing is shown."},
@@ -105,10 +101,11 @@ def _rule(check: Check) -> dict[str, Any]:
     }
 
 
-def _result(gate: Gate, check: Check, rule_index: int) -> dict[str, Any]:
-    fail = check.verdict is Verdict.VIOLATED
-    level = {"error": "error", "warn": "warning"}[check.severity]
-    place = quote(legible(gate.table if gate.model == "-" else gate.model).replace("\\", "/"))
+def _result(gate: Document, check: Document, rule_index: int) -> dict[str, Any]:
+    fail = check["verdict"] == "violated"
+    level = {"error": "error", "warn": "warning"}[check["severity"]]
+    file = gate["table"] if gate["model"] == "-" else gate["model"]
+    place = quote(legible(file).replace("\\", "/"))
     return {
         "ruleId": _rule_id(check),
         "ruleIndex": rule_index,
@@ -125,21 +122,21 @@ def _result(gate: Gate, check: Check, rule_index: int) -> dict[str, Any]:
         ],
         "partialFingerprints": {"fairfixDemand/v1": _fingerprint(check)},
         "properties": {
-            "demand": check.asked,
-            "column": check.column,
-            "limit": check.limit,
-            "severity": str(check.severity),
-            "verdict": str(check.verdict),
-            "value": finite(check.value),
-            "low": finite(check.interval.low),
-            "high": finite(check.interval.high),
-            "rows_needed": check.rows_needed,
-            "test": check.test,
+            "demand": check["demand"],
+            "column": check["column"],
+            "limit": check["limit"],
+            "severity": check["severity"],
+            "verdict": check["verdict"],
+            "value": check["value"],
+            "low": check["low"],
+            "high": check["high"],
+            "rows_needed": check["rows_needed"],
+            "test": check["test"],
         },
     }
 
 
-def _fingerprint(check: Check) -> str:
+def _fingerprint(check: Document) -> str:
     """The same for one demand in every run, whatever was found."""
-    parts = (check.kind, check.key, check.column or "", check.severity)
+    parts = (check["kind"], check["key"], check["column"] or "", check["severity"])
     return hashlib.sha256("\0".join(parts).encode(errors="replace")).hexdigest()

@@ -1,0 +1,1 @@
+"""Internal helpers without knowledge of fairness: progress, atomic writes, text."""

@@ -1,0 +1,215 @@
+"""What the rows of a study say: on the terminal, and in the files beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from fairfix._utils.atomic_write import write_bytes
+from fairfix.bench import summary as study_summary
+from fairfix.bench.attribution_summary import Attributions, attributions
+from fairfix.bench.base_networks import Networks, networks
+from fairfix.bench.page import page
+from fairfix.bench.summary import BASELINE, DEPLOYED, Line, frame, tables
+from fairfix.cli.console import emit, say, short, show, table
+from fairfix.cli.exits import INTERNAL
+
+WRITTEN = (
+    *("report.html", "summary.csv", "cells.csv", "cells.parquet"),
+    *("networks.csv", "attribution.csv"),
+)
+MOSTLY = 0.5  # share of splits from which a trait is said of a method
+SHORT = {"balanced_accuracy": "BA", "accuracy": "acc.", "f1": "F1"}
+Row = Mapping[str, Any]
+
+
+def told(
+    rows: Sequence[Row],
+    place: Path | None,
+    *written: Path,
+    json: bool,
+    quiet: bool,
+) -> int:
+    """Say what the rows say, and write it beside them; the exit code."""
+    found, bases, carried = tables(rows), networks(rows), attributions(rows)
+    if place is not None:
+        written += _write(rows, found, bases, carried, place)
+    if json:
+        parts: dict[str, Sequence[Line | Networks | Attributions]] = {
+            "summary": [line for table in found for line in table.lines],
+            "networks": bases,
+            "attribution": carried,
+        }
+        emit(
+            {"cells": len(rows), "without_result": _without_result(rows)}
+            | {name: [_plain(each.flat()) for each in part] for name, part in parts.items()}
+        )
+    elif not quiet:
+        kinds = [
+            (table, of_kind)
+            for table in found
+            for need in (False, True)
+            if (of_kind := [line for line in table.lines if line.needs_group == need])
+        ]
+        show(*(_table(*kind) for kind in kinds), *_carried(carried), *_legend(found, rows))
+    if not (json or quiet):
+        show(*(f"wrote {path}" for path in written))
+    failed = [row for row in rows if row["status"] == "failed"]
+    if failed:
+        say([f"{len(failed)} cells failed; the same command runs them again"], quiet=False)
+    return INTERNAL if failed else 0
+
+
+def _write(
+    rows: Sequence[Row],
+    found: Sequence[study_summary.Table],
+    bases: Sequence[Networks],
+    carried: Sequence[Attributions],
+    place: Path,
+) -> tuple[Path, ...]:
+    """The page and the tables, each whole or not at all."""
+    import pandas as pd
+
+    lines = pd.DataFrame([line.flat() for table in found for line in table.lines])
+    cells = frame(rows).rename(columns={"weight": "lambda"})
+    contents = {
+        "report.html": page(rows).encode(),
+        "summary.csv": lines.to_csv(index=False).encode(),
+        "cells.csv": cells.to_csv(index=False).encode(),
+        "cells.parquet": cells.to_parquet(index=False),
+        "networks.csv": pd.DataFrame([each.flat() for each in bases]).to_csv(index=False).encode(),
+    }
+    if carried:
+        weights = pd.DataFrame([each.flat() for each in carried])
+        contents["attribution.csv"] = weights.to_csv(index=False).encode()
+    for name, content in contents.items():
+        write_bytes(place / name, content)
+    return tuple(place / name for name in contents)
+
+
+def _plain(line: dict[str, Any]) -> dict[str, Any]:
+    def value(each: Any) -> Any:
+        return None if isinstance(each, float) and not math.isfinite(each) else each
+
+    return {key: value(each) for key, each in line.items()}
+
+
+def _table(made: study_summary.Table, lines: Sequence[Line]) -> Table:
+    """The methods of one kind on one task; the files beside have every figure."""
+    first, goal = lines[0], made.goal
+    header = [
+        "method",
+        goal.name,
+        "held",
+        f"|{goal.metric}|",
+        SHORT.get(goal.performance_key, goal.performance_key),
+        "gain, shown?",
+        "s",
+    ]
+    kind = "the group is needed at prediction" if first.needs_group else "group-free"
+    splits = max(line.splits for line in lines)
+    budget = "" if goal.smaller_is_better else f" < {goal.budget:g}"
+    title = f"{short(made.task)}, {goal.metric}{budget}, {splits} splits: {kind}"
+    return table(title, header, [_cells(line) for line in lines])
+
+
+def _carried(found: Sequence[Attributions]) -> list[Table | str]:
+    """What attributions to weights say, if any were asked for."""
+    if not found:
+        return []
+    header = ["networks of", "metric", "n", "R2", "R2 fitted", "top 100", "singular values"]
+    rows = [
+        [
+            each.task,
+            each.metric,
+            each.splits,
+            f"{each.r2.mean:.3f}",
+            f"{each.r2_of_fit.mean:.3f}",
+            f"{each.share_of_largest[100].mean:.2f}",
+            " to ".join(f"{end:.2f}" for end in each.singular_ends),
+        ]
+        for each in found
+    ]
+    return [
+        table("Which weights carry the gap", header, rows),
+        "R2: of a linear model by gradients, on random changes of all weights; fitted: by lasso",
+        "top 100: share of that variance in 100 weights; singular values near 1: nothing is shared",
+    ]
+
+
+def _cells(line: Line) -> list[str]:
+    ceiling = "" if math.isnan(line.ceiling) else f"/{line.ceiling:.2f}"
+    return [
+        ("* " if line.pareto else "  ") + line.method,
+        _interval(line.mean_objective, ""),
+        f"{line.held:.2f}{ceiling}",
+        f"{line.mean_gap:.3f}",
+        f"{line.mean_performance:.3f}",
+        f"{_interval(line.gain, '+')} {_remark(line)}".strip(),
+        f"{line.seconds.median:.2f}" if line.method != DEPLOYED else "",
+    ]
+
+
+def _interval(figure: study_summary.Interval, sign: str) -> str:
+    """A mean and half its interval, where they are known."""
+    if math.isnan(figure.value):
+        return ""
+    half = figure.high - figure.value
+    return f"{figure.value:{sign}.3f}" + ("" if math.isnan(half) else f"±{half:.3f}")
+
+
+def _remark(line: Line) -> str:
+    if line.trivial >= MOSTLY:
+        return "trivial"
+    if line.method in (BASELINE, DEPLOYED):
+        return ""
+    return "yes" if line.gain_shown else "no"
+
+
+def _legend(found: Sequence[study_summary.Table], rows: Iterable[Row]) -> list[str]:
+    """What the columns are, what lacks splits, and what was refused, each reason once."""
+    kinds = {table.goal.smaller_is_better for table in found}
+    lines = []
+    if False in kinds:
+        lines.append("objective: performance where the budget held on judged rows, else 0")
+    if True in kinds:
+        lines.append("trade-off: lambda |gap| + (1 - lambda) (1 - performance); less is better")
+    if found:
+        budgets = sorted({table.goal.budget for table in found})
+        lines += [
+            "figures are means over splits, s the median",
+            f"held: share of splits with a gap below {', '.join(f'{b:g}' for b in budgets)} / the "
+            "same of a rule with a true gap of 0",
+            "gain: difference to identity, better is positive; shown where p by Holm < 0.05",
+            "trivial: on most splits nearly all rows are decided alike",
+            "±: half the 95 % interval; *: Pareto front of its kind by mean gap and performance",
+        ]
+    lines += [
+        f"{line.method} on {line.task}, {line.metric}: no result on {line.missing} of "
+        f"{line.splits + line.missing} splits"
+        for table in found
+        for line in table.lines
+        if line.missing
+    ]
+    return [
+        *lines,
+        *dict.fromkeys(
+            f"{each['method']} on {each['task']}: {each['reason']}"
+            for each in _without_result(rows)
+        ),
+    ]
+
+
+def _without_result(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """What was refused or failed, each reason once."""
+    found = {
+        (row["method"], row["task"], row["goal"]["metric"], row["status"], row["reason"]): None
+        for row in rows
+        if row["status"] in ("refused", "failed")
+    }
+    names = ("method", "task", "metric", "status", "reason")
+    return [dict(zip(names, each, strict=True)) for each in found]

@@ -1,0 +1,88 @@
+"""Where a CI server looks: JUnit and SARIF files, annotations and the step summary of GitHub."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from fairfix._utils.atomic_write import check_place, write_text
+from fairfix.cli.exits import Failure
+from fairfix.errors import OutputError, UsageError
+from fairfix.report import github
+from fairfix.report.gate_words import Document
+from fairfix.report.junit import SUITE, junit, junit_failure
+from fairfix.report.sarif import DRIVER, sarif, sarif_failure
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Files to write; on GitHub Actions also its log and its summary."""
+
+    junit: Path | None = None
+    sarif: Path | None = None
+
+    def clear(self, inputs: Iterable[Path]) -> None:
+        """Remove what an earlier gate wrote, so that nobody takes it for this one's finding.
+
+        Raises:
+            OutputError: when a file cannot be written to its place, or is none of a gate's.
+        """
+        used = tuple(inputs)
+        if self.junit is not None and self.junit == self.sarif:
+            raise UsageError("--junit and --sarif name the same file; give each its own.")
+        for path, option, sign in (
+            (self.junit, "--junit", f'name="{SUITE}"'),
+            (self.sarif, "--sarif", f'"name": "{DRIVER}"'),
+        ):
+            if path is None:
+                continue
+            check_place(path, used, force=True, option=option)
+            if path.exists() and sign not in path.read_text(encoding="utf-8", errors="replace"):
+                raise OutputError(
+                    f"{path} exists and was not written by fairfix gate; name another file with "
+                    f"{option}."
+                )
+        for path in (self.junit, self.sarif):
+            if path is not None:
+                path.unlink(missing_ok=True)
+
+    def tell(self, gate: Document) -> None:
+        """Write what was found everywhere.
+
+        Raises:
+            OutputError: when a file cannot be written.
+        """
+        if self.junit is not None:
+            write_text(self.junit, junit(gate))
+        if self.sarif is not None:
+            write_text(self.sarif, sarif(gate))
+        _github(github.commands(gate), github.summary(gate))
+
+    def tell_failure(self, failure: Failure) -> None:
+        """Write everywhere that nothing was judged; the failure counts, not how telling it goes."""
+        if self.junit is not None:
+            with suppress(OutputError):
+                write_text(self.junit, junit_failure(*failure))
+        if self.sarif is not None:
+            with suppress(OutputError):
+                write_text(self.sarif, sarif_failure(*failure))
+        command = github.command_of_failure(*failure)
+        with suppress(OutputError):
+            _github([command], github.summary_of_failure(*failure))
+
+
+def _github(commands: Iterable[str], summary: str) -> None:
+    if os.environ.get("GITHUB_ACTIONS") != "true":
+        return
+    for line in commands:
+        print(line, file=sys.stderr)  # the runner reads both streams; stdout may hold JSON
+    if path := os.environ.get("GITHUB_STEP_SUMMARY"):
+        try:
+            with Path(path).open("a", encoding="utf-8") as file:
+                file.write(summary)
+        except OSError as error:
+            raise OutputError(f"Cannot write the step summary {path}: {error.strerror}.") from None

@@ -1,0 +1,1 @@
+"""Tables, data specs, and the rows that methods may see."""

@@ -1,0 +1,1 @@
+"""Networks as score functions: checkpoints, activations, prunable units, weight batches."""

@@ -1,0 +1,74 @@
+"""A checkpoint of PyTorch Lightning: a training dictionary that tolerates one more key."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fairfix.models.checkpoint import embedded_rule as embedded
+from fairfix.models.checkpoint import state_dict
+from fairfix.models.checkpoint.base import Checkpoint, Source
+from fairfix.models.checkpoint.find_tensors import named_tensors, plain
+from fairfix.models.checkpoint.load_weights import with_network
+from fairfix.models.checkpoint.torch_file import PICKLE, TorchFile, open_torch_file
+
+KEY = "lightning"
+VERSION = "pytorch-lightning_version"
+_STOP = b"."
+
+
+def read(source: Source) -> Checkpoint:
+    """Read ``source``; the module is None without ``source.arch``.
+
+    That may name the LightningModule or the network within it.
+    """
+    file = open_torch_file(source.path)
+    checkpoint = Checkpoint(
+        source.path,
+        KEY,
+        f"PyTorch Lightning {file.content[VERSION]} checkpoint",
+        None,
+        file.tensors(named_tensors(file.content["state_dict"])),
+        notes=file.notes,
+        rule=embedded.parse_rule(file.content.get(embedded.NAME), source.path),
+        metadata=plain({k: v for k, v in file.content.items() if k != embedded.NAME}),
+    )
+    return with_network(checkpoint, source, partial=True)
+
+
+def save(
+    checkpoint: Checkpoint,
+    stored: Mapping[str, Tensor],
+    rule: Mapping[str, Any] | None,
+    destination: Path,
+) -> None:
+    """Write the file with new numbers, and the rule as text under the key ``fairfix``."""
+    file = open_torch_file(checkpoint.path)
+    network = named_tensors(file.content["state_dict"])
+    file.rewrite(
+        destination,
+        state_dict.changes(checkpoint, stored, network),
+        {PICKLE: _with_entry(file, embedded.rule_text(rule))},
+    )
+
+
+reread = state_dict.reread
+
+
+def _with_entry(file: TorchFile, text: str | None) -> bytes:
+    """The file's pickle with the rule's text as one more entry of its dictionary.
+
+    A pickle is a program that ends with the dictionary on its stack: the entry is set there.
+    """
+    assert file.archive is not None
+    program = file.archive.read(PICKLE)
+    if text is None and embedded.NAME not in file.content:
+        return program
+    value = b"N" if text is None else _unicode(text)
+    return program.removesuffix(_STOP) + _unicode(embedded.NAME) + value + b"s" + _STOP
+
+
+def _unicode(text: str) -> bytes:
+    data = text.encode()
+    return b"X" + len(data).to_bytes(4, "little") + data

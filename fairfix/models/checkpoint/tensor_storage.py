@@ -1,0 +1,105 @@
+"""Tensors where they lie in a file: reading them, and a copy of the file with new numbers.
+
+A copy exchanges the bytes of tensors and nothing else, so that whatever else the file holds
+(optimizer state, epochs, code, objects of any class) comes through untouched and unread.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fairfix.errors import CheckpointError
+from fairfix.models.checkpoint.archive import Archive, Member
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where a tensor lies: ``offset`` and ``stride`` count elements of storage ``storage``."""
+
+    storage: str
+    dtype: torch.dtype
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class StorageFile:
+    """The runs of numbers in a file, by key: members of ``archive``, or parts of a plain file."""
+
+    path: Path
+    storages: Mapping[str, Member]
+    archive: Archive | None
+    folder: str = "data/"
+
+    def tensor(self, name: str, stored: StoredTensor) -> Tensor:
+        """A copy of one tensor. Raises CheckpointError, with ``name``, where the bytes are not."""
+        self._check(name, stored)
+        return _view(self._bytes(stored.storage), stored).clone()
+
+    def tensors(self, stored: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
+        """A copy of each tensor, in the order given."""
+        return {name: self.tensor(name, where) for name, where in stored.items()}
+
+    def rewrite(
+        self,
+        destination: Path,
+        changes: Sequence[tuple[StoredTensor, Tensor]],
+        members: Mapping[str, bytes | None] | None = None,
+    ) -> None:
+        """Write a copy of the file to ``destination`` with new numbers for some tensors.
+
+        ``members`` of the archive are exchanged, added or (None) left out. Raises CheckpointError
+        for two tensors that share their numbers and would differ.
+        """
+        storages = {stored.storage: self._bytes(stored.storage) for stored, _ in changes}
+        for stored, values in changes:
+            _view(storages[stored.storage], stored).copy_(values)
+        for stored, values in changes:
+            if not torch.equal(_view(storages[stored.storage], stored), values):
+                raise CheckpointError(
+                    "Two tensors share their numbers in the file, but their new values differ."
+                )
+        if self.archive is not None:
+            new = {f"{self.folder}{key}": bytes(data) for key, data in storages.items()}
+            self.archive.rewrite(destination, {**new, **(members or {})})
+            return
+        shutil.copyfile(self.path, destination)
+        with destination.open("r+b") as file:
+            for key, data in storages.items():
+                file.seek(self.storages[key].offset)
+                file.write(data)
+
+    def _bytes(self, storage: str) -> bytearray:
+        member = self.storages[storage]
+        with self.path.open("rb") as file:
+            file.seek(member.offset)
+            return bytearray(file.read(member.size))
+
+    def _check(self, name: str, stored: StoredTensor) -> None:
+        if stored.storage not in self.storages:
+            raise CheckpointError(f"{self.path} is damaged: the numbers of {name!r} are missing.")
+        elements = prod(stored.shape)
+        room = self.storages[stored.storage].size // stored.dtype.itemsize
+        reach = stored.offset + sum(
+            (size - 1) * step for size, step in zip(stored.shape, stored.stride, strict=True)
+        )
+        if elements and (elements > room or reach >= room):
+            raise CheckpointError(
+                f"{self.path}: tensor {name!r} claims {elements} elements where the file holds "
+                f"{room}. The file is damaged, or the tensor is an expanded view: save a "
+                ".clone() of it."
+            )
+
+
+def _view(data: bytearray, stored: StoredTensor) -> Tensor:
+    count = len(data) // stored.dtype.itemsize
+    if count == 0:
+        return torch.empty(stored.shape, dtype=stored.dtype)
+    flat = torch.frombuffer(data, dtype=stored.dtype, count=count)
+    return flat.as_strided(stored.shape, stored.stride, stored.offset)

@@ -1,0 +1,105 @@
+"""Whether a result is better on the rows it was fitted on than on rows it never saw."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from fairfix.data.problem import Problem
+from fairfix.metrics.objective import Objective
+from fairfix.metrics.rates import (
+    Counts,
+    Metric,
+    Performance,
+    Rate,
+    accuracy_rate,
+    design_effect,
+    false_positive_rate,
+    true_positive_rate,
+)
+
+BEYOND_NOISE = 1.96  # standard errors
+Estimate = tuple[float, float]
+"""A value and its sampling variance."""
+
+
+def overfitting(
+    fitting: Problem, fitted: Tensor, judged: Problem, decided: Tensor, objective: Objective
+) -> tuple[str, ...]:
+    """Sentences, without a full stop, that name what is better on the fitting rows.
+
+    Better by more than the sampling noise of both estimates explains, they being independent.
+
+    Args:
+        fitted, decided: decisions (N,) bool of the result on the fitting and the judged rows.
+        objective: whose gap and performance are compared.
+    """
+    here, there = fitting.counts(fitted), judged.counts(decided)
+    metric, measure = objective.metric, objective.performance
+    totals = _in_total(fitting, here), _in_total(judged, there)
+    found = (
+        (
+            f"abs({metric.key})",
+            (float(metric(here).size), float(metric(there).size)),
+            _excess(_gap(metric, there), _gap(metric, here)),
+        ),
+        (
+            measure.title,
+            (float(measure(here)), float(measure(there))),
+            _excess(*(_performance(measure, total) for total in totals)),
+        ),
+    )
+    return tuple(
+        f"overfitting: {what} is {values[0]:.3f} on the {len(fitting):,} fitting rows and "
+        f"{values[1]:.3f} on the {len(judged):,} judged rows, worse by {z:.1f} standard errors"
+        for what, values, z in found
+        if z > BEYOND_NOISE and math.isfinite(sum(values))
+    )
+
+
+def _excess(more: Estimate, less: Estimate) -> float:
+    """By how many standard errors one estimate exceeds an independent other; NaN undefined."""
+    return (more[0] - less[0]) / math.sqrt(more[1] + less[1])
+
+
+def _gap(metric: Metric, counts: Counts) -> Estimate:
+    """The size of the gap on the scale of the metric's parts: that of the largest."""
+    parts = metric(counts).parts
+    sizes = torch.cat([part.value.abs() for part in parts])
+    largest = int(sizes.argmax())
+    return float(sizes[largest]), float(torch.cat([part.variance for part in parts])[largest])
+
+
+def _in_total(problem: Problem, counts: Counts) -> Counts:
+    """The counts of all groups together, with the design effect of all rows."""
+    everyone = problem.groups.new_zeros(len(problem))
+    return Counts(*counts.total().sides, design_effect(everyone, 1, problem.weights))
+
+
+def _performance(measure: Performance, total: Counts) -> Estimate:
+    return float(measure(total)), VARIANCES[measure.key](total)
+
+
+def _of_balanced_accuracy(total: Counts) -> float:
+    rates = true_positive_rate(total), false_positive_rate(total)
+    return sum(float(rate.variance) for rate in rates) / 4
+
+
+def _of_accuracy(total: Counts) -> float:
+    return float(accuracy_rate(total).variance)
+
+
+def _of_f1(total: Counts) -> float:
+    """F1 = 2 J / (1 + J), where J = tp / (tp + fp + fn) is a share of rows (delta method)."""
+    jaccard = Rate(total.tp, total.tp + total.fp + total.fn, total.design_effect)
+    slope = 2 / (1 + float(jaccard.value)) ** 2
+    return slope**2 * float(jaccard.variance)
+
+
+VARIANCES = {
+    "balanced_accuracy": _of_balanced_accuracy,
+    "accuracy": _of_accuracy,
+    "f1": _of_f1,
+}

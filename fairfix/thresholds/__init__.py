@@ -1,0 +1,1 @@
+"""Thresholds, decision policies, and the decision rule with its file."""

@@ -1,0 +1,1 @@
+"""The public verbs: load, debias, audit, gate, predict, export, save."""

@@ -1,0 +1,206 @@
+"""Measuring a model and its rule on a table; nothing is changed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fairfix.data.problem import Problem
+from fairfix.data.table import Group, same_value
+from fairfix.errors import TableError, UsageError
+from fairfix.metrics.objective import Objective
+from fairfix.models.scorer import Scorer
+from fairfix.stats.calibration import Calibration, calibration
+from fairfix.stats.evaluation import Evaluation, evaluate
+from fairfix.stats.power import Power, power
+from fairfix.stats.subgroups.intersections import IntersectionAudit, audit_intersections
+from fairfix.stats.subgroups.worst_subgroups import SubgroupScan, worst_subgroups
+from fairfix.stats.verdicts import Claim, claim
+from fairfix.thresholds.rule import DecisionRule
+from fairfix.thresholds.rule_file import find_rule, read_rule
+from fairfix.thresholds.sweep import Sensitivity, sensitivity
+from fairfix.workflows.case import Case, check_scores, output_kind
+from fairfix.workflows.evidence import Intervals, intervals
+
+
+@dataclass(frozen=True)
+class GroupAudit:
+    """What the decisions do to the groups of one protected column.
+
+    Attributes:
+        intervals: of every figure of the evaluation.
+        claim: the metric asked for, held against the budget; ``power`` is what these rows can show
+            of it at all.
+        calibration: of all rows, then of each group.
+    """
+
+    column: str
+    evaluation: Evaluation
+    intervals: Intervals
+    claim: Claim
+    power: Power
+    calibration: tuple[Calibration, ...]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """A rule measured on rows: by every protected column, by their intersections, by subgroups.
+
+    Attributes:
+        groups: one entry a protected column, in the order asked for.
+        subgroups: conjunctions of protected columns and features, where decisions or errors differ
+            most from the rest.
+        sensitivity: what other shared thresholds would do; None where the rule has none.
+        confidence: 1 - alpha of each one-sided test.
+    """
+
+    groups: tuple[GroupAudit, ...]
+    intersections: tuple[IntersectionAudit, ...]
+    subgroups: SubgroupScan
+    sensitivity: Sensitivity | None
+    confidence: float
+
+
+def choose_rule(
+    case: Case, given: Path | None = None, cut: float | None = None
+) -> tuple[DecisionRule, str]:
+    """The rule to audit by, and its source in words: given, the checkpoint's, or the case's cut.
+
+    With ``cut``, the case's threshold where the user named it, no rule is looked for.
+    """
+    if cut is not None:
+        return plain_rule(case), f"score > {cut:g}"
+    found, where = None, ""
+    if case.checkpoint is not None:
+        found, where = find_rule(case.checkpoint, given)
+    elif given is not None:
+        found, where = read_rule(given), given.name
+    if found is not None:
+        return found, f"the rule in {where}"
+    rule = plain_rule(case)
+    return rule, f"score > {rule.threshold:g} (no rule found)"
+
+
+def plain_rule(case: Case) -> DecisionRule:
+    """The cut deployed today as a rule."""
+    return DecisionRule(
+        threshold=case.problem.threshold,
+        positive_label=case.table.favorable,
+        output_label=case.output_label,
+        output=case.output,
+    )
+
+
+def ruled(case: Case, rule: DecisionRule) -> Case:
+    """The case with scores as the rule means them: by its reading of the network's output.
+
+    Raises:
+        UsageError: when the rule decides for another label value, or for another network.
+    """
+    if not same_value(rule.positive_label, case.table.favorable):
+        raise UsageError(
+            f"The rule decides for {rule.positive_label!r}, and the favourable value here is "
+            f"{case.table.favorable!r}; give --favorable {rule.positive_label}."
+        )
+    scorer, features = case.problem.scorer, case.problem.features
+    if scorer is None or features is None:
+        return case
+    output = output_kind(scorer.network, features, case.options, rule)
+    complement = rule.positive_label != rule.output_label
+    if (output, complement) == (scorer.output, scorer.complement):
+        return case
+    scorer = Scorer(scorer.network, output, complement=complement)
+    scores = scorer.score(features, case.options.batch_size)
+    check_scores(scores, case.table)
+    note = f"by the rule the network's output is read as {output} of {rule.output_label!r}"
+    problem = replace(case.problem, scorer=scorer, scores=scores)
+    return replace(case, problem=problem, output_label=rule.output_label, notes=(*case.notes, note))
+
+
+def audit(
+    case: Case,
+    rule: DecisionRule,
+    objective: Objective | None = None,
+    *,
+    confidence: float = 0.95,
+    strict: bool = False,
+) -> Audit:
+    """Judge the rule on every row of the case; nothing is changed.
+
+    Args:
+        objective: whose metric is held against its budget and followed over thresholds; the
+            default is spd within 0.05.
+        confidence: 1 - alpha of each one-sided test, in (0.5, 1); ``strict`` takes exact limits.
+
+    Raises:
+        TableError: when the rule needs a group column that the case does not have.
+        UsageError: when the rule does not belong to the case (``ruled``).
+    """
+    case, objective = ruled(case, rule), objective or Objective()
+    decisions = decide(case, rule)
+    how = {"confidence": confidence, "strict": strict}
+    columns = [_column(case, group) for group in case.table.groups]
+    cuts = rule.policy(case.problem.group_names) if not rule.needs_group else None
+    shared = None if cuts is None or cuts.randomized else cuts.thresholds(1)[0]
+    return Audit(
+        groups=tuple(
+            _group_audit(group.column, problem, decisions, rule, objective, how)
+            for group, problem in zip(case.table.groups, columns, strict=True)
+        ),
+        intersections=audit_intersections(case.problem, decisions, case.table.groups),
+        subgroups=worst_subgroups(
+            case.in_table_units(case.problem),
+            decisions,
+            case.table.groups,
+            case.table.feature_names if case.problem.features is not None else (),
+            confidence=confidence,
+        ),
+        sensitivity=None if shared is None else sensitivity(case.problem, objective, shared),
+        confidence=confidence,
+    )
+
+
+def _column(case: Case, group: Group) -> Problem:
+    """The case's rows by the groups of one column."""
+    ids = torch.from_numpy(group.ids).to(case.problem.groups.device)
+    return replace(case.problem, groups=ids, group_names=group.names)
+
+
+def _group_audit(
+    column: str,
+    problem: Problem,
+    decisions: torch.Tensor,
+    rule: DecisionRule,
+    objective: Objective,
+    how: Mapping[str, Any],
+) -> GroupAudit:
+    own = column == rule.group_column or not rule.needs_group
+    unknown = (math.nan,) * problem.n_groups
+    cuts = rule.policy(problem.group_names).thresholds(problem.n_groups) if own else unknown
+    key, budget, counts = objective.metric.key, objective.budget, problem.counts(decisions)
+    return GroupAudit(
+        column=column,
+        evaluation=evaluate(problem, problem.scores, decisions, objective, cuts),
+        intervals=intervals(problem, decisions, **how),
+        claim=claim(key, counts, problem.group_names, budget, **how),
+        power=power(key, counts, problem.group_names, budget, **how),
+        calibration=calibration(problem, confidence=how["confidence"]),
+    )
+
+
+def decide(case: Case, rule: DecisionRule) -> torch.Tensor:
+    """The rule's decision for every row of the case, (N,) bool."""
+    scores = case.problem.scores
+    if not rule.needs_group:
+        return rule.decide(scores)
+    for group in case.table.groups:
+        if group.column == rule.group_column:
+            ids = torch.from_numpy(group.ids).to(scores.device)
+            problem = case.problem
+            return rule.decide(scores, ids, group.names, problem.ids, problem.features)
+    raise TableError(f"The rule decides by the column {rule.group_column!r}; name it with --group.")

@@ -1,0 +1,367 @@
+"""A checkpoint and a table brought together: everything a run starts from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fairfix.data.problem import Problem
+from fairfix.data.spec import DataSpec
+from fairfix.data.table import Columns, Table, read_table, same_value
+from fairfix.errors import CheckpointError, TableError, UsageError
+from fairfix.models import checkpoint as checkpoints
+from fairfix.models.checkpoint import Checkpoint
+from fairfix.models.scorer import Output, Scorer, detect_output
+from fairfix.thresholds.rule import DecisionRule
+
+ONE, TWO = (Output.PROB, Output.LOGIT), (Output.PROBS, Output.LOGITS)
+OUTPUT_KINDS = dict(zip(("prob", "logit"), zip(ONE, TWO, strict=True), strict=True))
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How a model file is to be read and run.
+
+    Attributes:
+        arch, arch_args, trust: as ``fairfix.models.checkpoint.read`` takes them.
+        data_spec: the data spec's path; None looks for ``<model stem>.data.json`` beside it.
+        output_kind: "auto", "prob" or "logit".
+        output_label: the label value whose probability the network gives; None is the value 1
+            where the table has it, else the favourable value.
+        device: "auto" takes a GPU where there is one.
+        batch_size: rows run at once when scoring.
+    """
+
+    arch: str | None = None
+    arch_args: Mapping[str, Any] | None = None
+    trust: bool = False
+    data_spec: str | Path | None = None
+    output_kind: str = "auto"
+    output_label: str | None = None
+    device: str = "auto"
+    batch_size: int = 65_536
+
+    def torch_device(self) -> torch.device:
+        """The device to run on.
+
+        Raises:
+            UsageError: when it is not there.
+        """
+        name = self.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            device = torch.device(name)
+        except RuntimeError:
+            raise UsageError(
+                f"There is no device {name!r}; use auto, cpu, cuda, cuda:1, mps or the like."
+            ) from None
+        try:
+            torch.zeros(1, device=device).item()
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).partition("\n")[0].removesuffix(".")
+            raise UsageError(
+                f"The device {name!r} cannot be used here: {reason}. Use --device cpu."
+            ) from None
+        return device
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model (or scores alone) on a labelled, grouped table.
+
+    Attributes:
+        checkpoint: None when the table carries the scores.
+        output_label: the label value whose probability the network gives.
+        notes: what was inferred and must be said.
+        spec: how the raw table became the network's input; None where it was one already.
+    """
+
+    checkpoint: Checkpoint | None
+    table: Table
+    columns: Columns
+    options: ModelOptions
+    problem: Problem
+    output_label: str
+    notes: tuple[str, ...] = ()
+    spec: DataSpec | None = None
+
+    def in_table_units(self, problem: Problem) -> Problem:
+        """A problem of this case with its features as a reader of the table knows them.
+
+        For words about them alone: the network does not take them.
+        """
+        if self.spec is None or problem.features is None:
+            return problem
+        features = self.spec.unscaled(problem.features.cpu().numpy())
+        return replace(problem, features=torch.from_numpy(features))
+
+    @property
+    def output(self) -> str:
+        scorer = self.problem.scorer
+        return str(scorer.output) if scorer is not None else str(Output.PROB)
+
+    def companion(self, path: str | Path) -> Case:
+        """Another table for the same model, with the same coding of labels and groups.
+
+        Raises:
+            TableError: for values that this case's table does not have.
+            UsageError: when it has other features, or is the same table.
+        """
+        table = read_table(
+            Path(path),
+            self.columns,
+            spec=self.spec,
+            label_values=self.table.label_values,
+            group_names=self.table.group_names,
+            expected_features=None,
+        )
+        if table.sha256 == self.table.sha256:
+            raise UsageError(
+                f"{table.path.name} holds the same rows as {self.table.path.name}, so nothing "
+                "would be judged on rows the method never saw; give another table."
+            )
+        if self.table.feature_names != table.feature_names:
+            raise UsageError(
+                f"{Path(path).name} has other feature columns than {self.table.path.name}, or in "
+                f"another order; {_first_difference(self.table, table)}."
+            )
+        problem = problem_of(table, self.problem.scorer, self.options, self.problem.threshold)
+        return replace(self, table=table, problem=problem, notes=table.notes)
+
+
+def _first_difference(one: Table, other: Table) -> str:
+    names = (*other.feature_names, "nothing"), (*one.feature_names, "nothing")
+    here, there = next((a, b) for a, b in zip(*names, strict=False) if a != b)
+    return f"it has {here!r} where {there!r} should be"
+
+
+def load(
+    model: str | Path | None,
+    data: str | Path,
+    *,
+    columns: Columns | None = None,
+    options: ModelOptions | None = None,
+    threshold: float = 0.5,
+) -> Case:
+    """Read a model and a table, run the model on it once, and check that they fit together.
+
+    Args:
+        model: a checkpoint in any format of ``fairfix.models.checkpoint``; None (or "-") when
+            ``columns.score`` names a column of scores.
+        data: CSV, CSV.gz or Parquet.
+        columns: which column means what.
+        options: how the model is read and run.
+        threshold: the cut deployed today, in [-1, 1]: positive where score > threshold.
+
+    Raises:
+        FairfixError: of the kind that fits, with the fact and the remedy.
+    """
+    columns = columns or Columns()
+    options = options or ModelOptions()
+    if not (math.isfinite(threshold) and -1 <= threshold <= 1):
+        raise UsageError(f"A threshold lies in [-1, 1], not {threshold}.")
+    if options.output_kind not in ("auto", *OUTPUT_KINDS):
+        raise UsageError(f"The output kind is auto, prob or logit, not {options.output_kind!r}.")
+    if options.batch_size < 1:
+        raise UsageError(f"A batch has at least one row, not {options.batch_size}.")
+    options.torch_device()
+    check_score_source(model, columns)
+    if columns.score is not None:
+        table = read_table(Path(data), columns)
+        problem = problem_of(table, None, options, threshold)
+        return Case(None, table, columns, options, problem, table.favorable, table.notes)
+    assert model is not None
+    checkpoint = read_model(model, options)
+    spec = data_spec(checkpoint, options)
+    table = read_table(Path(data), columns, spec=spec, expected_features=input_width(checkpoint))
+    scorer, output_label, notes = make_scorer(checkpoint, table, options)
+    return Case(
+        checkpoint,
+        table,
+        columns,
+        options,
+        problem_of(table, scorer, options, threshold),
+        output_label,
+        (*checkpoint.notes, *table.notes, *notes),
+        spec,
+    )
+
+
+def check_score_source(model: str | Path | None, columns: Columns) -> None:
+    """Raise UsageError unless scores come from just one of a model and a score column."""
+    if (model is None or str(model) == "-") != (columns.score is not None):
+        raise UsageError(
+            "Scores come either from a model or from a score column: give a model file, or '-' "
+            "in its place together with --score COLUMN."
+        )
+
+
+def read_model(model: str | Path, options: ModelOptions) -> Checkpoint:
+    """The checkpoint, whose network can run.
+
+    Raises:
+        CheckpointError: also when it holds weights alone and no architecture was named.
+    """
+    checkpoint = checkpoints.read(
+        Path(model), arch=options.arch, arch_args=options.arch_args, trust=options.trust
+    )
+    if checkpoint.module is None:
+        raise CheckpointError(
+            f"{checkpoint.path.name} holds weights but no architecture. Name it with "
+            "--arch file.py:Class or --arch package.module:callable, or --arch mlp:relu (or "
+            "another activation) for a plain multilayer perceptron."
+        )
+    return checkpoint
+
+
+def input_width(checkpoint: Checkpoint) -> int | None:
+    """How many inputs the first linear layer reads; None when the network starts otherwise."""
+    assert checkpoint.module is not None
+    first = next(iter(checkpoint.module.parameters()), None)
+    return first.shape[1] if first is not None and first.dim() == 2 else None
+
+
+def data_spec(checkpoint: Checkpoint | None, options: ModelOptions) -> DataSpec | None:
+    """The data spec as given, or the one beside the model; None where there is none."""
+    if options.data_spec is not None:
+        return DataSpec.load(Path(options.data_spec), trust=options.trust)
+    return DataSpec.find(checkpoint.path, trust=options.trust) if checkpoint is not None else None
+
+
+def make_scorer(
+    checkpoint: Checkpoint, table: Table, options: ModelOptions
+) -> tuple[Scorer, str, tuple[str, ...]]:
+    """The network as a function to P(favourable), on its device; notes say how it was read.
+
+    Raises:
+        CheckpointError: when the network does not run on the table's features.
+        UsageError: for an output label the table does not have.
+    """
+    assert checkpoint.module is not None
+    assert table.features is not None
+    device = options.torch_device()
+    network = checkpoint.module.to(device).eval()
+    found = output_kind(network, torch.from_numpy(table.features).to(device), options)
+    output_label, complement = read_output_label(table, options.output_label)
+    notes = output_notes(table, options, found, output_label, complement=complement)
+    return Scorer(network, found, complement=complement), output_label, notes
+
+
+def output_notes(
+    table: Table, options: ModelOptions, output: Output, label: str, *, complement: bool
+) -> tuple[str, ...]:
+    """How the network's output is read, as it must be said."""
+    what = f"{output}, the second" if output in TWO else f"the {output}"
+    said = "given" if options.output_kind != "auto" else "detected"
+    note = f"the network's output is read as {what} of {label!r} ({said})"
+    if not complement:
+        return (note,)
+    return note, f"the favourable value is {table.favorable!r}, so the score is 1 - output"
+
+
+def output_kind(
+    network: nn.Module,
+    features: Tensor,
+    options: ModelOptions,
+    rule: DecisionRule | None = None,
+) -> Output:
+    """What the network gives: as the options say, else the rule, else its values on ``features``.
+
+    Raises:
+        CheckpointError: when the network does not run on them, (N, D), or gives something else.
+        UsageError: when the rule is for a network with another number of outputs.
+    """
+    try:
+        found = detect_output(network, features)
+    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError) as error:
+        reason = (str(error).splitlines() or ["no reason given"])[0]
+        raise CheckpointError(
+            f"The network does not run on {features.shape[1]} features a row: {reason}"
+        ) from None
+    if options.output_kind != "auto":
+        return OUTPUT_KINDS[options.output_kind][found in TWO]
+    if rule is None:
+        return found
+    if rule.output not in (TWO if found in TWO else ONE):
+        raise UsageError(
+            f"The rule is for a network that gives {rule.output!r}, and this one gives "
+            f"{found.value!r}; give the rule that belongs to it with --rule."
+        )
+    return Output(rule.output)
+
+
+def read_output_label(table: Table, given: str | None) -> tuple[str, bool]:
+    """The label whose probability the network gives, and whether it is not the favourable one.
+
+    Raises:
+        UsageError: for a given value that the table does not have.
+    """
+    values = table.label_values
+    if not values:  # nothing tells but the favourable value: 0 goes with 1
+        label = given or ("1" if same_value(table.favorable, "0") else table.favorable)
+        return label, not same_value(label, table.favorable)
+    wanted = given if given is not None else "1"
+    match = [value for value in values if same_value(value, wanted)]
+    if match:
+        return match[0], match[0] != table.favorable
+    if given is not None:
+        raise UsageError(
+            f"The label column has no value {given!r} for --output-label; it has "
+            f"{', '.join(map(repr, values))}."
+        )
+    return table.favorable, False
+
+
+def problem_of(
+    table: Table, scorer: Scorer | None, options: ModelOptions, threshold: float
+) -> Problem:
+    """The rows of a table as methods see them, scored by the network or by their own column."""
+    assert table.labels is not None
+    group = table.groups[0]
+    device = next((p.device for p in scorer.parameters()), None) if scorer else None
+    if scorer is not None:
+        assert table.features is not None
+        features = torch.from_numpy(table.features).to(device)
+        scores = scorer.score(features, options.batch_size)
+        check_scores(scores, table)
+    else:
+        assert table.scores is not None
+        features, scores = None, torch.from_numpy(table.scores.astype(np.float32))
+    try:
+        return Problem(
+            scores=scores,
+            labels=torch.from_numpy(table.labels).to(device),
+            groups=torch.from_numpy(group.ids).to(device),
+            group_names=group.names,
+            scorer=scorer,
+            features=features,
+            weights=None if table.weights is None else torch.from_numpy(table.weights).to(device),
+            threshold=threshold,
+            ids=table.ids,
+        )
+    except TableError as error:
+        said = str(error)
+        raise TableError(f"{table.path.name}: {said[0].lower()}{said[1:]}") from None
+
+
+def check_scores(scores: Tensor, table: Table) -> None:
+    """See that every score of the network is a probability.
+
+    Raises:
+        CheckpointError: naming the first row whose score is none.
+    """
+    bad = ~((scores >= 0) & (scores <= 1))
+    if bool(bad.any()):
+        row = int(bad.nonzero()[0])
+        raise CheckpointError(
+            f"The network's score for row {row + 1} of {table.path.name} is "
+            f"{float(scores[row])}, not a probability; check --output-kind and the features."
+        )

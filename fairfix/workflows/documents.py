@@ -1,0 +1,334 @@
+"""The report as plain data: what was done to what, and how it was judged.
+
+``schema.json`` beside this file describes it. Undefined figures are null. It holds nothing that
+differs between two runs on the same input, so that equal runs give equal bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from fairfix._utils.version import __version__
+from fairfix.methods._result import Step
+from fairfix.models.checkpoint import weights_sha256
+from fairfix.stats.calibration import Calibration
+from fairfix.stats.evaluation import Evaluation, GroupEvaluation
+from fairfix.stats.intervals import Interval
+from fairfix.stats.subgroups.intersections import IntersectionAudit
+from fairfix.stats.subgroups.worst_subgroups import Subgroup
+from fairfix.stats.verdicts import Claim
+from fairfix.thresholds.rule import DecisionRule
+from fairfix.thresholds.sweep import CurvePoint, Sensitivity
+from fairfix.thresholds.tradeoff_curve import Point
+from fairfix.workflows.audit import Audit, GroupAudit
+from fairfix.workflows.case import Case
+from fairfix.workflows.debias import Comparison, Outcome
+from fairfix.workflows.evidence import BINS, UNKNOWN, Evidence, Intervals, evidence
+
+SCHEMA_VERSION = 2
+
+
+def document(outcome: Outcome, command: str | None = None) -> dict[str, Any]:
+    """The report of an outcome; ``command`` is the command line that made it."""
+    case, objective = outcome.case, outcome.objective
+    shown = evidence(outcome)
+    return _document(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "made_by": {
+                "fairfix": __version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+                "command": command,
+                "seed": outcome.seed,
+            },
+            "model": _model(outcome),
+            "data": {
+                "table": case.table.path.name,
+                "table_sha256": case.table.sha256,
+                "test_table": outcome.judged_case and outcome.judged_case.table.path.name,
+                "test_table_sha256": outcome.judged_case and outcome.judged_case.table.sha256,
+                "holdout": outcome.holdout_share,
+                "label": case.columns.label,
+                "favorable": case.table.favorable,
+                "group": case.columns.groups[0],
+                "groups": list(case.problem.group_names),
+                "privileged": case.problem.group_names[1] if case.problem.n_groups == 2 else None,
+                "weight": case.columns.weight,
+                "fitting_rows": outcome.fitting.debiased.rows,
+                "judged_rows": outcome.judged.debiased.rows,
+            },
+            "objective": {
+                "metric": objective.metric.key,
+                "metric_title": objective.metric.title,
+                "budget": objective.budget,
+                "margin": "auto" if objective.margin is None else objective.margin,
+                "performance": objective.performance.key,
+                "kind": objective.kind,
+                "lambda": objective.weight if objective.kind == "tradeoff" else None,
+                "standard_errors": objective.k if objective.by_chance else None,
+                "risk": objective.risk,
+            },
+            "method": {
+                "name": outcome.method,
+                "options": dict(outcome.options),
+                "needs_group": outcome.rule.needs_group,
+                "changes_weights": outcome.state is not None,
+                "chosen_step": outcome.result.chosen,
+                "trajectory": [_step(step) for step in outcome.result.trajectory],
+            },
+            "rule": outcome.rule.to_json(),
+            "confidence": outcome.confidence,
+            "evidence": _evidence(shown, outcome),
+            "results": {
+                "judged": _comparison(outcome.judged, shown),
+                "fitting": _comparison(outcome.fitting),
+            },
+            "change": _change(shown),
+            "subgroups": [_subgroup(each) for each in shown.subgroups.significant()],
+            "frontier": [_point(point) for point in outcome.frontier],
+            "histograms": {
+                "edges": [i / BINS for i in range(BINS + 1)],
+                "groups": {
+                    name: {"original": list(before), "debiased": list(after)}
+                    for name, (before, after) in shown.histograms.items()
+                },
+            },
+            "fitting_rows": shown.fitting_rows and shown.fitting_rows.to_json(),
+            "warnings": [*outcome.warnings, *shown.warnings],
+            "notes": [*case.notes, *outcome.result.notes],
+        }
+    )
+
+
+def audit_document(case: Case, rule: DecisionRule, audit: Audit) -> dict[str, Any]:
+    """What an audit found, as plain data."""
+    return _document(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "made_by": {"fairfix": __version__, "torch": torch.__version__},
+            "table": case.table.path.name,
+            "table_sha256": case.table.sha256,
+            "rows": case.table.rows,
+            "rule": rule.to_json(),
+            "confidence": audit.confidence,
+            "groups": {each.column: _audited(each) for each in audit.groups},
+            "intersections": [_intersection(each) for each in audit.intersections],
+            "subgroups": {
+                "searched": audit.subgroups.searched,
+                "judged": audit.subgroups.judged,
+                "found": [_subgroup(each) for each in audit.subgroups.significant()],
+            },
+            "sensitivity": audit.sensitivity and _sensitivity(audit.sensitivity),
+            "notes": list(case.notes),
+        }
+    )
+
+
+def _audited(each: GroupAudit) -> dict[str, Any]:
+    return {
+        **_measured(each.evaluation, each.intervals),
+        "evidence": {
+            "claims": [_claim(each.claim)],
+            "certifiable_gap": each.power.certifiable,
+            "rows_needed": _counted(each.power.rows_needed),
+            "rows": each.evaluation.rows,
+        },
+        "calibration": [_calibration(part) for part in each.calibration],
+    }
+
+
+def _intersection(each: IntersectionAudit) -> dict[str, Any]:
+    return {
+        "columns": list(each.columns),
+        "groups": [_group(group, {}) for group in each.groups],
+        "too_small": list(each.too_small),
+        "gaps": each.evaluation and each.evaluation.gaps,
+    }
+
+
+def _calibration(part: Calibration) -> dict[str, Any]:
+    return {
+        "name": part.name,
+        "rows": part.rows,
+        "base_rate": _figure(part.base_rate, part.base_rate_interval),
+        "mean_score": part.mean_score,
+        "bias": _figure(part.bias, part.bias_interval),
+        "error": part.error,
+        "error_by_chance": part.error_by_chance,
+        "bins": [
+            {
+                "from": bin.low,
+                "to": bin.high,
+                "rows": bin.rows,
+                "mean_score": bin.mean_score,
+                "rate": _figure(bin.rate, bin.interval),
+            }
+            for bin in part.bins
+        ],
+    }
+
+
+def _sensitivity(found: Sensitivity) -> dict[str, Any]:
+    return {
+        "metric": found.metric,
+        "performance": found.performance,
+        "groups": list(found.groups),
+        "deployed": _curve_point(found.deployed),
+        "points": [_curve_point(point) for point in found.points],
+    }
+
+
+def _curve_point(point: CurvePoint) -> dict[str, Any]:
+    return {**asdict(point), "selection_rates": list(point.selection_rates)}
+
+
+def _model(outcome: Outcome) -> dict[str, Any] | None:
+    checkpoint = outcome.case.checkpoint
+    if checkpoint is None:
+        return None
+    return {
+        "file": checkpoint.path.name,
+        "format": checkpoint.format,
+        "weights_sha256_before": weights_sha256(checkpoint.tensors),
+        "weights_sha256_after": outcome.rule.weights_sha256,
+        "output": outcome.case.output,
+    }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    return {
+        "step": step.index,
+        "gap": step.gap,
+        "performance": step.performance,
+        "utility": step.utility,
+        "threshold": step.threshold,
+    }
+
+
+def _evidence(shown: Evidence, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "claims": [_claim(shown.claim)],
+        "certifiable_gap": shown.power.certifiable,
+        "rows_needed": _counted(shown.power.rows_needed),
+        "rows": outcome.judged.debiased.rows,
+    }
+
+
+def _claim(claim: Claim) -> dict[str, Any]:
+    return {
+        "metric": claim.metric,
+        "title": claim.title,
+        "budget": claim.budget,
+        **_figure(claim.value, claim.interval),
+        "verdict": str(claim.verdict),
+        "reason": claim.reason,
+        "rows_needed": _counted(claim.rows_needed),
+        "test": claim.test,
+        "alongside": [_claim(part) for part in claim.alongside],
+    }
+
+
+def _counted(rows: Mapping[str, int] | None) -> dict[str, int] | None:
+    return None if rows is None else dict(rows)
+
+
+def _change(shown: Evidence) -> dict[str, Any]:
+    return {
+        "groups": [asdict(group) for group in shown.change.groups],
+        "levelling_down": list(shown.change.levelling_down),
+        "columns": [
+            {**asdict(column), "left_out": list(column.left_out)} for column in shown.change.columns
+        ],
+        "overfitting": list(shown.overfitting),
+    }
+
+
+def _subgroup(each: Subgroup) -> dict[str, Any]:
+    return {
+        "where": dict(each.where),
+        "title": each.title,
+        "direction": each.direction,
+        "share": each.share,
+        "rows": each.rows,
+        "rate": each.rate,
+        "rest": each.rest,
+        "difference": each.difference,
+        "low": each.interval.low,
+        "high": each.interval.high,
+        "p_adjusted": each.p_adjusted,
+    }
+
+
+def _point(point: Point) -> dict[str, Any]:
+    return asdict(point)
+
+
+def _comparison(comparison: Comparison, shown: Evidence | None = None) -> dict[str, Any]:
+    """Three evaluations; intervals are given for judged rows alone, which nothing was fitted to."""
+    return {
+        state: _evaluation(
+            getattr(comparison, state), UNKNOWN if shown is None else getattr(shown, state)
+        )
+        for state in ("original", "identity", "debiased")
+    }
+
+
+def _evaluation(e: Evaluation, intervals: Intervals) -> dict[str, Any]:
+    return {"met": e.met, "objective": e.objective, **_measured(e, intervals)}
+
+
+def _measured(e: Evaluation, intervals: Intervals) -> dict[str, Any]:
+    return {
+        "rows": e.rows,
+        "trivial": e.trivial,
+        "gaps": {key: _figure(value, intervals.gaps.get(key)) for key, value in e.gaps.items()},
+        "performance": {
+            key: _figure(value, intervals.performance.get(key))
+            for key, value in e.performance.items()
+        },
+        "groups": [_group(g, intervals.groups.get(g.name, {})) for g in e.groups],
+    }
+
+
+def _figure(value: float, interval: Interval | None) -> dict[str, Any]:
+    low, high = (math.nan, math.nan) if interval is None else (interval.low, interval.high)
+    return {"value": value, "low": low, "high": high}
+
+
+def _group(g: GroupEvaluation, intervals: Mapping[str, Interval]) -> dict[str, Any]:
+    return {
+        "name": g.name,
+        "rows": g.rows,
+        "threshold": g.threshold,
+        "tp": g.tp,
+        "fp": g.fp,
+        "fn": g.fn,
+        "tn": g.tn,
+        "auc": _figure(g.auc, intervals.get("auc")),
+        "rates": {
+            name: {**_figure(share.value, intervals.get(name)), "n": share.n}
+            for name, share in g.rates.items()
+        },
+    }
+
+
+def _document(content: dict[str, Any]) -> dict[str, Any]:
+    """The content as JSON takes it: no NaN, no infinity; undefined is null."""
+    return {key: _plain(item) for key, item in content.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _document(value)
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value

@@ -1,0 +1,240 @@
+"""Network and cuts as one program: a plain cut at 0.5 is then right for every row.
+
+A network that has the group among its inputs can be given its cuts by group without any new input:
+the program reads the group where the network does, and moves the logit so that the group's cut
+comes to lie at 0.5.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from fairfix import methods
+from fairfix.data.problem import Problem
+from fairfix.errors import UsageError, VerificationError
+from fairfix.models.checkpoint.write_program import KINDS, load_program, save_program
+from fairfix.models.scorer import Output, Scorer, probability, raw_output
+from fairfix.workflows.case import Case
+from fairfix.workflows.debias import Outcome
+
+EDGE = 1e-6  # nearest to 0 that a logit comes: float32 still tells its probability from 0.5
+_BATCH = 65_536
+
+
+class GroupCut(nn.Module):
+    """A network and its cuts as one network that takes the same input, (N, D).
+
+    It gives the same kind of output in the same shape, such that a score above 0.5 is the positive
+    decision. The logit is moved by the logit of the cut of the row's group. On which side of 0.5 it
+    ends up is settled by comparing the score with the cut, as the rule does, so that rounding turns
+    no decision, and no output is 0.5 itself. Of two logits the mean becomes 0.
+
+    Attributes:
+        columns: (C,) the inputs that tell the group; none where there is one cut for everybody.
+        values: (G, C) what they are in each group. Other values are read as the nearest ones.
+        cuts: (G,) the cut of each group.
+    """
+
+    columns: Tensor
+    values: Tensor
+    cuts: Tensor
+    shifts: Tensor
+
+    def __init__(
+        self, scorer: Scorer, columns: Sequence[int], values: Tensor, cuts: Sequence[float]
+    ) -> None:
+        super().__init__()
+        self.scorer = scorer
+        self.register_buffer("columns", torch.tensor(columns, dtype=torch.int64))
+        self.register_buffer("values", values)
+        self.register_buffer("cuts", torch.tensor(cuts, dtype=torch.float32))
+        self.register_buffer("shifts", self.cuts.logit(EDGE))  # a cut beyond 0 or 1 moves by 14
+
+    def forward(self, features: Tensor) -> Tensor:
+        raw = raw_output(self.scorer.network, features)
+        output, complement = self.scorer.output, self.scorer.complement
+        group = self._group(features)
+        score = probability(raw, output)
+        positive = (1 - score if complement else score) > self.cuts[group]
+        shift = self.shifts[group]
+        logit = _logit(raw, output) + (shift if complement else -shift)
+        above = ~positive if complement else positive
+        logit = torch.where(above, logit.clamp(min=EDGE), logit.clamp(max=-EDGE))
+        return _output(logit, output).reshape(raw.shape)
+
+    def _group(self, features: Tensor) -> Tensor:
+        """The group of each row, (N,): that whose values are nearest."""
+        found = features.index_select(1, self.columns).unsqueeze(1)
+        return (found - self.values).square().sum(2).argmin(1)
+
+
+def _logit(raw: Tensor, output: Output) -> Tensor:
+    match output:
+        case Output.PROB:
+            return raw.reshape(-1).logit()
+        case Output.LOGIT:
+            return raw.reshape(-1)
+        case Output.PROBS:
+            return raw[:, 1].logit()
+        case Output.LOGITS:
+            return raw[:, 1] - raw[:, 0]
+
+
+def _output(logit: Tensor, output: Output) -> Tensor:
+    """The inverse of ``_logit``."""
+    match output:
+        case Output.PROB:
+            return logit.sigmoid()
+        case Output.LOGIT:
+            return logit
+        case Output.PROBS:
+            return torch.stack([1 - logit.sigmoid(), logit.sigmoid()], 1)
+        case Output.LOGITS:
+            return torch.stack([-logit / 2, logit / 2], 1)
+
+
+def check_suffix(path: Path) -> None:
+    """Raise UsageError for a name that stands for no kind of program."""
+    if path.suffix not in KINDS:
+        known = " or ".join(f"{suffix} ({kind})" for suffix, kind in KINDS.items())
+        raise UsageError(f"A network is exported to a file named {known}, not {path.name!r}.")
+
+
+def check_export(case: Case, method: str, test: Case | None = None) -> tuple[str, ...]:
+    """See that what a method finds can be exported, as far as is known before it runs.
+
+    A note says where a network with cuts by group will read the group.
+
+    Raises:
+        UsageError: for scores without a model, and for a method whose cuts need the group where no
+            input tells it.
+    """
+    if case.checkpoint is None:
+        raise UsageError("Scores without a model cannot be exported: there is no network to run.")
+    if methods.get(method).facts["Group at prediction"] != "yes":
+        return ()
+    columns, values = group_inputs(case, test)
+    inputs = ", ".join(repr(case.table.feature_names[place]) for place in columns)
+    read = ", ".join(
+        f"{name!r} at {' '.join(f'{value:g}' for value in at)}"
+        for name, at in zip(case.problem.group_names, values.tolist(), strict=True)
+    )
+    return (f"the exported network reads the group from {inputs}: {read}, else the nearest",)
+
+
+def export(outcome: Outcome, path: Path) -> None:
+    """Write network and cuts of an outcome as one program to ``path``, which does not exist.
+
+    The file is read back, and its decisions at 0.5 are compared with the rule's on all rows of the
+    run. It runs on the CPU.
+
+    Raises:
+        UsageError: as ``check_suffix`` and ``check_export``, and for decisions by lot.
+        CheckpointError: for a network whose operations cannot be recorded.
+        VerificationError: when the program decides otherwise.
+    """
+    check_suffix(path)
+    check_export(outcome.case, outcome.method, outcome.judged_case)
+    if outcome.rule.randomized:
+        raise UsageError(
+            "Decisions by lot cannot be exported as one network: whose lot wins depends on the "
+            "row's id and not on its score."
+        )
+    scorer = _final(outcome)
+    names = outcome.case.problem.group_names
+    columns: tuple[int, ...] = ()
+    values = torch.zeros(1, 0)
+    if outcome.rule.needs_group:
+        columns, values = group_inputs(outcome.case, outcome.judged_case)
+    cuts = outcome.rule.policy(names).thresholds(1)
+    module = GroupCut(scorer, columns, values, cuts).eval()
+    save_program(module, _features(outcome.case.problem)[:16], path)
+    _verify(outcome, scorer, path)
+
+
+def group_inputs(case: Case, test: Case | None = None) -> tuple[tuple[int, ...], Tensor]:
+    """The inputs that tell the group, and their values (G, C) in each group, on the CPU.
+
+    These are the inputs made from the group column, by their names; else any one input with one
+    value in each group.
+
+    Raises:
+        UsageError: when there is none on the rows of both cases.
+    """
+    ranges = [_ranges(each.problem) for each in (case, test) if each is not None]
+    lowest = torch.stack([low for low, _ in ranges]).amin(0)
+    highest = torch.stack([high for _, high in ranges]).amax(0)
+    constant = (lowest == highest).all(0)
+    for columns in (_own_inputs(case), *((i,) for i in range(len(constant)))):
+        values = lowest[:, columns]
+        if columns and constant[list(columns)].all() and len(values.unique(dim=0)) == len(values):
+            return columns, values
+    column = case.columns.groups[0]
+    raise UsageError(
+        f"Cuts by group can be exported only where the group is an input of the network, and no "
+        f"input tells the groups of {column!r} apart; name that column in --features if it is one."
+    )
+
+
+def _ranges(problem: Problem) -> tuple[Tensor, Tensor]:
+    """The lowest and the highest value of each input in each group, (G, D) each."""
+    features, groups = _features(problem), problem.groups.cpu()
+    within = [features[groups == g] for g in range(problem.n_groups)]
+    return torch.stack([x.amin(0) for x in within]), torch.stack([x.amax(0) for x in within])
+
+
+def _own_inputs(case: Case) -> tuple[int, ...]:
+    """The inputs that are called after the group column, or after it and one of its values."""
+    column, names = case.columns.groups[0], case.problem.group_names
+    own = {column, *(f"{column}{mark}{name}" for mark in "=_" for name in names)}
+    return tuple(
+        place
+        for place, name in enumerate(case.table.feature_names)
+        if own & {name, name.rpartition("__")[2]}  # as scikit-learn calls them: "cat__sex_male"
+    )
+
+
+def _features(problem: Problem) -> Tensor:
+    assert problem.features is not None
+    return problem.features.cpu()
+
+
+def _final(outcome: Outcome) -> Scorer:
+    """The network as it is written, on the CPU."""
+    scorer = copy.deepcopy(outcome.case.problem.scorer)
+    assert scorer is not None
+    if outcome.state is not None:
+        scorer.network.load_state_dict(outcome.state)
+    return scorer.cpu().eval().requires_grad_(False)
+
+
+def _verify(outcome: Outcome, scorer: Scorer, path: Path) -> None:
+    """Compare the decisions of the written program with the rule's, and see that one row runs."""
+    program = load_program(path)
+    differ = total = 0
+    for case in (outcome.case, outcome.judged_case):
+        if case is None:  # then the rows judged on are among the others
+            continue
+        problem = case.problem
+        rows = _features(problem)
+        scores = scorer.score(rows, _BATCH)
+        expected = outcome.rule.decide(scores, problem.groups.cpu(), problem.group_names)
+        found = torch.cat([_decisions(program(part), scorer) for part in rows.split(_BATCH)])
+        differ += int((found != expected).sum())
+        total += len(rows)
+    alone = program(_features(outcome.case.problem)[:1])
+    if differ or len(alone) != 1:
+        raise VerificationError(
+            f"The exported network decides {differ} of {total} rows otherwise than the rule, so "
+            "nothing was written."
+        )
+
+
+def _decisions(raw: Tensor, scorer: Scorer) -> Tensor:
+    score = probability(raw, scorer.output)
+    return (1 - score if scorer.complement else score) > 0.5

@@ -1,0 +1,129 @@
+"""What a gate demands of a model: budgets of gaps, floors and largest drops of performance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fairfix.errors import UsageError
+from fairfix.metrics.rates import METRICS, PERFORMANCES
+
+AUC = "auc"
+MEASURES = (*PERFORMANCES, AUC)
+
+
+class Kind(StrEnum):
+    """What is bounded: a fairness gap, a performance, or a performance against a baseline's."""
+
+    BUDGET = "budget"
+    FLOOR = "floor"
+    MAX_DROP = "max-drop"
+
+
+class Severity(StrEnum):
+    """Whether a demand decides the exit code (error) or is only shown (warn)."""
+
+    ERROR = "error"
+    WARN = "warn"
+
+
+@dataclass(frozen=True)
+class Demand:
+    """One demand: ``key`` names a metric of ``rates.METRICS`` or a performance measure.
+
+    ``limit``: the size of a gap stays strictly below it, a performance at or above it, and a
+    performance falls by no more than it.
+
+    Raises:
+        UsageError: for a name that is none, or a limit out of range.
+    """
+
+    kind: Kind
+    key: str
+    limit: float
+    severity: Severity = Severity.ERROR
+
+    def __post_init__(self) -> None:
+        known = tuple(METRICS) if self.kind is Kind.BUDGET else MEASURES
+        if self.key not in known:
+            raise UsageError(
+                f"A {self.kind} is set for {', '.join(known[:-1])} or {known[-1]}, not for "
+                f"{self.key!r}."
+            )
+        if not 0 < self.limit < 1 and not (self.kind is Kind.MAX_DROP and self.limit == 0):
+            raise UsageError(f"A {self.kind} lies between 0 and 1, not {self.limit:g}.")
+
+    @property
+    def condition(self) -> str:
+        """The demand as a formula."""
+        if self.kind is Kind.BUDGET:
+            return f"gap of {self.key} < {self.limit:g}"
+        measure = self.key.replace("_", " ")
+        if self.kind is Kind.FLOOR:
+            return f"{measure} >= {self.limit:g}"
+        return f"drop of {measure} <= {self.limit:g}"
+
+
+def demands(kind: Kind, entries: Iterable[str], *, default: str | None = None) -> list[Demand]:
+    """Read entries ``name=number``, or ``name=number:warn``.
+
+    ``default`` is the name that a bare number is for; without it a bare number is refused.
+
+    Raises:
+        UsageError: for an entry that is none, or two of equal name and severity.
+    """
+    read = [_demand(kind, entry, default) for entry in entries]
+    for number, demand in enumerate(read):
+        if any((d.key, d.severity) == (demand.key, demand.severity) for d in read[:number]):
+            raise UsageError(
+                f"--{kind} is given twice for {demand.key} with severity {demand.severity}; keep "
+                "one of them."
+            )
+    return read
+
+
+def split_entry(kind: str, entry: str) -> tuple[str, float, Severity]:
+    """Name, number and severity of an entry; the name is empty for a bare number.
+
+    Raises:
+        UsageError: when it has another form.
+    """
+    bound, colon, severity = entry.partition(":")
+    name, _, number = bound.rpartition("=")
+    try:
+        limit = float(number)
+        found = Severity(severity.strip()) if colon else Severity.ERROR
+    except ValueError:
+        limit, found = math.nan, Severity.ERROR
+    if not math.isfinite(limit):
+        raise UsageError(f"A {kind} is name=number or name=number:warn, not {entry!r}.")
+    return name.strip(), limit, found
+
+
+def _demand(kind: Kind, entry: str, default: str | None) -> Demand:
+    name, limit, severity = split_entry(kind, entry)
+    if not name and default is None:
+        example = "spd" if kind is Kind.BUDGET else "balanced_accuracy"
+        raise UsageError(
+            f"--{kind} {entry} does not say of what; write --{kind} {example}={entry} or the like."
+        )
+    return Demand(kind, name or str(default), limit, severity)
+
+
+def check_baseline(asked: Sequence[Demand], *, given: bool) -> None:
+    """See that there is a baseline just where a largest drop is held against it.
+
+    Raises:
+        UsageError: where there is one without the other.
+    """
+    if given != any(demand.kind is Kind.MAX_DROP for demand in asked):
+        raise UsageError(
+            "A largest drop is held against a baseline: give --max-drop and --baseline together."
+        )
+
+
+def has_floor(asked: Sequence[Demand]) -> bool:
+    """Whether some floor of performance decides the exit code."""
+    return any(d.kind is Kind.FLOOR and d.severity is Severity.ERROR for d in asked)

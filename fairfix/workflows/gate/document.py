@@ -1,0 +1,85 @@
+"""A gate as plain data; undefined figures are null."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from fairfix._utils.version import __version__
+from fairfix.report.gate_words import ENDINGS
+from fairfix.workflows.gate.checks import Check, Power
+from fairfix.workflows.gate.gate import Gate
+
+VERSION = 1
+
+
+def gate_document(gate: Gate) -> dict[str, Any]:
+    """What ``fairfix gate --json`` prints; ``gate.schema.json`` describes it."""
+    return {
+        "schema_version": VERSION,
+        "made_by": {"fairfix": __version__},
+        "model": gate.model,
+        "table": gate.table,
+        "table_sha256": gate.table_sha256,
+        "rows": gate.rows,
+        "rule": gate.rule.to_json(),
+        "rule_found": gate.rule_found,
+        "confidence": gate.confidence,
+        "strict": gate.strict,
+        "ending": ENDINGS[gate.exit_code],
+        "exit_code": gate.exit_code,
+        "headline": gate.headline,
+        "trivial": gate.trivial,
+        "power": [_power(power) for power in gate.power],
+        "checks": [_check(gate, check) for check in gate.checks],
+        "warnings": list(gate.warnings),
+        "notes": list(gate.notes),
+    }
+
+
+def _power(power: Power) -> dict[str, Any]:
+    return {
+        "metric": power.metric,
+        "column": power.column,
+        "budget": power.limit,
+        "rows": power.rows,
+        "certifiable_gap": power.smallest,
+        "rows_needed": power.rows_needed,
+    }
+
+
+def _check(gate: Gate, check: Check) -> dict[str, Any]:
+    return {
+        "demand": check.asked,
+        "kind": check.kind,
+        "key": check.key,
+        "title": check.title,
+        "column": check.column,
+        "limit": check.limit,
+        "severity": str(check.severity),
+        "value": finite(check.value),
+        "low": finite(check.interval.low),
+        "high": finite(check.interval.high),
+        "interval": check.interval.method,
+        "sign": check.sign,
+        "verdict": str(check.verdict),
+        "standing": gate.standing(check),
+        "reason": check.reason,
+        "rows_needed": check.rows_needed,
+        "test": check.test,
+        "alongside": [
+            {
+                "title": other.title,
+                "value": finite(other.value),
+                "low": finite(other.interval.low),
+                "high": finite(other.interval.high),
+                "verdict": str(other.verdict),
+            }
+            for other in check.alongside
+        ],
+    }
+
+
+def finite(value: float) -> float | None:
+    """The value as JSON takes it."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,296 @@
+"""Whether a model may be deployed: demands held against what the rows of a table can show.
+
+A demand is *certified*, *violated*, or neither. Certified needs every part of it at the asked
+confidence (intersection-union: no correction). Violated needs evidence that stands Holm's
+correction over everything that was asked, so that many demands do not fail a good model by chance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from fairfix.data.problem import Problem
+from fairfix.errors import UsageError
+from fairfix.metrics.rates import PERFORMANCES, auc_by_group, is_trivial
+from fairfix.stats.verdicts import Verdict
+from fairfix.thresholds.rule import DecisionRule
+from fairfix.workflows.audit import decide, ruled
+from fairfix.workflows.case import Case
+from fairfix.workflows.gate.checks import (
+    TRIVIAL,
+    Check,
+    Level,
+    Power,
+    Scored,
+    after_holm,
+    check_budget,
+    check_drop,
+    check_floor,
+    check_trivial,
+    power_of,
+)
+from fairfix.workflows.gate.demands import Demand, Kind, check_baseline, has_floor
+from fairfix.workflows.gate.reused_rows import Reuse
+from fairfix.workflows.warnings import NEARLY_TRIVIAL, wrong_way
+
+OK, VIOLATED, UNDECIDED = 0, 1, 3
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Every check of one model on one table, and how they end.
+
+    Attributes:
+        model, table: names of the files; ``rule`` says where the rule was found.
+        lenient: undecided demands let the model pass (``--on-inconclusive warn``).
+        trivial: (nearly) all rows are decided alike.
+        warnings: what must not be overlooked; notes: what was inferred.
+    """
+
+    model: str
+    table: str
+    table_sha256: str
+    rows: int
+    rule: DecisionRule
+    rule_found: str
+    confidence: float
+    strict: bool
+    lenient: bool
+    trivial: bool
+    power: tuple[Power, ...]
+    checks: tuple[Check, ...]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def violated(self) -> tuple[Check, ...]:
+        """Blocking checks that are violated."""
+        return tuple(c for c in self.checks if c.blocking and c.verdict is Verdict.VIOLATED)
+
+    @property
+    def undecided(self) -> tuple[Check, ...]:
+        """Blocking checks that are neither certified nor violated."""
+        decided = (Verdict.CERTIFIED, Verdict.VIOLATED)
+        return tuple(c for c in self.checks if c.blocking and c.verdict not in decided)
+
+    def forgives(self, check: Check) -> bool:
+        """Whether an undecided check may pass: asked for, and its value is defined."""
+        return self.lenient and (check.kind == TRIVIAL or not math.isnan(check.value))
+
+    @property
+    def exit_code(self) -> int:
+        if self.violated:
+            return VIOLATED
+        return OK if all(map(self.forgives, self.undecided)) else UNDECIDED
+
+    def standing(self, check: Check) -> Literal["passed", "warned", "failed", "open"]:
+        """How a check affects the outcome; an open check blocks without being violated."""
+        if check.verdict is Verdict.CERTIFIED:
+            return "passed"
+        if not check.blocking:
+            return "warned"
+        if check.verdict is Verdict.VIOLATED:
+            return "failed"
+        return "warned" if self.forgives(check) else "open"
+
+    @property
+    def headline(self) -> str:
+        """The outcome in one sentence."""
+        asked = sum(check.blocking for check in self.checks)
+        if self.exit_code == VIOLATED:
+            return f"Failed: {_share(len(self.violated), asked)} violated."
+        open_ = len(self.undecided)
+        if self.exit_code == UNDECIDED:
+            return (
+                f"Undecided: {_share(open_, asked)} not certified, which is neither a pass nor a "
+                "finding of bias."
+            )
+        if open_:
+            return (
+                f"Passed by --on-inconclusive warn: {_share(open_, asked)} not certified, and "
+                "nothing is shown to be violated."
+            )
+        if not asked:
+            return "Passed: every demand only warns, so nothing here can fail."
+        return f"Passed: {'the demand is' if asked == 1 else f'all {asked} demands are'} certified."
+
+
+def _share(some: int, all_: int) -> str:
+    if all_ == 1:
+        return "the demand is"
+    return f"{some} of {all_} demands {'is' if some == 1 else 'are'}"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Rows as one rule decides them; ``where`` says the source of the rule."""
+
+    case: Case
+    rule: DecisionRule
+    where: str
+    decisions: Tensor
+
+    @classmethod
+    def by(cls, case: Case, rule: DecisionRule, where: str) -> Judged:
+        """The case's rows under a rule.
+
+        Raises:
+            UsageError: when the rule does not belong to the case (``audit.ruled``).
+        """
+        case = ruled(case, rule)
+        return cls(case, rule, where, decide(case, rule))
+
+
+def gate(
+    judged: Judged,
+    asked: Sequence[Demand],
+    *,
+    model: str,
+    reuse: Reuse | None = None,
+    baseline: Judged | None = None,
+    confidence: float = 0.95,
+    strict: bool = False,
+    lenient: bool = False,
+) -> Gate:
+    """Hold every demand against the rows, budgets once for each group column.
+
+    Args:
+        asked: a budget at least, unless the rule says what it was made for.
+        model: the name to report.
+        reuse: how many of the rows the rule was fitted on (``fitted.reuse``).
+        baseline: the same rows as another model decides them, for demands of kind ``max-drop``.
+        confidence: 1 - alpha of each one-sided test, in (0.5, 1).
+        strict: exact limits for every rate.
+        lenient: what is undecided passes, unless it is undefined.
+
+    Raises:
+        UsageError: when demands are missing or do not fit together.
+    """
+    if not 0.5 < confidence < 1:
+        raise UsageError(f"A confidence lies between 0.5 and 1, not {confidence:g}.")
+    asked, notes = _with_budget(asked, judged.rule)
+    check_baseline(asked, given=baseline is not None)
+    trivial = is_trivial(judged.case.problem.counts(judged.decisions))
+    level = Level(confidence, strict)
+    budgets = [
+        (demand, column, problem)
+        for demand in asked
+        if demand.kind is Kind.BUDGET
+        for column, problem in _by_column(judged.case)
+    ]
+    checks = [
+        *(check_budget(*each, judged.decisions, level) for each in budgets),
+        *(
+            _performance(demand, judged, baseline, level)
+            for demand in asked
+            if demand.kind is not Kind.BUDGET
+        ),
+        *([check_trivial()] if trivial and not has_floor(asked) else []),
+    ]
+    checks = after_holm(checks, 1 - confidence)
+    found = Gate(
+        model=model,
+        table=judged.case.table.path.name,
+        table_sha256=judged.case.table.sha256,
+        rows=judged.case.table.rows,
+        rule=judged.rule,
+        rule_found=judged.where,
+        confidence=confidence,
+        strict=strict,
+        lenient=lenient,
+        trivial=trivial,
+        power=tuple(power_of(*each, judged.decisions, level) for each in budgets),
+        checks=tuple(checks),
+        warnings=(),
+        notes=(
+            *judged.case.notes,
+            f"decisions by {judged.where}",
+            *_baseline_notes(baseline),
+            *notes,
+        ),
+    )
+    return _with_reuse(replace(found, warnings=tuple(_warnings(found, judged))), reuse)
+
+
+def _with_budget(
+    asked: Sequence[Demand], rule: DecisionRule
+) -> tuple[tuple[Demand, ...], tuple[str, ...]]:
+    """The demands, with the budget the rule was made for where none is asked; and a note of it."""
+    if any(demand.kind is Kind.BUDGET for demand in asked):
+        return tuple(asked), ()
+    if rule.metric is None or rule.budget is None:
+        raise UsageError(
+            "A gate needs a budget; give one such as --budget spd=0.05, or write "
+            '[gate] budget = ["spd=0.05"] in fairfix.toml.'
+        )
+    budget = Demand(Kind.BUDGET, rule.metric, rule.budget)
+    return (budget, *asked), (f"the budget is what the rule was made for: {budget.condition}",)
+
+
+def _by_column(case: Case) -> Iterator[tuple[str, Problem]]:
+    """The rows by each group column."""
+    for group in case.table.groups:
+        ids = torch.from_numpy(group.ids).to(case.problem.groups.device)
+        yield group.column, replace(case.problem, groups=ids, group_names=group.names)
+
+
+def _performance(demand: Demand, judged: Judged, baseline: Judged | None, level: Level) -> Check:
+    problem = judged.case.problem
+    if demand.kind is Kind.FLOOR:
+        return check_floor(demand, problem, judged.decisions, level)
+    assert baseline is not None
+    before = Scored(baseline.case.problem.scores, baseline.decisions)
+    return check_drop(demand, problem, judged.decisions, before, level)
+
+
+def _baseline_notes(baseline: Judged | None) -> tuple[str, ...]:
+    if baseline is None:
+        return ()
+    checkpoint = baseline.case.checkpoint
+    name = checkpoint.path.name if checkpoint is not None else "scores"
+    return (f"the baseline is {name}, decided by {baseline.where}",)
+
+
+def _warnings(found: Gate, judged: Judged) -> Iterator[str]:
+    """What must not be overlooked, as sentences without a full stop."""
+    if found.trivial:
+        yield "the rule is trivial: it decides nearly all rows alike, which meets any budget"
+    problem = judged.case.problem
+    kept = float(PERFORMANCES["balanced_accuracy"](problem.counts(judged.decisions)))
+    if not found.trivial and kept < NEARLY_TRIVIAL:
+        yield (
+            f"the rule is nearly trivial: its balanced accuracy is {kept:.3f}, where deciding all "
+            "rows alike gives 0.5; a --floor says what it must still achieve"
+        )
+    everybody = torch.zeros_like(problem.groups)
+    auc = auc_by_group(problem.scores, problem.labels, everybody, 1, problem.weights)
+    yield from wrong_way(float(auc), "these rows")
+    made_for, gated = judged.rule.group_column, {group.column for group in judged.case.table.groups}
+    if judged.rule.metric is not None and made_for not in {None, *gated}:
+        yield f"the rule was made for the groups of {made_for!r}, and that column is not gated"
+    for check in found.checks:
+        for other in check.alongside:
+            if check.verdict is Verdict.CERTIFIED and other.verdict is not Verdict.CERTIFIED:
+                yield (
+                    f"{check.name} is certified while the {other.title} within "
+                    f"{other.budget:g} is {other.verdict}: opposite differences cancel"
+                )
+    forgiven = ", ".join(check.name for check in found.undecided if found.forgives(check))
+    if forgiven and found.exit_code == OK:
+        yield f"not certified, and let through by --on-inconclusive warn: {forgiven}"
+
+
+def _with_reuse(found: Gate, reuse: Reuse | None) -> Gate:
+    """Say what is known of the rows that the rule was fitted on."""
+    if reuse is None:
+        return found
+    notes = (*found.notes, *reuse.notes)
+    if reuse.share:
+        return replace(found, notes=notes, warnings=(*found.warnings, reuse.said))
+    return replace(found, notes=(*notes, reuse.said))

@@ -1,0 +1,275 @@
+"""Writing an outcome: checkpoint, rule and reports, all of them or none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fairfix._utils.atomic_write import check_place
+from fairfix.data.spec import DataSpec
+from fairfix.errors import CheckpointError, OutputError, UsageError, VerificationError
+from fairfix.models import checkpoint as checkpoints
+from fairfix.models.checkpoint import Checkpoint
+from fairfix.models.scorer import Scorer
+from fairfix.report.html import html
+from fairfix.report.markdown import markdown
+from fairfix.report.model_card import update
+from fairfix.thresholds.rule_file import stem_of
+from fairfix.workflows.case import Case
+from fairfix.workflows.debias import Outcome
+from fairfix.workflows.documents import document
+from fairfix.workflows.export import export
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where the files of one outcome go; ``model`` is None when there are scores alone.
+
+    ``spec`` is where a copy of the data spec goes when the new model would not find it otherwise,
+    ``export`` where network and cuts go as one program (``fairfix.export``).
+    """
+
+    model: Path | None
+    rule: Path
+    report: Path
+    markdown: Path
+    html: Path
+    spec: Path | None = None
+    export: Path | None = None
+
+    @classmethod
+    def of(
+        cls, case: Case, output: str | Path | None = None, export: str | Path | None = None
+    ) -> Destination:
+        """``output`` and its companions; ``<stem>.debiased<suffix>`` beside the input by default.
+
+        A folder given as ``output`` takes the default names inside it, unless both it and the
+        input are folders that hold a model.
+        """
+        checkpoint = case.checkpoint
+        path = _default(case.table.path if checkpoint is None else checkpoint.path)
+        is_folder = checkpoint is not None and checkpoint.path.is_dir()
+        if output is not None:
+            given = Path(output)
+            inside = given.is_dir() and not (is_folder and _holds_model(given))
+            path = given / path.name if inside else given
+        stem = stem_of(path, folder=is_folder)
+        rule, report, text, page = (
+            path.with_name(f"{stem}.{end}")
+            for end in ("rule.json", "report.json", "report.md", "report.html")
+        )
+        program = None if export is None else Path(export)
+        if checkpoint is None:
+            return cls(None, rule, report, text, page, export=program)
+        lost = case.spec is not None and DataSpec.find(path) is None
+        spec = path.with_name(f"{stem}.data.json") if lost else None
+        return cls(path, rule, report, text, page, spec, program)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        reports = (self.report, self.markdown, self.html)
+        files = (self.model, self.rule, *reports, self.spec, self.export)
+        return tuple(path for path in files if path is not None)
+
+    def check(self, case: Case, test: Case | None = None, *, force: bool) -> None:
+        """See that everything can be written, before the work.
+
+        Raises:
+            OutputError: as ``files.check_place``, or for a name that promises another format.
+            UsageError: when two files would go to one place.
+        """
+        inputs = _inputs(case, test)
+        given = tuple(inputs)
+        is_folder = self.model is not None and any(path.is_dir() for path in given)
+        for path in self.paths:
+            check_place(path, given, force=force, folder=is_folder and path == self.model)
+        if self.export in self.paths[:-1]:
+            raise UsageError(f"{self.export} is named by --export and by -o: name two files.")
+        if self.model is not None and case.checkpoint is not None:
+            _check_suffix(self.model, case.checkpoint)
+
+
+def _default(source: Path) -> Path:
+    if not source.name:  # "." has no name of its own
+        source = source.resolve()
+    suffix = "" if source.is_dir() else source.suffix
+    stem = source.name.removesuffix(suffix).removesuffix(".csv")
+    return source.with_name(f"{stem}.debiased{suffix}")
+
+
+def _check_suffix(path: Path, checkpoint: Checkpoint) -> None:
+    """Raise OutputError where a file's name would promise another format than it holds."""
+    safe = checkpoint.format == "safetensors"
+    foreign = path.suffix in (".csv", ".gz", ".parquet", ".json", ".md", ".html", ".toml", ".py")
+    if not checkpoint.path.is_dir() and (foreign or (path.suffix == ".safetensors") != safe):
+        raise OutputError(
+            f"{path.name} would hold a checkpoint in the format of {checkpoint.path.name}; name "
+            f"the output with its suffix, {checkpoint.path.suffix or 'none'}."
+        )
+
+
+def _holds_model(folder: Path) -> bool:
+    try:
+        checkpoints.recognise(folder)
+    except CheckpointError:
+        return False
+    return True
+
+
+def save(
+    outcome: Outcome,
+    output: str | Path | None = None,
+    *,
+    force: bool = False,
+    export_to: str | Path | None = None,
+    report: Mapping[str, Any] | None = None,
+) -> Destination:
+    """Write everything, read the checkpoint back, and compare its decisions with those reported.
+
+    ``export_to`` names a file for network and cuts as one program (``fairfix.export``); ``report``
+    is the outcome's document where it has been made already.
+
+    Raises:
+        OutputError: when a file is there already (without ``force``), is one of the inputs, or
+            cannot be written.
+        VerificationError: when the written checkpoint decides otherwise. Nothing is written then.
+        UsageError, CheckpointError: for what cannot be exported (``workflows.export.export``).
+    """
+    destination = Destination.of(outcome.case, output, export_to)
+    destination.check(outcome.case, outcome.judged_case, force=force)
+    report = document(outcome) if report is None else dict(report)
+    folders = list(dict.fromkeys(path.parent for path in destination.paths))
+    try:
+        with ExitStack() as stack:
+            stages = {folder: stack.enter_context(_stage(folder)) for folder in folders}
+            new = {path: stages[path.parent] / "new" / path.name for path in destination.paths}
+            if destination.model is not None:
+                _write_model(outcome, new[destination.model])
+                _write_card(new[destination.model], report)
+            if destination.export is not None:
+                export(outcome, new[destination.export])
+            texts = {
+                destination.rule: _json(outcome.rule.to_json()),
+                destination.report: _json(report),
+                destination.markdown: markdown(report),
+                destination.html: html(report),
+            }
+            if destination.spec is not None and outcome.case.spec is not None:
+                texts[destination.spec] = _json(outcome.case.spec.to_json())
+            for path, text in texts.items():
+                new[path].write_text(text, encoding="utf-8")
+            old = {path: stages[path.parent] / "old" / path.name for path in destination.paths}
+            _exchange(destination.paths, new, old)
+    except OSError as error:
+        where = " or ".join(map(str, folders))
+        raise OutputError(f"Cannot write in {where}: {error.strerror or error}.") from None
+    return destination
+
+
+@contextmanager
+def _stage(folder: Path) -> Iterator[Path]:
+    """A hidden folder in ``folder``, gone afterwards, with room for new files and for old ones."""
+    try:
+        stage = Path(tempfile.mkdtemp(dir=folder, prefix=".fairfix-"))
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write in {folder}: {error.strerror}. Name another place with -o."
+        ) from None
+    try:
+        (stage / "new").mkdir()
+        (stage / "old").mkdir()
+        yield stage
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _inputs(case: Case, test: Case | None = None) -> list[Path]:
+    """The files of a run that must never be overwritten."""
+    files = [case.table.path]
+    if case.checkpoint is not None:
+        files.append(case.checkpoint.path)
+    return files if test is None else [*files, test.table.path]
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _write_model(outcome: Outcome, path: Path) -> None:
+    checkpoint = outcome.case.checkpoint
+    assert checkpoint is not None
+    state = outcome.state if outcome.state is not None else checkpoint.tensors
+    checkpoints.write(checkpoint, state, path, rule=outcome.rule.to_json())
+    _compare_decisions(outcome, path)
+
+
+def _write_card(model: Path, report: dict[str, Any]) -> None:
+    """Say in the model card of a folder in Hugging Face's layout what was measured."""
+    if not model.is_dir():
+        return
+    card = model / "README.md"
+    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    card.write_text(update(text, report), encoding="utf-8")
+
+
+def _compare_decisions(outcome: Outcome, path: Path) -> None:
+    """Read the checkpoint as anybody would and apply the rule to the judged rows."""
+    case, problem = outcome.case, outcome.judged_rows.problem
+    assert problem.scorer is not None
+    assert problem.features is not None
+    again = checkpoints.read(
+        path, arch=case.options.arch, arch_args=case.options.arch_args, trust=case.options.trust
+    )
+    assert again.module is not None
+    scorer = Scorer(
+        again.module.to(problem.features.device),
+        problem.scorer.output,
+        complement=problem.scorer.complement,
+    )
+    scores = scorer.score(problem.features, case.options.batch_size)
+    decisions = outcome.rule.decide(
+        scores, problem.groups, problem.group_names, problem.ids, problem.features
+    )
+    if not torch.equal(decisions, outcome.judged_rows.debiased):
+        differ = int((decisions != outcome.judged_rows.debiased).sum())
+        raise VerificationError(
+            f"The checkpoint read back decides {differ} of {len(decisions)} rows otherwise than "
+            "reported, so nothing was written."
+        )
+
+
+def _exchange(paths: Iterable[Path], new: Mapping[Path, Path], old: Mapping[Path, Path]) -> None:
+    """Bring ``new`` files to their places, all or none; what they replace goes to ``old``."""
+    with ExitStack() as undo:
+        for path in paths:
+            undo.callback(_put_back, path, old[path], path.exists())
+            if path.exists():
+                _set_aside(path, old[path])
+            new[path].replace(path)
+        undo.pop_all()
+
+
+def _set_aside(path: Path, to: Path) -> None:
+    try:
+        to.hardlink_to(path)  # then the place is never empty
+    except OSError:
+        path.rename(to)  # a folder, or a file system without links
+
+
+def _put_back(path: Path, before: Path, existed: bool) -> None:
+    if existed and not before.exists():
+        return  # its turn had not come
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+    if existed:
+        before.rename(path)

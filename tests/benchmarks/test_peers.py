@@ -1,0 +1,75 @@
+"""The race against tools with an environment of their own, without that environment."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.helpers.paths import ROOT
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import peer_fits
+import peers
+from peer_fits import Array, Decide
+from run import random_scores
+
+
+def at_half(scores: Array, labels: Array, groups: Array, bound: float) -> Decide:
+    assert len(scores) == len(labels) == len(groups)
+    assert bound == 0.04
+    return lambda: scores > 0.5
+
+
+def test_a_fit_says_what_its_decisions_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    problem = random_scores(3_000)
+    scores, labels, groups = (
+        part.numpy() for part in (problem.scores, problem.labels, problem.groups)
+    )
+    np.savez(tmp_path / "rows.npz", scores=scores, labels=labels, groups=groups)
+    monkeypatch.setitem(peer_fits.FITS, "half", at_half)
+    peer_fits.main("half", str(tmp_path / "rows.npz"), "0.04")
+    said = json.loads(capsys.readouterr().out)
+    positive = scores > 0.5
+    hits, alarms = positive[labels == 1].mean(), positive[labels == 0].mean()
+    assert said["performance"] == pytest.approx((hits + 1 - alarms) / 2)
+    gap = positive[groups == 0].mean() - positive[groups == 1].mean()
+    assert said["gap"] == pytest.approx(gap)
+    assert said["seconds"] >= 0
+
+
+def test_everybody_fits_the_same_rows_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[str] = []
+
+    def fit(python: Path, tool: str, rows: Path) -> tuple[float, str]:
+        with np.load(rows) as saved:
+            assert np.array_equal(saved["scores"], problem.scores.numpy())
+        turns.append(tool)
+        return float(len(turns)), "0.700 at spd +0.010"
+
+    problem = random_scores(500)
+    monkeypatch.setattr(peers, "their_fit", fit)
+    fits = peers.race(problem, Path(sys.executable), 3)
+    assert turns == ["oxonfair", "error-parity"] * 3
+    assert {name: len(found) for name, found in fits.items()} == dict.fromkeys(
+        ("fixed margin", "margin auto", "oxonfair", "error-parity"), 3
+    )
+
+
+def test_medians_are_compared() -> None:
+    fits = {
+        "fixed margin": [(0.1, "A"), (0.2, "A"), (0.9, "A")],
+        "margin auto": [(0.4, "B")] * 3,
+        "oxonfair": [(0.5, "C"), (0.6, "C"), (0.1, "C")],
+        "error-parity": [(1.0, "D")] * 3,
+    }
+    assert [" ".join(text.split()) for text in peers.report(fits)] == [
+        "fixed margin, oxonfair 0.200 0.500 2.5x A against C",
+        "fixed margin, error-parity 0.200 1.000 5.0x A against D",
+        "margin auto, oxonfair 0.400 0.500 1.2x B against C",
+        "margin auto, error-parity 0.400 1.000 2.5x B against D",
+    ]

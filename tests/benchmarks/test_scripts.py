@@ -1,0 +1,469 @@
+"""The benchmarks: plain loops against brute force, and both programs on little data."""
+
+import copy
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector
+
+from fairfix.data.problem import Problem
+from fairfix.methods._search import Search
+from fairfix.methods.gda import gda
+from fairfix.metrics.objective import Objective
+from fairfix.models.scorer import Output, Scorer
+from fairfix.thresholds.shared import best_cut
+from fairfix.workflows.debias import debias, make_objective
+from tests.helpers.paths import ROOT
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import grid
+import networks
+import public_loops
+import run
+import splits
+from grid import Judged, Rows
+from public_loops import Trail
+
+N, D, HIDDEN = 400, 5, (6, 4)
+LIMIT = 0.05
+
+
+@pytest.fixture(autouse=True)
+def small_and_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The sample models whatever the environment says, on one thread."""
+    monkeypatch.delenv("FAIRFIX_DATA", raising=False)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def biased_rows(metric: str = "spd") -> Rows:
+    """Rows whose first feature follows the group, and whose label follows all of them."""
+    rng = np.random.default_rng(1)
+    groups = rng.integers(2, size=N)
+    features = rng.normal(size=(N, D))
+    features[:, 0] += 2 * groups
+    labels = rng.normal(features.sum(axis=1) - 1) > 0
+    return Rows(
+        torch.from_numpy(labels.astype(np.int64)),
+        torch.from_numpy(groups),
+        metric,  # type: ignore[arg-type]
+        torch.from_numpy(features),
+    )
+
+
+def random_network(*, sigmoid: bool = True) -> nn.Module:
+    """Linear, ReLU, BatchNorm twice; double precision, for finite differences."""
+    torch.manual_seed(0)
+    blocks = [
+        (nn.Linear(inputs, width), nn.ReLU(), nn.BatchNorm1d(width))
+        for inputs, width in zip((D, *HIDDEN), HIDDEN, strict=False)
+    ]
+    end = (nn.Sigmoid(), nn.Flatten(0)) if sigmoid else ()
+    layers = [module for block in blocks for module in block]
+    return nn.Sequential(*layers, nn.Linear(HIDDEN[-1], 1), *end).double().eval()
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
+    """Copies of the networks that a loop judges, in order. The grid is coarse, to save time."""
+    networks: list[nn.Module] = []
+    judge = Trail.judge
+
+    def noting(trail: Trail, network: nn.Module) -> Judged:
+        networks.append(copy.deepcopy(network))
+        return judge(trail, network)
+
+    monkeypatch.setattr(Trail, "judge", noting)
+    monkeypatch.setattr(grid, "CUTS", np.linspace(0, 1, 11))
+    return networks
+
+
+def as_problem(rows: Rows) -> Problem:
+    """The same rows and network as fairfix takes them."""
+    scorer = Scorer(random_network(sigmoid=False), Output.LOGIT).eval()
+    assert rows.features is not None
+    scores = scorer.score(rows.features)
+    return Problem(scores, rows.labels, rows.groups, ("0", "1"), scorer, rows.features)
+
+
+def by_hand(scores: np.ndarray, rows: Rows, cut: float) -> tuple[float, float]:
+    """Bias and balanced accuracy of a cut, counted row by row."""
+    hits = {cell: [0, 0] for cell in product((0, 1), (0, 1))}
+    for score, label, group in zip(scores, rows.labels, rows.groups, strict=True):
+        tally = hits[int(group), int(label)]
+        tally[0] += bool(score > cut)
+        tally[1] += 1
+
+    def share(*cells: tuple[int, int]) -> float:
+        return sum(hits[c][0] for c in cells) / sum(hits[c][1] for c in cells)
+
+    counted = [(1,) if rows.metric == "eod" else (0, 1)] * 2
+    unprivileged, privileged = (
+        share(*((group, label) for label in labels)) for group, labels in enumerate(counted)
+    )
+    tpr, fpr = share((0, 1), (1, 1)), share((0, 0), (1, 0))
+    return unprivileged - privileged, (tpr + 1 - fpr) / 2
+
+
+# The plain loops.
+
+
+@pytest.mark.parametrize("metric", ["spd", "eod"])
+def test_cuts_are_the_best_of_the_grid(metric: str) -> None:
+    rows = biased_rows(metric)
+    assert rows.features is not None
+    # Sixteenths: some scores lie on a cut of the grid.
+    scores = (rows.features.mean(1).sigmoid() * 16).round().div(16).float().numpy()
+    judged = [(cut, *by_hand(scores, rows, cut)) for cut in np.arange(101) / 100]
+
+    def same(found: Judged, expected: tuple[float, float, float]) -> bool:
+        return (found.cut, found.bias, found.performance) == pytest.approx(expected)
+
+    accurate = max(judged, key=lambda one: one[2])
+    assert same(grid.most_accurate_cut(scores, rows), accurate)
+
+    feasible = max((one for one in judged if abs(one[1]) < LIMIT), key=lambda one: one[2])
+    assert feasible[2] > 0.5
+    assert feasible != accurate
+    assert same(grid.constrained_cut(scores, rows, LIMIT), feasible)
+    assert same(grid.counted_cut(scores, rows, LIMIT), feasible)
+
+
+@pytest.mark.parametrize("metric", ["spd", "eod"])
+def test_influence_is_what_a_shift_of_the_unit_does(metric: str) -> None:
+    """The sum over rows of the gradient by a unit's output is the derivative by its bias."""
+    rows, network, step = biased_rows(metric), random_network(), 1e-6
+    layers = public_loops.linear_layers(network)[:-1]
+
+    @torch.no_grad()
+    def shifted(layer: nn.Linear, unit: int, by: float) -> float:
+        layer.bias[unit] += by
+        scores = network(rows.features).numpy()
+        layer.bias[unit] -= by
+        counted = rows.labels.numpy() == 1 if metric == "eod" else np.full(N, True)
+        groups = rows.groups.numpy()
+        return float(
+            scores[counted & (groups == 0)].mean() - scores[counted & (groups == 1)].mean()
+        )
+
+    expected = [
+        (shifted(layer, unit, step) - shifted(layer, unit, -step)) / (2 * step)
+        for layer in layers
+        for unit in range(layer.out_features)
+    ]
+    found = public_loops.activation_influence(network, layers, rows)
+    assert np.abs(expected).max() > 1e-3
+    np.testing.assert_allclose(found, expected, atol=1e-7)
+
+
+def test_prune_removes_the_driving_units_step_by_step(seen: list[nn.Module]) -> None:
+    rows, network = biased_rows(), random_network()
+    layers = public_loops.linear_layers(network)[:-1]
+    influence = public_loops.activation_influence(network, layers, rows)
+    trail = public_loops.prune(network, rows, units=7, per_step=3, floor=0)
+
+    removed = [removed_units(pruned) for pruned in seen]
+    assert [len(units) for units in removed] == [0, 3, 6, 7]
+    assert all(units < more for units, more in pairwise(removed))
+    direction = np.sign(trail.judged[0].bias)
+    assert removed[1] == set(np.argsort(-direction * influence)[:3].tolist())
+    assert not removed_units(network), "the network handed in is left alone"
+
+    least = min(range(4), key=lambda step: abs(trail.judged[step].bias))
+    assert trail.best == least
+    assert trail.network is not None
+    assert removed_units(trail.network) == removed[least]
+
+
+def removed_units(network: nn.Module) -> set[int]:
+    """Hidden units that are cut off from their inputs."""
+    layers = public_loops.linear_layers(network)[:-1]
+    weights_gone = torch.cat([(layer.weight == 0).all(1) for layer in layers])
+    biases_gone = torch.cat([layer.bias == 0 for layer in layers])
+    return set((weights_gone & biases_gone).nonzero().flatten().tolist())
+
+
+def test_a_network_below_the_floor_is_not_kept() -> None:
+    trail = public_loops.prune(random_network(), biased_rows(), units=2, per_step=1, floor=1.01)
+    assert (len(trail.judged), trail.best, trail.network) == (3, None, None)
+
+
+def test_the_gda_loop_takes_the_very_steps_of_fairfix(
+    seen: list[nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = biased_rows()
+    ours: list[Tensor] = []
+    offer = Search.offer
+    monkeypatch.setattr(
+        Search,
+        "offer",
+        lambda self, scores, state: (ours.append(scores), offer(self, scores, state))[1],
+    )
+    options = {"epochs": 3, "minibatch": 128, "learning_rate": 1e-3, "seed": 5}
+    gda(as_problem(rows), Objective(), **options)
+    public_loops.gda(random_network(), rows, **options)
+    theirs = [scored(network, rows) for network in seen]
+    assert len(ours) == len(theirs) == 4
+    assert (theirs[-1] - theirs[0]).abs().max() > 1e-3
+    torch.testing.assert_close(torch.stack(ours), torch.stack(theirs), rtol=0, atol=1e-5)
+
+
+def scored(network: nn.Module, rows: Rows) -> Tensor:
+    with torch.no_grad():
+        scores: Tensor = network(rows.features)
+    return scores
+
+
+def test_perturb_draws_factors_around_one_of_the_untouched_weights(seen: list[nn.Module]) -> None:
+    rows, network = biased_rows(), random_network()
+    trail = public_loops.perturb(network, rows, trials=20, sd=0.1, limit=0.04, seed=0)
+    drawn = torch.stack([parameters_to_vector(one.parameters()).detach() for one in seen])
+    untouched = parameters_to_vector(network.parameters()).detach()
+    assert torch.equal(drawn[0], untouched)
+    factors = (drawn[1:] / untouched)[:, untouched != 0]
+    assert len(factors) == 20
+    assert float(factors.mean()) == pytest.approx(1, abs=0.01)
+    assert float(factors.std()) == pytest.approx(0.1, abs=0.01)
+    assert len(factors.unique()) == factors.numel()
+
+    worth = [one.performance if abs(one.bias) < 0.04 else 0 for one in trail.judged]
+    assert trail.best == int(np.argmax(worth))
+
+
+TURNS = {"minibatch": 64, "learning_rate": 1e-3, "seed": 2}
+
+
+def test_adversarial_within_the_limit_is_training(seen: list[nn.Module]) -> None:
+    """There the hinge is flat, and what is left is cross-entropy."""
+    rows, network = biased_rows(), random_network()
+    assert rows.features is not None
+    steps = {"rounds": 2, "critic_steps": 0, "network_steps": 3}
+    public_loops.adversarial(network, rows, **steps, **TURNS, weight=0.75, limit=10.0)
+
+    before = scored(network, rows)
+    generator = torch.Generator().manual_seed(2)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    for _ in range(6):
+        batch = torch.randint(N, (64,), generator=generator)
+        optimizer.zero_grad()
+        nn.BCELoss()(network(rows.features[batch]), rows.labels[batch].double()).backward()
+        optimizer.step()
+    assert len(seen) == 3
+    assert (scored(network, rows) - before).abs().max() > 1e-3
+    torch.testing.assert_close(scored(seen[-1], rows), scored(network, rows))
+
+
+def test_adversarial_loses_what_critic_and_network_should(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, network = biased_rows(), random_network()
+    assert rows.features is not None
+    losses: list[float] = []
+    descend = public_loops.descend
+
+    def noting(loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        losses.append(loss.item())
+        descend(loss, optimizer)
+
+    monkeypatch.setattr(public_loops, "descend", noting)
+    steps = {"rounds": 1, "critic_steps": 1, "network_steps": 1}
+    still = TURNS | {"learning_rate": 1e-12}
+    public_loops.adversarial(network, rows, **steps, **still, weight=0.75, limit=0.0)
+
+    body, critic = network[:-3], public_loops._critic(64 * HIDDEN[-1], seed=2).double()
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        one, other = (torch.randint(N, (64,), generator=generator) for _ in range(2))
+        scores, groups = network(rows.features[one]), rows.groups[one]
+        bias = scores[groups == 0].mean() - scores[groups == 1].mean()
+        critics_loss = (critic(body(rows.features[one]).flatten()) - bias) ** 2
+        guess = critic(body(rows.features[other]).flatten()).abs()
+        entropy = nn.BCELoss()(network(rows.features[other]), rows.labels[other].double())
+        networks_loss = (1 + 0.75 * guess) * entropy
+    assert losses == pytest.approx([critics_loss.item(), networks_loss.item()])
+
+
+def test_layerwise_moves_few_weights_of_one_layer_within_reach(seen: list[nn.Module]) -> None:
+    rows, network = biased_rows(), random_network()
+    trees = run.QuantileTrees()
+    public_loops.layerwise(
+        network, rows, layers=2, entries=3, calls=10, trees=trees, limit=0.04, seed=0
+    )
+    assert len(seen) == 21
+    moved = []
+    for at, layer in enumerate(public_loops.linear_layers(network)):
+        judged = torch.stack([public_loops.linear_layers(one)[at].weight for one in seen])
+        change = (judged - layer.weight).detach().flatten(1)
+        moved.append((change != 0).sum(1).tolist())
+        assert change.abs().max() <= 2.2 * layer.weight.std()
+        assert at == 0 or change.abs().max() > 0.5 * layer.weight.std()
+    assert moved == [[0] * 21, [0] * 11 + [3] * 10, [0] + [3] * 10 + [0] * 10]
+
+
+# The race.
+
+
+def test_quick_run_prints_a_line_for_every_contest(capsys: pytest.CaptureFixture[str]) -> None:
+    run.main(["--quick"])
+    lines = capsys.readouterr().out.splitlines()
+    assert "loh, 600 rows" in lines[0]
+    assert [line.split("  ")[0] for line in lines[2:]] == [
+        "prune",
+        "prune, score = gradient",
+        "gda",
+        "perturb",
+        "adversarial, loss = hinge",
+        "layerwise, last two layers",
+        "cut, against scikit-learn",
+        "cut, against numpy",
+        "roc, against AIF360",
+        "thresholds, vs. fairlearn",
+    ]
+    assert [line.count("7 networks judged") for line in lines[2:4]] == [1, 1]
+    assert "every cut of 10,000 scores against 101 cuts" in lines[-3]
+
+
+def test_the_ratio_says_how_much_faster_fairfix_is() -> None:
+    printed = run.line("gda", run.Timing(0.5, 5.25, "7 networks judged")).split()
+    assert printed == ["gda", "0.500", "5.250", "10.5x", "7", "networks", "judged"]
+
+
+def test_sides_run_in_turn_and_the_median_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(np.cumsum([0, 5, 0, 1, 0, 2, 0, 7, 0, 3, 0, 3]))
+    monkeypatch.setattr(run.time, "process_time", lambda: float(next(clock)))
+    turns: list[str] = []
+
+    def side(name: str) -> run.Side:
+        return lambda _problem: (turns.append(name), "one thing done")[1]
+
+    contest = run.Contest("x", side("A"), side("B"), run.random_scores(50))
+    assert run.duel(contest, 3) == run.Timing(3, 3, "one thing done")
+    assert "".join(turns) == "ABABAB"
+
+
+def test_unlike_work_is_no_contest() -> None:
+    data = run.random_scores(50)
+    contest = run.Contest("x", lambda _: "2 networks judged", lambda _: "3 networks judged", data)
+    with pytest.raises(RuntimeError, match="2 networks judged against 3 networks judged"):
+        run.duel(contest, 1)
+
+
+def test_every_cut_is_at_least_as_good_as_the_grid() -> None:
+    problem = run.random_scores(2_000)
+    p = problem
+    ours = best_cut(p.scores, p.labels, p.groups, p.n_groups, run.OBJECTIVE)
+    rows = Rows(p.labels, p.groups)
+    theirs = grid.constrained_cut(p.scores.numpy(), rows, run.LIMIT)
+    bias, performance = by_hand(p.scores.numpy(), rows, float(ours.threshold))
+    assert abs(bias) < run.LIMIT
+    assert performance >= theirs.performance > 0.5
+
+
+# The re-splits.
+
+
+def test_halves_share_no_row_and_leave_none_out() -> None:
+    rows = biased_rows()
+    problem = as_problem(rows)
+    one, other = splits.halves(problem, 3)
+    assert (len(one), len(other)) == (N // 2, N // 2)
+    assert one.features is not None
+    assert other.features is not None
+    seen = torch.cat([one.features, other.features])[:, 0].sort().values
+    assert rows.features is not None
+    assert torch.equal(seen, rows.features[:, 0].sort().values)
+    assert torch.equal(one.features, splits.halves(problem, 3)[0].features)
+    assert not torch.equal(one.features, splits.halves(problem, 4)[0].features)
+
+
+def test_pooled_rows_are_both_tables_in_order() -> None:
+    case = networks.networks()["zafar"].pooled_case()
+    alone = networks.networks()["zafar"].validation_case().problem
+    assert len(case.problem) == 2 * len(alone) == 8_000
+    assert torch.equal(case.problem.scores[:4_000], alone.scores)
+    test = case.companion(networks.networks()["zafar"].test).problem
+    assert torch.equal(case.problem.labels[4_000:], test.labels)
+    assert torch.equal(case.problem.groups[4_000:], test.groups)
+    assert case.problem.features is not None
+    assert test.features is not None
+    assert torch.equal(case.problem.features[4_000:], test.features)
+
+
+@pytest.mark.parametrize("metric", ["spd", "eod"])
+def test_cells_judge_on_the_half_that_was_not_fitted(metric: str) -> None:
+    pytest.importorskip("fairlearn")
+    found = {c.method: c for c in splits.cells("loh", 0, metric=metric, names=(), peers=True)}
+    assert list(found) == ["identity", "fairlearn"]
+    case, objective = splits.pooled_case("loh"), make_objective(metric)
+    fitting, judged = splits.halves(case.problem, 0)
+    halved = replace(case, problem=fitting), replace(case, problem=judged)
+    threshold = debias(halved[0], "identity", objective, test=halved[1]).rule.threshold
+    assert threshold is not None
+    rows = Rows(judged.labels, judged.groups, metric)  # type: ignore[arg-type]
+    bias, performance = by_hand(judged.scores.numpy(), rows, threshold)
+    cell = found["identity"]
+    assert cell.balanced_accuracy == pytest.approx(performance)
+    assert cell.held == (abs(bias) < 0.05)
+    assert cell.objective == pytest.approx(performance if cell.held else 0)
+    assert found["fairlearn"].balanced_accuracy > performance
+    assert found["fairlearn"].held
+
+
+def test_report_pairs_each_method_with_identity() -> None:
+    objective = {
+        "identity": {"a": (0.5, 0.6), "b": (0.55, 0.0)},
+        "prune": {"a": (0.7, 0.65), "b": (0.5, 0.6)},
+    }
+    found = [
+        splits.Cell(method, network, i, value, value > 0, False, 0.6)
+        for method, by_network in objective.items()
+        for network, values in by_network.items()
+        for i, value in enumerate(values)
+    ]
+    lines = splits.report(found).splitlines()
+    assert lines[2].startswith("| identity | 0.412 | 0.75 | 0.00 | 0.600 |")
+    gains = [0.2, 0.05, -0.05, 0.6]
+    for values in (gains, [0.125, 0.275]):
+        low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+        assert f"| +0.200 [{low:+.3f}, {high:+.3f}] |" in lines[3]
+    assert lines[5:] == [
+        "| objective | a | b |",
+        "|---|---|---|",
+        "| identity | 0.550 | 0.275 |",
+        "| prune | 0.675 | 0.550 |",
+    ]
+
+
+def test_the_study_runs_in_processes_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    splits.main(["--networks", "zafar", "--resplits", "2", "--methods", "identity"])
+    lines = capsys.readouterr().out.splitlines()
+    cells = [
+        cell
+        for resplit in (0, 1)
+        for cell in splits.cells("zafar", resplit, metric="spd", names=(), peers=False)
+    ]
+    assert lines == splits.report(cells).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--resplits", "1"], "2 re-splits"),
+        (["--jobs", "0"], "1 process"),
+        (["--peers", "--metric", "aod"], "--metric spd or eod"),
+    ],
+)
+def test_wrong_arguments_are_refused(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        splits.main(arguments)
+    assert said in capsys.readouterr().err

@@ -1,0 +1,449 @@
+"""The gate as a CI job sees it: exit codes, files, and no verdict where none was made."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import jsonschema
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+import fairfix.cli.app as cli
+import fairfix.cli.gate as gate_command
+from tests.helpers.runs import Place, Run
+
+SCORES = ("--score", "p", "--group", "sex", "--privileged", "m")
+SPD, EOD = ("--budget", "spd=0.05"), ("--budget", "eod=0.1")
+
+
+def people(**shares: tuple[int, float]) -> pd.DataFrame:
+    """Rows of each group: how many, and which share of them is decided positive, rightly so."""
+    frames = []
+    for name, (rows, share) in shares.items():
+        positive = round(rows * share)
+        label = [1] * positive + [0] * (rows - positive)
+        scores = [0.9] * positive + [0.1] * (rows - positive)
+        frames.append(pd.DataFrame({"label": label, "sex": name, "p": scores}))
+    return pd.concat(frames, ignore_index=True)
+
+
+ALIKE = people(f=(2000, 0.3), m=(2000, 0.3))
+APART = people(f=(2000, 0.2), m=(2000, 0.4))
+FEW = people(f=(100, 0.3), m=(100, 0.3))
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    return tmp_path / "people.csv"
+
+
+def write(path: Path, rows: pd.DataFrame) -> Path:
+    rows.to_csv(path, index=False)
+    return path
+
+
+class Verdicts:
+    """What a JUnit file says: the outcome of every test case by its name, and their types."""
+
+    def __init__(self, path: Path) -> None:
+        self.suite = ElementTree.parse(path).getroot().find("testsuite")
+        assert self.suite is not None
+        cases = self.suite.findall("testcase")
+        assert int(self.suite.attrib["tests"]) == len(cases) > 0
+        self.outcome, self.type = {}, {}
+        for case in cases:
+            found = next((child for child in case if child.tag != "system-out"), None)
+            self.outcome[case.attrib["name"]] = "passed" if found is None else found.tag
+            self.type[case.attrib["name"]] = None if found is None else found.get("type")
+
+
+# Each kind of ending, with its exit code and its JUnit file.
+
+NO_POSITIVES = pd.concat([people(f=(500, 0.0), m=(500, 0.4)), people(m=(500, 0.2))])
+ONE_ROW = people(f=(1, 1.0), m=(2000, 0.3))
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "code", "outcome", "kind"),
+    [
+        (ALIKE, SPD, 0, "passed", None),
+        (APART, SPD, 1, "failure", "violated"),
+        (FEW, SPD, 3, "error", "not shown"),
+        (NO_POSITIVES, EOD, 3, "error", "too few rows"),
+        (ONE_ROW, SPD, 3, "error", "too few rows"),
+        (APART, ("--budget", "spd=0.05:warn"), 0, "skipped", None),
+        (FEW, (*SPD, "--on-inconclusive", "warn"), 0, "skipped", None),
+        (NO_POSITIVES, (*EOD, "--on-inconclusive", "warn"), 3, "error", "too few rows"),
+        (APART, (*SPD, "--on-inconclusive", "warn"), 1, "failure", "violated"),
+        (ALIKE, (*SPD, "--strict"), 0, "passed", None),
+    ],
+)
+def test_every_ending(
+    fairfix: Run,
+    table: Path,
+    rows: pd.DataFrame,
+    options: tuple[str, ...],
+    code: int,
+    outcome: str,
+    kind: str | None,
+) -> None:
+    junit = table.with_name("gate.xml")
+    ended = fairfix("gate", "-", write(table, rows), *SCORES, *options, "--junit", junit)
+    assert ended.code == code, ended.err
+    found = Verdicts(junit)
+    assert (list(found.outcome.values()), list(found.type.values())) == ([outcome], [kind])
+
+
+def test_a_reversed_privileged_value_turns_the_sign_and_no_verdict(
+    fairfix: Run, table: Path
+) -> None:
+    write(table, APART)
+    values, codes = [], []
+    for privileged in ("m", "f"):
+        ended = fairfix("gate", "-", table, *SCORES[:-1], privileged, *SPD, "--json")
+        values.append(json.loads(ended.out)["checks"][0]["value"])
+        codes.append(ended.code)
+    assert codes == [1, 1]
+    assert values == pytest.approx([-0.2, 0.2])
+    ended = fairfix("gate", "-", table, *SCORES[:-1], "w", *SPD)
+    assert ended.code == 2
+    assert "'w'" in ended.sentence
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "kind"),
+    [("empty file", 2, "wrong input"), ("a bug", 4, "internal error")],
+)
+def test_a_crash_reads_neither_as_bias_nor_as_a_pass(
+    fairfix: Run, place: Place, monkeypatch: pytest.MonkeyPatch, fault: str, code: int, kind: str
+) -> None:
+    junit, sarif = place.folder / "gate.xml", place.folder / "gate.sarif"
+    files = ("--junit", junit, "--sarif", sarif)
+    easy = ("--budget", "spd=0.9")
+    assert fairfix("gate", place.model, place.test, *easy, *files).code == 0
+    if fault == "a bug":
+
+        def gate(*_: object, **__: object) -> None:
+            raise ZeroDivisionError("division by zero")
+
+        monkeypatch.setattr(gate_command, "gate", gate)
+    else:
+        place.model.write_bytes(b"")
+    ended = fairfix("gate", place.model, place.test, *easy, *files)
+    assert (ended.code, ended.out) == (code, "")
+    found = Verdicts(junit)
+    assert (list(found.outcome.values()), list(found.type.values())) == (["error"], [kind])
+    (run,) = json.loads(sarif.read_text())["runs"]
+    assert "results" not in run
+    assert run["invocations"][0]["executionSuccessful"] is False
+
+
+def test_an_exception_outside_of_any_command_is_no_verdict(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def app() -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(cli, "app", app)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 4
+    assert capsys.readouterr().err.startswith("fairfix: internal error, RuntimeError: broken")
+
+
+def test_what_an_earlier_gate_wrote_is_gone_before_anything_is_judged(
+    fairfix: Run, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    junit = place.folder / "gate.xml"
+    words = ("gate", place.model, place.test, "--budget", "spd=0.9", "--junit", junit)
+    assert fairfix(*words).code == 0
+
+    def gate(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gate_command, "gate", gate)
+    assert fairfix(*words).code == 130
+    assert not junit.exists()
+
+
+@pytest.mark.parametrize("option", ["--junit", "--sarif"])
+def test_no_file_is_replaced_but_a_gates(fairfix: Run, table: Path, option: str) -> None:
+    write(table, ALIKE)
+    other = table.with_name("notes.xml")
+    other.write_text('<testsuite name="mine"/>')
+    before = table.read_bytes()
+    for path in (other, table):
+        ended = fairfix("gate", "-", table, *SCORES, *SPD, option, path)
+        assert ended.code == 2
+        assert option in ended.sentence
+    assert other.read_text() == '<testsuite name="mine"/>'
+    assert table.read_bytes() == before
+    both = ("--junit", "gate.out", "--sarif", "gate.out")
+    assert "the same file" in fairfix("gate", "-", table, *SCORES, *SPD, *both).sentence
+
+
+# Several demands and columns.
+
+
+def two_columns() -> pd.DataFrame:
+    """Fair by sex; by town it is not."""
+    a, b = people(f=(1000, 0.2), m=(1000, 0.2)), people(f=(1000, 0.4), m=(1000, 0.4))
+    return pd.concat([a.assign(town="a"), b.assign(town="b")])
+
+
+def test_every_group_column_is_gated(fairfix: Run, table: Path) -> None:
+    write(table, two_columns())
+    ignored = (*SCORES, "--ignore", "town")
+    assert fairfix("gate", "-", table, *ignored, *SPD).code == 0
+    ended = fairfix("gate", "-", table, *SCORES, "--group", "town", *SPD, "--json")
+    assert ended.code == 1
+    found = json.loads(ended.out)
+    verdicts = {check["column"]: check["verdict"] for check in found["checks"]}
+    assert verdicts == {"sex": "certified", "town": "violated"}
+
+
+def test_floors_hold_by_their_lower_bound(fairfix: Run, table: Path) -> None:
+    rows = ALIKE.copy()
+    rows.loc[rows.index % 5 == 0, "p"] = 1 - rows["p"]  # every fifth decision is wrong
+    write(table, rows)
+
+    def code(*floors: str) -> int:
+        options = [word for floor in floors for word in ("--floor", floor)]
+        return fairfix("gate", "-", table, *SCORES, *SPD, *options).code
+
+    assert code("balanced_accuracy=0.78", "accuracy=0.78", "auc=0.7", "f1=0.6") == 0
+    assert code("accuracy=0.799") == 3
+    assert code("accuracy=0.85") == 1
+    assert code("accuracy=0.85:warn") == 0
+
+
+def test_a_model_that_fell_below_its_baseline(
+    fairfix: Run, place: Place, trained: nn.Module
+) -> None:
+    words = (place.test, "--budget", "spd=0.9", "--max-drop", 0.02, "--json")
+    same = fairfix("gate", place.model, *words, "--baseline", place.model)
+    assert same.code == 0, same.err
+    network = torch.load(place.model, weights_only=False)
+    with torch.no_grad():
+        network[0].weight[:, 1:] = 0
+    worse = place.folder / "worse.pt"
+    torch.save(network, worse)
+    fell = fairfix("gate", worse, *words, "--baseline", place.model)
+    assert fell.code == 1
+    (check,) = (c for c in json.loads(fell.out)["checks"] if c["kind"] == "max-drop")
+    assert check["value"] > 0.02
+    assert check["low"] > 0.02
+    assert fairfix("gate", place.model, *words, "--baseline", worse).code == 0
+
+
+def test_a_trivial_rule_passes_only_with_a_floor(fairfix: Run, table: Path) -> None:
+    write(table, ALIKE)
+    words = ("gate", "-", table, *SCORES, *SPD, "--threshold", 1)
+    ended = fairfix(*words)
+    assert ended.code == 3
+    assert "warning: the rule is trivial" in ended.err
+    assert "--floor" in ended.out
+    assert fairfix(*words, "--on-inconclusive", "warn").code == 0
+    assert fairfix(*words, "--floor", "balanced_accuracy=0.7").code == 1
+    with_floor = fairfix(*words, "--floor", "accuracy=0.6", "--json")
+    assert with_floor.code == 0
+    assert json.loads(with_floor.out)["trivial"] is True
+    assert any("trivial" in warning for warning in json.loads(with_floor.out)["warnings"])
+
+
+# Demands: command line, settings, the rule.
+
+
+def test_demands_in_a_settings_file(fairfix: Run, table: Path) -> None:
+    write(table, APART)
+    settings = table.with_name("fairfix.toml")
+
+    def code(text: str, *options: str) -> int:
+        settings.write_text(f'score = "p"\ngroup = "sex"\nprivileged = "m"\n{text}\n')
+        return fairfix("gate", "-", table, *options).code
+
+    assert code('[gate]\nbudget = ["spd=0.05"]') == 1
+    assert code('[gate]\nbudget = ["spd=0.05:warn", "spd=0.4"]') == 0
+    assert code('[gate]\nbudget = "spd=0.3"\nfloor = ["accuracy=0.9"]') == 0
+    assert code("budget = 0.05") == 1
+    assert code('metric = "eod"\nbudget = 0.05') == 0
+    assert code('budget = ["eod=0.05", "spd=0.05"]') == 1
+    assert code('[gate]\nbudget = ["spd=0.05"]', "--budget", "spd=0.4") == 0
+    assert code('budget = "spd=0.05"\n[gate]\nbudget = "spd=0.4"') == 0
+    assert code('[gate]\nbudget = "spd=0.4"\non-inconclusive = "never"') == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "A gate needs a budget; give one such as --budget spd=0.05"),
+        (("--floor", "accuracy=0.5"), "A gate needs a budget"),
+        (("--budget", "0.05"), "--budget 0.05 does not say of what; write --budget spd=0.05"),
+        (("--budget", "speed=0.05"), "not for 'speed'"),
+        (("--budget", "spd=5"), "A budget lies between 0 and 1, not 5."),
+        (("--budget", "spd=0"), "A budget lies between 0 and 1, not 0."),
+        (("--budget", "spd=x"), "A budget is name=number or name=number:warn, not 'spd=x'."),
+        (("--budget", "spd=nan"), "A budget is name=number"),
+        (("--budget", "spd=0.1:loud"), "A budget is name=number"),
+        ((*SPD, *SPD), "--budget is given twice for spd with severity error"),
+        ((*SPD, "--floor", "spd=0.5"), "A floor is set for balanced_accuracy"),
+        ((*SPD, "--confidence", "0.5"), "A confidence lies between 0.5 and 1, not 0.5."),
+        ((*SPD, "--baseline", "old.pt"), "give --max-drop and --baseline together."),
+        ((*SPD, "--max-drop", "0.02"), "give --max-drop and --baseline together."),
+        ((*SPD, "--threshold", "0.5", "--rule", "r.json"), "--rule or by --threshold: give one."),
+    ],
+)
+def test_a_wrong_demand(fairfix: Run, table: Path, options: tuple[str, ...], said: str) -> None:
+    ended = fairfix("gate", "-", write(table, ALIKE), *SCORES, *options)
+    assert ended.code == 2
+    assert said in ended.sentence
+
+
+def test_the_budget_of_the_rule_counts_where_none_is_given(fairfix: Run, table: Path) -> None:
+    rule = table.with_name("net.rule.json")
+    made = {"version": 1, "operator": ">", "threshold": 0.5, "metric": "spd", "budget": 0.3}
+    rule.write_text(json.dumps(made))
+    ended = fairfix("gate", "-", write(table, APART), *SCORES, "--rule", rule)
+    assert ended.code == 0
+    assert "the budget is what the rule was made for: gap of spd < 0.3" in ended.err
+    assert fairfix("gate", "-", table, *SCORES, "--rule", rule, *SPD).code == 1
+
+
+# Rows that the rule was fitted on.
+
+
+@pytest.fixture
+def debiased(fairfix: Run, place: Place) -> Path:
+    path = place.folder / "fair.pt"
+    assert fairfix("thresholds", place.model, place.val, "-o", path).code == 0
+    return path
+
+
+def test_a_table_that_the_rule_was_fitted_on_is_refused(
+    fairfix: Run, place: Place, debiased: Path
+) -> None:
+    junit = place.folder / "gate.xml"
+    ended = fairfix("gate", debiased, place.val, "--junit", junit)
+    assert ended.code == 2
+    assert "the rule was fitted on 840 of its 1,200 rows" in ended.sentence
+    assert list(Verdicts(junit).type.values()) == ["wrong input"]
+
+
+def test_fitting_rows_are_known_in_another_table(
+    fairfix: Run, place: Place, debiased: Path
+) -> None:
+    from fairfix.data.row_fingerprints import fingerprint
+    from fairfix.workflows.case import load
+
+    known = fingerprint(load(place.model, place.val).problem, "salt")
+    assert known is not None
+    path = debiased.with_suffix(".report.json")
+    report = json.loads(path.read_text())
+    path.write_text(json.dumps({**report, "fitting_rows": known.to_json()}))
+    fitted, fresh = pd.read_csv(place.val), pd.read_csv(place.test)
+    mostly = place.table(pd.concat([fitted[:600], fresh[:400]]), "mostly.csv")
+    ended = fairfix("gate", debiased, mostly)
+    assert ended.code == 2
+    assert "60.0% of 1,000 rows compared equal a row that the rule was fitted on" in ended.sentence
+    partly = place.table(pd.concat([fitted[:200], fresh]), "partly.csv")
+    ended = fairfix("gate", debiased, partly, "--budget", "spd=0.9")
+    assert ended.code == 0
+    assert "warning: 20.0% of 1,000 rows compared equal a row" in ended.err
+    ended = fairfix("gate", debiased, place.test, "--budget", "spd=0.9")
+    assert ended.code == 0
+    assert "warning" not in ended.err
+
+
+def test_what_could_not_be_compared_is_said(fairfix: Run, place: Place, debiased: Path) -> None:
+    words = ("gate", debiased, place.test, "--budget", "spd=0.9")
+    path = debiased.with_suffix(".report.json")
+    report = json.loads(path.read_text())
+    path.write_text(json.dumps({**report, "model": {"weights_sha256_after": "0" * 64}}))
+    assert "fair.report.json is of other weights than the model" in fairfix(*words).err
+    path.write_text("{")
+    assert "fair.report.json is not JSON" in fairfix(*words).sentence
+    path.unlink()
+    assert "no report lies beside the model" in fairfix(*words).err
+
+
+def test_another_privileged_group_than_the_reports_is_said(
+    fairfix: Run, place: Place, debiased: Path
+) -> None:
+    words = ("gate", debiased, place.test, "--budget", "spd=0.9", "--privileged")
+    assert "privileged" not in fairfix(*words, "1").err
+    assert (
+        "fair.report.json takes '1' for the privileged group, and here it is '0': signs are turned"
+    ) in fairfix(*words, "0").err
+
+
+# What is shown.
+
+
+def test_the_terminal_begins_with_what_the_table_can_certify(fairfix: Run, table: Path) -> None:
+    ended = fairfix("gate", "-", write(table, FEW), *SCORES, *SPD)
+    first, *rest = ended.out.splitlines()
+    assert first.startswith(
+        "power: these rows (f: 100, m: 100) cannot certify a gap of spd < 0.05 by sex"
+    )
+    assert any("gap of spd < 0.05" in line and "not shown" in line for line in rest)
+    assert any("Rows needed if the true gap is what was seen: f: " in line for line in rest)
+    assert rest[-1].startswith("Undecided: the demand is not certified")
+    assert ended.err == (
+        "fairfix: decisions by score > 0.5 (no rule found)\n"
+        "fairfix: no report lies beside the model, so it could not be checked whether its rule was "
+        "fitted on these rows\n"
+    )
+    ended = fairfix("gate", "-", write(table, ALIKE), *SCORES, *SPD)
+    assert ") certify a gap of spd < 0.05 by sex when what is seen is at most 0.0" in ended.out
+    quiet = fairfix("gate", "-", table, *SCORES, *SPD, "--quiet")
+    assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
+
+
+def test_json_is_as_its_schema_says(fairfix: Run, table: Path) -> None:
+    schema = json.loads((resources.files("fairfix.report") / "gate.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for rows in (ALIKE, APART, NO_POSITIVES):
+        words = ("--budget", "aod=0.1", "--floor", "accuracy=0.5")
+        ended = fairfix("gate", "-", write(table, rows), *SCORES, *words, "--json")
+        found: dict[str, Any] = json.loads(ended.out)
+        jsonschema.Draft202012Validator(schema).validate(found)
+        assert found["exit_code"] == ended.code
+        assert [c["key"] for c in found["checks"]] == ["aod", "accuracy"]
+
+
+def test_github_gets_annotations_and_a_summary(
+    fairfix: Run, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = table.with_name("summary.md")
+    summary.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    words = ("gate", "-", write(table, APART), *SCORES, *SPD)
+    assert "::error" not in fairfix(*words).err
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    ended = fairfix(*words, "--json")
+    assert json.loads(ended.out)["exit_code"] == 1
+    (line,) = (line for line in ended.err.splitlines() if line.startswith("::"))
+    assert line.startswith("::error title=fairfix gate%3A violated::gap of spd < 0.05 by sex: ")
+    assert summary.read_text().startswith("before\n## fairfix gate: violated\n")
+    assert "\nScores on 4,000 rows of people.csv, decided by score" in summary.read_text()
+    ended = fairfix("gate", "-", table.with_name("none.csv"), *SCORES, *SPD)
+    assert ended.code == 2
+    assert "::error title=fairfix gate did not judge%3A wrong input::" in ended.err
+    assert "## fairfix gate did not judge: wrong input" in summary.read_text()
+
+
+def test_the_same_gate_gives_the_same_bytes(fairfix: Run, table: Path) -> None:
+    write(table, APART)
+    texts = []
+    for name in ("a", "b"):
+        junit, sarif = table.with_name(f"{name}.xml"), table.with_name(f"{name}.sarif")
+        words = (*SPD, "--floor", "f1=0.5", "--junit", junit, "--sarif", sarif, "--json")
+        ended = fairfix("gate", "-", table, *SCORES, *words)
+        texts.append((ended.out, junit.read_text(), sarif.read_text()))
+    assert texts[0] == texts[1]

@@ -1,0 +1,325 @@
+"""Predict: which rule decides, which columns it takes, and what is written."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from tests.helpers.runs import Draw, Place, Run
+
+
+@torch.no_grad()
+def probability(network: nn.Module, rows: pd.DataFrame) -> np.ndarray:
+    features = torch.tensor(rows.filter(regex="^x").to_numpy(np.float32))
+    return network(features)[:, 0].sigmoid().numpy()
+
+
+@pytest.fixture
+def rows(draw: Draw) -> pd.DataFrame:
+    return draw(50, 7)
+
+
+@pytest.fixture
+def bare(place: Place, rows: pd.DataFrame) -> Path:
+    """A table of features alone."""
+    return place.table(rows.filter(regex="^x"), "new.csv")
+
+
+def rule(**fields: Any) -> str:
+    """A decision rule as it stands in a file."""
+    return json.dumps({"version": 1, "operator": ">", "output": "logit", **fields})
+
+
+def write_rule(place: Place, name: str = "model.rule.json", **fields: Any) -> Path:
+    path = place.folder / name
+    path.write_text(rule(**fields))
+    return path
+
+
+def decided(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype={"id": str})
+
+
+# Which rule.
+
+
+def test_without_a_rule_the_cut_is_a_half_and_said(
+    fairfix: Run, place: Place, bare: Path, rows: pd.DataFrame, trained: nn.Module
+) -> None:
+    ended = fairfix("predict", place.model, bare)
+    assert ended.code == 0
+    assert "no rule found: decisions by score > 0.5" in ended.err
+    found = decided(place.folder / "new.decisions.csv")
+    assert list(found) == ["score", "decision"]
+    expected = probability(trained, rows)
+    assert found["score"].to_numpy() == pytest.approx(expected, abs=1e-6)
+    assert found["decision"].tolist() == (expected > 0.5).astype(int).tolist()
+    positive = int(found["decision"].sum())
+    assert ended.out == (
+        f"{positive} of 50 decisions are positive; wrote {place.folder / 'new.decisions.csv'}\n"
+    )
+
+
+def test_the_rule_beside_the_model(
+    fairfix: Run, place: Place, bare: Path, rows: pd.DataFrame, trained: nn.Module
+) -> None:
+    write_rule(place, threshold=0.7)
+    ended = fairfix("predict", place.model, bare)
+    assert "decisions by the rule in model.rule.json" in ended.err
+    found = decided(place.folder / "new.decisions.csv")
+    assert found["decision"].sum() == (probability(trained, rows) > 0.7).sum()
+
+
+def test_a_rule_that_is_given_comes_first(fairfix: Run, place: Place, bare: Path) -> None:
+    write_rule(place, threshold=0.7)
+    given = write_rule(place, "all.json", threshold=-1.0)
+    ended = fairfix("predict", place.model, bare, "--rule", given)
+    assert "decisions by the rule in all.json" in ended.err
+    assert decided(place.folder / "new.decisions.csv")["decision"].all()
+
+
+def test_the_rule_within_the_file_comes_before_the_one_beside(
+    fairfix: Run, place: Place, bare: Path, trained: nn.Module
+) -> None:
+    model = place.folder / "net.safetensors"
+    save_file(trained.state_dict(), model, {"fairfix": rule(threshold=-1.0)})
+    write_rule(place, "net.rule.json", threshold=1.0)
+    ended = fairfix("predict", model, bare, "--arch", "mlp:relu")
+    assert "decisions by the rule in net.safetensors itself" in ended.err
+    assert decided(place.folder / "new.decisions.csv")["decision"].all()
+
+
+def test_the_rule_says_how_the_output_is_read(
+    fairfix: Run, place: Place, rows: pd.DataFrame, trained: nn.Module
+) -> None:
+    """One row whose logit lies in [0, 1] looks like a probability."""
+    expected = probability(trained, rows)
+    rows = rows[(expected > 0.5) & (expected < 0.73)][:1]
+    table = place.table(rows, "one.csv")
+    write_rule(place, threshold=0.1)
+    fairfix("predict", place.model, table)
+    (score,) = decided(place.folder / "one.decisions.csv")["score"]
+    assert score == pytest.approx(probability(trained, rows)[0], abs=1e-6)
+
+
+def test_a_rule_for_the_other_label_turns_the_scores(
+    fairfix: Run, place: Place, bare: Path, rows: pd.DataFrame, trained: nn.Module
+) -> None:
+    fields = {"threshold": 0.6, "positive_label": "0", "output_label": "1"}
+    write_rule(place, **fields)
+    fairfix("predict", place.model, bare)
+    found = decided(place.folder / "new.decisions.csv")
+    expected = 1 - probability(trained, rows)
+    assert found["score"].to_numpy() == pytest.approx(expected, abs=1e-6)
+    assert found["decision"].tolist() == (expected > 0.6).astype(int).tolist()
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_without_a_rule_the_favourable_value_turns_them_too(
+    fairfix: Run, place: Place, rows: pd.DataFrame, trained: nn.Module, labelled: bool
+) -> None:
+    table = place.table(rows if labelled else rows.drop(columns="label"), "new.csv")
+    ended = fairfix("predict", place.model, table, "--favorable", 0)
+    assert "the favourable value is '0', so the score is 1 - output" in ended.err
+    found = decided(place.folder / "new.decisions.csv")
+    assert found["score"].to_numpy() == pytest.approx(1 - probability(trained, rows), abs=1e-6)
+
+
+# Which columns.
+
+
+@pytest.mark.parametrize("drop", [[], ["label"], ["group"], ["label", "group"]])
+def test_a_rule_for_everybody_needs_neither_label_nor_group(
+    fairfix: Run, place: Place, rows: pd.DataFrame, drop: list[str]
+) -> None:
+    table = place.table(rows.drop(columns=drop), "new.csv")
+    ended = fairfix("predict", place.model, table)
+    assert ended.code == 0
+    assert len(decided(place.folder / "new.decisions.csv")) == 50
+
+
+def test_one_group_and_unknown_values_do_not_matter(
+    fairfix: Run, place: Place, rows: pd.DataFrame
+) -> None:
+    table = place.table(rows.assign(group="new", label="unknown"), "new.csv")
+    options = ("--privileged", 1, "--favorable", 1)
+    assert fairfix("predict", place.model, table, *options).code == 0
+
+
+@pytest.fixture
+def by_group(place: Place) -> Path:
+    cuts = {"a": 0.3, "b": 0.8}
+    return write_rule(place, thresholds=cuts, group_column="sex")
+
+
+def test_a_rule_by_group_takes_each_rows_group(
+    fairfix: Run, place: Place, by_group: Path, rows: pd.DataFrame, trained: nn.Module
+) -> None:
+    rows = rows.drop(columns="label").rename(columns={"group": "sex"})
+    rows["sex"] = rows["sex"].map({0: "a", 1: "b"})
+    fairfix("predict", place.model, place.table(rows, "new.csv"))
+    found = decided(place.folder / "new.decisions.csv")
+    cuts = rows["sex"].map({"a": 0.3, "b": 0.8}).to_numpy(float)
+    assert found["decision"].tolist() == (probability(trained, rows) > cuts).astype(int).tolist()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("colour", "a", "new.csv has no column 'sex'"),
+        ("sex", "c", "The rule knows no group 'c'; it knows 'a', 'b'."),
+        ("sex", "", "value"),
+    ],
+)
+def test_a_rule_by_group_without_the_group(
+    fairfix: Run,
+    place: Place,
+    by_group: Path,
+    rows: pd.DataFrame,
+    column: str,
+    value: str,
+    said: str,
+) -> None:
+    rows = rows.filter(regex="^x").assign(**{column: ["a", value] * 25})
+    table = place.table(rows, "new.csv")
+    before = place.files()
+    ended = fairfix("predict", place.model, table, "--ignore", "colour" if column != "sex" else "")
+    assert (ended.code, place.files()) == (2, before)
+    assert said in ended.sentence
+
+
+# What is written.
+
+
+def test_ids_are_written_and_never_formulas(fairfix: Run, place: Place, rows: pd.DataFrame) -> None:
+    ids = ["=1+1", "+5", "-3.5e2", "@x", "-2+3", "+a", "a,b", 'say "x"', "007", "-"]
+    table = place.table(rows[:10].assign(id=ids), "new.csv")
+    fairfix("predict", place.model, table, "--id", "id")
+    with (place.folder / "new.decisions.csv").open(newline="") as file:
+        header, *written = csv.reader(file)
+    assert header == ["id", "score", "decision"]
+    expected = ["'=1+1", "+5", "-3.5e2", "'@x", "'-2+3", "'+a", "a,b", 'say "x"', "007", "'-"]
+    assert [row[0] for row in written] == expected
+
+
+def test_decisions_on_stdout_are_all_there_is(fairfix: Run, place: Place, bare: Path) -> None:
+    before = place.files()
+    ended = fairfix("predict", place.model, bare, "-o", "-")
+    assert (ended.code, place.files()) == (0, before)
+    lines = ended.out.splitlines()
+    assert (lines[0], len(lines)) == ("score,decision", 51)
+
+
+def test_json_counts_what_was_written(fairfix: Run, place: Place, bare: Path) -> None:
+    ended = fairfix("predict", place.model, bare, "--json", "--quiet")
+    found = decided(place.folder / "new.decisions.csv")
+    positive = int(found["decision"].sum())
+    written = str(place.folder / "new.decisions.csv")
+    assert json.loads(ended.out) == {"rows": 50, "positive": positive, "written": written}
+    ended = fairfix("predict", place.model, bare, "--json", "-o", "-")
+    assert (ended.code, ended.sentence) == (
+        2,
+        "--json and -o - both want standard output: give one of them.",
+    )
+
+
+def test_the_name_keeps_all_but_the_kind(fairfix: Run, place: Place, bare: Path) -> None:
+    table = bare.rename(place.folder / "may.2024.csv")
+    fairfix("predict", place.model, table)
+    assert "may.2024.decisions.csv" in place.files()
+    (place.folder / "out").mkdir()
+    fairfix("predict", place.model, table, "-o", place.folder / "out")
+    assert "out/may.2024.decisions.csv" in place.files()
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("new.csv", "is an input and is never overwritten"),
+        ("model.pt", "is an input and is never overwritten"),
+        ("cuts.json", "is an input and is never overwritten"),
+        ("no/where.csv", "no does not exist; make it first"),
+        ("test.csv/here.csv", "test.csv is no folder"),
+    ],
+)
+def test_never_over_an_input(
+    fairfix: Run, place: Place, bare: Path, output: str, said: str
+) -> None:
+    write_rule(place, "cuts.json", threshold=0.5)
+    before = place.files()
+    options = ("--rule", place.folder / "cuts.json", "-o", place.folder / output, "--force")
+    ended = fairfix("predict", place.model, bare, *options)
+    assert (ended.code, place.files()) == (2, before)
+    assert said in ended.sentence
+
+
+def test_an_existing_file_takes_force(fairfix: Run, place: Place, bare: Path) -> None:
+    there = place.folder / "new.decisions.csv"
+    there.write_text("mine")
+    ended = fairfix("predict", place.model, bare)
+    assert ended.sentence == (
+        f"{there} exists; name another file with -o, or replace it with --force."
+    )
+    assert there.read_text() == "mine"
+    assert fairfix("predict", place.model, bare, "--force").code == 0
+    assert len(decided(there)) == 50
+
+
+# Rules that are none.
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "rule.json is not JSON"),
+        ("[]", "rule.json: a decision rule is a JSON object."),
+        ("{}", "reads rules of version 1 with operator '>'"),
+        ('{"version": 1, "operator": ">"}', "not a decision rule: A rule has one threshold"),
+        ('{"version": 1, "operator": ">", "threshold": 3}', "A threshold lies in [-1, 1], not 3"),
+        ('{"version": 1, "operator": ">", "threshold": "0.5"}', "a threshold is a number"),
+        ('{"version": 1, "operator": ">", "thresholds": {}}', "not a decision rule"),
+        ('{"version": 1, "operator": ">", "threshold": 0.5, "output": "two logits"}',
+         "The rule is for a network that gives 'two logits', and this one gives 'logit'"),
+        ('{"version": 1, "operator": ">", "threshold": 0.5, "output": "odds"}',
+         "The rule is for a network that gives 'odds'"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["predict", "audit"])
+def test_a_broken_rule(fairfix: Run, place: Place, command: str, text: str, said: str) -> None:
+    path = place.folder / "rule.json"
+    path.write_text(text)
+    before = place.files()
+    ended = fairfix(command, place.model, place.val, "--rule", path)
+    assert (ended.code, place.files()) == (2, before)
+    assert said in ended.sentence
+
+
+@pytest.mark.parametrize("command", ["predict", "audit", "inspect"])
+def test_a_rule_for_other_weights(fairfix: Run, place: Place, command: str) -> None:
+    write_rule(place, threshold=0.5, weights_sha256="0" * 64)
+    tables = [] if command == "inspect" else [place.val]
+    ended = fairfix(command, place.model, *tables)
+    assert ended.code == 2
+    assert "was made for other weights than those in model.pt" in ended.sentence
+
+
+def test_no_rule_file(fairfix: Run, place: Place, bare: Path) -> None:
+    ended = fairfix("predict", place.model, bare, "--rule", place.folder / "no.json")
+    assert ended.code == 2
+    assert "no.json" in ended.sentence
+
+
+def test_a_table_that_is_not_there(fairfix: Run, place: Place) -> None:
+    (place.folder / "new.decisions.csv").write_text("mine")
+    ended = fairfix("predict", place.model, place.folder / "new.csv", "--force")
+    assert ended.code == 2
+    assert ended.sentence == f"There is no file {place.folder / 'new.csv'}."

@@ -1,0 +1,110 @@
+"""A problem is checked once, when it is made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fairfix.data.problem import Problem
+from fairfix.errors import TableError
+from tests.helpers import zoo
+from tests.helpers.toys import biased_problem, count_by_hand, scored_rows
+
+RIGHT: dict[str, Any] = {
+    "scores": torch.tensor([0.0, 0.2, 0.7, 1.0]),
+    "labels": torch.tensor([0, 1, 0, 1]),
+    "groups": torch.tensor([0, 0, 1, 1]),
+    "group_names": ("women", "men"),
+}
+
+
+def test_what_is_right_is_taken_as_it_is() -> None:
+    problem = Problem(**RIGHT)
+    assert len(problem) == 4
+    assert problem.n_groups == 2
+    assert problem.threshold == 0.5
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({name: torch.tensor([]) for name in ("scores", "labels", "groups")}, "no rows"),
+        ({"labels": torch.tensor([0, 1])}, "differ in length"),
+        ({"groups": torch.tensor([0, 1])}, "differ in length"),
+        ({"weights": torch.ones(3)}, "differ in length"),
+        ({"features": torch.ones(5, 2)}, "differ in length"),
+        ({"scores": torch.tensor([0.0, 0.2, 0.7, 1.1])}, "outside"),
+        ({"scores": torch.tensor([-0.1, 0.2, 0.7, 1.0])}, "outside"),
+        ({"scores": torch.tensor([0.0, torch.nan, 0.7, 1.0])}, "NaN"),
+        ({"labels": torch.tensor([0, 2, 0, 1])}, "Labels must be 0 or 1"),
+        ({"labels": torch.tensor([-1, 1, 0, 1])}, "Labels must be 0 or 1"),
+        ({"labels": torch.tensor([1, 1, 1, 1])}, "same label"),
+        ({"group_names": ("all",), "groups": torch.zeros(4).long()}, "at least two groups"),
+        ({"groups": torch.tensor([0, 0, 1, 2])}, "0..G-1"),
+        ({"groups": torch.tensor([0, 0, -1, 1])}, "0..G-1"),
+        ({"group_names": ("women", "men", "others")}, "'others' has no rows"),
+        ({"weights": torch.tensor([1.0, 1, -1, 1])}, "not negative"),
+        ({"weights": torch.tensor([1.0, 1, torch.nan, 1])}, "finite"),
+        ({"weights": torch.tensor([1.0, 1, torch.inf, 1])}, "finite"),
+        ({"weights": torch.zeros(4)}, "not all 0"),
+    ],
+)
+def test_what_is_wrong_is_named(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(TableError, match=said):
+        Problem(**{**RIGHT, **wrong})
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_taking_rows(weighted: bool) -> None:
+    whole = biased_problem(zoo.scorer("modules"), zoo.features(60), weighted=weighted)
+    index = torch.arange(0, 60, 2)
+    half = whole.take(index)
+    assert len(half) == 30
+    for name in ("scores", "labels", "groups", "features", "weights"):
+        before, after = getattr(whole, name), getattr(half, name)
+        assert (before is None and after is None) or torch.equal(after, before[index])
+    decisions = half.scores > 0.5
+    found = torch.stack(half.counts(decisions).sides).numpy()
+    assert found == pytest.approx(count_by_hand(decisions, half))
+
+
+def test_cells_hold_each_row_once_with_its_weight() -> None:
+    problem = scored_rows(30, 3, weighted=True)
+    assert problem.weights is not None
+    cells = problem.cells.numpy()
+    assert cells.shape == (30, 6)
+    assert np.count_nonzero(cells, axis=1).tolist() == [1] * 30
+    weights = problem.weights.numpy()
+    assert cells.max(1) == pytest.approx(weights / weights.mean())
+    assert cells.argmax(1).tolist() == (2 * problem.groups + problem.labels).tolist()
+
+
+def test_without_a_network_there_is_none_to_change() -> None:
+    with pytest.raises(TableError, match="needs a model"):
+        scored_rows(20).network()
+
+
+def test_the_network_is_a_copy_whose_parameters_may_all_change() -> None:
+    scorer = zoo.scorer("modules").requires_grad_(False).train()
+    problem = biased_problem(scorer, zoo.features(40))
+    copied, features = problem.network()
+    assert features is problem.features
+    assert not copied.training
+    assert all(p.requires_grad for p in copied.parameters())
+    with torch.no_grad():
+        for parameter in copied.parameters():
+            parameter.zero_()
+    assert scorer.training
+    assert not any(p.requires_grad for p in scorer.parameters())
+    assert torch.equal(scorer.score(features), problem.scores)
+
+
+def test_other_groups_give_other_cells() -> None:
+    problem = Problem(**RIGHT)
+    before = problem.cells
+    turned = replace(problem, groups=1 - problem.groups)
+    assert torch.equal(turned.cells, before.roll(2, 1))

@@ -1,0 +1,214 @@
+"""Fingerprints of fitting rows, against hashes made by hand and known shares of reused rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fairfix.data.problem import Problem
+from fairfix.data.row_fingerprints import Fingerprint, Overlap, fingerprint, overlap
+from fairfix.errors import UsageError
+
+
+def rows(features: np.ndarray | None, *, ids: np.ndarray | None = None, n: int = 0) -> Problem:
+    """A problem whose labels and groups follow from where a row stands; of features or ids."""
+    n = n or len(features if features is not None else ids if ids is not None else ())
+    places = torch.arange(n)
+    return Problem(
+        torch.full((n,), 0.5),
+        places % 2,
+        places // 2 % 2,
+        ("a", "b"),
+        features=None if features is None else torch.from_numpy(features.astype(np.float32)),
+        ids=ids,
+    )
+
+
+def normal(n: int, seed: int = 0, width: int = 3) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, width))
+
+
+def known(problem: Problem, salt: str = "salt") -> Fingerprint:
+    found = fingerprint(problem, salt)
+    assert found is not None
+    return found
+
+
+def test_hashes_made_by_hand() -> None:
+    problem = rows(np.array([[1, 2.5], [-3, 0], [0.1, 7], [8, 9]]))
+    found = known(problem, "pepper")
+    key = hashlib.blake2b(b"pepper").digest()
+    expected = [
+        hashlib.blake2b(struct.pack("<3f", *row, place % 2), digest_size=8, key=key).hexdigest()
+        for place, row in enumerate([(1, 2.5), (-3, 0), (0.1, 7), (8, 9)])
+    ]
+    assert found == Fingerprint("pepper", 1.0, tuple(sorted(expected)), "features", 0.0)
+
+
+def test_a_row_is_the_same_row_in_any_table() -> None:
+    """Whatever its place and its neighbours, its group, and the sign of its zeros."""
+    features = normal(300)
+    features[:, 1] = 0.0
+    first = rows(features)
+    other = replace(
+        first.take(torch.randperm(300, generator=torch.Generator().manual_seed(1))[:90]),
+        group_names=("x", "y"),
+    )
+    assert other.features is not None
+    other.features[:, 1] = -0.0
+    assert overlap(known(first), other) == Overlap(1.0, 90, 0.0)
+
+
+def test_rows_that_differ_in_a_feature_or_the_label_differ() -> None:
+    features = normal(200)
+    first = known(rows(features))
+    nudged = features.copy()
+    nudged[:, 2] = np.nextafter(features[:, 2].astype(np.float32), np.float32(9))
+    assert overlap(first, rows(nudged)).share_of_rows == 0
+    relabelled = replace(rows(features), labels=1 - rows(features).labels)
+    assert overlap(first, relabelled).share_of_rows == 0
+    wider = rows(np.hstack([features, np.zeros((200, 1))]))
+    assert overlap(first, wider).share_of_rows == 0
+
+
+def test_the_salt_changes_every_hash_and_nothing_else() -> None:
+    one, two = (known(rows(normal(200)), salt) for salt in ("one", "two" * 100))
+    assert not set(one.hashes) & set(two.hashes)
+    assert overlap(one, rows(normal(200))) == overlap(two, rows(normal(200)))
+
+
+def test_many_rows_are_sampled_by_their_hash() -> None:
+    """A third of the judged rows are fitting rows; 2/3 of all rows fall outside the share."""
+    features = normal(60_000)
+    first = known(rows(features))
+    assert first.share == pytest.approx(1 / 3)
+    assert len(first.hashes) == pytest.approx(20_000, rel=0.03)
+    assert list(first.hashes) == sorted(first.hashes)
+    judged = features.copy()
+    judged[20_000:] = normal(40_000, seed=1)
+    found = overlap(first, rows(judged))
+    assert found.rows_compared == pytest.approx(20_000, rel=0.03)
+    assert found.share_of_rows == pytest.approx(1 / 3, abs=0.015)
+    assert found.reused == pytest.approx(1 / 3, abs=0.015)
+
+
+def test_few_distinct_rows_are_all_kept_however_often_they_stand_there() -> None:
+    features = np.random.default_rng(0).integers(0, 2, (60_000, 3))
+    first = known(rows(features))
+    assert (first.share, len(first.hashes), first.repeated) == (1.0, 16, 1.0)
+
+
+def test_repeated_rows_by_hand() -> None:
+    """Rows 0, 2 and 4 are equal, and so are 1 and 5; 3 has another label than 0 and its like."""
+    features = np.array([[1.0], [2], [1], [1], [1], [2], [7], [8]])
+    assert known(rows(features)).repeated == 5 / 8
+
+
+def draw(n: int, seed: int) -> np.ndarray:
+    """Rows of which many look alike by chance: small whole numbers, the large ones rare."""
+    return np.random.default_rng(seed).geometric(0.15, (n, 2)).astype(np.float64)
+
+
+def test_rows_that_look_alike_by_chance_are_not_taken_for_reused() -> None:
+    fitted = draw(2000, 0)
+    first = known(rows(fitted))
+    assert 0.5 < first.repeated < 0.9
+    fresh = overlap(first, rows(draw(2000, 1)))
+    assert fresh.share_of_rows == pytest.approx(first.repeated, abs=0.04)
+    assert fresh.reused < 0.12
+    mixed = np.concatenate([fitted[:1200], draw(800, 2)])
+    assert overlap(first, rows(mixed)).reused == pytest.approx(0.6, abs=0.1)
+    assert overlap(first, rows(fitted)).reused == 1
+
+
+def test_what_was_found_is_said() -> None:
+    assert Overlap(0.08, 9045, 0.072).sentence == (
+        "8.0% of 9,045 rows compared equal a row that the rule was fitted on, where chance alone "
+        "makes 7.2% likely"
+    )
+    assert "no row could be compared" in Overlap(math.nan, 0, 0.0).sentence
+
+
+def test_where_most_rows_look_alike_nothing_is_known_of_reuse() -> None:
+    alike = Overlap(1.0, 500, 0.95)
+    assert math.isnan(alike.reused)
+    assert alike.sentence.startswith("95.0% of the rows that the rule was fitted on equal another")
+    assert Overlap(0.5, 500, 0.6).reused == 0
+
+
+def test_ids_stand_for_rows_without_features() -> None:
+    ids = np.array([f"p{i}" for i in range(100)], dtype=object)
+    first = known(rows(None, ids=ids))
+    assert (first.basis, len(first.hashes)) == ("ids", 100)
+    later = rows(None, ids=np.array([f"p{i}" for i in range(80, 140)], dtype=object))
+    assert overlap(first, later) == Overlap(20 / 60, 60, 0.0)
+    both = replace(rows(normal(100), ids=ids[::-1].copy()))
+    assert overlap(first, both).share_of_rows == 1
+    assert known(both).basis == "features"
+
+
+def test_without_features_and_ids_nothing_can_be_said() -> None:
+    bare = rows(None, n=50)
+    assert fingerprint(bare, "salt") is None
+    for basis in (rows(normal(50)), rows(None, ids=np.arange(50).astype(object))):
+        found = overlap(known(basis), bare)
+        assert (found.rows_compared, math.isnan(found.share_of_rows)) == (0, True)
+        assert math.isnan(found.reused)
+
+
+def test_a_sample_that_no_row_falls_into_says_nothing() -> None:
+    first = replace(known(rows(normal(50))), share=1e-15, hashes=())
+    assert overlap(first, rows(normal(50))).rows_compared == 0
+
+
+def test_it_comes_back_from_json() -> None:
+    for n in (30, 40_000):
+        first = known(rows(normal(n)))
+        assert Fingerprint.from_json(json.loads(json.dumps(first.to_json()))) == first
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"version": 2}, "version is 2"),
+        ({"salt": 3}, "salt"),
+        ({"basis": "names"}, "'names'"),
+        ({"share": 0}, "share 0"),
+        ({"share": 1.5}, "share 1.5"),
+        ({"share": float("nan")}, "share nan"),
+        ({"share": True}, "share True"),
+        ({"repeated": -0.1}, "-0.1"),
+        ({"repeated": None}, "None"),
+        ({"hashes": "00" * 8}, "hashes"),
+        ({"hashes": ["00" * 8, "xyz"]}, "hashes"),
+        ({"hashes": [17]}, "hashes"),
+    ],
+)
+def test_spoilt_json_is_refused(change: dict[str, Any], said: str) -> None:
+    data = {**known(rows(normal(5))).to_json(), **change}
+    with pytest.raises(UsageError, match=r"model\.report\.json: .*fitting rows") as error:
+        Fingerprint.from_json(data, "model.report.json")
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("data", [None, [], "text", {}])
+def test_what_is_no_fingerprint_is_refused(data: object) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        Fingerprint.from_json(data)
+
+
+def test_a_hundred_thousand_wide_rows_take_no_second() -> None:
+    """A tenth of a second each on a slow core: a million rows stay far below 10 s."""
+    problem = rows(normal(100_000, width=60))
+    start = time.process_time()
+    known(problem)
+    assert time.process_time() - start < 1

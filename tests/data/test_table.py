@@ -1,0 +1,884 @@
+"""Tables: what is read, what is inferred and said, and what is refused in which words."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fairfix.data.table import Columns, Table, read_table, same_value
+from fairfix.data.table import reader as source
+from fairfix.errors import FairfixError, TableError, UsageError
+
+PLAIN = "label,group,age,hours\n1,0,20,1.5\n0,1,30,2.5\n1,1,40,-3\n0,0,50,4e2\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def write(folder: Path, text: str, name: str = "val.csv") -> Path:
+    path = folder / name
+    path.write_bytes(text.encode())
+    return path
+
+
+def read(folder: Path, text: str, columns: Columns | None = None, **options: Any) -> Table:
+    return read_table(write(folder, text), columns or Columns(), **options)
+
+
+def refused(folder: Path, text: str, columns: Columns | None = None, **options: Any) -> str:
+    with pytest.raises(TableError) as caught:
+        read(folder, text, columns, **options)
+    return str(caught.value)
+
+
+def rows(label: Sequence[Any], group: Sequence[Any]) -> str:
+    """A table of these labels and groups and one feature."""
+    lines = [f"{y},{g},{i}" for i, (y, g) in enumerate(zip(label, group, strict=True))]
+    return "\n".join(["label,group,x", *lines]) + "\n"
+
+
+# What a plain table gives.
+
+
+def test_a_plain_table(folder: Path) -> None:
+    table = read(folder, PLAIN)
+    expected = np.array([[20, 1.5], [30, 2.5], [40, -3], [50, 400]], np.float32)
+    assert table.features is not None
+    np.testing.assert_array_equal(table.features, expected)
+    assert table.features.dtype == np.float32
+    assert table.features.flags.c_contiguous
+    assert table.feature_names == ("age", "hours")
+    assert table.labels is not None
+    np.testing.assert_array_equal(table.labels, [1, 0, 1, 0])
+    assert table.labels.dtype == np.int64
+    (group,) = table.groups
+    assert (group.column, group.names) == ("group", ("0", "1"))
+    np.testing.assert_array_equal(group.ids, [0, 1, 1, 0])
+    assert group.ids.dtype == np.int64
+    assert (table.favorable, table.label_values, table.rows) == ("1", ("0", "1"), 4)
+    assert (table.ids, table.weights, table.scores, table.notes) == (None, None, None, ())
+    assert table.sha256 == hashlib.sha256(PLAIN.encode()).hexdigest()
+    assert table.path == folder / "val.csv"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PLAIN.replace("\n", "\r\n"),
+        PLAIN.replace("\n", "\r"),
+        PLAIN.removesuffix("\n"),
+        "\ufeff" + PLAIN,
+        "\n  \n" + PLAIN.replace("\n0,1", "\n\n0,1") + "\n\n",
+        PLAIN.replace("1,0,20", ' 1 ,"0", 20 '),
+        PLAIN.replace("label,group", ' label , "group"'.replace(' "', '"')),
+        PLAIN.replace("\n1,0", "\n1.0,0.0").replace("\n0,1", "\n00,+1"),
+        PLAIN.replace("\n1,", "\nTrue,").replace("\n0,", "\nFalse,"),
+    ],
+    ids=["crlf", "cr", "no end", "bom", "blank lines", "blanks", "header", "numbers", "booleans"],
+)
+def test_the_same_table_written_otherwise(folder: Path, text: str) -> None:
+    expected, table = read(folder, PLAIN), read(folder, text)
+    np.testing.assert_array_equal(table.features, expected.features)
+    np.testing.assert_array_equal(table.labels, expected.labels)
+    np.testing.assert_array_equal(table.groups[0].ids, expected.groups[0].ids)
+    assert table.feature_names == expected.feature_names
+
+
+def test_gzip_and_parquet_give_what_csv_gives(folder: Path) -> None:
+    text = "label,group,id,w,x,y.z\nyes,a,7,1,1,0.25\nno,b,8,2,0,-1\nyes,b,9,0.5,1,3\n"
+    frame = pd.read_csv(write(folder, text))
+    frame["group"] = frame["group"].astype("category")
+    frame.to_parquet(folder / "val.parquet")
+    (folder / "val.CSV.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+    columns = Columns(favorable="yes", id="id", weight="w")
+    expected = read(folder, text, columns)
+    for name in ("val.parquet", "val.CSV.gz"):
+        table = read_table(folder / name, columns)
+        for key in ("features", "labels", "ids", "weights"):
+            np.testing.assert_array_equal(getattr(table, key), getattr(expected, key))
+        np.testing.assert_array_equal(table.groups[0].ids, expected.groups[0].ids)
+        assert table.feature_names == ("x", "y.z")
+        assert (table.notes, table.label_values) == (expected.notes, expected.label_values)
+        assert table.sha256 == hashlib.sha256((folder / name).read_bytes()).hexdigest()
+
+
+def test_parquet_types(folder: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "label": [True, False, True],
+            "group": pd.array([2, 10, None], dtype="Int64"),
+            "id": np.array([2**60, 2**60 + 1, 5]),
+            "x": np.array([1, 2, 3], np.int8),
+            "y": [True, False, True],
+            "z": np.array([0.5, 1.5, 2.5], np.float16),
+        }
+    )
+    frame.to_parquet(folder / "val.parquet")
+    columns = Columns(id="id", missing_group="keep")
+    table = read_table(folder / "val.parquet", columns)
+    assert table.groups[0].names == ("2", "10", "(missing)")
+    assert table.ids is not None
+    assert table.ids.tolist() == [str(2**60), str(2**60 + 1), "5"]
+    np.testing.assert_array_equal(table.features, [[1, 1, 0.5], [2, 0, 1.5], [3, 1, 2.5]])
+    assert (table.favorable, table.label_values) == ("True", ("False", "True"))
+
+
+@pytest.mark.parametrize("cells", [1, 8, 40, 10_000])
+@pytest.mark.parametrize("name", ["val.csv", "val.csv.gz", "val.parquet"])
+def test_chunks_do_not_show(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, cells: int, name: str
+) -> None:
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame(rng.normal(size=(101, 4)), columns=list("abcd"))
+    frame["b"] = np.arange(101) // 90  # whole numbers
+    frame["c"] = (np.arange(101) % 2 == 0) | (frame["a"] > 0)  # True and False
+    frame["label"] = rng.choice(["good", "bad"], 101)
+    frame["group"] = np.where(np.arange(101) < 77, "x", rng.choice(["y", "z"], 101))
+    if name.endswith("parquet"):
+        frame.to_parquet(folder / name, row_group_size=13)
+    else:
+        frame.to_csv(folder / name, index=False)
+    monkeypatch.setattr(source, "_CHUNK_CELLS", cells)
+    table = read_table(folder / name, Columns(favorable="good"))
+    np.testing.assert_array_equal(table.features, frame[list("abcd")].to_numpy(np.float32))
+    np.testing.assert_array_equal(table.labels, frame["label"] == "good")
+    names = np.array(table.groups[0].names)
+    np.testing.assert_array_equal(names[table.groups[0].ids], frame["group"])
+
+
+@pytest.mark.parametrize("cells", [1, 12, 10_000])
+def test_errors_name_the_line_in_any_chunk(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, cells: int
+) -> None:
+    monkeypatch.setattr(source, "_CHUNK_CELLS", cells)
+    good = [f'1,{i % 2},{i},"a\nb"' for i in range(20)]
+    for bad, problem in (
+        ("1,0,old,x", "column 'x': 'old' is not a number"),
+        ("1,0,3", "3 fields where the header has 4"),
+        ("1,0,3,x,", "5 fields where the header has 4"),
+        ("1,0,3,x,y,z", "6 fields where the header has 4"),
+    ):
+        for place in (0, 1, 11, 20):
+            lines = [*good[:place], bad, *good[place:]]
+            message = refused(
+                folder, "\n".join(["label,group,x,note", *lines]), Columns(ignore=("note",))
+            )
+            assert f"val.csv, line {2 + 2 * place}" in message
+            assert problem in message
+
+
+def test_take(folder: Path) -> None:
+    text = "label,group,sex,id,w,s,x\n" + "".join(
+        f"{i % 2},{i % 3},{'fm'[i % 2]},r{i},{i},0.{i},{i * i}\n" for i in range(9)
+    )
+    columns = Columns(groups=("group", "sex"), id="id", weight="w", score="s", features=("x",))
+    table = read(folder, text, columns)
+    part = table.take(np.array([8, 2, 2]))
+    assert part.rows == 3
+    np.testing.assert_array_equal(part.features, [[64], [4], [4]])
+    np.testing.assert_array_equal(part.labels, [0, 0, 0])
+    np.testing.assert_array_equal(part.groups[0].ids, [2, 2, 2])
+    np.testing.assert_array_equal(part.groups[1].ids, table.groups[1].ids[[8, 2, 2]])
+    assert part.ids is not None
+    assert part.ids.tolist() == ["r8", "r2", "r2"]
+    np.testing.assert_array_equal(part.weights, [8, 2, 2])
+    np.testing.assert_array_equal(part.scores, [0.8, 0.2, 0.2])
+    assert part.group_names == table.group_names == {"group": ("0", "1", "2"), "sex": ("f", "m")}
+    mask = np.arange(9) > 6
+    np.testing.assert_array_equal(table.take(mask).features, [[49], [64]])
+    assert read(folder, PLAIN).take(np.array([], int)).rows == 0
+
+
+# Labels.
+
+
+@pytest.mark.parametrize(
+    ("values", "favorable", "named", "all_values"),
+    [
+        (["<=50K", " >50K", "<=50K", ">50K "], ">50K", ">50K", ("<=50K", ">50K")),
+        (["2", "1", "2", "1"], None, "1", ("1", "2")),
+        (["-1", "1.0", "-1", "1"], "1", "1", ("-1", "1")),
+        (["false", "true", "false", "true"], "1", "true", ("false", "true")),
+        (["0", "1", "0", "1"], "True", "1", ("0", "1")),
+        (["0.50", "0.25", "0.5", "0.25"], ".25", "0.25", ("0.25", "0.50")),
+    ],
+)
+def test_the_favourable_value(
+    folder: Path, values: list[str], favorable: str | None, named: str, all_values: tuple[str, ...]
+) -> None:
+    table = read(folder, rows(values, "0101"), Columns(favorable=favorable))
+    np.testing.assert_array_equal(table.labels, [0, 1, 0, 1])
+    assert (table.favorable, table.label_values) == (named, all_values)
+
+
+def test_more_than_two_labels_need_a_favourable_one(folder: Path) -> None:
+    text = rows(["low", "high", "mid", "high"], "0101")
+    table = read(folder, text, Columns(favorable="high"))
+    np.testing.assert_array_equal(table.labels, [0, 1, 0, 1])
+    assert table.notes == ("label 'label': 'low', 'mid' all count as unfavourable",)
+    assert refused(folder, text) == (
+        "val.csv, column 'label' holds 3 different values, 'high', 'low', 'mid': say with "
+        "--favorable which one is favourable, and all others count as unfavourable."
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "favorable", "message"),
+    [
+        ("abab", None, "val.csv, column 'label' holds 'a', 'b' and no 1: say with --favorable"),
+        ("1111", None, "val.csv, column 'label' holds only '1': both outcomes are needed."),
+        ("1010", "2", "val.csv, column 'label' has no value '2' (--favorable). It holds '0', '1'"),
+        (
+            ["1", "", "0", "NA"],
+            None,
+            "val.csv, column 'label': 2 rows have no value (first: line 3)",
+        ),
+    ],
+)
+def test_labels_that_do_not_do(
+    folder: Path, labels: Sequence[str], favorable: str | None, message: str
+) -> None:
+    assert refused(folder, rows(labels, "0101"), Columns(favorable=favorable)).startswith(message)
+
+
+def test_the_nearest_favourable_value_is_named(folder: Path) -> None:
+    text = rows(["<=50K", ">50K", "<=50K", ">50K"], "0101")
+    assert refused(folder, text, Columns(favorable=">50k")).endswith("did you mean '>50K'?")
+
+
+# Groups.
+
+
+def group_of(table: Table) -> tuple[tuple[str, ...], list[int]]:
+    return table.groups[0].names, table.groups[0].ids.tolist()
+
+
+def test_the_privileged_group_as_named(folder: Path) -> None:
+    text = rows("1100", ["f", "f", "m", "m"])
+    table = read(folder, text, Columns(privileged="m"))
+    assert group_of(table) == (("f", "m"), [0, 0, 1, 1])
+    assert table.notes == ()
+    assert group_of(read(folder, text, Columns(privileged=" f"))) == (("m", "f"), [1, 1, 0, 0])
+
+
+def test_named_beats_the_values_0_and_1(folder: Path) -> None:
+    table = read(folder, rows("1010", "0011"), Columns(privileged="0"))
+    assert group_of(table) == (("1", "0"), [1, 1, 0, 0])
+
+
+def test_booleans_mean_themselves(folder: Path) -> None:
+    table = read(folder, rows("1001", ["True", "True", "False", "False"]))
+    assert (group_of(table), table.notes) == ((("False", "True"), [1, 1, 0, 0]), ())
+
+
+def test_the_higher_favourable_share_is_inferred_and_said(folder: Path) -> None:
+    table = read(folder, rows("1100100", "ffffmmm"))
+    assert group_of(table)[0] == ("m", "f")
+    assert table.notes == (
+        "group 'group': 'f' is taken as privileged because its favourable share is higher "
+        "(0.5 against 0.333)",
+    )
+
+
+def test_weights_count_in_the_favourable_share(folder: Path) -> None:
+    text = "label,group,w,x\n1,f,1,0\n0,f,9,0\n1,m,2,0\n0,m,2,0\n1,f,1,0\n"
+    assert group_of(read(folder, text, Columns(ignore=("w",))))[0] == ("m", "f")
+    table = read(folder, text, Columns(weight="w"))
+    assert group_of(table)[0] == ("f", "m")
+    assert "(0.5 against 0.182)" in table.notes[0]
+
+
+def test_equal_shares_are_said_to_be_equal(folder: Path) -> None:
+    table = read(folder, rows("1010", "ffmm"))
+    assert group_of(table)[0] == ("f", "m")
+    assert "is no lower (0.5 against 0.5)" in table.notes[0]
+
+
+def test_many_groups_come_in_natural_order(folder: Path) -> None:
+    values = ["b10", "b9", "B1", "10", "9.0", "a"]
+    table = read(folder, rows("101010", values), Columns(privileged="b9"))
+    assert group_of(table) == (("9", "10", "a", "B1", "b9", "b10"), [5, 4, 3, 1, 0, 2])
+    assert table.notes == (
+        "group 'group': with 6 groups every gap is the largest minus the smallest, and "
+        "--privileged b9 changes nothing",
+    )
+
+
+def test_several_protected_attributes(folder: Path) -> None:
+    text = "label,sex,race,x\n1,m,a,1\n0,f,b,2\n1,m,c,3\n0,f,a,4\n"
+    table = read(folder, text, Columns(groups=("sex", "race"), privileged="f"))
+    assert [group.names for group in table.groups] == [("m", "f"), ("a", "b", "c")]
+    assert table.feature_names == ("x",)
+
+
+@pytest.mark.parametrize("blank", ["", "NA", " ", "nan"])
+def test_a_missing_group_is_an_error_or_its_own_group(folder: Path, blank: str) -> None:
+    text = rows("10101", ["0", blank, "1", "1", blank])
+    assert refused(folder, text) == (
+        "val.csv, column 'group': 2 rows have no value (first: line 3): remove such rows or make "
+        "them a group of their own with --missing-group keep."
+    )
+    table = read(folder, text, Columns(missing_group="keep"))
+    assert group_of(table) == (("0", "1", "(missing)"), [0, 2, 1, 1, 2])
+    assert table.notes == ("group 'group': 2 rows without a value make up '(missing)'",)
+
+
+def test_the_word_none_is_a_group(folder: Path) -> None:
+    table = read(folder, rows("1010", ["None", "blind", "None", "deaf"]))
+    assert group_of(table)[0] == ("blind", "deaf", "None")
+
+
+@pytest.mark.parametrize(
+    ("groups", "columns", "message"),
+    [
+        ("aaaa", Columns(), "val.csv, column 'group' holds only 'a': at least two groups"),
+        (
+            "abab",
+            Columns(privileged="c"),
+            "val.csv, column 'group' has no value 'c' (--privileged): it holds 'a', 'b'.",
+        ),
+        (
+            "abcb",
+            Columns(privileged="d"),
+            "val.csv, column 'group' has no value 'd' (--privileged): it holds 'a', 'b', 'c'.",
+        ),
+    ],
+)
+def test_groups_that_do_not_do(folder: Path, groups: str, columns: Columns, message: str) -> None:
+    assert refused(folder, rows("1010", groups), columns).startswith(message)
+
+
+def test_an_identifier_is_no_group(folder: Path) -> None:
+    text = rows([0, 1] * 600, range(1200))
+    assert "column 'group' has more than 1000 different values" in refused(folder, text)
+
+
+# A second table.
+
+
+def test_a_second_table_keeps_the_coding(folder: Path) -> None:
+    first = read(folder, rows("aabab", "ffmmm"), Columns(favorable="a"))
+    assert first.group_names == {"group": ("m", "f")}
+    second = read(
+        folder,
+        rows("abab", "mfmf"),
+        Columns(favorable="a"),
+        label_values=first.label_values,
+        group_names=first.group_names,
+    )
+    assert group_of(second) == (("m", "f"), [0, 1, 0, 1])
+    assert (second.label_values, second.favorable, second.notes) == (("a", "b"), "a", ())
+    np.testing.assert_array_equal(second.labels, [1, 0, 1, 0])
+
+
+def test_a_second_table_may_lack_values(folder: Path) -> None:
+    names = {"group": ("x", "y", "z")}
+    table = read(
+        folder,
+        rows("hilo", "yxyx"),
+        Columns(favorable="h"),
+        label_values=("h", "i", "l", "m", "o"),
+        group_names=names,
+    )
+    assert table.group_names == names
+    assert group_of(table)[1] == [1, 0, 1, 0]
+    np.testing.assert_array_equal(table.labels, [1, 0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            rows("1010", "abac"),
+            "val.csv, column 'group': the table before had no 'c', only 'a', 'b'.",
+        ),
+        (
+            rows("1210", "abab"),
+            "val.csv, column 'label': the table before had no '2', only '0', '1'.",
+        ),
+    ],
+)
+def test_new_values_in_a_second_table_are_refused(folder: Path, text: str, message: str) -> None:
+    names = {"group": ("a", "b")}
+    assert refused(folder, text, label_values=("0", "1"), group_names=names) == message
+
+
+def test_missing_groups_of_a_second_table(folder: Path) -> None:
+    text, columns = rows("1010", ["a", "b", "", "a"]), Columns(missing_group="keep")
+    known = {"group_names": {"group": ("a", "b", "(missing)")}}
+    assert group_of(read(folder, text, columns, **known))[1] == [0, 1, 2, 0]
+    assert "the table before had no '(missing)'" in refused(
+        folder, text, columns, group_names={"group": ("a", "b")}
+    )
+
+
+# Tables to predict on.
+
+
+def test_labels_and_groups_may_be_absent(folder: Path) -> None:
+    table = read(
+        folder,
+        "x,y\n1,2\n3,4\n",
+        Columns(favorable="a"),
+        require_labels=False,
+        require_groups=False,
+    )
+    assert (table.labels, table.groups, table.favorable) == (None, (), "a")
+    np.testing.assert_array_equal(table.features, [[1, 2], [3, 4]])
+
+
+def test_labels_that_cannot_be_used_are_left_out_and_said(folder: Path) -> None:
+    table = read(folder, rows(["", "1"], ["a", ""]), require_labels=False, require_groups=False)
+    assert (table.labels, table.groups) == (None, ())
+    assert table.notes[0].startswith("labels are left out: val.csv, column 'label': 1 row has no")
+    assert table.notes[1].startswith("groups are left out: val.csv, column 'group': 1 row has no")
+    assert table.feature_names == ("x",)
+
+
+def test_one_group_is_enough_to_predict(folder: Path) -> None:
+    names = {"group": ("a", "b")}
+    table = read(folder, "group,x\nb,1\n", require_labels=False, group_names=names)
+    assert group_of(table) == (("a", "b"), [1])
+
+
+def test_without_labels_no_privileged_group_is_inferred(folder: Path) -> None:
+    table = read(folder, "group,x\nm,1\nf,2\n", require_labels=False)
+    assert group_of(table) == (("f", "m"), [1, 0])
+    assert table.notes == ("group 'group': no privileged group is known; 'm' stands for it",)
+
+
+def test_without_a_group_column_there_is_no_group(folder: Path) -> None:
+    with pytest.raises(UsageError, match="--group"):
+        read(folder, PLAIN, Columns(groups=()))
+    assert read(folder, PLAIN, Columns(groups=()), require_groups=False).groups == ()
+
+
+# Ids, weights, scores.
+
+
+def test_ids_weights_and_scores(folder: Path) -> None:
+    text = "label,group,id,w,s\n1,0, a7 ,0.5,0\n0,1,007,0,1\n1,1,a7,1e3,0.1234567890123456789\n"
+    table = read(folder, text, Columns(id="id", weight="w", score="s"))
+    assert table.ids is not None
+    assert table.ids.tolist() == ["a7", "007", "a7"]
+    assert table.ids.dtype == object
+    assert table.weights is not None
+    np.testing.assert_array_equal(table.weights, [0.5, 0, 1000])
+    assert table.scores is not None
+    np.testing.assert_allclose(table.scores, [0, 1, 0.12345678901234568], rtol=1e-15)
+    assert table.weights.dtype == table.scores.dtype == np.float64
+    assert table.notes == ("id 'id': 1 row repeats the id of an earlier row",)
+    assert (table.features, table.feature_names) == (None, ())
+
+
+def test_features_beside_scores_are_read_when_asked_for(folder: Path) -> None:
+    text = "label,group,s,x,y\n1,0,0.5,1,2\n0,1,0.25,3,4\n"
+    assert read(folder, text, Columns(score="s")).features is None
+    named = read(folder, text, Columns(score="s", features=("y",)))
+    np.testing.assert_array_equal(named.features, [[2], [4]])
+    wanted = read(folder, text, Columns(score="s"), expected_features=2)
+    np.testing.assert_array_equal(wanted.features, [[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize(
+    ("values", "columns", "message"),
+    [
+        (
+            ["1", "-2", "-1"],
+            Columns(weight="v"),
+            "2 values are missing or not numbers from 0 up (first: -2 in line 3).",
+        ),
+        (
+            ["1", "", "1"],
+            Columns(weight="v"),
+            "1 value is missing or not numbers from 0 up (first: nan in line 3).",
+        ),
+        (
+            ["1", "1", "inf"],
+            Columns(weight="v"),
+            "1 value is missing or not numbers from 0 up (first: inf in line 4).",
+        ),
+        (["0", "0", "0"], Columns(weight="v"), "all weights are 0."),
+        (
+            ["0", "1.5", "1"],
+            Columns(score="v"),
+            "1 value is missing or not from 0 to 1 (first: 1.5 in line 3).",
+        ),
+        (
+            ["NaN", "0.5", "1"],
+            Columns(score="v"),
+            "1 value is missing or not from 0 to 1 (first: nan in line 2).",
+        ),
+    ],
+)
+def test_amounts_out_of_range(
+    folder: Path, values: list[str], columns: Columns, message: str
+) -> None:
+    lines = [f"{i % 2},{i % 2},{v},7" for i, v in enumerate(values)]
+    text = "\n".join(["label,group,v,x", *lines])
+    assert refused(folder, text, columns) == f"val.csv, column 'v': {message}"
+
+
+def test_text_is_no_amount(folder: Path) -> None:
+    text = "label,group,v,x\n1,0,1,7\n0,1,heavy,7\n"
+    assert refused(folder, text, Columns(weight="v")) == (
+        "val.csv, line 3, column 'v': 'heavy' is not a number; correct it or remove the row."
+    )
+
+
+# Features.
+
+
+def test_features_come_in_the_order_named(folder: Path) -> None:
+    table = read(folder, PLAIN, Columns(features=("hours", "group", "age")))
+    assert table.features is not None
+    np.testing.assert_array_equal(table.features[0], [1.5, 0, 20])
+    assert table.feature_names == ("hours", "group", "age")
+    assert group_of(table) == (("0", "1"), [0, 1, 1, 0])
+
+
+def test_ignored_columns_may_hold_anything(folder: Path) -> None:
+    text = "note,label,group,x\nabc,1,0,1\n,0,1,2\n"
+    assert read(folder, text, Columns(ignore=("note",))).feature_names == ("x",)
+
+
+def test_a_role_wins_over_being_ignored(folder: Path) -> None:
+    table = read(folder, PLAIN, Columns(ignore=("group", "label", "age")))
+    assert table.feature_names == ("hours",)
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "__index_level_0__"])
+def test_a_saved_row_index_is_no_feature(folder: Path, name: str) -> None:
+    text = f"{name},label,group,x\n0,1,0,5\n1,0,1,6\n"
+    table = read(folder, text)
+    assert table.feature_names == ("x",)
+    assert table.notes == (f"column {name!r} is left out as a saved row index",)
+
+
+@pytest.mark.parametrize(
+    ("header", "place"), [("label,group,x,", 4), (",label,group,,x", 4), ("label,group,,", 3)]
+)
+def test_a_column_without_a_name_is_no_row_index(folder: Path, header: str, place: int) -> None:
+    row = ",".join("1" for _ in header.split(","))
+    assert refused(folder, f"{header}\n{row}\n") == (
+        f"val.csv: column {place} of the header has no name, so it is not known what it holds. "
+        "Name it or remove it, or list the network's columns with --features."
+    )
+
+
+def test_a_column_without_a_name_does_not_matter_where_features_are_named(folder: Path) -> None:
+    table = read(folder, "label,group,x,\n0,0,5,9\n1,1,6,9\n", Columns(features=("x",)))
+    assert table.feature_names == ("x",)
+
+
+def test_a_row_index_that_may_be_a_feature_is_named(folder: Path) -> None:
+    said = refused(folder, ",label,group,x\n0.5,1,0,5\n0.7,0,1,6\n", expected_features=2)
+    assert said.startswith(
+        "val.csv gives 1 feature (column '' is left out as a saved row index: rename it if it is "
+        "none) and the network takes 2. Adding the group column"
+    )
+
+
+def test_an_index_in_parquet_is_no_feature_but_can_be_the_id(folder: Path) -> None:
+    frame = pd.DataFrame({"label": [0, 1], "group": [0, 1], "x": [5, 6]}, index=[30, 40])
+    frame.to_parquet(folder / "val.parquet")
+    assert read_table(folder / "val.parquet", Columns()).feature_names == ("x",)
+    frame.rename_axis("row").to_parquet(folder / "val.parquet")
+    table = read_table(folder / "val.parquet", Columns(id="row"))
+    assert table.ids is not None
+    assert table.ids.tolist() == ["30", "40"]
+
+
+def test_booleans_and_numbers_mix_as_features(folder: Path) -> None:
+    text = "label,group,x,y\n1,0,True,1\n0,1,false,2.0\n1,0,0.5,True\n"
+    np.testing.assert_array_equal(read(folder, text).features, [[1, 1], [0, 2], [0.5, 1]])
+
+
+@pytest.mark.parametrize("bad", ["abc", "1_000", "0x10", "1,5", "None", "2020-01-01", "?"])
+def test_text_is_no_feature(folder: Path, bad: str) -> None:
+    text = f'label,group,x\n1,0,1\n0,1,"{bad}"\n'
+    assert refused(folder, text) == (
+        f"val.csv, line 3, column 'x': {bad!r} is not a number; leave the column out with "
+        "--ignore or encode it with a data spec."
+    )
+
+
+INFINITE = ("infinite or too large for float32", "Scale")
+
+
+@pytest.mark.parametrize(
+    ("bad", "what", "remedy"),
+    [
+        *((bad, "missing", "Fill") for bad in ("", "nan", "NA")),
+        *((bad, *INFINITE) for bad in ("inf", "-inf", "1e39", "-1e300", "1e999")),
+    ],
+)
+def test_features_must_be_finite_in_float32(folder: Path, bad: str, what: str, remedy: str) -> None:
+    text = f"label,group,x,y,z\n1,0,1,1,1\n0,1,{bad},1,1\n1,1,1,1,{bad}\n0,1,{bad},1,1\n"
+    assert refused(folder, text) == (
+        f"val.csv, column 'x': 2 values are {what} (first: line 3); 1 other column has such "
+        f"values too. {remedy} them as for training, or remove the rows."
+    )
+
+
+def test_missing_and_infinite_values_are_told_apart(folder: Path) -> None:
+    text = "label,group,x,y\n1,0,1e300,1\n0,1,2,\n1,1,3,\n0,0,1e300,1\n"
+    said = refused(folder, text)
+    assert said.startswith("val.csv, column 'y': 2 values are missing (first: line 3). Fill them")
+
+
+def test_parquet_errors_name_the_row(folder: Path) -> None:
+    frame = pd.DataFrame({"label": [0, 1], "group": [0, 1], "x": [1.0, None], "l": [[1], [2]]})
+    frame.to_parquet(folder / "val.parquet")
+    with pytest.raises(TableError, match=r"column 'x': 1 value .* \(first: row 2\)"):
+        read_table(folder / "val.parquet", Columns(ignore=("l",)))
+    with pytest.raises(TableError, match="column 'l' holds list<"):
+        read_table(folder / "val.parquet", Columns(ignore=("x",)))
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected", "message"),
+    [
+        (
+            Columns(),
+            3,
+            "val.csv gives 2 features and the network takes 3. Adding the group column 'group' "
+            "would make it right: list all 3 in the network's order with --features, the group "
+            "column among them.",
+        ),
+        (
+            Columns(groups=("group", "age")),
+            2,
+            "val.csv gives 1 feature and the network takes 2. Adding 1 of the group columns "
+            "'group', 'age' would make it right: list all 2 in the network's order with "
+            "--features, 1 of the group columns among them.",
+        ),
+        (
+            Columns(),
+            98,
+            "val.csv gives 2 features and the network takes 98. Give the table as it was encoded "
+            "for training, or describe the encoding in a data spec beside the model.",
+        ),
+        (
+            Columns(),
+            1,
+            "val.csv gives 2 features and the network takes 1. Leave columns out with --ignore, "
+            "or list those of the network with --features.",
+        ),
+    ],
+)
+def test_the_network_takes_another_number(
+    folder: Path, columns: Columns, expected: int, message: str
+) -> None:
+    assert refused(folder, PLAIN, columns, expected_features=expected) == message
+
+
+def test_a_table_without_features(folder: Path) -> None:
+    assert "no column left to be a feature" in refused(folder, "label,group\n1,0\n0,1\n")
+
+
+# Columns.
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            Columns(label="lable"),
+            "val.csv has no column 'lable' (--label); the nearest name is 'label'. It has 'label', "
+            "'group', 'age', 'hours'.",
+        ),
+        (
+            Columns(label="income"),
+            "val.csv has no column 'income' (--label). It has 'label', 'group', 'age', 'hours'.",
+        ),
+        (
+            Columns(groups=("Group",)),
+            "val.csv has no column 'Group' (--group); the nearest name is 'group'.",
+        ),
+        (Columns(id="ages"), "val.csv has no column 'ages' (--id); the nearest name is 'age'."),
+        (Columns(weight="w"), "val.csv has no column 'w' (--weight)."),
+        (Columns(score="s"), "val.csv has no column 's' (--score)."),
+        (
+            Columns(ignore=("hour",)),
+            "val.csv has no column 'hour' (--ignore); the nearest name is 'hours'.",
+        ),
+        (
+            Columns(features=("age", "hour")),
+            "val.csv has no column 'hour' (--features); the nearest",
+        ),
+    ],
+)
+def test_a_column_that_is_not_there(folder: Path, columns: Columns, message: str) -> None:
+    assert refused(folder, PLAIN, columns).startswith(message)
+
+
+def test_another_separator_is_named(folder: Path) -> None:
+    assert refused(folder, PLAIN.replace(",", ";")) == (
+        "val.csv has no column 'label' (--label). It has one column, 'label;group;age;hours': "
+        "separate the columns by commas, not semicolons."
+    )
+
+
+def test_many_columns_are_cut_short(folder: Path) -> None:
+    header = ",".join(f"c{i}" for i in range(100))
+    assert refused(folder, f"{header}\n").endswith("'c11' and 88 more.")
+
+
+def test_double_columns_are_refused(folder: Path) -> None:
+    text = "label,group,x,y, x\n1,0,1,2,3\n0,1,4,5,6\n"
+    assert refused(folder, text) == (
+        "val.csv has 2 columns named 'x' (columns 3 and 5): rename or remove all but one."
+    )
+
+
+@pytest.mark.parametrize(
+    ("roles", "message"),
+    [
+        ({"label": "group"}, "Column 'group' is named by --label and by --group"),
+        ({"id": "w", "weight": "w"}, "Column 'w' is named by --id and by --weight"),
+        ({"groups": ("a", "a")}, "Column 'a' is named by --group and by --group"),
+        ({"score": "x", "features": ("x",)}, "Column 'x' is named by --score and by --features"),
+        ({"features": ("label",)}, "Column 'label' is named by --label and by --features"),
+        (
+            {"features": ("x",), "ignore": ("x",)},
+            "Column 'x' is named by --ignore and by --features",
+        ),
+        ({"features": ("x", "y", "x")}, "Column 'x' stands 2 times in --features"),
+    ],
+)
+def test_a_column_has_one_role(roles: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Columns(**roles)
+    assert str(caught.value).startswith(message)
+
+
+# Files.
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("v.csv", b"", "v.csv is an empty file."),
+        ("v.csv", b"\n \n", "v.csv holds blank lines only."),
+        ("v.csv", b"label,group,x\n", "v.csv names its columns but has no rows."),
+        ("v.csv", b"label,group,x\n\n", "v.csv names its columns but has no rows."),
+        ("v.txt", b"label", "v.txt is no table by its name: use .csv, .csv.gz or .parquet."),
+        ("v.csv", gzip.compress(b"a", mtime=0), "v.csv is compressed by gzip: name it v.csv.gz."),
+        ("v.csv.gz", b"a,b\n1,2\n", "v.csv.gz is not compressed by gzip: name it v.csv."),
+        ("v.csv.gz", gzip.compress(PLAIN.encode(), mtime=0)[:-9], "v.csv.gz is a broken gzip file"),
+        ("v.csv.gz", b"\x1f\x8b\x08\x00" + b"a" * 40, "v.csv.gz is a broken gzip file"),
+        ("v.parquet", b"PAR1 and no more", "v.parquet cannot be read as Parquet:"),
+        ("v.csv", PLAIN.encode() + b"1,0,1,\xe9\n", "v.csv, line 6: not UTF-8 text; save"),
+        ("v.csv", "label,Größe\n".encode("latin-1"), "v.csv, line 1: not UTF-8 text; save"),
+        ("v.csv", PLAIN.encode("utf-16"), "v.csv, line 1: not UTF-8 text; save"),
+        ("v.csv", PLAIN.encode() + b'1,0,"1,1\n0,1,2,3\n', "v.csv: the row after line 5 is not"),
+    ],
+)
+def test_files_that_are_no_table(folder: Path, name: str, content: bytes, message: str) -> None:
+    (folder / name).write_bytes(content)
+    with pytest.raises(TableError) as caught:
+        read_table(folder / name, Columns())
+    assert str(caught.value).startswith(message)
+
+
+def test_paths_that_are_no_file(folder: Path) -> None:
+    with pytest.raises(TableError, match=r"There is no file .*none\.csv"):
+        read_table(folder / "none.csv", Columns())
+    with pytest.raises(TableError, match="is a folder: name the table inside it"):
+        read_table(folder, Columns())
+
+
+def test_a_file_without_permission(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(folder, PLAIN)
+
+    def denied(*args: Any, **options: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(TableError, match="cannot be read: Permission denied"):
+        read_table(path, Columns())
+
+
+def test_cells_beyond_the_limit_of_the_csv_module(folder: Path) -> None:
+    """Python's csv module stops at 131,072 characters; pandas does not."""
+    text = f"label,group,note,x\n1,0,n,1\n0,1,{'n' * 140_000},2\n1,1,n,%s\n"
+    columns = Columns(ignore=("note",))
+    np.testing.assert_array_equal(read(folder, text % "3", columns).features, [[1], [2], [3]])
+    assert refused(folder, text % "three", columns).startswith("val.csv, row 3, column 'x'")
+
+
+def test_every_error_is_one_of_ours(folder: Path) -> None:
+    """Any cut or changed byte gives the table or a fairfix error, never another exception."""
+    rng = np.random.default_rng(2)
+    good = ('label,group,x,"n ""q"""\n' + '1,a,0.5,2\n0,"b, c",1e3,3\n1,a,-1,"4"\n' * 3).encode()
+    outcomes = []
+    for name in ("val.csv", "val.csv.gz"):
+        whole = gzip.compress(good, mtime=0) if name.endswith("gz") else good
+        for _ in range(150):
+            broken = bytearray(whole[: rng.integers(1, len(whole) + 1)])
+            broken[rng.integers(len(broken))] = rng.integers(256)
+            (folder / name).write_bytes(broken)
+            try:
+                read_table(folder / name, Columns())
+                outcomes.append(True)
+            except FairfixError:
+                outcomes.append(False)
+    assert any(outcomes)
+    assert not all(outcomes)
+
+
+# What values mean.
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("1", 1.0, True),
+        (" 1", True, True),
+        ("1e0", "+01.", True),
+        ("true", 1, True),
+        ("False", "0", True),
+        (" >50K", ">50K", True),
+        (">50K", ">50k", False),
+        ("1", "1.0000000001", False),
+        ("", "0", False),
+        ("1_0", "10", False),
+        (2**53, 2**53 + 1, False),
+        ("nan", "nan", True),
+    ],
+)
+def test_same_value(one: object, other: object, same: bool) -> None:
+    assert same_value(one, other) is same
+    assert same_value(other, one) is same
+
+
+# The real thing.
+
+
+@pytest.mark.parametrize(("name", "width"), [("adult_42", 98), ("bank_42", 57), ("compas_42", 401)])
+def test_reference_tables(name: str, width: int) -> None:
+    data = os.environ.get("FAIRFIX_DATA")
+    if data is None:
+        pytest.skip("FAIRFIX_DATA names no folder of benchmark data")
+    path = Path(data) / "reference" / name / "val.csv.gz"
+    table = read_table(path, Columns(), expected_features=width)
+    with gzip.open(path, "rt") as file:
+        header, *lines = csv.reader(file)
+    cells = np.array(lines, dtype=float)
+    np.testing.assert_array_equal(table.features, cells[:, 2:].astype(np.float32))
+    np.testing.assert_array_equal(table.labels, cells[:, 0])
+    np.testing.assert_array_equal(table.groups[0].ids, cells[:, 1])
+    assert table.feature_names == tuple(header[2:])
+    assert table.notes == ()

@@ -1,0 +1,294 @@
+"""What every method keeps to."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from fairfix._utils.progress import listening
+from fairfix.data.problem import Problem
+from fairfix.errors import FairfixError, UsageError
+from fairfix.methods import get, names
+from fairfix.methods._result import Result
+from fairfix.metrics.objective import Objective
+from fairfix.metrics.rates import METRICS, PERFORMANCES
+from tests.helpers import zoo
+from tests.helpers.toys import (
+    biased_problem,
+    count_by_hand,
+    gaps_by_hand,
+    random_state,
+    scored_rows,
+)
+
+# Options that keep a run short; a method that is quick as it is needs none.
+QUICK: dict[str, dict[str, Any]] = {
+    "adversarial": {"rounds": 2, "critic_steps": 4, "network_steps": 4, "minibatch": 16},
+    "gda": {"epochs": 3, "learning_rate": 0.01, "minibatch": 32},
+    "layerwise": {"calls": 1, "dims": 3},
+    "perturb": {"trials": 6},
+    "prune": {"per_step": 3},
+}
+TWO_GROUPS_ONLY = {"caleqodds", "eqodds", "roc"}
+OBJECTIVES = {
+    "by chance": Objective(),
+    "margin": Objective(margin=0.01, performance=PERFORMANCES["accuracy"]),
+    "trade-off": Objective(kind="tradeoff"),
+}
+PROBLEMS = {
+    "two groups": ("BatchNorm before", {}),
+    "three groups": ("dropout", {"n_groups": 3}),
+    "a group of 3 rows": ("conv2d", {"n_groups": 3, "tiny": 3}),
+    "row weights": ("residual, pre-activated", {"weighted": True}),
+    "two logits": ("two logits", {}),
+    "as layers": ("BatchNorm behind", {}),
+}
+
+every_method = pytest.mark.parametrize("method", names())
+RUNS = [
+    (method, kind)
+    for method in names()
+    for kind, (_, options) in PROBLEMS.items()
+    if method not in TWO_GROUPS_ONLY or "n_groups" not in options
+]
+every_run = pytest.mark.parametrize(("method", "kind"), RUNS)
+
+
+@cache
+def problem_of(kind: str) -> Problem:
+    """Built once: that methods leave it alone is one of the tests."""
+    network, options = PROBLEMS[kind]
+    form = kind if kind == "as layers" else "as written"
+    return biased_problem(zoo.scorer(network, form), zoo.features(120), **options)
+
+
+def run(method: str, problem: Problem, objective: Objective | None = None, **given: Any) -> Result:
+    options = {**QUICK.get(method, {}), **given}
+    return get(method).run()(problem, objective or Objective(), **options)
+
+
+def attempt(
+    method: str, problem: Problem, objective: Objective | None = None
+) -> tuple[Result | None, str]:
+    """The result, or what a method said that refused; any other exception is a failure."""
+    try:
+        return run(method, problem, objective), ""
+    except FairfixError as error:
+        return None, str(error)
+
+
+@cache
+def result_of(method: str, kind: str, aim: str = "margin") -> Result:
+    """Run once for all tests that look at the result."""
+    return run(method, problem_of(kind), OBJECTIVES[aim])
+
+
+def rescored(problem: Problem, result: Result) -> Tensor:
+    """The scores of the network that the result describes."""
+    if result.state is None:
+        return problem.scores
+    scorer, features = problem.network()
+    scorer.network.load_state_dict(result.state)
+    return scorer.score(features)
+
+
+def decided(problem: Problem, result: Result) -> np.ndarray:
+    """(4, G) counted by hand, a lottery in expectation, of the weights and policy of a result."""
+    scores = rescored(problem, result)
+    return count_by_hand(result.policy.probability(scores, problem.groups), problem)
+
+
+def snapshot(problem: Problem) -> list[Any]:
+    """All that a method could change of a problem."""
+    assert problem.scorer is not None
+    scorer = problem.scorer
+    given = (problem.scores, problem.labels, problem.groups, problem.features, problem.weights)
+    return [
+        *(None if tensor is None else tensor.numpy().tobytes() for tensor in given),
+        *(tensor.numpy().tobytes() for tensor in scorer.state_dict().values()),
+        *(module.training for module in scorer.modules()),
+        *(p.requires_grad for p in scorer.parameters()),
+        *(p.grad for p in scorer.parameters()),
+    ]
+
+
+@every_run
+def test_the_same_seed_gives_the_same_bytes_and_leaves_everything_else_as_it_was(
+    method: str, kind: str
+) -> None:
+    """The problem, its network, and the random state of torch, numpy and Python."""
+    problem = problem_of(kind)
+    first = result_of(method, kind)
+    before = snapshot(problem)
+    torch.manual_seed(20)
+    np.random.seed(20)
+    random.seed(20)
+    chance = random_state()
+    again = run(method, problem, OBJECTIVES["margin"])
+    assert random_state() == chance
+    assert snapshot(problem) == before
+    assert repr((first.policy, first.trajectory, first.chosen, first.notes)) == repr(
+        (again.policy, again.trajectory, again.chosen, again.notes)
+    )
+    one, other = (
+        {key: value.numpy().tobytes() for key, value in (result.state or {}).items()}
+        for result in (first, again)
+    )
+    assert one == other
+
+
+@every_run
+def test_new_weights_fit_the_old_network_and_are_their_own(method: str, kind: str) -> None:
+    problem = problem_of(kind)
+    assert problem.scorer is not None
+    state = result_of(method, kind).state
+    before = problem.scorer.network.state_dict()
+    if state is None:
+        return
+    assert list(state) == list(before)
+    for key, value in state.items():
+        assert (value.shape, value.dtype) == (before[key].shape, before[key].dtype)
+        assert bool(value.isfinite().all())
+        assert not value.requires_grad
+        assert value.data_ptr() != before[key].data_ptr()
+
+
+@pytest.mark.parametrize(
+    ("method", "kind", "aim"),
+    [
+        *((*run, "margin") for run in RUNS),
+        *((method, "two groups", aim) for method in names() for aim in ("by chance", "trade-off")),
+    ],
+)
+def test_the_chosen_step_is_what_weights_and_policy_do(method: str, kind: str, aim: str) -> None:
+    """Scored again and counted by hand; and no step of the path is better, unless it is said."""
+    problem, result = problem_of(kind), result_of(method, kind, aim)
+    assert [step.index for step in result.trajectory] == list(range(len(result.trajectory)))
+    step = result.trajectory[result.chosen]
+    best = max(s.utility for s in result.trajectory)
+    said = result.notes[-1] if result.notes else ""
+    elsewhere = "the untouched network at one shared cut", "chosen on the other"
+    assert step.utility == best or any(words in said for words in elsewhere)
+    counts = decided(problem, result)
+    gap = gaps_by_hand(counts)["spd"]
+    assert step.gap == pytest.approx(gap, abs=1e-9)
+    tp, fp, fn, tn = counts.sum(1)
+    accuracy, balanced = (tp + tn) / len(problem), (tp / (tp + fn) + tn / (tn + fp)) / 2
+    assert step.performance == pytest.approx(accuracy if aim == "margin" else balanced)
+    if aim == "margin":
+        assert step.utility == pytest.approx(accuracy if abs(gap) < 0.04 else -abs(gap))
+    if aim == "trade-off":
+        assert step.utility == pytest.approx(-(0.75 * abs(gap) + 0.25 * (1 - balanced)))
+    if not result.policy.needs_group:
+        assert result.policy.thresholds(1) == (step.threshold,)
+
+
+@every_run
+def test_the_path_starts_at_the_untouched_network(method: str, kind: str) -> None:
+    assert result_of(method, kind).trajectory[0] == result_of("identity", kind).trajectory[0]
+
+
+@every_method
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_metric_runs_or_is_refused(method: str, metric: str) -> None:
+    """Three groups, one with 3 rows: who cannot serve the metric or so many groups says so."""
+    problem = problem_of("a group of 3 rows")
+    result, refusal = attempt(method, problem, Objective(METRICS[metric]))
+    if result is None:
+        assert metric in refusal or "two groups" in refusal
+        assert method not in (*QUICK, "identity")
+        return
+    gap = gaps_by_hand(decided(problem, result))[metric]
+    found = result.trajectory[result.chosen].gap
+    assert found == pytest.approx(gap, abs=1e-9, nan_ok=True)
+
+
+@pytest.mark.parametrize("method", sorted(TWO_GROUPS_ONLY))
+def test_a_third_group_is_refused_where_there_is_no_place_for_it(method: str) -> None:
+    with pytest.raises(UsageError, match="between two groups; here are 3"):
+        run(method, problem_of("three groups"))
+
+
+@every_method
+@pytest.mark.parametrize("metric", ["spd", "eqodds", "di"])
+def test_one_row_in_each_cell_is_no_accident(method: str, metric: str) -> None:
+    problem = problem_of("two groups")
+    cell = 2 * problem.groups + problem.labels
+    smallest = problem.take(torch.stack([(cell == c).nonzero()[0, 0] for c in range(4)]))
+    assert len(smallest) == 4
+    result, refusal = attempt(method, smallest, Objective(METRICS[metric]))
+    assert refusal or decided(smallest, result).sum() == pytest.approx(4)
+
+
+@every_method
+def test_a_method_that_needs_the_network_says_so(method: str) -> None:
+    result, refusal = attempt(method, scored_rows(60))
+    if method in QUICK:
+        assert "needs a model" in refusal
+    else:
+        assert result is not None
+        assert result.state is None
+
+
+@every_method
+def test_where_the_metric_is_undefined_it_says_so_and_changes_nothing(method: str) -> None:
+    problem = problem_of("two groups")
+    problem = replace(problem, labels=problem.labels * (problem.groups == 0))
+    result, refusal = attempt(method, problem, Objective(METRICS["eod"]))
+    if result is None:
+        assert "'b' has no" in refusal
+        return
+    assert result.state is None
+    assert math.isnan(result.trajectory[result.chosen].gap)
+    assert any("eod is undefined" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("method", QUICK)
+def test_frozen_parameters_do_not_matter(method: str) -> None:
+    """Networks are often frozen before they are saved."""
+    frozen = biased_problem(zoo.scorer("modules").requires_grad_(False), zoo.features(120))
+    usual = biased_problem(zoo.scorer("modules"), zoo.features(120))
+    assert run(method, frozen).trajectory == run(method, usual).trajectory
+
+
+@pytest.mark.parametrize(
+    ("method", "wrong"),
+    [
+        ("adversarial", {"minibatch": 1}),
+        ("adversarial", {"learning_rate": math.nan}),
+        ("gda", {"epochs": -1}),
+        ("gda", {"learning_rate": 0.0}),
+        ("gda", {"learning_rate": math.nan}),
+        ("gda", {"learning_rate": math.inf}),
+        ("gda", {"minibatch": 1}),
+        ("layerwise", {"dims": 0}),
+        ("perturb", {"trials": -1}),
+        ("perturb", {"sd": math.nan}),
+        ("prune", {"per_step": -1}),
+        ("prune", {"max_units": -1}),
+    ],
+)
+def test_options_out_of_range_are_refused(method: str, wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=f"^{method} needs"):
+        run(method, problem_of("two groups"), **wrong)
+
+
+@pytest.mark.parametrize("method", QUICK)
+def test_progress_is_told_to_who_listens(method: str) -> None:
+    heard: list[tuple[str, int, int]] = []
+    with listening(lambda *said: heard.append(said)):
+        run(method, problem_of("two groups"), Objective(budget=0.5))
+    assert [task for task, _, _ in heard] == [method] * len(heard)
+    assert [done for _, done, _ in heard] == list(range(1, len(heard) + 1))
+    assert 0 < len(heard) <= heard[0][2]
+    before = len(heard)
+    run(method, problem_of("two groups"))
+    assert len(heard) == before

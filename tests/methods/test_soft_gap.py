@@ -1,0 +1,195 @@
+"""The differentiable gap, its gradient, and the scores by which units are removed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fairfix.data.problem import Problem
+from fairfix.methods import _soft_gap as proxies
+from fairfix.methods import prune
+from fairfix.methods._soft_gap import proxy, proxy_gradient
+from fairfix.metrics.objective import Objective
+from fairfix.metrics.rates import METRICS
+from fairfix.models.prunable_units import find_units
+from fairfix.models.scorer import Output, Scorer
+from tests.helpers import zoo
+from tests.helpers.toys import biased_problem, count_by_hand, gaps_by_hand, scored_rows
+
+FEATURES = zoo.features(60).double()
+
+
+def problem_of(name: str, n_groups: int = 2, *, weighted: bool = False) -> Problem:
+    """In double precision, so that finite differences are exact enough."""
+    scorer = zoo.scorer(name).double()
+    return biased_problem(scorer, FEATURES, n_groups, weighted=weighted)
+
+
+@pytest.mark.parametrize("n_groups", [2, 3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_proxy_is_the_metric_with_scores_for_decisions(n_groups: int, weighted: bool) -> None:
+    problem = scored_rows(50, n_groups, weighted=weighted)
+    expected = gaps_by_hand(count_by_hand(problem.scores, problem))
+    expected["di"] -= 1
+    found = {
+        key: float(proxy(metric, problem.scores, problem.cells)) for key, metric in METRICS.items()
+    }
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("key", METRICS)
+@pytest.mark.parametrize("n_groups", [2, 3])
+def test_equal_scores_of_all_rows_have_no_gap(key: str, n_groups: int) -> None:
+    problem = scored_rows(8 * n_groups, n_groups)  # of equal base rates, for the accuracy
+    same = torch.full((len(problem),), 0.3)
+    assert float(proxy(METRICS[key], same, problem.cells)) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("key", ["spd", "eqodds", "di"])
+@pytest.mark.parametrize("name", ["BatchNorm before", "conv2d", "two logits"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_gradient_against_autograd_on_the_definition(
+    key: str, name: str, weighted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one pass, and in batches that the rows do not divide evenly into."""
+    problem = problem_of(name, weighted=weighted)
+    scorer, features = problem.network()
+    parameters = list(scorer.parameters())
+    weights = torch.ones(len(problem)) if problem.weights is None else problem.weights
+
+    def mean(scores: Tensor, rows: Tensor) -> Tensor:
+        return (scores * weights)[rows].sum() / weights[rows].sum()
+
+    scores = scorer(features)
+    a, b = problem.groups == 0, problem.groups == 1
+    y = problem.labels == 1
+    gap = {
+        "spd": mean(scores, a) - mean(scores, b),
+        "di": mean(scores, a) / mean(scores, b) - 1,
+        "eqodds": torch.maximum(
+            (mean(scores, a & y) - mean(scores, b & y)).abs(),
+            (mean(scores, a & ~y) - mean(scores, b & ~y)).abs(),
+        ),
+    }[key]
+    expected = torch.autograd.grad(gap, parameters, materialize_grads=True)
+    for batch in (proxies.BATCH, 7):
+        monkeypatch.setattr(proxies, "BATCH", batch)
+        found_scores, value, gradients = proxy_gradient(METRICS[key], scorer, problem, parameters)
+        assert found_scores.detach().numpy() == pytest.approx(scores.detach().numpy())
+        assert float(value) == pytest.approx(gap.item())
+        assert not value.requires_grad
+        for found, right in zip(gradients, expected, strict=True):
+            assert found.numpy() == pytest.approx(right.numpy(), abs=1e-10)
+
+
+def test_parameters_without_a_part_in_the_output_have_gradient_0() -> None:
+    problem = problem_of("modules")
+    scorer, _ = problem.network()
+    idle = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    used = next(scorer.parameters())
+    _, _, (first, second) = proxy_gradient(METRICS["spd"], scorer, problem, [idle, used])
+    assert torch.equal(first, torch.zeros_like(idle))
+    assert bool(second.any())
+
+
+def change_of(
+    problem: Problem, metric: str, score: str, *, inputs: bool = False
+) -> tuple[Tensor, Scorer, list[prune.UnitLayer]]:
+    scorer, features = problem.network()
+    layers = find_units(scorer, features[:2], inputs=inputs)
+    change, scores, bias = prune._change(score, scorer, problem, Objective(METRICS[metric]), layers)
+    assert torch.equal(scores, problem.scores)
+    assert float(bias) == pytest.approx(float(proxy(METRICS[metric], scores, problem.cells)))
+    return change, scorer, layers
+
+
+@pytest.mark.parametrize("metric", ["spd", "aaod", "di"])
+@pytest.mark.parametrize("name", zoo.ZOO)
+def test_the_removal_score_is_the_first_order_change_of_the_proxy(name: str, metric: str) -> None:
+    """Against central differences: the slots of one unit scaled by 1 - h."""
+    problem = problem_of(name, 3)
+    change, scorer, layers = change_of(problem, metric, "removal", inputs=True)
+    parameters = dict(scorer.named_parameters())
+    h = 1e-5
+
+    def scaled(layer: prune.UnitLayer, unit: int, factor: float) -> float:
+        before = {slot.name: parameters[slot.name].detach().clone() for slot in layer.slots}
+        with torch.no_grad():
+            for slot in layer.slots:
+                entries = parameters[slot.name].movedim(slot.dim, 0)
+                entries[unit * slot.block : (unit + 1) * slot.block] *= factor
+        value = proxy(METRICS[metric], scorer.score(FEATURES), problem.cells)
+        with torch.no_grad():
+            for key, tensor in before.items():
+                parameters[key].copy_(tensor)
+        return float(value)
+
+    expected = [
+        (scaled(layer, unit, 1 - h) - scaled(layer, unit, 1 + h)) / (2 * h)
+        for layer in layers
+        for unit in range(layer.units)
+    ]
+    assert np.abs(expected).max() > 1e-4
+    assert change.numpy() == pytest.approx(np.array(expected), abs=1e-7)
+
+
+class ByHand(nn.Module):
+    """A hidden layer of three units behind BatchNorm, read twice; and one in a sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng([]):
+            torch.manual_seed(1)
+            self.first, self.norm = nn.Linear(zoo.WIDTH, 3), nn.BatchNorm1d(3)
+            self.second, self.gate = nn.Linear(3, 3), nn.Linear(3, 3)
+            self.out = nn.Linear(3, 1)
+        self.kept: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(self.first(x).relu())
+        second, gate = self.second(h), self.gate(h)
+        total = (second + h.roll(1, 1)) * gate.sigmoid()
+        self.kept = [h, second, gate]
+        return self.out(total)
+
+
+@pytest.mark.parametrize("batch", [proxies.BATCH, 7])
+def test_the_gradient_score_is_minus_the_summed_gradient_by_the_activations(
+    batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sigmoid before a product cannot be silenced, so the gate is no layer to prune."""
+    monkeypatch.setattr(prune, "BATCH", batch)
+    network = ByHand().double().eval()
+    problem = biased_problem(Scorer(network, Output.LOGIT).eval(), FEATURES)
+    change, scorer, layers = change_of(problem, "spd", "gradient")
+    assert [layer.name for layer in layers] == ["network.first", "network.second"]
+    scores = scorer(FEATURES)
+    gap = scores[problem.groups == 0].mean() - scores[problem.groups == 1].mean()
+    kept = scorer.network.kept[:2]
+    expected = torch.cat([-g.sum(0) for g in torch.autograd.grad(gap, kept)])
+    assert change.numpy() == pytest.approx(expected.numpy(), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", zoo.ZOO)
+def test_the_gradient_score_exists_for_every_unit(name: str) -> None:
+    change, _, layers = change_of(problem_of(name), "spd", "gradient", inputs=True)
+    assert change.shape == (sum(layer.units for layer in layers),)
+    assert bool(change.isfinite().all())
+    assert bool(change.any())
+
+
+def test_convolutions_sum_the_gradient_over_places() -> None:
+    problem = problem_of("conv2d")
+    change, scorer, layers = change_of(problem, "spd", "gradient")
+    network = scorer.network
+    seen: list[Tensor] = []
+    for layer in (network.b, network.out):
+        layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    scores = scorer(FEATURES)
+    gap = scores[problem.groups == 0].mean() - scores[problem.groups == 1].mean()
+    first, second = torch.autograd.grad(gap, seen)
+    expected = torch.cat([first.sum((0, 2, 3)), second.unflatten(1, (2, 9)).sum((0, 2))])
+    assert [layer.units for layer in layers] == [3, 2]
+    assert change.numpy() == pytest.approx(-expected.numpy(), abs=1e-6)

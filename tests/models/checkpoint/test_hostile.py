@@ -1,0 +1,290 @@
+"""Files made to do harm: none may run code, exhaust memory, or fail without a sentence."""
+
+from __future__ import annotations
+
+import copy
+import io
+import os
+import random
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fairfix.errors import CheckpointError, FairfixError, TrustError
+from fairfix.models import checkpoint as checkpoints
+from tests.helpers.checkpoint_models import ARCH, KINDS, Tabular, exchange, plain_layers, trained
+
+CODE = "code/__torch__/checkpoint_models.py"
+
+
+class Payload:
+    """Makes a folder when unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.marker),)
+
+
+class PayloadNet(nn.Module):
+    """A network that makes a folder when unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        super().__init__()
+        self.fc = nn.Linear(7, 1)
+        self.hidden = Payload(marker)
+
+
+def _with_payload(content: Callable[[Path], Any]) -> Callable[[Path, Path], Path]:
+    def make(folder: Path, marker: Path) -> Path:
+        torch.save(content(marker), folder / "model.pt")
+        return folder / "model.pt"
+
+    return make
+
+
+def _in_sequential(marker: Path) -> nn.Module:
+    model = plain_layers()
+    model.note = Payload(marker)  # type: ignore[assignment]
+    return model
+
+
+def _legacy(folder: Path, marker: Path) -> Path:
+    state = {**Tabular().state_dict(), "x": Payload(marker)}
+    torch.save(state, folder / "model.pt", _use_new_zipfile_serialization=False)
+    return folder / "model.pt"
+
+
+def _script(folder: Path, marker: Path) -> Path:
+    """TorchScript whose code writes a file when it runs, as ``torch.save`` in it would."""
+    path = KINDS["scripted"].make(folder)
+    return exchange(path, CODE, b"import os\nos.mkdir('" + bytes(marker) + b"')")
+
+
+def _program(folder: Path, marker: Path) -> Path:
+    """An exported program whose sample inputs are a pickle with a payload."""
+    path = KINDS["exported"].make(folder)
+    buffer = io.BytesIO()
+    torch.save(Payload(marker), buffer)
+    return exchange(path, "data/sample_inputs/model.pt", buffer.getvalue())
+
+
+ENTRIES: dict[str, Callable[[Path, Path], Path]] = {
+    "top": _with_payload(Payload),
+    "state_dict": _with_payload(lambda m: {**Tabular().state_dict(), "x": Payload(m)}),
+    "training": _with_payload(lambda m: {"model": Tabular().state_dict(), "args": Payload(m)}),
+    "lightning": _with_payload(
+        lambda m: {
+            "pytorch-lightning_version": "2",
+            "state_dict": Tabular().state_dict(),
+            "callbacks": [Payload(m)],
+        }
+    ),
+    "network": _with_payload(PayloadNet),
+    "torch layers": _with_payload(_in_sequential),
+    "legacy": _legacy,
+    "script": _script,
+    "program": _program,
+}
+
+
+@pytest.mark.parametrize("make", ENTRIES.values(), ids=ENTRIES.keys())
+@pytest.mark.parametrize("arch", [None, ARCH["arch"], "mlp:relu"])
+def test_no_payload_runs_without_trust(
+    make: Callable[[Path, Path], Path], arch: str | None, tmp_path: Path
+) -> None:
+    marker = tmp_path / "harm"
+    path = make(tmp_path, marker)
+    try:
+        checkpoint = checkpoints.read(path, arch=arch)
+        checkpoints.write(checkpoint, checkpoint.tensors, tmp_path / "out.pt")
+    except FairfixError:
+        pass
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("make", [ENTRIES["network"], ENTRIES["torch layers"]])
+def test_the_payload_is_real(make: Callable[[Path, Path], Path], tmp_path: Path) -> None:
+    marker = tmp_path / "harm"
+    path = make(tmp_path, marker)
+    with pytest.raises(TrustError, match=r"needs .*(PayloadNet|mkdir).*--trust-checkpoint"):
+        checkpoints.read(path)
+    checkpoints.read(path, trust=True)
+    assert marker.exists()
+
+
+def test_unsafe_loading_forced_on_torch_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    marker = tmp_path / "harm"
+    path = ENTRIES["training"](tmp_path, marker)
+    assert checkpoints.read(path, **ARCH).module is not None
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("name", ["scripted", "traced", "exported"])
+def test_programs_need_trust(name: str, tmp_path: Path) -> None:
+    with pytest.raises(TrustError, match="--trust-checkpoint"):
+        checkpoints.read(KINDS[name].make(tmp_path))
+
+
+def test_compressed_numbers_are_refused_unread(tmp_path: Path) -> None:
+    path = KINDS["state_dict"].make(tmp_path)
+    exchange(path, "data/0", bytes(200 * 2**20), compress=True)
+    assert path.stat().st_size < 2**20
+    start = time.process_time()
+    with pytest.raises(CheckpointError, match=r"compressed member \(data/0\)"):
+        checkpoints.read(path)
+    assert time.process_time() - start < 0.5
+
+
+def test_compressed_code_beyond_measure_is_refused(tmp_path: Path) -> None:
+    path = KINDS["scripted"].make(tmp_path)
+    exchange(path, CODE, bytes(65 * 2**20), compress=True)
+    with pytest.raises(CheckpointError, match=r"compressed member \(code/.*\.py\)"):
+        checkpoints.read(path, trust=True)
+
+
+def test_members_that_overlap_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save({"a": torch.zeros(50_000)}, path)
+    with zipfile.ZipFile(path, "a") as archive:
+        (stored,) = (info for info in archive.filelist if info.filename.endswith("data/0"))
+        for number in range(1, 9):
+            again = copy.copy(stored)
+            again.filename = f"model/data/{number}"
+            archive.filelist.append(again)
+        archive.writestr("model/more", b"")
+    with pytest.raises(CheckpointError, match=r"claims to hold 18.* bytes but is 2"):
+        checkpoints.read(path)
+
+
+class Huge:
+    """A tensor of 4 TB that takes four bytes: every element is the same one."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        shape, stride = (2**20, 2**20), (0, 0)
+        rebuild = torch._utils._rebuild_tensor_v2  # type: ignore[attr-defined]
+        return rebuild, (self.tensor.storage(), 0, shape, stride, False, {})
+
+
+@pytest.mark.filterwarnings("ignore:TypedStorage")
+def test_tensor_larger_than_its_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save({"w": Huge(torch.ones(1))}, path)
+    assert torch.load(path, weights_only=True)["w"].numel() == 2**40
+    with pytest.raises(CheckpointError, match=f"'w' claims {2**40} elements .* holds 1"):
+        checkpoints.read(path)
+
+
+class Endless:
+    """Refers to itself."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Endless, (), {"_parameters": {}, "_buffers": {}, "_modules": {"again": self}}
+
+
+def test_network_within_itself_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save(Endless(), path)
+    with pytest.raises(CheckpointError, match="contains itself"):
+        checkpoints.read(path)
+
+
+def test_names_beyond_count_are_refused(tmp_path: Path) -> None:
+    layer: nn.Module = nn.Linear(1, 1)
+    for _ in range(20):  # 2 ** 20 paths to one Linear
+        layer = nn.Sequential(layer, layer)
+    path = tmp_path / "model.pt"
+    torch.save(layer, path)
+    with pytest.raises(CheckpointError, match="names over 100000 tensors"):
+        checkpoints.read(path)
+
+
+def _pickle(program: bytes, folder: Path) -> Path:
+    torch.save({"a": torch.ones(2)}, folder / "model.pt")
+    return exchange(folder / "model.pt", "data.pkl", program)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        b"",
+        b".",
+        b"\x80\x02",
+        b"\x80\x02(((((.",
+        b"\x80\x02Nr\xff\xff\xff\xff.",  # a memo of 32 GB in C
+        b"\x80\x02]h\x05.",
+        b"\x80\x02ctorch\nFloatStorage\n}X\x05\x00\x00\x00dtypeNs\x86b.",
+        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(NNNNNNtR.",
+        b"\x80\x02Q.",
+        b"\x80\x02K\x01Q.",
+        b"\x80\x02}(K\x01K\x02u" * 3 + b".",
+        b"\x80\x02cbuiltins\nset\n(](K\x01]eetR.",
+    ],
+)
+def test_hostile_pickles_end_in_a_sentence(program: bytes, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError):
+        checkpoints.read(_pickle(program, tmp_path))
+
+
+def test_state_for_what_is_no_object_is_dropped(tmp_path: Path) -> None:
+    """A pickle that sets attributes on the reader's own pieces must not spoil the next file."""
+    program = b"\x80\x02ctorch\nFloatStorage\n}X\x05\x00\x00\x00dtypeK\x01sb0}."
+    with pytest.raises(CheckpointError, match="candidates: none"):
+        checkpoints.read(_pickle(program, tmp_path))
+    torch.save({"a": torch.ones(2)}, tmp_path / "next.pt")
+    assert checkpoints.read(tmp_path / "next.pt").tensors["a"].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "name", ["state_dict", "legacy state_dict", "pickled network", "safetensors", "lightning"]
+)
+def test_damaged_files_end_in_a_sentence(name: str, tmp_path: Path) -> None:
+    original = KINDS[name].make(tmp_path).read_bytes()
+    chance = random.Random(0)
+    outcomes = set()
+    for _ in range(120):
+        data = bytearray(original)
+        for _ in range(chance.randint(1, 4)):
+            place = chance.randrange(len(data))
+            if chance.random() < 0.7:
+                data[place] = chance.randrange(256)
+            else:
+                del data[place : place + chance.randint(1, 20)]
+        (tmp_path / "damaged").write_bytes(data)
+        try:
+            checkpoints.read(tmp_path / "damaged")
+            outcomes.add("read")
+        except FairfixError:
+            outcomes.add("refused")
+    assert outcomes == {"read", "refused"}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_files_cut_short_are_refused(name: str, tmp_path: Path) -> None:
+    path = KINDS[name].make(tmp_path)
+    if path.is_dir():
+        path = path / "model.safetensors"
+    data = path.read_bytes()
+    for part in (0.2, 0.6, 0.99):
+        path.write_bytes(data[: int(len(data) * part)])
+        with pytest.raises(CheckpointError, match=r"cut short|damaged"):
+            checkpoints.read(path, trust=True)
+
+
+def test_trained_weights_are_not_needed_to_know_the_class(tmp_path: Path) -> None:
+    torch.save(trained(Tabular()), tmp_path / "model.pt")
+    with pytest.raises(TrustError, match=r"needs checkpoint_models\.Tabular"):
+        checkpoints.read(tmp_path / "model.pt")

@@ -1,0 +1,200 @@
+"""The decision rule: what it decides, and that its JSON says the same."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fairfix.errors import TableError, UsageError
+from fairfix.thresholds.rule import DecisionRule
+
+SHARED = DecisionRule(
+    0.37,
+    positive_label=">50K",
+    output_label=">50K",
+    output="two logits",
+    metric="spd",
+    budget=0.05,
+    weights_sha256="ab" * 32,
+)
+BY_GROUP = DecisionRule(thresholds={"men": 0.6, "women": -1.0}, group_column="sex")
+LOTTERY = DecisionRule(
+    lottery={"men": ((0.6, 0.8), (0.3, 0.25)), "women": ((0.2, 1.0),)},
+    salt="pinch",
+    group_column="sex",
+    id_column="person",
+)
+
+
+@pytest.mark.parametrize("rule", [SHARED, BY_GROUP, LOTTERY, DecisionRule(-1.0)])
+def test_json_and_back(rule: DecisionRule) -> None:
+    assert DecisionRule.from_json(json.loads(json.dumps(rule.to_json()))) == rule
+
+
+def test_the_json_other_programs_read() -> None:
+    assert SHARED.to_json() == {
+        "version": 1,
+        "operator": ">",
+        "score": "probability",
+        "threshold": 0.37,
+        "needs_group": False,
+        "group_column": None,
+        "positive_label": ">50K",
+        "output_label": ">50K",
+        "output": "two logits",
+        "metric": "spd",
+        "budget": 0.05,
+        "weights_sha256": "ab" * 32,
+    }
+    by_group = BY_GROUP.to_json()
+    assert by_group["thresholds"] == {"men": 0.6, "women": -1.0}
+    assert by_group["needs_group"] is True
+    assert by_group["group_column"] == "sex"
+    assert "threshold" not in by_group
+
+
+def test_a_network_of_the_other_label_gives_one_minus_the_score() -> None:
+    rule = DecisionRule(0.5, positive_label="no", output_label="yes")
+    assert rule.to_json()["score"] == "1 - probability"
+
+
+@pytest.mark.parametrize(
+    ("threshold", "expected"), [(0.4, [0, 0, 1]), (-1.0, [1, 1, 1]), (1.0, [0, 0, 0])]
+)
+def test_positive_is_strictly_above_the_threshold(threshold: float, expected: list[int]) -> None:
+    decisions = DecisionRule(threshold).decide(torch.tensor([0.0, 0.4, 1.0]))
+    assert decisions.tolist() == [bool(e) for e in expected]
+    assert decisions.dtype == torch.bool
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_threshold_for_each_group_by_name(dtype: torch.dtype) -> None:
+    rule = DecisionRule(thresholds={"women": 0.3, "men": 0.7}, group_column="sex")
+    scores = torch.tensor([0.3, 0.5, 0.7, 0.8], dtype=dtype)
+    for ids in ([0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 1]):
+        found = rule.decide(scores, torch.tensor(ids), ("men", "women"))
+        cuts = [0.3 if i else 0.7 for i in ids]
+        shared = [bool(DecisionRule(c).decide(scores)[k]) for k, c in enumerate(cuts)]
+        assert found.tolist() == shared
+
+
+def test_a_rule_by_group_needs_the_group() -> None:
+    assert BY_GROUP.needs_group
+    assert not SHARED.needs_group
+    with pytest.raises(TableError, match="needs the column 'sex'"):
+        BY_GROUP.decide(torch.tensor([0.5]))
+
+
+def test_a_group_the_rule_does_not_know_is_named() -> None:
+    with pytest.raises(TableError, match=r"knows no group 'others'; it knows 'men', 'women'"):
+        BY_GROUP.decide(torch.tensor([0.5]), torch.tensor([0]), ("others",))
+
+
+@pytest.mark.parametrize("threshold", [1.5, -1.01, math.inf, -math.inf, math.nan])
+def test_thresholds_lie_within_bounds(threshold: float) -> None:
+    for wrong in ({"threshold": threshold}, {"thresholds": {"a": threshold}}):
+        with pytest.raises(UsageError, match=r"threshold lies in \[-1, 1\]"):
+            DecisionRule(**wrong)
+
+
+ONE_KIND = "one threshold, one for each group, or a lottery for each group"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"threshold": 0.5, "thresholds": {"a": 0.5}},
+        {"thresholds": {"a": 0.5}, "lottery": {"a": ((0.5, 1.0),)}},
+        {"thresholds": {}},
+        {"lottery": {}},
+    ],
+)
+def test_a_rule_has_one_kind_of_threshold(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=ONE_KIND):
+        DecisionRule(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        (((0.5, 1.5),), r"probability lies in \[0, 1\]"),
+        (((0.5, math.nan),), r"probability lies in \[0, 1\]"),
+        (((1.5, 0.5),), r"threshold lies in \[-1, 1\]"),
+        (((0.3, 0.5), (0.5, 0.2)), "thresholds of a lottery fall"),
+        ((), "thresholds of a lottery fall"),
+    ],
+)
+def test_a_lottery_has_falling_thresholds_and_probabilities(steps: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        DecisionRule(lottery={"a": steps})
+
+
+def test_a_lottery_gives_each_row_its_chance_and_the_same_row_the_same_lot() -> None:
+    """Of men, 80 % above 0.6, 25 % from there to 0.3, none below; of women, all above 0.2."""
+    n = 6_000
+    ids = np.array([f"person {i}" for i in range(n)])
+    groups = torch.arange(n) % 2
+    scores = torch.tensor([0.9, 0.9, 0.5, 0.5, 0.3, 0.1]).repeat(n // 6)
+    names = ("men", "women")
+    found = LOTTERY.decide(scores, groups, names, ids)
+    expected = {(0.9, 0): 0.8, (0.5, 0): 0.25, (0.3, 0): 0, (0.9, 1): 1, (0.5, 1): 1, (0.1, 1): 0}
+    for (score, group), chance in expected.items():
+        here = (scores == score) & (groups == group)
+        assert float(found[here].double().mean()) == pytest.approx(chance, abs=0.05)
+    order = torch.from_numpy(np.random.default_rng(0).permutation(n))[: n // 2]
+    again = LOTTERY.decide(scores[order], groups[order], names, ids[order.numpy()])
+    assert torch.equal(again, found[order])
+    salted = replace(LOTTERY, salt="grain").decide(scores, groups, names, ids)
+    assert not torch.equal(salted, found)
+
+
+def test_a_lottery_needs_its_ids_or_the_features_it_was_made_with() -> None:
+    scores, groups, names = torch.tensor([0.5]), torch.tensor([0]), ("men", "women")
+    assert LOTTERY.randomized
+    with pytest.raises(TableError, match="draws lots by the column 'person'"):
+        LOTTERY.decide(scores, groups, names)
+    without = replace(LOTTERY, id_column=None)
+    with pytest.raises(UsageError, match="--id"):
+        without.decide(scores, groups, names)
+    same = torch.ones(50, 3)
+    decisions = without.decide(torch.full((50,), 0.5), torch.zeros(50).long(), names, None, same)
+    assert len(set(decisions.tolist())) == 1
+
+
+RIGHT = {"version": 1, "operator": ">", "threshold": 0.5}
+BARE = {"version": 1, "operator": ">"}
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ([0.5], "a decision rule is a JSON object"),
+        (None, "a decision rule is a JSON object"),
+        ({}, "rules of version 1 with operator '>', not version None"),
+        ({**RIGHT, "version": 2}, "not version 2"),
+        ({**RIGHT, "operator": ">="}, "with '>='"),
+        (BARE, ONE_KIND),
+        ({**RIGHT, "threshold": "0.5"}, "a threshold is a number, not '0.5'"),
+        ({**RIGHT, "threshold": True}, "a threshold is a number, not True"),
+        ({**RIGHT, "threshold": None}, ONE_KIND),
+        ({**RIGHT, "threshold": math.nan}, "lies in"),
+        ({**RIGHT, "threshold": 3}, "lies in"),
+        ({**BARE, "thresholds": {"a": "high"}}, "a threshold is a number, not 'high'"),
+        ({**BARE, "thresholds": [0.5]}, "not a decision rule"),
+        ({**BARE, "thresholds": {}}, ONE_KIND),
+        ({**RIGHT, "thresholds": {"a": 0.5}}, ONE_KIND),
+        ({**BARE, "lottery": {"a": [[0.5, "half"]]}}, "a threshold is a number, not 'half'"),
+        ({**BARE, "lottery": {"a": [[0.5]]}}, "not a decision rule"),
+        ({**BARE, "lottery": {"a": 0.5}}, "not a decision rule"),
+    ],
+)
+def test_json_that_is_no_rule_is_refused_by_its_name(data: object, said: str) -> None:
+    with pytest.raises(UsageError, match=f"^model.rule.json: .*{said}"):
+        DecisionRule.from_json(data, "model.rule.json")

@@ -1,0 +1,263 @@
+"""The gate: what several demands together decide, and what must be said beside it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from fairfix.data.table import Columns
+from fairfix.errors import UsageError
+from fairfix.stats.intervals import Interval
+from fairfix.stats.verdicts import Verdict
+from fairfix.workflows.audit import choose_rule
+from fairfix.workflows.case import load
+from fairfix.workflows.gate.checks import Check, after_holm
+from fairfix.workflows.gate.demands import Demand, Kind, Severity, demands
+from fairfix.workflows.gate.gate import Gate, Judged, gate
+from fairfix.workflows.gate.reused_rows import Reuse
+
+
+def cell(sex: str, label: int, decision: int, rows: int) -> pd.DataFrame:
+    score = 0.9 if decision else 0.1
+    return pd.DataFrame({"label": [label] * rows, "sex": sex, "p": score})
+
+
+def judged(path: Path, *cells: pd.DataFrame, groups: tuple[str, ...] = ("sex",)) -> Judged:
+    pd.concat(cells).to_csv(path, index=False)
+    columns = Columns(groups=groups, score="p", privileged="m")
+    case = load(None, path, columns=columns)
+    return Judged.by(case, *choose_rule(case))
+
+
+def fair(n: int = 1000) -> tuple[pd.DataFrame, ...]:
+    return tuple(
+        cell(sex, label, decision, rows)
+        for sex in "fm"
+        for label, decision, rows in (
+            (1, 1, n // 4),
+            (1, 0, n // 4),
+            (0, 1, n // 8),
+            (0, 0, n // 2),
+        )
+    )
+
+
+def budget(entry: str) -> list[Demand]:
+    return demands(Kind.BUDGET, [entry])
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    return tmp_path / "rows.csv"
+
+
+# Reading demands.
+
+
+def test_entries() -> None:
+    assert demands(Kind.BUDGET, ["spd=0.05", " eod = 1e-1 : warn", "di=.2:error"]) == [
+        Demand(Kind.BUDGET, "spd", 0.05),
+        Demand(Kind.BUDGET, "eod", 0.1, Severity.WARN),
+        Demand(Kind.BUDGET, "di", 0.2),
+    ]
+    assert demands(Kind.MAX_DROP, ["0"], default="f1") == [Demand(Kind.MAX_DROP, "f1", 0)]
+    two = demands(Kind.BUDGET, ["spd=0.1", "spd=0.05:warn"])
+    assert [d.severity for d in two] == [Severity.ERROR, Severity.WARN]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["", "spd", "spd=", "=", "spd=1", "spd=-0.1", "spd=inf", "spd=0.1:", "auc=0.1", "a=b=0.1"],
+)
+def test_what_is_no_budget(entry: str) -> None:
+    with pytest.raises(UsageError):
+        demands(Kind.BUDGET, [entry])
+
+
+def test_the_condition_of_each_kind() -> None:
+    assert Demand(Kind.BUDGET, "spd", 0.05).condition == "gap of spd < 0.05"
+    assert Demand(Kind.FLOOR, "balanced_accuracy", 0.7).condition == "balanced accuracy >= 0.7"
+    assert Demand(Kind.MAX_DROP, "f1", 0.02).condition == "drop of f1 <= 0.02"
+
+
+# Several demands.
+
+
+def violated(p_value: float, severity: Severity = Severity.ERROR) -> Check:
+    return Check(
+        asked="gap of spd < 0.05",
+        kind="budget",
+        key="spd",
+        limit=0.05,
+        severity=severity,
+        title="t",
+        column="sex",
+        sign="",
+        value=0.1,
+        interval=Interval(0.06, 0.14, "i"),
+        verdict=Verdict.VIOLATED if p_value <= 0.05 else Verdict.NOT_SHOWN,
+        reason="because",
+        rows_needed=None,
+        p_violated=p_value,
+        test="t",
+    )
+
+
+@pytest.mark.parametrize(
+    ("p_values", "stand"),
+    [
+        ([0.04], [True]),
+        ([0.04, 0.9], [False, False]),
+        ([0.02, 0.9], [True, False]),
+        ([0.03, 0.02], [True, True]),
+        ([0.02, 0.02, 0.02], [False, False, False]),
+        ([0.01, 0.02, 0.06], [True, True, False]),
+        ([0.04, math.nan], [True, False]),
+    ],
+)
+def test_violations_stand_holms_correction(p_values: list[float], stand: list[bool]) -> None:
+    found = after_holm([violated(p) for p in p_values], 0.05)
+    assert [check.verdict is Verdict.VIOLATED for check in found] == stand
+
+
+def test_what_only_warns_is_a_family_of_its_own() -> None:
+    many = [violated(0.9, Severity.WARN)] * 9
+    first, *_ = after_holm([violated(0.04), *many], 0.05)
+    assert first.verdict is Verdict.VIOLATED
+    taken, *_ = after_holm([violated(0.04), violated(0.9)], 0.05)
+    assert taken.reason == "because, but not after Holm's correction for 2 demands"
+
+
+def test_all_must_be_certified_to_pass(table: Path) -> None:
+    rows = judged(table, *fair())
+    pass_ = gate(rows, demands(Kind.BUDGET, ["spd=0.1", "eod=0.15", "di=0.4"]), model="m")
+    assert [c.verdict for c in pass_.checks] == [Verdict.CERTIFIED] * 3
+    assert pass_.exit_code == 0
+    one = gate(rows, demands(Kind.BUDGET, ["spd=0.1", "eod=0.01"]), model="m")
+    assert [c.verdict for c in one.checks] == [Verdict.CERTIFIED, Verdict.NOT_SHOWN]
+    assert one.exit_code == 3
+
+
+def test_more_than_two_groups(table: Path) -> None:
+    third = [cell("x", 1, 1, 100), cell("x", 0, 0, 900)]
+    found = gate(judged(table, *fair(), *third), budget("spd=0.1"), model="m")
+    (check,) = found.checks
+    assert (check.verdict, check.sign) == (Verdict.VIOLATED, "largest minus smallest")
+    assert check.value == pytest.approx(0.375 / 1.125 - 0.1)
+
+
+# What the table can certify at all.
+
+
+def test_power_is_said_whatever_is_seen(table: Path) -> None:
+    (power,) = gate(judged(table, *fair()), budget("spd=0.1"), model="m").power
+    assert power.rows == {"f": 1125, "m": 1125}
+    assert power.smallest is not None
+    assert 0.05 < power.smallest < 0.1
+    (power,) = gate(judged(table, *fair(80)), budget("spd=0.05"), model="m").power
+    assert power.smallest is None
+    assert power.rows_needed is not None
+    assert min(power.rows_needed.values()) > 400
+
+
+# What must be said beside it.
+
+
+def test_a_trivial_rule_needs_a_floor_that_it_keeps(table: Path) -> None:
+    rows = judged(table, cell("f", 0, 0, 900), cell("m", 0, 0, 900), cell("m", 1, 0, 90))
+    found = gate(rows, budget("spd=0.05"), model="m")
+    assert [(c.kind, c.verdict) for c in found.checks] == [
+        ("budget", Verdict.CERTIFIED),
+        ("trivial", Verdict.NOT_SHOWN),
+    ]
+    assert (found.exit_code, found.trivial) == (3, True)
+    assert any("trivial" in warning for warning in found.warnings)
+    floor = demands(Kind.FLOOR, ["accuracy=0.9"])
+    assert gate(rows, [*budget("spd=0.05"), *floor], model="m").exit_code == 0
+    floor = demands(Kind.FLOOR, ["accuracy=0.9:warn"])
+    assert gate(rows, [*budget("spd=0.05"), *floor], model="m").exit_code == 3
+
+
+def test_odds_that_cancel_are_warned_of(table: Path) -> None:
+    """TPR .6 and .4, FPR .4 and .6: the average odds are equal."""
+    rows = judged(
+        table,
+        *(
+            cell(sex, label, decision, 2 * n)
+            for sex, label, n in (("f", 1, 600), ("f", 0, 400), ("m", 1, 400), ("m", 0, 600))
+            for decision, n in ((1, n), (0, 1000 - n))
+        ),
+    )
+    found = gate(rows, budget("aod=0.1"), model="m")
+    assert found.exit_code == 0
+    assert any("equal opportunity difference within 0.1 is violated" in w for w in found.warnings)
+
+
+def test_a_rule_for_another_column_is_warned_of(table: Path) -> None:
+    rows = judged(table, *fair())
+    other = replace(rows, rule=replace(rows.rule, metric="spd", budget=0.1, group_column="race"))
+    assert gate(other, [], model="m").warnings == (
+        "the rule was made for the groups of 'race', and that column is not gated",
+    )
+
+
+def test_scores_the_wrong_way_round_are_warned_of(table: Path) -> None:
+    rows = judged(table, *(cell(s, y, 1 - y, 500) for s in "fm" for y in (0, 1)))
+    found = gate(rows, budget("spd=0.1"), model="m")
+    assert any("the wrong way round (AUC 0.000)" in warning for warning in found.warnings)
+
+
+def test_what_is_let_through_is_named(table: Path) -> None:
+    rows = judged(table, *fair(80))
+    found = gate(rows, budget("spd=0.05"), model="m", lenient=True)
+    assert found.exit_code == 0
+    assert found.warnings == (
+        "not certified, and let through by --on-inconclusive warn: gap of spd < 0.05 by sex",
+    )
+
+
+@pytest.mark.parametrize(("share", "where"), [(0.2, "warnings"), (0.0, "notes"), (None, "notes")])
+def test_reused_rows_are_said(table: Path, share: float | None, where: str) -> None:
+    rows = judged(table, *fair())
+    found = gate(rows, budget("spd=0.1"), model="m", reuse=Reuse(share, "as it is"))
+    assert ("as it is" in found.warnings, "as it is" in found.notes) == (
+        where == "warnings",
+        where == "notes",
+    )
+
+
+def test_the_rules_own_budget(table: Path) -> None:
+    rows = judged(table, *fair())
+    made = replace(rows, rule=replace(rows.rule, metric="eod", budget=0.2))
+    (check,) = gate(made, [], model="m").checks
+    assert (check.key, check.limit) == ("eod", 0.2)
+    with pytest.raises(UsageError, match="A gate needs a budget"):
+        gate(rows, [], model="m")
+
+
+def test_a_drop_is_paired(table: Path) -> None:
+    """On the same rows a change of few decisions is sure, whatever the performance itself is."""
+    rows = judged(table, *fair(400))
+    flipped = rows.decisions.clone()
+    flipped[:8] = ~flipped[:8]
+    after = replace(rows, decisions=flipped)
+
+    def check(limit: float) -> Check:
+        asked = [*budget("spd=0.5"), Demand(Kind.MAX_DROP, "accuracy", limit)]
+        return gate(after, asked, model="m", baseline=rows).checks[-1]
+
+    assert check(0.03).value == pytest.approx(8 / 900)
+    assert check(0.03).interval.low < 8 / 900 < check(0.03).interval.high < 0.03
+    assert check(0.03).verdict is Verdict.CERTIFIED
+    assert check(0.009).verdict is Verdict.NOT_SHOWN
+    assert check(0.001).verdict is Verdict.VIOLATED
+
+
+def test_a_gate_of_nothing_but_warnings_passes(table: Path) -> None:
+    rows = judged(table, *fair(80))
+    found: Gate = gate(rows, budget("spd=0.05:warn"), model="m")
+    assert (found.exit_code, found.checks[0].verdict) == (0, Verdict.NOT_SHOWN)
