@@ -224,7 +224,7 @@ def performance_rows(rng: np.random.Generator, repetitions: int, strict: bool) -
 def change_rows(rng: np.random.Generator, repetitions: int) -> Iterator[Row]:
     """Changes of balanced accuracy, accuracy and F1 between two deciders of the same rows."""
     sizes = [(30, 30), (100, 100), (100, 1000), (1000, 3000)]
-    # Decisions before and after, of unfavourable and of favourable labels: 00, 01, 10, 11.
+    # Decisions before and after, of unfavorable and of favorable labels: 00, 01, 10, 11.
     kinds = (
         ((0.5, 0.2, 0.2, 0.1), (0.1, 0.2, 0.2, 0.5)),
         ((0.75, 0.05, 0.1, 0.1), (0.1, 0.15, 0.05, 0.7)),

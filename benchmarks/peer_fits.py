@@ -31,7 +31,7 @@ def oxonfair(scores: Array, labels: Array, groups: Array, bound: float) -> Decid
 
 
 def error_parity(scores: Array, labels: Array, groups: Array, bound: float) -> Decide:
-    """It minimises a cost of errors; costs by the labels' shares make that balanced accuracy."""
+    """It minimizes a cost of errors; costs by the labels' shares make that balanced accuracy."""
     from error_parity import RelaxedThresholdOptimizer
 
     optimizer = RelaxedThresholdOptimizer(

@@ -1,7 +1,7 @@
 """What fairfix is timed against: the loops of the public research code, in plain torch.
 
 Each function does, in the same order and as often, what the code published with Savani et al.
-(2020) and Marcinkevics et al. (2022) does: a grid of 101 cuts for each judgement, one scikit-learn
+(2020) and Marcinkevics et al. (2022) does: a grid of 101 cuts for each judgment, one scikit-learn
 call a cut, unit influences from hooks on the activations, a forward pass for whatever is looked at.
 Where that code slips, the slip is left out if it would change how much work is done: networks stay
 in evaluation mode, units once removed are not picked again, the untouched network is a candidate,
@@ -77,7 +77,7 @@ def prune(
 
     Args:
         units: how many are removed in all.
-        per_step: how many between two judgements; influences are computed anew each time.
+        per_step: how many between two judgments; influences are computed anew each time.
     """
     network = copy.deepcopy(network).eval()
     trail = least_biased(rows, floor)

@@ -208,7 +208,7 @@ def reject_option(scored: Problem) -> Contest:
 
 
 def by_group(scored: Problem) -> Contest:
-    """Against fairlearn's randomised optimiser, which aims at no gap."""
+    """Against fairlearn's randomized optimizer, which aims at no gap."""
 
     def theirs(problem: Problem) -> str:
         from fairlearn.postprocessing import ThresholdOptimizer

@@ -185,10 +185,10 @@ def _gain(gain: pd.Series[float]) -> str:
     return f"{interval(gain)} | {interval(gain.groupby('network').mean())}"
 
 
-def _prepare(learnt: float) -> None:
+def _prepare(learned: float) -> None:
     """Make a process ready: one thread, and the factor to be studied."""
     torch.set_num_threads(1)
-    search.LEARNT = learnt
+    search.LEARNED = learned
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -201,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--resplits", type=int, default=10, help="of each network, at least 2")
     parser.add_argument("--first", type=int, default=0, help="number of the first re-split")
     parser.add_argument(
-        "--learnt", type=float, default=search.LEARNT, help="factor on errors of learnt networks"
+        "--learned", type=float, default=search.LEARNED, help="factor on errors of learned networks"
     )
     parser.add_argument("--peers", action="store_true", help=f"also {', '.join(PEERS)}")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
@@ -213,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     study = partial(cells, metric=asked.metric, names=asked.methods, peers=asked.peers)
     pairs = list(product(asked.networks, range(asked.first, asked.first + asked.resplits)))
     fresh = multiprocessing.get_context("spawn")
-    with fresh.Pool(asked.jobs, _prepare, (asked.learnt,)) as pool:
+    with fresh.Pool(asked.jobs, _prepare, (asked.learned,)) as pool:
         print(report(chain.from_iterable(pool.starmap(study, pairs))))
 
 

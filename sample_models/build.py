@@ -58,7 +58,7 @@ def relu_block(inputs: int, width: int) -> tuple[nn.Module, ...]:
 
 
 def tanh_block(inputs: int, width: int) -> tuple[nn.Module, ...]:
-    """A hidden layer without normalisation."""
+    """A hidden layer without normalization."""
     return nn.Linear(inputs, width), nn.Tanh()
 
 

@@ -31,7 +31,7 @@ class Rows:
     Attributes:
         table: what is written.
         inputs: (N, D), what the network reads.
-        label: (N,) in {0, 1}, 1 = favourable.
+        label: (N,) in {0, 1}, 1 = favorable.
         group: (N,) in {0, 1}, 1 = privileged.
         spec: the data spec that leads from the table to the inputs; None where the table holds
             the inputs themselves.
@@ -59,8 +59,8 @@ class RawColumn:
     @property
     def inputs(self) -> Floats:
         mean, scale = moments(self.encoded)
-        standardised: Floats = (self.encoded - mean) / scale
-        return standardised
+        standardized: Floats = (self.encoded - mean) / scale
+        return standardized
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def loh_rows() -> Rows:
 
 
 def zafar_rows() -> Rows:
-    """The inputs standardised, labels and groups in words."""
+    """The inputs standardized, labels and groups in words."""
     drawn = zafar(N, theta=0.8, features=20, seed=2)
     mean, scale = moments(drawn.features)
     inputs = significant((drawn.features - mean) / scale)
@@ -90,7 +90,7 @@ def zafar_rows() -> Rows:
 
 
 def loh_raw_rows() -> Rows:
-    """Numbers in units of their own, and words; a data spec encodes and standardises them."""
+    """Numbers in units of their own, and words; a data spec encodes and standardizes them."""
     drawn = loh(N, alpha=1.0, seed=3)
     column = dict(zip(drawn.feature_names, drawn.features.T, strict=True))
     x6 = np.column_stack([column[f"X6_{category}"] for category in range(10)])

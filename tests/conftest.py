@@ -42,7 +42,7 @@ def schema() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def draw() -> Draw:
-    """Rows on which the privileged group 1 is favoured, as one of four features shows."""
+    """Rows on which the privileged group 1 is favored, as one of four features shows."""
 
     def rows(n: int, seed: int) -> pd.DataFrame:
         rng = np.random.default_rng(seed)

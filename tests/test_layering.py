@@ -1,4 +1,4 @@
-"""Imports point one way, and each dangerous or noisy thing is done in one place."""
+"""The package layout as data: imports point one way, and dangerous calls have one home."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ import pytest
 import fairfix
 
 ROOT = Path(fairfix.__file__).parent
-
-# The core: each line may import from the lines above it.
-ORDER = (
-    "errors version progress",
-    "rates policy scorer units",
-    "objectives problem rule result",
-    "cuts forward split",
-    "search proxies",
+LAYERS = (
+    "errors",
+    "_utils",
+    "metrics",
+    "models",
+    "data",
+    "thresholds",
+    "stats",
+    "methods",
+    "report",
+    "workflows",
+    "integrations",
+    "bench",
+    "cli",
 )
-RANKS = {name: rank for rank, names in enumerate(ORDER) for name in names.split()}
-# Files, tables and people: methods and the judge know nothing of them, nor of each other.
-OUTER = {"api", "audit", "bench", "case", "cautions", "checkpoint", "cli", "dataspec",
-         "debias", "export", "findings", "gating", "predict", "report", "rulefile", "save",
-         "settings", "subgroups", "table"}  # fmt: skip
-JUDGE = {"calibration", "evaluate", "evidence", "fold", "frontier", "sensitivity"}
+"""The entries of the package; each imports only from itself and from those above it."""
+OUTSIDE = {"__init__", "__main__"}
+LONGEST = 400
 
 
 @cache
@@ -46,22 +49,24 @@ def module(path: Path) -> str:
 MODULES = {module(path) for path in files()}
 
 
-def imported(path: Path, nodes: Iterator[ast.AST] | list[ast.stmt]) -> set[str]:
-    """The modules of fairfix that these nodes of a file import."""
+def imported(path: Path) -> set[str]:
+    """Modules of fairfix that a file imports anywhere: also in functions and for types alone."""
     found: set[str] = set()
-    for node in nodes:
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively"
-            inside = {f"{node.module}.{alias.name}" for alias in node.names} & MODULES
-            found |= inside or {node.module or ""}
+            for alias in node.names:
+                inside = f"{node.module}.{alias.name}"
+                found.add(inside if inside in MODULES else node.module or "")
     return found & MODULES
 
 
-def room(name: str) -> str:
-    """The file or package directly below fairfix that a module belongs to."""
-    return [*name.split("."), ""][1]
+def layer(name: str) -> str:
+    """The entry of the package that a module belongs to."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
 
 
 def calls(path: Path) -> Iterator[str]:
@@ -73,67 +78,55 @@ def calls(path: Path) -> Iterator[str]:
             yield node.func.id
 
 
-def needed(name: str) -> set[str]:
-    """The rooms that a room imports from, and all that those import from, itself left aside."""
-    found: set[str] = set()
-    new = {name}
-    while new:
-        found |= new
-        paths = [path for path in files() if room(module(path)) in new]
-        new = {room(o) for path in paths for o in imported(path, ast.walk(tree(path)))} - found
-    return found - {name, ""}
+def test_the_package_has_the_listed_entries_alone() -> None:
+    entries = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert entries - OUTSIDE - {"__pycache__"} <= set(LAYERS)
+    assert len(LAYERS) <= 13
 
 
-@pytest.mark.parametrize("name", RANKS)
-def test_the_core_imports_only_from_what_stands_before_it(name: str) -> None:
-    paths = [path for path in files() if room(module(path)) == name]
-    assert paths
-    rooms = {room(other) for path in paths for other in imported(path, ast.walk(tree(path)))}
-    assert rooms - {name} <= {other for other, rank in RANKS.items() if rank < RANKS[name]}
+@pytest.mark.parametrize("path", files(), ids=module)
+def test_imports_point_to_the_same_entry_or_one_above(path: Path) -> None:
+    here = layer(module(path))
+    if here in OUTSIDE:
+        return
+    allowed = set(LAYERS[: LAYERS.index(here) + 1])
+    assert {layer(name) for name in imported(path)} <= allowed
 
 
-def test_methods_see_no_files_and_no_judge() -> None:
-    assert {"search", "cuts", "rates"} <= needed("methods")
-    assert not needed("methods") & (OUTER | JUDGE)
-
-
-@pytest.mark.parametrize("name", sorted(JUDGE))
-def test_the_judge_sees_no_files_and_no_methods(name: str) -> None:
-    assert "problem" in needed(name)
-    assert not needed(name) & {*OUTER, "methods", "search", "proxies"}
-
-
-def test_only_the_command_line_imports_the_command_line() -> None:
-    for path in files():
-        if room(module(path)) not in ("cli", "__main__"):
-            rooms = {room(other) for other in imported(path, ast.walk(tree(path)))}
-            assert "cli" not in rooms, path
-
-
-def test_modules_do_not_import_each_other_in_a_circle() -> None:
-    """What is imported when a module is, leaving aside what a function imports when it runs."""
+def test_no_module_takes_part_in_an_import_circle() -> None:
     graph = {
-        module(path): imported(path, tree(path).body) - {module(path)}
+        module(path): imported(path) - {module(path)}
         for path in files()
-        if path.name != "__init__.py"
+        if layer(module(path)) not in OUTSIDE
     }
     assert set(TopologicalSorter(graph).static_order()) >= graph.keys()
+
+
+@pytest.mark.parametrize("path", files(), ids=module)
+def test_no_module_is_too_long(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+@pytest.mark.parametrize("path", files(), ids=module)
+def test_every_module_begins_with_a_summary_line(path: Path) -> None:
+    summary = (ast.get_docstring(tree(path)) or "").partition("\n")[0]
+    assert summary.endswith((".", ":")), f"{path} has no summary"
 
 
 @pytest.mark.parametrize(
     ("forbidden", "homes"),
     [
-        (("torch.load", "torch.save", "torch.jit.load", "torch.export.load"), "checkpoint"),
-        (("pickle.load", "pickle.loads", "pickle.Unpickler"), "checkpoint"),
+        (("torch.load", "torch.save", "torch.jit.load", "torch.export.load"), "models"),
+        (("pickle.load", "pickle.loads", "pickle.Unpickler"), "models"),
         (
             ("pd.read_csv", "pd.read_parquet", "pandas.read_csv", "pandas.read_parquet"),
-            "table bench",  # users' tables, and the data sets as their publishers distribute them
+            "data bench",  # users' tables, and the data sets as their publishers distribute them
         ),
         (("print", "sys.stdout", "sys.stderr"), "cli"),
     ],
 )
 def test_some_things_are_done_in_one_place(forbidden: tuple[str, ...], homes: str) -> None:
-    where = {room(module(path)) for path in files() if set(forbidden) & set(calls(path))}
+    where = {layer(module(path)) for path in files() if set(forbidden) & set(calls(path))}
     assert where <= set(homes.split())
 
 

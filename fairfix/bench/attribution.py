@@ -190,17 +190,17 @@ def _squared_correlation(values: np.ndarray, foreseen: np.ndarray) -> float:
 
 
 def _r2_of_fit(changes: np.ndarray, gaps: np.ndarray) -> float:
-    """R2 on the last draws of a lasso that learnt from the first ones, its penalty by 3 folds."""
+    """R2 on the last draws of a lasso that learned from the first ones, its penalty by 3 folds."""
     from sklearn.linear_model import LassoCV
 
-    learnt = round(len(gaps) * (1 - HELD_BACK))
-    seen, target = np.asfortranarray(changes[:learnt]), gaps[:learnt]
-    largest = float(np.abs(seen.T @ (target - target.mean())).max()) / learnt
+    learned = round(len(gaps) * (1 - HELD_BACK))
+    seen, target = np.asfortranarray(changes[:learned]), gaps[:learned]
+    largest = float(np.abs(seen.T @ (target - target.mean())).max()) / learned
     if not largest > 0:
         return math.nan
     alphas = np.geomspace(largest, largest / 20, 8)
     fitted = LassoCV(alphas=alphas, cv=3, max_iter=2000).fit(seen, target)
-    return _r2(gaps[learnt:], fitted.predict(changes[learnt:]))
+    return _r2(gaps[learned:], fitted.predict(changes[learned:]))
 
 
 def _positive(total: float) -> float:

@@ -28,7 +28,7 @@ from fairfix.report.svg import (
 
 SHOWN_DOTS = 40
 SHOWN_STEPS = 80
-COLOURS = 8
+COLORS = 8
 ASIDE = 0.35  # percent of the width between whiskers that would cover each other
 
 
@@ -327,7 +327,7 @@ class Series:
     """A method along the knob of a sweep: (knob, spread over splits)."""
 
     method: str
-    colour: int
+    color: int
     points: tuple[tuple[float, Spread], ...]
 
 
@@ -347,7 +347,7 @@ def along(
     )
     layers = [plot.across(*band)] if band else []
     for i, each in enumerate(series):
-        shade = f"c{each.colour % COLOURS}{' dashed' if each.colour >= COLOURS else ''}"
+        shade = f"c{each.color % COLORS}{' dashed' if each.color >= COLORS else ''}"
         aside = ASIDE * (i - (len(series) - 1) / 2)
         places = [plot.point(x, spread.median) for x, spread in each.points]
         course = [f"{x + aside:.1f} {y:.1f}" for x, y in places]
@@ -363,9 +363,9 @@ def along(
     return plot.draw(*layers, class_="tall")
 
 
-def colour_key(colour: int) -> Markup:
+def color_key(color: int) -> Markup:
     """The line of a method for a legend."""
-    shade = f"c{colour % COLOURS}{' dashed' if colour >= COLOURS else ''}"
+    shade = f"c{color % COLORS}{' dashed' if color >= COLORS else ''}"
     return tag(
         "svg",
         tag("path", d="M-8 0H8", class_=f"along {shade}"),

@@ -19,7 +19,7 @@ from fairfix.bench.charts import (
     Run,
     Series,
     along,
-    colour_key,
+    color_key,
     course,
     kind,
     plane,
@@ -260,21 +260,21 @@ def _placed(line: Line) -> str:
 
 
 def _sweep(sweep: Sweep, every: Sequence[str]) -> Shown:
-    """``every`` is all methods of the page: a method has one colour in all pictures."""
+    """``every`` is all methods of the page: a method has one color in all pictures."""
     at: dict[str, list[tuple[float, Line]]] = {}
     for value, table in sweep.tables:
         for line in table.lines:
             at.setdefault(line.method, []).append((value, line))
     goal, methods = sweep.goal, [method for method in every if method in at]
-    colours = {method: every.index(method) for method in methods}
+    colors = {method: every.index(method) for method in methods}
     objectives = [
-        Series(method, colours[method], tuple((value, x.objective) for value, x in at[method]))
+        Series(method, colors[method], tuple((value, x.objective) for value, x in at[method]))
         for method in methods
     ]
     gaps = [
         Series(
             method,
-            colours[method],
+            colors[method],
             tuple((value, x.gap) for value, x in at[method] if not math.isnan(x.gap.median)),
         )
         for method in methods
@@ -288,7 +288,7 @@ def _sweep(sweep: Sweep, every: Sequence[str]) -> Shown:
         "values": [value for value, _ in sweep.tables],
         "objective": along(objectives, sweep.knob, goal.name, None),
         "gap": along(gaps, sweep.knob, "size of the gap", _band(goal)),
-        "keys": [(colour_key(colours[method]), method) for method in methods],
+        "keys": [(color_key(colors[method]), method) for method in methods],
         "listed": [
             {
                 "method": method,

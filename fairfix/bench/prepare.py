@@ -1,7 +1,7 @@
 """A data set split for training, validation and test, and the encoding that the papers use.
 
 The split is a seeded permutation cut at 60 and 80 %, not stratified, and every input is
-standardised by the training rows (Marcinkevics, Ozkan, Vogt 2022; AIF360's encodings: numbers in
+standardized by the training rows (Marcinkevics, Ozkan, Vogt 2022; AIF360's encodings: numbers in
 file order with protected attributes as 0/1 in their place, then one-hot categories).
 """
 
@@ -56,7 +56,7 @@ class Prepared:
         return self.spec.encode(self.parts[part])
 
     def labels(self, part: str) -> np.ndarray:
-        """(N,) int64, 1 = the favourable label value."""
+        """(N,) int64, 1 = the favorable label value."""
         column = self.parts[part][self.dataset.label].astype(str)
         return (column == self.dataset.favorable).to_numpy().astype(np.int64)
 

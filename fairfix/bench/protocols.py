@@ -271,8 +271,8 @@ def task(name: str, seed: int, base: Base, variant: str = "") -> Task:
         fitting, judged = (_rows(data, part) for part in JUDGED)
     else:
         model, files = "", {}
-        learnt = data.features["train"], data.labels["train"]
-        found = scores(base, learnt, {part: data.features[part] for part in JUDGED}, seed=seed)
+        learned = data.features["train"], data.labels["train"]
+        found = scores(base, learned, {part: data.features[part] for part in JUDGED}, seed=seed)
         fitting, judged = (_rows(data, part, found[part]) for part in JUDGED)
     return Task(
         name=f"{name} {variant}" if variant else name,

@@ -30,7 +30,7 @@ class Synthetic:
     Attributes:
         features: (N, D) float64, what a network may look at.
         feature_names: D names.
-        label: (N,) int64 in {0, 1}, 1 = favourable.
+        label: (N,) int64 in {0, 1}, 1 = favorable.
         group: (N,) int64 in {0, 1}, 1 = privileged.
     """
 
@@ -143,8 +143,8 @@ def _bernoulli(rng: np.random.Generator, logit: Floats) -> Ints:
 
 def _log_density(x: Floats, mean: Floats, covariance: Floats) -> Floats:
     """Log density (N,) of a plane's normal at x (N, 2), up to the constant that all share."""
-    centred = x - mean
-    distance: Floats = (centred @ np.linalg.inv(covariance) * centred).sum(axis=1)
+    centered = x - mean
+    distance: Floats = (centered @ np.linalg.inv(covariance) * centered).sum(axis=1)
     log_determinant: float = np.linalg.slogdet(covariance).logabsdet
     return -(distance + log_determinant) / 2
 

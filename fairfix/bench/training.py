@@ -99,7 +99,7 @@ def train(
             network.train()
             for batch in torch.randperm(len(features)).split(recipe.batch):
                 if len(batch) == 1:
-                    continue  # BatchNorm has nothing to normalise by
+                    continue  # BatchNorm has nothing to normalize by
                 optimizer.zero_grad()
                 loss(network.logit(features[batch]).squeeze(1), labels[batch]).backward()
                 optimizer.step()

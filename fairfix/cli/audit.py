@@ -147,7 +147,7 @@ def _metrics(column: str, measured: Document) -> Table:
 
 
 def _calibration(column: str, measured: Document) -> Table:
-    header = ["group", "favourable labels", "mean score", "too high by", "calibration error"]
+    header = ["group", "favorable labels", "mean score", "too high by", "calibration error"]
     rows = [
         [
             part["name"],

@@ -136,7 +136,7 @@ class Values:
         return None
 
     def objective(self) -> Objective:
-        """What is optimised.
+        """What is optimized.
 
         Raises:
             UsageError: also for an option on the command line that the others leave no use for.

@@ -78,7 +78,7 @@ def table_options(
         str | None, option(T, "Label column.", "--label", default=shown("label"))
     ] = None,
     favorable: Annotated[
-        str | None, option(T, "Favourable label value.", "--favorable", default="1")
+        str | None, option(T, "Favorable label value.", "--favorable", default="1")
     ] = None,
     group: Annotated[
         list[str] | None,
@@ -154,7 +154,7 @@ def model_options(
             M,
             "Label value whose probability the network gives.",
             "--output-label",
-            default="1, else the favourable value",
+            default="1, else the favorable value",
         ),
     ] = None,
     trust_checkpoint: Annotated[
@@ -228,7 +228,7 @@ def goal_options(
     ] = None,
     objective: Annotated[
         Literal["constrained", "tradeoff"] | None,
-        option(G, "What is optimised.", "--objective", default=shown("objective")),
+        option(G, "What is optimized.", "--objective", default=shown("objective")),
     ] = None,
     lambda_: Annotated[
         float | None,

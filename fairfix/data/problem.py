@@ -17,11 +17,11 @@ from fairfix.models.scorer import Scorer
 
 @dataclass(frozen=True)
 class Problem:
-    """A trained classifier and group-labelled rows.
+    """A trained classifier and group-labeled rows.
 
     Attributes:
-        scores: (N,) float32 in [0, 1], P(favourable) of the untouched network.
-        labels: (N,) int64, 1 = favourable.
+        scores: (N,) float32 in [0, 1], P(favorable) of the untouched network.
+        labels: (N,) int64, 1 = favorable.
         groups: (N,) int64 in 0..G-1; of two, 0 is unprivileged and 1 privileged.
         group_names: G names.
         scorer: the network; None when only its scores are known.

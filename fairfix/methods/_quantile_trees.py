@@ -1,4 +1,4 @@
-"""A small quantile regressor by gradient-boosted trees, as scikit-optimize's optimiser takes it."""
+"""A small quantile regressor by gradient-boosted trees, as scikit-optimize's optimizer takes it."""
 
 from __future__ import annotations
 

@@ -14,19 +14,19 @@ from fairfix.metrics.objective import Objective
 from fairfix.thresholds.policy import Policy
 from fairfix.thresholds.shared import best_cut
 
-# Networks that were learnt on the rows they are compared on look better there than they are:
+# Networks that were learned on the rows they are compared on look better there than they are:
 # standard errors count for more by this factor. On new rows (docs/results.md) less breaks the
 # budget more often, and more gives up performance for little surety.
-LEARNT = 1.2
+LEARNED = 1.2
 
 # More than what round-off in scores does to what a candidate is worth: in 12,960 comparisons on the
 # reference networks it did something in one, 0.00007.
 NEAR = 0.0005
 
 
-def learnt(objective: Objective) -> Objective:
-    """The objective as it rates networks on the rows they were learnt on."""
-    return replace(objective, k=objective.k * LEARNT)
+def learned(objective: Objective) -> Objective:
+    """The objective as it rates networks on the rows they were learned on."""
+    return replace(objective, k=objective.k * LEARNED)
 
 
 class Search:
@@ -49,7 +49,7 @@ class Search:
     ) -> None:
         self.problem = problem
         self.objective = objective
-        self._weigh = learnt(objective) if learns else objective
+        self._weigh = learned(objective) if learns else objective
         self._unseen = unseen
         self._aside = None if unseen is None else problem.take(unseen)
         self.steps: list[Step] = []
@@ -74,7 +74,7 @@ class Search:
     def _chosen_aside(self, scores: Tensor, aside: Problem, index: int) -> tuple[Step, float]:
         """The candidate at its best cut of the rows ``aside``, and what it is worth there.
 
-        The untouched network learnt nothing: all rows say where to cut it.
+        The untouched network learned nothing: all rows say where to cut it.
         """
         p, q = self.problem, aside
         here = scores[self._unseen]

@@ -5,7 +5,7 @@ bias. Then the network is tuned on what the critic says and on its own cross-ent
 turns, and every round is judged at its exact best cut.
 
 Fine-tuning by the labels can learn the rows by heart, and then nothing they say of the result can
-be believed. So one half of the rows is learnt from, and round and cut are chosen on the other.
+be believed. So one half of the rows is learned from, and round and cut are chosen on the other.
 
 While the critic learns, the network stands still, so its hidden layer is computed once a round.
 
@@ -39,7 +39,7 @@ from fairfix.methods._soft_gap import proxy
 from fairfix.metrics.objective import Objective
 from fairfix.models.activations import Reader
 
-CHOSEN_ON = 0.5  # share of the rows that are not learnt from
+CHOSEN_ON = 0.5  # share of the rows that are not learned from
 
 
 def adversarial(
@@ -77,20 +77,20 @@ def adversarial(
         raise UsageError("adversarial needs counts of 0 or more and a minibatch of 2 or more.")
     if not 0 < learning_rate < math.inf or not 0 <= entropy_share <= 1:
         raise UsageError("adversarial needs a learning rate > 0 and an entropy share in [0, 1].")
-    learnt_from, unseen = holdout(problem, CHOSEN_ON, seed)
-    learnt = problem.take(learnt_from)
-    scorer, features = learnt.network()
+    learned_from, unseen = holdout(problem, CHOSEN_ON, seed)
+    learned = problem.take(learned_from)
+    scorer, features = learned.network()
     search = Search(problem, objective, unseen=unseen)
     reader = Reader(scorer, features[:2], critic_layer)
     width = reader.run(scorer, features[:2])[1].shape[1]
-    cells, labels = learnt.cells.to(features.dtype), learnt.labels.to(features.dtype)
+    cells, labels = learned.cells.to(features.dtype), learned.labels.to(features.dtype)
     generator = torch.Generator().manual_seed(seed)
     critic = _critic(width * minibatch, generator, features.device)
     critic_optimizer = torch.optim.Adam(critic.parameters(), lr=learning_rate, fused=True)
     optimizer = torch.optim.Adam(scorer.parameters(), lr=learning_rate, fused=True)
 
     def draw() -> Tensor:
-        return torch.randint(len(learnt), (minibatch,), generator=generator)
+        return torch.randint(len(learned), (minibatch,), generator=generator)
 
     def train_critic() -> None:
         with torch.no_grad():
@@ -132,12 +132,12 @@ def adversarial(
         seed=seed,
     )
     return search.result(
-        f"learnt from {len(learnt)} of the fitting rows, chosen on the other {len(unseen)} alone"
+        f"learned from {len(learned)} of the fitting rows, chosen on the other {len(unseen)} alone"
     )
 
 
 def _critic(inputs: int, generator: torch.Generator, device: torch.device) -> nn.Module:
-    """Three hidden layers of 32, initialised from a stream of its own."""
+    """Three hidden layers of 32, initialized from a stream of its own."""
     sizes = [inputs, 32, 32, 32, 1]
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):

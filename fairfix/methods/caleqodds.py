@@ -1,7 +1,7 @@
 """Calibrated equalized odds (Pleiss and others 2017), by AIF360's engine.
 
 A share of the group that the network serves better gets its base rate as score instead of its own,
-so that the generalised cost (false negatives, false positives, or both) is equal in both groups and
+so that the generalized cost (false negatives, false positives, or both) is equal in both groups and
 scores stay calibrated. Whose score is replaced is fixed by a salted hash of the row's id.
 
 When not to use it: it makes one group's decisions worse by lot and serves no rate difference
@@ -35,10 +35,10 @@ def caleqodds(
     seed: int = 0,
     cost: Literal["weighted", "fnr", "fpr"] = "weighted",
 ) -> Result:
-    """Make a generalised cost equal and keep scores calibrated; then choose the best cut.
+    """Make a generalized cost equal and keep scores calibrated; then choose the best cut.
 
     Args:
-        cost: what is made equal: "fnr" the generalised false negative rate, "fpr" the false
+        cost: what is made equal: "fnr" the generalized false negative rate, "fpr" the false
             positive rate, "weighted" the sum of both weighed by the base rates.
     """
     check_two_groups(problem, "caleqodds")

@@ -1,6 +1,6 @@
 """Equalized odds by flipping decisions at random (Hardt, Price, Srebro 2016), by AIF360's engine.
 
-A linear programme over four probabilities, of a positive decision for each group and each decision
+A linear program over four probabilities, of a positive decision for each group and each decision
 of the network, makes true and false positive rates equal in both groups at least error. Which rows
 are flipped is fixed by a salted hash of the row's id.
 
@@ -11,7 +11,7 @@ no row weights: with them the rates are equal among the rows, not among what the
 Changes: cuts, by lottery, two groups only.
 Group at prediction: yes.
 Gradients: no.
-Cost: a small linear programme.
+Cost: a small linear program.
 Paper: Hardt, Price, Srebro 2016.
 """
 
@@ -59,7 +59,7 @@ def eqodds(
             dataset(rows, decisions, problem.scores),
         )
     if engine.model_params.x is None:
-        notes.append("the linear programme of equalized odds has no solution here")
+        notes.append("the linear program of equalized odds has no solution here")
         return policy_result(problem, objective, Policy.cut(threshold), *notes)
     kept_1, raised_1, kept_0, raised_0 = (
         min(1.0, max(0.0, float(p))) for p in engine.model_params.x

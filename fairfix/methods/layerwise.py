@@ -1,6 +1,6 @@
-"""Layer-wise optimisation by gradient-boosted trees (Savani and others 2020, algorithm 2).
+"""Layer-wise optimization by gradient-boosted trees (Savani and others 2020, algorithm 2).
 
-One layer after another is tuned alone by a black-box optimiser: gradient-boosted quantile trees
+One layer after another is tuned alone by a black-box optimizer: gradient-boosted quantile trees
 guess the objective from the points tried so far, and the lower confidence bound of the guess
 chooses the next. The best layer is kept.
 
@@ -86,7 +86,7 @@ def _order(network: nn.Module, layers: str) -> list[str]:
 
 
 def _optimizer(dims: int, calls: int, seed: int) -> Any:
-    """scikit-optimize's ask-and-tell optimiser over the box [-1, 1]^dims."""
+    """scikit-optimize's ask-and-tell optimizer over the box [-1, 1]^dims."""
     from skopt import Optimizer
 
     return Optimizer(
@@ -102,7 +102,7 @@ def _optimizer(dims: int, calls: int, seed: int) -> Any:
 def _tune(
     search: Search, scorer: Scorer, replay: Replay, moves: _Moves, optimizer: Any, calls: int
 ) -> np.ndarray:
-    """Let the optimiser try ``calls`` points in batches; the best point for this layer."""
+    """Let the optimizer try ``calls`` points in batches; the best point for this layer."""
     best, best_utility = np.zeros(moves.dims), -math.inf
     tried = 0
     while tried < calls:

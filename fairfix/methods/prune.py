@@ -11,7 +11,7 @@ one sign. Gradient and choice share the fitting rows, with standard errors taken
 in gda.
 
 When it helps: demographic parity on networks with units to spare. It helps little where the bias
-sits in the base rates the whole network has learnt, or where the gap is small already.
+sits in the base rates the whole network has learned, or where the gap is small already.
 
 Changes: weights and cut.
 Group at prediction: no.
@@ -55,7 +55,7 @@ def prune(
 
     Args:
         problem: needs the network.
-        per_step: units removed between two judgements; 0 takes as many as make 64 steps.
+        per_step: units removed between two judgments; 0 takes as many as make 64 steps.
         max_units: stop after so many; 0 for all.
         score: "removal" = first-order change of the proxy when the unit goes; "gradient" = the
             paper's equation 4.

@@ -1,7 +1,7 @@
-"""Reject option: favour one group where the network is unsure (Kamiran, Karim, Zhang 2012).
+"""Reject option: favor one group where the network is unsure (Kamiran, Karim, Zhang 2012).
 
-In a band around the threshold, rows of the favoured group get the positive decision and rows of the
-other the negative one. A band from t - m to t + m is the pair of cuts t - m for the favoured group
+In a band around the threshold, rows of the favored group get the positive decision and rows of the
+other the negative one. A band from t - m to t + m is the pair of cuts t - m for the favored group
 and t + m for the other, so all thresholds and all margins are searched exactly, as ordered pairs of
 cuts.
 
@@ -33,7 +33,7 @@ def roc(problem: Problem, objective: Objective, *, seed: int = 0, favor: str = "
     """Choose threshold and margin of a reject option by exact search; two groups.
 
     Args:
-        favor: the group the band favours; empty for the one with the lower rate of positive
+        favor: the group the band favors; empty for the one with the lower rate of positive
             decisions at the cut deployed today.
     """
     if problem.n_groups != 2:
@@ -43,14 +43,14 @@ def roc(problem: Problem, objective: Objective, *, seed: int = 0, favor: str = "
         )
     if favor and favor not in problem.group_names:
         raise UsageError(
-            f"There is no group {favor!r} to favour; there are "
+            f"There is no group {favor!r} to favor; there are "
             f"{' and '.join(map(repr, problem.group_names))}."
         )
-    favoured = problem.group_names.index(favor) if favor else _lower(problem)
-    found = best_group_cuts(problem, objective, lower=favoured)
-    low, high = found.thresholds[favoured], found.thresholds[1 - favoured]
+    favored = problem.group_names.index(favor) if favor else _lower(problem)
+    found = best_group_cuts(problem, objective, lower=favored)
+    low, high = found.thresholds[favored], found.thresholds[1 - favored]
     note = (
-        f"the band favours group {problem.group_names[favoured]!r}: threshold "
+        f"the band favors group {problem.group_names[favored]!r}: threshold "
         f"{(low + high) / 2:.4g}, margin {(high - low) / 2:.4g}"
     )
     return policy_result(problem, objective, Policy.by_group(found.thresholds), note)

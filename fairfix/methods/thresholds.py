@@ -2,7 +2,7 @@
 
 Group-aware post-processing at its strongest: for constraints on one rate no deterministic rule of
 score and group does better (Corbett-Davies and others 2017; Hardt, Price, Srebro 2016). Nothing
-is learnt, so the price of sampling error is small.
+is learned, so the price of sampling error is small.
 
 When not to use it: the decision needs the group at prediction and treats equal scores differently
 by group, which some uses may not lawfully do. With few rows in a group its threshold is mostly

@@ -1,4 +1,4 @@
-"""What a method optimises: performance against a fairness gap. Higher is better, everywhere."""
+"""What a method optimizes: performance against a fairness gap. Higher is better, everywhere."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def count(
 
     Args:
         decisions: (..., N) in [0, 1]: bool, 0/1, or soft. Its gradient flows into the counts.
-        labels: (N,) 0/1, 1 = favourable.
+        labels: (N,) 0/1, 1 = favorable.
         groups: (N,) group ids in 0..n_groups-1.
         weights: (N,) non-negative row weights; their mean is taken as one row.
     """

@@ -1,4 +1,4 @@
-"""A network as a function from features to the probability of the favourable outcome."""
+"""A network as a function from features to the probability of the favorable outcome."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Output(StrEnum):
 
 
 class Scorer(nn.Module):
-    """Wraps a network; ``forward`` gives P(favourable), (N,) float32 in [0, 1].
+    """Wraps a network; ``forward`` gives P(favorable), (N,) float32 in [0, 1].
 
     Attributes:
         network: called with (N, D) float32, gives (N,), (N, 1) or (N, 2).
         output: what it gives.
-        complement: the network predicts the unfavourable label, so the score is 1 - output.
+        complement: the network predicts the unfavorable label, so the score is 1 - output.
     """
 
     def __init__(self, network: nn.Module, output: Output, *, complement: bool = False) -> None:
@@ -40,7 +40,7 @@ class Scorer(nn.Module):
 
     @torch.no_grad()
     def score(self, features: Tensor, batch_size: int = 65_536) -> Tensor:
-        """P(favourable) of every row, (N,) float32, batch by batch in evaluation mode."""
+        """P(favorable) of every row, (N,) float32, batch by batch in evaluation mode."""
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
         try:

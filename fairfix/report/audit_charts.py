@@ -20,9 +20,9 @@ def reliability(part: Mapping[str, Any], name: str) -> Markup:
         UNIT,
         UNIT,
         "Mean score",
-        "Favourable labels",
+        "Favorable labels",
         f"Scores against labels of {name}",
-        "Each dot is a bin of neighbouring scores. Above the diagonal more labels are favourable "
+        "Each dot is a bin of neighboring scores. Above the diagonal more labels are favorable "
         "than the scores promise, below it fewer.",
     )
     layers = [segment(0, 100, 100, 0, "diagonal")]

@@ -122,7 +122,7 @@ def calibration(parts: Sequence[Document], every: int, plots: int) -> Row:
                 "mean": mean,
                 "bias": bias,
                 "strip": strips.strip(
-                    Mark("original", mean, "mean score"), Mark("rest", base, "favourable labels")
+                    Mark("original", mean, "mean score"), Mark("rest", base, "favorable labels")
                 ),
             }
             for name, part, (base, mean, bias) in zip(names, parts, marks, strict=True)

@@ -10,7 +10,7 @@ from fairfix.report.markdown import number
 Document = Mapping[str, Any]
 HEADER = ("demand", "by", "value", "interval", "verdict", "rows needed", "severity")
 FAILED = {2: "wrong input", 4: "internal error"}
-ENDINGS = {0: "passed", 1: "violated", 3: "undecided", **FAILED}
+ENDINGS = {0: "passed", 1: "violated", 3: "inconclusive", **FAILED}
 
 
 def cells(check: Document) -> list[str]:

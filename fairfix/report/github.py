@@ -24,7 +24,7 @@ def commands(gate: Document) -> list[str]:
         kind, title = {
             "passed": ("", ""),
             "failed": ("error", "violated"),
-            "open": ("error", f"{check['verdict']}, which is no finding of bias"),
+            "inconclusive": ("error", f"{check['verdict']}, which is no finding of bias"),
             "warned": ("warning", f"{check['verdict']}, but only warns"),
         }[check["standing"]]
         if kind:

@@ -14,7 +14,7 @@ from fairfix._utils.text import legible
 from fairfix.report.gate_words import ENDINGS, Document, named, power_line, sentence
 
 SUITE = "fairfix gate"
-_OUTCOMES = {"failed": "failure", "open": "error", "warned": "skipped"}
+_OUTCOMES = {"failed": "failure", "inconclusive": "error", "warned": "skipped"}
 
 
 def junit(gate: Document) -> str:

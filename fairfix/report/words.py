@@ -14,7 +14,7 @@ MEANING = {
     "these were.",
     "violated": "It is shown{sure} to lie outside the budget of {budget:g}, for rows drawn as "
     "these were.",
-    "not shown": "These rows show neither that it lies within the budget of {budget:g} nor that "
+    "inconclusive": "These rows show neither that it lies within the budget of {budget:g} nor that "
     "it lies outside.",
     "too few rows": "These rows are too few to hold it against the budget of {budget:g}.",
 }
@@ -25,7 +25,7 @@ class Headline:
     """The verdict box.
 
     Attributes:
-        tone: ``certified``, ``violated``, ``open``, which picks colour and sign.
+        tone: ``certified``, ``violated``, ``open``, which picks color and sign.
         word: the verdict, as a heading.
         sentences: what it means and why, in order.
         rows_needed: (group's name, rows at hand, rows needed), where a number of rows would do.

@@ -17,9 +17,9 @@ MIN_ROWS = 30  # a bin, so that a small group has fewer
 
 @dataclass(frozen=True)
 class Bin:
-    """Neighbouring scores from ``low`` to ``high``, both scores that rows have.
+    """Neighboring scores from ``low`` to ``high``, both scores that rows have.
 
-    ``mean_score`` says which share of its ``rows`` should be favourable; ``rate`` is.
+    ``mean_score`` says which share of its ``rows`` should be favorable; ``rate`` is.
     """
 
     low: float
@@ -35,7 +35,7 @@ class Calibration:
     """The scores of one group, or of all rows, against their labels.
 
     Attributes:
-        base_rate: the share of favourable labels, and its interval.
+        base_rate: the share of favorable labels, and its interval.
         mean_score: the share that the scores promise.
         bias: mean_score - base_rate, and its interval: above 0 they promise too much.
         error: expected calibration error, the mean over rows of abs(mean score - rate) by bin.
@@ -74,7 +74,7 @@ class _Rows:
         return float(self.weights @ values) / total if total else math.nan
 
     def rate(self, alpha: float) -> tuple[float, Interval]:
-        """The share of favourable labels, and its interval."""
+        """The share of favorable labels, and its interval."""
         share, n = self.mean(self.labels), self.effective
         return share, rate(share * n if n else 0.0, n, alpha)
 

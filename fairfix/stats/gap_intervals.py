@@ -89,7 +89,7 @@ class Shape:
 
 
 _ODDS = (true_positive_rate, false_positive_rate)
-_POSITIVES, _NEGATIVES = "rows with a favourable label", "rows with an unfavourable label"
+_POSITIVES, _NEGATIVES = "rows with a favorable label", "rows with an unfavorable label"
 _BOTH = (_POSITIVES, _NEGATIVES)
 SHAPES = {
     "spd": Shape((selection_rate,)),

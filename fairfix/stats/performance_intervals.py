@@ -256,8 +256,8 @@ def change_limits(key: str, table: Array, alpha: float) -> Limits:
     mean, square = ((table * power).sum((-1, -2)) for power in (worth, worth**2))
     variance = ((square - mean**2 / rows) / rows**2).sum(-1)
     reach = normal_quantile(alpha) * np.sqrt(variance)
-    centre = _change(key, table)
-    return Limits(np.maximum(centre - reach, -1.0), np.minimum(centre + reach, 1.0))
+    center = _change(key, table)
+    return Limits(np.maximum(center - reach, -1.0), np.minimum(center + reach, 1.0))
 
 
 def _change(key: str, table: Array) -> Array:

@@ -140,13 +140,13 @@ def at_gap(cells: Cells, gap: float) -> Cells:
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         share = cells.hits / cells.trials
-        centre = cells.hits.sum(-1, keepdims=True) / cells.trials.sum(-1, keepdims=True)
+        center = cells.hits.sum(-1, keepdims=True) / cells.trials.sum(-1, keepdims=True)
         if cells.ratio:
-            share, centre = np.log(share), np.log(centre)
-    away, size = share - centre, float(abs(cells.estimate()).max())
+            share, center = np.log(share), np.log(center)
+    away, size = share - center, float(abs(cells.estimate()).max())
     if not NO_GAP < size < math.inf:
         away, size = np.eye(share.shape[-1])[:1], 1.0
-    moved = centre + away * (cells.bound(gap) / size)
+    moved = center + away * (cells.bound(gap) / size)
     if cells.ratio:
         moved = np.exp(moved - np.maximum(moved.max(-1, keepdims=True), 0.0))
     else:

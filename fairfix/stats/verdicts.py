@@ -1,4 +1,4 @@
-"""What rows can show of a budget or a floor: certified, violated, not shown, or too few rows.
+"""What rows can show of a budget or a floor: certified, violated, inconclusive, or too few rows.
 
 Two one-sided tests, each at alpha = 1 - confidence: certified when the interval lies inside the
 budget, violated when it lies outside. A point estimate alone is never a verdict.
@@ -36,7 +36,7 @@ class Verdict(StrEnum):
 
     CERTIFIED = "certified"
     VIOLATED = "violated"
-    NOT_SHOWN = "not shown"
+    INCONCLUSIVE = "inconclusive"
     TOO_FEW = "too few rows"
 
 
@@ -93,7 +93,7 @@ def claim(
     gap = METRICS[metric](counts)
     verdict = _verdict(cells, budget, alpha, strict) if not gap.size.isnan() else Verdict.TOO_FEW
     needed = None
-    if verdict in (Verdict.NOT_SHOWN, Verdict.TOO_FEW):
+    if verdict in (Verdict.INCONCLUSIVE, Verdict.TOO_FEW):
         needed = rows_needed(metric, counts, budget, confidence=confidence, strict=strict)
     low, high = limits(cells, alpha, strict=strict)
     undefined = math.nan if gap.size.isnan() else 0.0
@@ -123,7 +123,7 @@ def _verdict(cells: Cells, budget: float, alpha: float, strict: bool) -> Verdict
     if cells.thin():
         return Verdict.TOO_FEW
     passes = certified(cells, budget, alpha, strict=strict)
-    return Verdict.CERTIFIED if passes else Verdict.NOT_SHOWN
+    return Verdict.CERTIFIED if passes else Verdict.INCONCLUSIVE
 
 
 def _reason(verdict: Verdict, metric: str, cells: Cells, names: Sequence[str], alpha: float) -> str:
@@ -137,7 +137,7 @@ def _reason(verdict: Verdict, metric: str, cells: Cells, names: Sequence[str], a
     where = {
         Verdict.CERTIFIED: "lies inside the budget",
         Verdict.VIOLATED: "lies outside the budget",
-        Verdict.NOT_SHOWN: "reaches beyond the budget",
+        Verdict.INCONCLUSIVE: "reaches beyond the budget",
     }[verdict]
     few = ""
     if cells.strictly().any():
@@ -186,7 +186,7 @@ def floor_claim(name: str, measured: Measured, floor: float, *, confidence: floa
         )
     else:
         verdict, reason = (
-            Verdict.NOT_SHOWN,
+            Verdict.INCONCLUSIVE,
             f"the lower limit {interval.low:.3f} is below the floor",
         )
     return Floor(

@@ -133,7 +133,7 @@ def best_group_cuts(
             f"Cuts by group are searched for {', '.join(COORDINATES)}, not for {metric}."
         )
     if performance not in GAINS:
-        raise UsageError(f"Cuts by group maximise {' or '.join(GAINS)}, not {performance}.")
+        raise UsageError(f"Cuts by group maximize {' or '.join(GAINS)}, not {performance}.")
     if problem.n_groups > 2 and (lower is not None or metric == "eqodds"):
         raise UsageError(f"Cuts by group for {metric} are searched for two groups only.")
     curves = group_curves(problem)

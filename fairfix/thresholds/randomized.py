@@ -2,7 +2,7 @@
 
 A lottery reaches every point of the convex hull of a group's ROC curve, and on it every rate and
 the performance are linear in the shares of the cuts (Hardt, Price, Srebro 2016). So for a bound of
-the gap the best lottery is a linear programme in the hull's corners.
+the gap the best lottery is a linear program in the hull's corners.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from fairfix.thresholds.policy import Policy, Steps
 
 _NEGLIGIBLE = 1e-9
 _TOLERANCE = 1e-9  # of the solver
-_SLACK = 1e-7  # the programme goes to the bound; met is strictly below, by more than rounding
+_SLACK = 1e-7  # the program goes to the bound; met is strictly below, by more than rounding
 
 
 def best_lottery(problem: Problem, objective: Objective) -> Policy:
@@ -48,7 +48,7 @@ def best_lottery(problem: Problem, objective: Objective) -> Policy:
     if metric not in known:
         raise UsageError(f"Lotteries are searched for {', '.join(known)}, not for {metric}.")
     if performance not in GAINS:
-        raise UsageError(f"Lotteries maximise {' or '.join(GAINS)}, not {performance}.")
+        raise UsageError(f"Lotteries maximize {' or '.join(GAINS)}, not {performance}.")
     curves = group_curves(problem)
     check_defined(curves, metric, problem.group_names)
     corners = [_corners(curve) for curve in curves]

@@ -27,7 +27,7 @@ class DecisionRule:
             Which rows win is fixed by a hash of their id with ``salt``.
         group_column: where the groups are read from.
         id_column: where the ids of a lottery are read from; None = a row's features stand for it.
-        positive_label: the favourable label value, as written in the table.
+        positive_label: the favorable label value, as written in the table.
         output_label: the label value whose probability the network gives.
         output: what the network gives: "prob", "logit", "two probabilities", "two logits".
         metric, budget: what the rule was chosen for, None when it was not.

@@ -50,7 +50,7 @@ def best_cut(
     objective: Objective,
     weights: Tensor | None = None,
 ) -> Cut:
-    """The threshold that maximises the objective, for each row of ``scores`` (B, N) or for (N,).
+    """The threshold that maximizes the objective, for each row of ``scores`` (B, N) or for (N,).
 
     Exact over every cut between two distinct scores, everyone positive (-1) and no one (1)
     included; tied scores move together, the lowest of equally good numbers of positives wins.
@@ -58,7 +58,7 @@ def best_cut(
 
     Args:
         scores: (B, N) or (N,) in [0, 1], finite.
-        labels: (N,) 0/1, 1 = favourable.
+        labels: (N,) 0/1, 1 = favorable.
         groups: (N,) in 0..n_groups-1.
         weights: (N,) row weights, their mean is taken as one row.
     """

@@ -40,12 +40,12 @@ def load(
     threshold: float = 0.5,
     **model_options: Any,
 ) -> Case:
-    """Read a model and a labelled, grouped table, and check that they fit together.
+    """Read a model and a labeled, grouped table, and check that they fit together.
 
     Args:
         model: a checkpoint; None when ``score`` names a column of scores.
         data: CSV, CSV.gz or Parquet.
-        label, favorable: the label column and its favourable value (default: the value 1).
+        label, favorable: the label column and its favorable value (default: the value 1).
         group, privileged: the protected columns, of which the first is debiased, and its
             privileged value.
         missing_group: "keep" makes rows without a group value a group of their own.
@@ -97,7 +97,7 @@ def debias(
 
     Args:
         method: ``fairfix.methods.names()`` lists them; ``options`` are its own.
-        metric, budget, margin, performance, objective, lambda_, risk, k: what is optimised, as
+        metric, budget, margin, performance, objective, lambda_, risk, k: what is optimized, as
             ``fairfix.metrics.objective.Objective`` says; ``lambda_`` goes with "tradeoff" alone,
             ``risk`` and ``k`` with margin "auto" and "constrained".
         test: rows to judge on; without them ``holdout`` is the share of rows kept for judging.

@@ -104,7 +104,7 @@ def ruled(case: Case, rule: DecisionRule) -> Case:
     """
     if not same_value(rule.positive_label, case.table.favorable):
         raise UsageError(
-            f"The rule decides for {rule.positive_label!r}, and the favourable value here is "
+            f"The rule decides for {rule.positive_label!r}, and the favorable value here is "
             f"{case.table.favorable!r}; give --favorable {rule.positive_label}."
         )
     scorer, features = case.problem.scorer, case.problem.features

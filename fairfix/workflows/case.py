@@ -34,7 +34,7 @@ class ModelOptions:
         data_spec: the data spec's path; None looks for ``<model stem>.data.json`` beside it.
         output_kind: "auto", "prob" or "logit".
         output_label: the label value whose probability the network gives; None is the value 1
-            where the table has it, else the favourable value.
+            where the table has it, else the favorable value.
         device: "auto" takes a GPU where there is one.
         batch_size: rows run at once when scoring.
     """
@@ -75,7 +75,7 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class Case:
-    """A model (or scores alone) on a labelled, grouped table.
+    """A model (or scores alone) on a labeled, grouped table.
 
     Attributes:
         checkpoint: None when the table carries the scores.
@@ -239,7 +239,7 @@ def data_spec(checkpoint: Checkpoint | None, options: ModelOptions) -> DataSpec 
 def make_scorer(
     checkpoint: Checkpoint, table: Table, options: ModelOptions
 ) -> tuple[Scorer, str, tuple[str, ...]]:
-    """The network as a function to P(favourable), on its device; notes say how it was read.
+    """The network as a function to P(favorable), on its device; notes say how it was read.
 
     Raises:
         CheckpointError: when the network does not run on the table's features.
@@ -264,7 +264,7 @@ def output_notes(
     note = f"the network's output is read as {what} of {label!r} ({said})"
     if not complement:
         return (note,)
-    return note, f"the favourable value is {table.favorable!r}, so the score is 1 - output"
+    return note, f"the favorable value is {table.favorable!r}, so the score is 1 - output"
 
 
 def output_kind(
@@ -299,13 +299,13 @@ def output_kind(
 
 
 def read_output_label(table: Table, given: str | None) -> tuple[str, bool]:
-    """The label whose probability the network gives, and whether it is not the favourable one.
+    """The label whose probability the network gives, and whether it is not the favorable one.
 
     Raises:
         UsageError: for a given value that the table does not have.
     """
     values = table.label_values
-    if not values:  # nothing tells but the favourable value: 0 goes with 1
+    if not values:  # nothing tells but the favorable value: 0 goes with 1
         label = given or ("1" if same_value(table.favorable, "0") else table.favorable)
         return label, not same_value(label, table.favorable)
     wanted = given if given is not None else "1"

@@ -17,7 +17,7 @@ from fairfix.data.splitting import apart, check_seed, check_share
 from fairfix.data.table import Group
 from fairfix.errors import TableError, UsageError
 from fairfix.methods._result import Result
-from fairfix.methods._search import learnt
+from fairfix.methods._search import learned
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.rates import METRICS, PERFORMANCES
 from fairfix.models import checkpoint as checkpoints
@@ -179,7 +179,7 @@ def debias(
     Args:
         case: model and table, from ``fairfix.workflows.case.load``.
         method: its name; ``fairfix.methods.names()`` lists them.
-        objective: what is optimised; the default is spd within 0.05 at best balanced accuracy.
+        objective: what is optimized; the default is spd within 0.05 at best balanced accuracy.
         test: rows to judge on (``case.companion``); without it ``holdout_share`` of the case's
             rows, drawn by label and group, are kept away from the method.
         seed: of every random choice; equal seeds give equal bytes.
@@ -241,7 +241,7 @@ def debias(
         frontier=frontier(
             replace(fitting, scores=fitted.scores),
             policy,
-            learnt(objective) if state else objective,
+            learned(objective) if state else objective,
         ),
         warnings=(),
     )
@@ -283,7 +283,7 @@ def _check_defined(problem: Problem, objective: Objective, rows: str) -> None:
     for g, name in enumerate(problem.group_names):
         labels = set(problem.labels[problem.groups == g].tolist())
         if len(labels) < 2:
-            lacking = "unfavourable" if labels == {1} else "favourable"
+            lacking = "unfavorable" if labels == {1} else "favorable"
             raise TableError(
                 f"The {metric.title} is undefined on the {rows} rows: group {name!r} has no row "
                 f"with {lacking} label. Give more rows, or another metric."

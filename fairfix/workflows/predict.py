@@ -1,4 +1,4 @@
-"""Applying a checkpoint and its rule to rows, labelled or not."""
+"""Applying a checkpoint and its rule to rows, labeled or not."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def _check_suffix(path: Path, checkpoint: Checkpoint) -> None:
 
 def _holds_model(folder: Path) -> bool:
     try:
-        checkpoints.recognise(folder)
+        checkpoints.recognize(folder)
     except CheckpointError:
         return False
     return True

@@ -14,7 +14,7 @@ NEARLY_TRIVIAL = 0.55  # balanced accuracy; deciding all rows alike gives 0.5
 
 
 def wrong_way(auc: float, rows: str) -> list[str]:
-    """What to say of scores that order ``rows`` by the unfavourable label; NaN says nothing."""
+    """What to say of scores that order ``rows`` by the unfavorable label; NaN says nothing."""
     if not auc < WRONG_WAY:
         return []
     return [

@@ -60,11 +60,11 @@ def test_each_split_counts_once() -> None:
 
 def test_rivals_are_those_of_scikit_learn() -> None:
     data = split("loh/alpha=1", 0)
-    learnt = data.features["train"], data.labels["train"]
+    learned = data.features["train"], data.labels["train"]
     found = {
-        rival: scores(rival, learnt, {"test": data.features["test"]}, seed=3) for rival in RIVALS
+        rival: scores(rival, learned, {"test": data.features["test"]}, seed=3) for rival in RIVALS
     }
-    expected = LogisticRegression(max_iter=1000).fit(*learnt)
+    expected = LogisticRegression(max_iter=1000).fit(*learned)
     np.testing.assert_allclose(
         found["logistic"]["test"], expected.predict_proba(data.features["test"])[:, 1], atol=1e-6
     )
@@ -72,7 +72,7 @@ def test_rivals_are_those_of_scikit_learn() -> None:
         rival: ((rows["test"] > 0.5) == data.labels["test"]).mean() for rival, rows in found.items()
     }
     assert min(right.values()) > 0.6
-    again = scores("forest", learnt, {"test": data.features["test"]}, seed=3)
+    again = scores("forest", learned, {"test": data.features["test"]}, seed=3)
     assert np.array_equal(again["test"], found["forest"]["test"])
 
 

@@ -15,7 +15,7 @@ import torch
 
 import fairfix as library
 from fairfix.errors import UsageError
-from fairfix.methods._search import LEARNT, Search
+from fairfix.methods._search import LEARNED, Search
 from fairfix.methods.eqodds import eqodds
 from fairfix.methods.identity import identity
 from fairfix.methods.thresholds import thresholds
@@ -104,9 +104,9 @@ def test_methods_that_do_not_aim_at_the_budget_say_how_sure_it_is() -> None:
     )
 
 
-def test_networks_that_were_learnt_must_be_surer() -> None:
+def test_networks_that_were_learned_must_be_surer() -> None:
     problem, objective = scored_rows(900, seed=5), Objective(budget=0.1, risk=0.2, k=1.0)
-    for learns, factor in ((False, 1), (True, LEARNT)):
+    for learns, factor in ((False, 1), (True, LEARNED)):
         search = Search(problem, objective, learns=learns)
         search.offer(problem.scores.sqrt(), dict)
         cut = search.steps[1].threshold

@@ -85,12 +85,12 @@ def test_every_figure_of_a_tiny_table(fairfix: Run, table: Path) -> None:
             "eqodds": 0.25,
             "ad": 0.5 - 4 / 6,
             "di": 0.5 / (4 / 6),
-            # Pairs of a favourable and an unfavourable row in the right order: 2 of 4, 6 of 8.
+            # Pairs of a favorable and an unfavorable row in the right order: 2 of 4, 6 of 8.
             "aucd": 2 / 4 - 6 / 8,
         }
     )
     assert women["auc"]["value"] == 0.5
-    # Over all: 6 favourable, 4 positive of them; 4 unfavourable, 2 positive of them.
+    # Over all: 6 favorable, 4 positive of them; 4 unfavorable, 2 positive of them.
     assert values(sex["performance"]) == pytest.approx(
         {
             "balanced_accuracy": (4 / 6 + 2 / 4) / 2,
@@ -222,7 +222,7 @@ def test_a_rule_for_the_other_label_is_refused(fairfix: Run, table: Path) -> Non
     ended = fairfix("audit", "-", table, *SCORES, "--rule", path)
     assert (ended.code, ended.sentence) == (
         2,
-        "The rule decides for '0', and the favourable value here is '1'; give --favorable 0.",
+        "The rule decides for '0', and the favorable value here is '1'; give --favorable 0.",
     )
 
 

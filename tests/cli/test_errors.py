@@ -29,7 +29,7 @@ OPTIONS = {
     "ignore": (["--ignore", "zip"], "no column 'zip' (--ignore)"),
     "features": (["--features", "x0,x1,label"], "named by --label and by --features"),
     "width": (["--features", "x0,x1"], "gives 2 features and the network takes 4"),
-    "favourable": (["--favorable", "yes"], "no value 'yes' (--favorable). It holds '0', '1'"),
+    "favorable": (["--favorable", "yes"], "no value 'yes' (--favorable). It holds '0', '1'"),
     "privileged": (["--privileged", "9"], "no value '9' (--privileged)"),
     "output label": (["--output-label", "5"], "no value '5' for --output-label; it has '0', '1'"),
     "output kind": (["--output-kind", "prob"], "not a probability; check --output-kind"),
@@ -194,7 +194,7 @@ def test_a_group_in_which_the_metric_is_undefined(
     place.table(table.assign(label=table["label"].where(table["group"] == 1, 0)), change)
     options = ("--test", place.test, "--metric", metric)
     said = refused(fairfix, place, "prune", place.model, place.val, *options)
-    assert f"is undefined on the {rows} rows: group '0' has no row with favourable label" in said
+    assert f"is undefined on the {rows} rows: group '0' has no row with favorable label" in said
 
 
 def test_an_audit_shows_what_is_undefined(fairfix: Run, place: Place, draw: Draw) -> None:

@@ -74,7 +74,7 @@ ONE_ROW = people(f=(1, 1.0), m=(2000, 0.3))
     [
         (ALIKE, SPD, 0, "passed", None),
         (APART, SPD, 1, "failure", "violated"),
-        (FEW, SPD, 3, "error", "not shown"),
+        (FEW, SPD, 3, "error", "inconclusive"),
         (NO_POSITIVES, EOD, 3, "error", "too few rows"),
         (ONE_ROW, SPD, 3, "error", "too few rows"),
         (APART, ("--budget", "spd=0.05:warn"), 0, "skipped", None),
@@ -391,9 +391,9 @@ def test_the_terminal_begins_with_what_the_table_can_certify(fairfix: Run, table
     assert first.startswith(
         "power: these rows (f: 100, m: 100) cannot certify a gap of spd < 0.05 by sex"
     )
-    assert any("gap of spd < 0.05" in line and "not shown" in line for line in rest)
+    assert any("gap of spd < 0.05" in line and "inconclusive" in line for line in rest)
     assert any("Rows needed if the true gap is what was seen: f: " in line for line in rest)
-    assert rest[-1].startswith("Undecided: the demand is not certified")
+    assert rest[-1].startswith("Inconclusive: the demand is not certified")
     assert ended.err == (
         "fairfix: decisions by score > 0.5 (no rule found)\n"
         "fairfix: no report lies beside the model, so it could not be checked whether its rule was "

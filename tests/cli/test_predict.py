@@ -123,13 +123,13 @@ def test_a_rule_for_the_other_label_turns_the_scores(
     assert found["decision"].tolist() == (expected > 0.6).astype(int).tolist()
 
 
-@pytest.mark.parametrize("labelled", [True, False])
-def test_without_a_rule_the_favourable_value_turns_them_too(
-    fairfix: Run, place: Place, rows: pd.DataFrame, trained: nn.Module, labelled: bool
+@pytest.mark.parametrize("labeled", [True, False])
+def test_without_a_rule_the_favorable_value_turns_them_too(
+    fairfix: Run, place: Place, rows: pd.DataFrame, trained: nn.Module, labeled: bool
 ) -> None:
-    table = place.table(rows if labelled else rows.drop(columns="label"), "new.csv")
+    table = place.table(rows if labeled else rows.drop(columns="label"), "new.csv")
     ended = fairfix("predict", place.model, table, "--favorable", 0)
-    assert "the favourable value is '0', so the score is 1 - output" in ended.err
+    assert "the favorable value is '0', so the score is 1 - output" in ended.err
     found = decided(place.folder / "new.decisions.csv")
     assert found["score"].to_numpy() == pytest.approx(1 - probability(trained, rows), abs=1e-6)
 
@@ -175,7 +175,7 @@ def test_a_rule_by_group_takes_each_rows_group(
 @pytest.mark.parametrize(
     ("column", "value", "said"),
     [
-        ("colour", "a", "new.csv has no column 'sex'"),
+        ("color", "a", "new.csv has no column 'sex'"),
         ("sex", "c", "The rule knows no group 'c'; it knows 'a', 'b'."),
         ("sex", "", "value"),
     ],
@@ -192,7 +192,7 @@ def test_a_rule_by_group_without_the_group(
     rows = rows.filter(regex="^x").assign(**{column: ["a", value] * 25})
     table = place.table(rows, "new.csv")
     before = place.files()
-    ended = fairfix("predict", place.model, table, "--ignore", "colour" if column != "sex" else "")
+    ended = fairfix("predict", place.model, table, "--ignore", "color" if column != "sex" else "")
     assert (ended.code, place.files()) == (2, before)
     assert said in ended.sentence
 

@@ -55,7 +55,7 @@ def test_hashes_made_by_hand() -> None:
 
 
 def test_a_row_is_the_same_row_in_any_table() -> None:
-    """Whatever its place and its neighbours, its group, and the sign of its zeros."""
+    """Whatever its place and its neighbors, its group, and the sign of its zeros."""
     features = normal(300)
     features[:, 1] = 0.0
     first = rows(features)
@@ -74,8 +74,8 @@ def test_rows_that_differ_in_a_feature_or_the_label_differ() -> None:
     nudged = features.copy()
     nudged[:, 2] = np.nextafter(features[:, 2].astype(np.float32), np.float32(9))
     assert overlap(first, rows(nudged)).share_of_rows == 0
-    relabelled = replace(rows(features), labels=1 - rows(features).labels)
-    assert overlap(first, relabelled).share_of_rows == 0
+    relabeled = replace(rows(features), labels=1 - rows(features).labels)
+    assert overlap(first, relabeled).share_of_rows == 0
     wider = rows(np.hstack([features, np.zeros((200, 1))]))
     assert overlap(first, wider).share_of_rows == 0
 

@@ -46,7 +46,7 @@ def complaint(call: Any, *args: Any, **options: Any) -> str:
     return str(caught.value)
 
 
-def test_a_number_is_standardised(tmp_path: Path) -> None:
+def test_a_number_is_standardized(tmp_path: Path) -> None:
     table = encoded(tmp_path, spec_of(AGE), {"age": [38, 50.5, 13, 25.5]})
     assert table.features is not None
     assert table.features.dtype == np.float32
@@ -54,13 +54,13 @@ def test_a_number_is_standardised(tmp_path: Path) -> None:
     assert table.feature_names == ("age",)
 
 
-def test_a_map_is_standardised(tmp_path: Path) -> None:
+def test_a_map_is_standardized(tmp_path: Path) -> None:
     table = encoded(tmp_path, spec_of(SEX), {"sex": ["Male", " Female ", "Male", "Male"]})
     assert table.features is not None
     np.testing.assert_array_equal(table.features[:, 0], [2, -2, 2, 2])
 
 
-def test_one_hot_equals_get_dummies_and_a_standardisation_by_hand(tmp_path: Path) -> None:
+def test_one_hot_equals_get_dummies_and_a_standardization_by_hand(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     columns = {
         "work": rng.choice(["Private", "State", "Never"], 200).tolist(),
@@ -123,7 +123,7 @@ def test_a_blank_is_an_unknown_category_unless_it_is_listed(tmp_path: Path) -> N
     np.testing.assert_array_equal(table.features, np.eye(3)[[0, 2, 1, 0]])
 
 
-def test_unknown_categories_can_be_zeros_before_standardising(tmp_path: Path) -> None:
+def test_unknown_categories_can_be_zeros_before_standardizing(tmp_path: Path) -> None:
     spec = spec_of(WORK | {"unknown": "zeros", "mean": [0.5, 0.25, 0.0], "scale": [0.5, 0.25, 1.0]})
     table = encoded(tmp_path, spec, {"work": ["Private", "?", "State", ""]})
     zeros = [-1, -1, 0]
@@ -178,8 +178,8 @@ def test_json_comes_back_as_the_same_spec() -> None:
         ({"features": [3]}, "features[0]: 3 where an object is expected."),
         ({"version": 2, "features": [AGE]}, "version: this fairfix reads version 1."),
         (
-            {"features": [AGE], "favourable": 1},
-            "top level: unknown key 'favourable'; known are 'features', 'version'.",
+            {"features": [AGE], "favorable": 1},
+            "top level: unknown key 'favorable'; known are 'features', 'version'.",
         ),
         (
             {"features": [AGE, {"column": "x", "scal": 1}]},

@@ -214,7 +214,7 @@ def test_take(folder: Path) -> None:
         (["0.50", "0.25", "0.5", "0.25"], ".25", "0.25", ("0.25", "0.50")),
     ],
 )
-def test_the_favourable_value(
+def test_the_favorable_value(
     folder: Path, values: list[str], favorable: str | None, named: str, all_values: tuple[str, ...]
 ) -> None:
     table = read(folder, rows(values, "0101"), Columns(favorable=favorable))
@@ -222,14 +222,14 @@ def test_the_favourable_value(
     assert (table.favorable, table.label_values) == (named, all_values)
 
 
-def test_more_than_two_labels_need_a_favourable_one(folder: Path) -> None:
+def test_more_than_two_labels_need_a_favorable_one(folder: Path) -> None:
     text = rows(["low", "high", "mid", "high"], "0101")
     table = read(folder, text, Columns(favorable="high"))
     np.testing.assert_array_equal(table.labels, [0, 1, 0, 1])
-    assert table.notes == ("label 'label': 'low', 'mid' all count as unfavourable",)
+    assert table.notes == ("label 'label': 'low', 'mid' all count as unfavorable",)
     assert refused(folder, text) == (
         "val.csv, column 'label' holds 3 different values, 'high', 'low', 'mid': say with "
-        "--favorable which one is favourable, and all others count as unfavourable."
+        "--favorable which one is favorable, and all others count as unfavorable."
     )
 
 
@@ -252,7 +252,7 @@ def test_labels_that_do_not_do(
     assert refused(folder, rows(labels, "0101"), Columns(favorable=favorable)).startswith(message)
 
 
-def test_the_nearest_favourable_value_is_named(folder: Path) -> None:
+def test_the_nearest_favorable_value_is_named(folder: Path) -> None:
     text = rows(["<=50K", ">50K", "<=50K", ">50K"], "0101")
     assert refused(folder, text, Columns(favorable=">50k")).endswith("did you mean '>50K'?")
 
@@ -282,16 +282,16 @@ def test_booleans_mean_themselves(folder: Path) -> None:
     assert (group_of(table), table.notes) == ((("False", "True"), [1, 1, 0, 0]), ())
 
 
-def test_the_higher_favourable_share_is_inferred_and_said(folder: Path) -> None:
+def test_the_higher_favorable_share_is_inferred_and_said(folder: Path) -> None:
     table = read(folder, rows("1100100", "ffffmmm"))
     assert group_of(table)[0] == ("m", "f")
     assert table.notes == (
-        "group 'group': 'f' is taken as privileged because its favourable share is higher "
+        "group 'group': 'f' is taken as privileged because its favorable share is higher "
         "(0.5 against 0.333)",
     )
 
 
-def test_weights_count_in_the_favourable_share(folder: Path) -> None:
+def test_weights_count_in_the_favorable_share(folder: Path) -> None:
     text = "label,group,w,x\n1,f,1,0\n0,f,9,0\n1,m,2,0\n0,m,2,0\n1,f,1,0\n"
     assert group_of(read(folder, text, Columns(ignore=("w",))))[0] == ("m", "f")
     table = read(folder, text, Columns(weight="w"))

@@ -1,4 +1,4 @@
-"""The reject option and both equalised odds against AIF360's own."""
+"""The reject option and both equalized odds against AIF360's own."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def rejected(seed: int, metric: str, weighted: bool, turned: bool) -> tuple[Prob
     ("metric", "seed", "weighted"), [("spd", 0, False), ("aod", 1, True), ("eod", 2, False)]
 )
 def test_roc_is_never_worse_than_a_grid(metric: str, seed: int, weighted: bool) -> None:
-    """AIF360 favours the unprivileged group, and so does its like here when asked to."""
+    """AIF360 favors the unprivileged group, and so does its like here when asked to."""
     problem, grid = rejected(seed, metric, weighted, turned=False)
     objective = Objective(METRICS[metric], margin=0.0)
     ours = utility(expected(problem, roc(problem, objective, favor="a")), metric, 0.05)
@@ -97,7 +97,7 @@ def test_roc_is_never_worse_than_a_grid(metric: str, seed: int, weighted: bool) 
     assert ours == pytest.approx(on_grid, abs=0.03)
 
 
-def test_roc_favours_who_is_behind_where_a_grid_favours_the_unprivileged() -> None:
+def test_roc_favors_who_is_behind_where_a_grid_favors_the_unprivileged() -> None:
     """With the group that is ahead called unprivileged, AIF360 can only put it further ahead."""
     problem, grid = rejected(0, "spd", False, turned=True)
     objective = Objective(margin=0.0)
@@ -111,7 +111,7 @@ def test_roc_favours_who_is_behind_where_a_grid_favours_the_unprivileged() -> No
 
 @pytest.mark.parametrize("seed", range(4))
 def test_roc_is_never_worse_than_one_shared_cut(seed: int) -> None:
-    """A band of no width is a shared cut, whoever it favours."""
+    """A band of no width is a shared cut, whoever it favors."""
     problem = scored_rows(60, seed=seed)
     for objective in (Objective(margin=0.0), Objective(METRICS["eod"], 0.2, 0.0)):
         shared = identity(problem, objective).trajectory[0].utility
@@ -120,20 +120,20 @@ def test_roc_is_never_worse_than_one_shared_cut(seed: int) -> None:
 
 
 @pytest.mark.parametrize(("favor", "low"), [("a", 0), ("b", 1), ("", 0)])
-def test_roc_cuts_the_favoured_group_lower_and_says_which(favor: str, low: int) -> None:
-    """Group b has the higher scores, so that a is favoured where nobody is named."""
+def test_roc_cuts_the_favored_group_lower_and_says_which(favor: str, low: int) -> None:
+    """Group b has the higher scores, so that a is favored where nobody is named."""
     problem = scored_rows(200, seed=3)
     result = roc(problem, Objective(budget=0.2, margin=0.0), favor=favor)
     thresholds = result.policy.thresholds(2)
     assert thresholds[low] <= thresholds[1 - low]
-    (note,) = [n for n in result.notes if n.startswith("the band favours")]
+    (note,) = [n for n in result.notes if n.startswith("the band favors")]
     middle, half = sum(thresholds) / 2, abs(thresholds[0] - thresholds[1]) / 2
     assert note == (
-        f"the band favours group {'ab'[low]!r}: threshold {middle:.4g}, margin {half:.4g}"
+        f"the band favors group {'ab'[low]!r}: threshold {middle:.4g}, margin {half:.4g}"
     )
 
 
-def test_roc_favours_who_is_behind_at_the_cut_of_today() -> None:
+def test_roc_favors_who_is_behind_at_the_cut_of_today() -> None:
     """Up to 0.8 group a has more positive decisions, beyond it none."""
     scores = torch.tensor([0.7, 0.7, 0.7, 0.1, 0.9, 0.1, 0.1, 0.1])
     problem = Problem(
@@ -141,11 +141,11 @@ def test_roc_favours_who_is_behind_at_the_cut_of_today() -> None:
     )  # fmt: skip
     for threshold, behind in ((0.5, "b"), (0.8, "a"), (0.95, "b")):
         result = roc(replace(problem, threshold=threshold), Objective(margin=0.0))
-        assert f"favours group {behind!r}" in result.notes[0]
+        assert f"favors group {behind!r}" in result.notes[0]
 
 
 def test_roc_knows_its_groups() -> None:
-    with pytest.raises(UsageError, match="no group 'c' to favour; there are 'a' and 'b'"):
+    with pytest.raises(UsageError, match="no group 'c' to favor; there are 'a' and 'b'"):
         roc(scored_rows(40), Objective(), favor="c")
     with pytest.raises(UsageError, match="between two groups; here are 3"):
         roc(scored_rows(60, 3), Objective())
@@ -219,7 +219,7 @@ def test_eqodds_flips_the_same_rows_with_the_same_salt() -> None:
 
 
 def mixed(problem: Problem, post: Any, draws: int, threshold: float) -> Floats:
-    """(4, G) averaged over draws of AIF360's calibrated equalised odds, cut at the threshold."""
+    """(4, G) averaged over draws of AIF360's calibrated equalized odds, cut at the threshold."""
     rows = dataset(problem, problem.scores > 0.5, problem.scores)
     before = np.random.get_state()
     np.random.seed(0)
@@ -248,7 +248,7 @@ def test_caleqodds_decides_as_aif360_does_on_average(cost: Any, turned: bool) ->
     assert expected(problem, result) == pytest.approx(theirs, abs=1.0)
 
 
-def generalised_costs(problem: Problem, shares: list[float], cost: str) -> list[float]:
+def generalized_costs(problem: Problem, shares: list[float], cost: str) -> list[float]:
     """Each group's expected cost with this share of its scores replaced by its base rate."""
     costs = []
     for g, share in enumerate(shares):
@@ -275,7 +275,7 @@ def test_caleqodds_makes_the_cost_equal(cost: Any) -> None:
     (note,) = [n for n in caleqodds(problem, Objective(), cost=cost).notes if "base rate" in n]
     share, _, _, group, *_ = note.split()
     shares = [float(share[:-1]) / 100 if group == repr(name) else 0.0 for name in "ab"]
-    untouched, after = (generalised_costs(problem, s, cost) for s in ([0.0, 0.0], shares))
+    untouched, after = (generalized_costs(problem, s, cost) for s in ([0.0, 0.0], shares))
     assert np.ptp(after) < 0.001 < np.ptp(untouched) / 5
 
 

@@ -1,4 +1,4 @@
-"""The catalogue of methods: what it reads from their source is what they are."""
+"""The catalog of methods: what it reads from their source is what they are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fairfix.methods import get, names
 every_method = pytest.mark.parametrize("name", names())
 
 
-def test_the_catalogue_is_the_folder() -> None:
+def test_the_catalog_is_the_folder() -> None:
     folder = Path(methods.__file__).parent
     files = sorted(path.stem for path in folder.iterdir() if path.suffix == ".py")
     assert ["__init__", *names()] == files
@@ -100,7 +100,7 @@ def test_a_value_of_the_wrong_kind_is_refused(
         get(name).checked({option: value})
 
 
-def test_reading_the_catalogue_imports_nothing_heavy() -> None:
+def test_reading_the_catalog_imports_nothing_heavy() -> None:
     """What help texts need must be there at once."""
     code = """
         import sys

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.skipif(
 
 @cache
 def compas() -> pd.DataFrame:
-    """ProPublica's rows; no recidivism is favourable."""
+    """ProPublica's rows; no recidivism is favorable."""
     raw = pd.read_csv(TABLE)
     raw = raw[
         raw.days_b_screening_arrest.between(-30, 30)

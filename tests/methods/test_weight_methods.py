@@ -137,7 +137,7 @@ def test_an_unknown_layer_is_refused(method: str) -> None:
         get(method).run()(problem_of(), OBJECTIVE, layers="0,1")
 
 
-# Layer-wise optimisation
+# Layer-wise optimization
 
 
 def layer_of(parameter: str) -> str:
@@ -323,9 +323,9 @@ def test_the_critic_alone_leaves_the_network_as_it_is(run: Run) -> None:
 
 def half_of(problem: Problem, seed: int) -> Problem:
     """The rows that adversarial learns from."""
-    learnt, unseen = holdout(problem, 0.5, seed)
-    assert abs(len(learnt) - len(unseen)) <= 4
-    return problem.take(learnt)
+    learned, unseen = holdout(problem, 0.5, seed)
+    assert abs(len(learned) - len(unseen)) <= 4
+    return problem.take(learned)
 
 
 def test_adversarial_chooses_on_rows_that_it_did_not_learn_from() -> None:
@@ -334,7 +334,7 @@ def test_adversarial_chooses_on_rows_that_it_did_not_learn_from() -> None:
     options = {**QUICK, "rounds": 10, "network_steps": 20, "learning_rate": 0.01}
     result = get("adversarial").run()(problem, aim, seed=1, **options)
     assert result.state is not None
-    assert result.notes == ("learnt from 200 of the fitting rows, chosen on the other 200 alone",)
+    assert result.notes == ("learned from 200 of the fitting rows, chosen on the other 200 alone",)
     _, rows = holdout(problem, 0.5, 1)
     scorer, features = problem.network()
     scorer.network.load_state_dict(result.state)
@@ -348,7 +348,7 @@ def test_adversarial_chooses_on_rows_that_it_did_not_learn_from() -> None:
 @pytest.mark.parametrize("loss", ["paper", "hinge"])
 @pytest.mark.parametrize("critic_layer", ["", "2"])
 def test_one_step_by_hand(loss: str, critic_layer: str, run: Run) -> None:
-    """With an unlearnt critic that says much; Adam's first step is its size by the sign."""
+    """With an unlearned critic that says much; Adam's first step is its size by the sign."""
     problem = problem_of()
     before = original(problem)
     _, (state,) = run(
@@ -366,14 +366,14 @@ def test_one_step_by_hand(loss: str, critic_layer: str, run: Run) -> None:
     )
     chance = torch.Generator().manual_seed(3)
     critic = adversarial_module._critic(8 * zoo.H, chance, torch.device("cpu"))
-    learnt = half_of(problem, seed=3)
-    rows = torch.randint(len(learnt), (8,), generator=chance)
+    learned = half_of(problem, seed=3)
+    rows = torch.randint(len(learned), (8,), generator=chance)
     w = {name: value.clone().requires_grad_() for name, value in before.items()}
-    assert learnt.features is not None
-    first = torch.relu(learnt.features[rows] @ w["0.weight"].T + w["0.bias"])
+    assert learned.features is not None
+    first = torch.relu(learned.features[rows] @ w["0.weight"].T + w["0.bias"])
     second = torch.relu(first @ w["2.weight"].T + w["2.bias"])
     scores = torch.sigmoid(second @ w["4.weight"][0] + w["4.bias"])
-    labels = learnt.labels[rows]
+    labels = learned.labels[rows]
     entropy = -(labels * scores.log() + (1 - labels) * (1 - scores).log()).mean()
     said = critic((first if critic_layer else second).reshape(-1)).abs().squeeze()
     assert said.item() > 0.01
@@ -404,15 +404,15 @@ def test_the_critic_learns_the_bias_of_minibatches(
         lambda *given: made.append(build(*given)) or made[0],
     )
     run("adversarial", problem, rounds=1, critic_steps=400, network_steps=0, learning_rate=0.003)
-    learnt = half_of(problem, seed=0)
-    scorer, features = learnt.network()
+    learned = half_of(problem, seed=0)
+    scorer, features = learned.network()
     _, hidden = Reader(scorer, features[:2]).run(scorer, features)
     untaught = build(64 * zoo.H, torch.Generator().manual_seed(0), features.device)
     generator = torch.Generator().manual_seed(99)
     errors = []
     for _ in range(200):
-        rows = torch.randint(len(learnt), (64,), generator=generator)
-        scores, groups = learnt.scores[rows], learnt.groups[rows]
+        rows = torch.randint(len(learned), (64,), generator=generator)
+        scores, groups = learned.scores[rows], learned.groups[rows]
         bias = scores[groups == 0].mean() - scores[groups == 1].mean()
         here = hidden[rows].reshape(-1)
         errors.append(

@@ -1,4 +1,4 @@
-"""A network as a probability of the favourable outcome, whatever its last layer gives."""
+"""A network as a probability of the favorable outcome, whatever its last layer gives."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ SHAPES = {
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("complement", [False, True])
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
-def test_outputs_are_recognised_and_read(name: str, complement: bool, batch_size: int) -> None:
+def test_outputs_are_recognized_and_read(name: str, complement: bool, batch_size: int) -> None:
     values, kind, expected = SHAPES[name]
     network = Gives(values)
     assert detect_output(network, NUMBERS) is kind

@@ -18,7 +18,7 @@ from fairfix.methods._search import Search
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.rates import METRICS
 from fairfix.models.scorer import Output, Scorer
-from fairfix.models.weight_batches.scoring import many_at_once, vectorised
+from fairfix.models.weight_batches.scoring import many_at_once, vectorized
 from fairfix.models.weight_batches.stacked_layers import Chain
 from tests.helpers import zoo
 from tests.helpers.toys import biased_problem, scored_rows
@@ -162,14 +162,14 @@ def test_a_chain_that_gives_other_scores_is_not_used() -> None:
 
 
 @pytest.mark.parametrize("name", ["residual with BatchNorm", "conv2d", "two readers", "modules"])
-def test_any_network_that_torch_can_vectorise(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_network_that_torch_can_vectorize(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows in one piece and in several."""
     scorer, features = zoo.scorer(name), zoo.features(N)
     versions = drawn(scorer, 3)
     expected = one_by_one(scorer, features, versions)
     for rows in (65_536, 50):
         monkeypatch.setattr("fairfix.models.weight_batches.scoring._ROWS", rows)
-        found = vectorised(scorer, features)(versions)
+        found = vectorized(scorer, features)(versions)
         torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
 
 
@@ -190,7 +190,7 @@ def perturb(problem: Problem, objective: Objective, versions: Any, **options: An
         return function(problem, objective, trials=70, **options)
 
 
-@pytest.mark.parametrize("way", ["chain", "chain together", "vectorised"])
+@pytest.mark.parametrize("way", ["chain", "chain together", "vectorized"])
 @pytest.mark.parametrize("layers", ["", "3"])
 @pytest.mark.parametrize("aim", OBJECTIVES)
 def test_perturb_finds_the_same_however_it_scores(aim: str, layers: str, way: str) -> None:
@@ -202,7 +202,7 @@ def test_perturb_finds_the_same_however_it_scores(aim: str, layers: str, way: st
         assert chain is not None
         return chain.scores
 
-    ways = {"chain": many_at_once, "chain together": together, "vectorised": vectorised}
+    ways = {"chain": many_at_once, "chain together": together, "vectorized": vectorized}
     options = {"layers": layers, "sd": 0.3, "seed": 3}
     plain = perturb(problem, OBJECTIVES[aim], lambda *_: None, **options)
     fast = perturb(problem, OBJECTIVES[aim], ways[way], **options)

@@ -72,7 +72,7 @@ def gate(*checks: Check, **fields: Any) -> Gate:
 PASSED = check(Verdict.CERTIFIED, reason="the interval lies within the budget")
 FAILED = check(Verdict.VIOLATED, asked="gap of eod < 0.1", key="eod", limit=0.1)
 OPEN = check(
-    Verdict.NOT_SHOWN, asked="gap of aod < 0.1", key="aod", rows_needed={"f": 1200, "m": 2000}
+    Verdict.INCONCLUSIVE, asked="gap of aod < 0.1", key="aod", rows_needed={"f": 1200, "m": 2000}
 )
 WARNED = replace(FAILED, severity=Severity.WARN)
 UNDEFINED = check(
@@ -108,7 +108,7 @@ def test_the_headline_says_how_many() -> None:
     assert gate(PASSED, PASSED, WARNED).headline == "Passed: all 2 demands are certified."
     assert gate(WARNED).headline.startswith("Passed: every demand only warns")
     assert gate(PASSED, FAILED, OPEN).headline == "Failed: 1 of 3 demands is violated."
-    assert gate(PASSED, OPEN).headline.startswith("Undecided: 1 of 2 demands is not certified")
+    assert gate(PASSED, OPEN).headline.startswith("Inconclusive: 1 of 2 demands is not certified")
     assert gate(OPEN, OPEN, lenient=True).headline.startswith(
         "Passed by --on-inconclusive warn: 2 of 2 demands are not certified"
     )
@@ -154,7 +154,7 @@ def test_junit_tells_bias_from_ignorance() -> None:
         "gap of aod < 0.1 by sex",
     ]
     open_ = suite.findall("testcase/error")[0]
-    assert open_.attrib["type"] == "not shown"
+    assert open_.attrib["type"] == "inconclusive"
     assert (
         "Rows needed if the true gap is what was seen: f: 1,200, m: 2,000."
         in open_.attrib["message"]
@@ -260,7 +260,7 @@ def test_sarif_says_what_is_wrong_and_leaves_out_what_holds() -> None:
 
 
 def test_a_demand_keeps_its_fingerprint() -> None:
-    later = replace(FAILED, value=0.2, verdict=Verdict.NOT_SHOWN)
+    later = replace(FAILED, value=0.2, verdict=Verdict.INCONCLUSIVE)
     one, two = (run_of(gate(each))["results"][0] for each in (FAILED, later))
     assert one["partialFingerprints"] == two["partialFingerprints"]
 
@@ -303,7 +303,7 @@ def test_annotations_tell_bias_from_ignorance() -> None:
     ]
     assert [(kind, title) for kind, title, _ in found] == [
         ("error", "fairfix gate: violated"),
-        ("error", "fairfix gate: not shown, which is no finding of bias"),
+        ("error", "fairfix gate: inconclusive, which is no finding of bias"),
         ("warning", "fairfix gate: violated, but only warns"),
         ("error", "fairfix gate: too few rows, which is no finding of bias"),
         ("warning", "fairfix gate"),

@@ -167,14 +167,17 @@ def test_a_met_budget_by_a_trivial_rule_is_called_so(outcome: Outcome) -> None:
     report["results"]["judged"]["debiased"]["trivial"] = True
     assert verdict(report).startswith("Certified, by a trivial rule. On 800 rows")
     assert "decides nearly all rows alike" in verdict(report)
-    report["evidence"]["claims"][0]["verdict"] = "not shown"
-    assert verdict(report).startswith("Not shown. On 800 rows")
+    report["evidence"]["claims"][0]["verdict"] = "inconclusive"
+    assert verdict(report).startswith("Inconclusive. On 800 rows")
 
 
 def test_the_rows_that_would_certify_are_said(outcome: Outcome) -> None:
     report = document(outcome)
     assert "it takes about" not in verdict(report)
-    report["evidence"]["claims"][0] |= {"verdict": "not shown", "rows_needed": {"0": 1234, "1": 5}}
+    report["evidence"]["claims"][0] |= {
+        "verdict": "inconclusive",
+        "rows_needed": {"0": 1234, "1": 5},
+    }
     here = [group["rows"] for group in report["results"]["judged"]["debiased"]["groups"]]
     said = f"it takes about 1,234 of 0 (here {here[0]:,}), 5 of 1 (here {here[1]:,}) to certify it"
     assert said in verdict(report)

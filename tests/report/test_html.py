@@ -143,7 +143,7 @@ def plain(names: tuple[str, ...] = ("female", "male"), steps: int = 12) -> Docum
 
 
 def full(
-    names: tuple[str, ...] = ("female", "male"), steps: int = 12, verdict: str = "not shown"
+    names: tuple[str, ...] = ("female", "male"), steps: int = 12, verdict: str = "inconclusive"
 ) -> Document:
     """A report with everything in it."""
     report = plain(names, steps)
@@ -165,7 +165,7 @@ def full(
         "budget": 0.05,
         "verdict": verdict,
         "reason": "the interval crosses the budget",
-        "rows_needed": dict.fromkeys(names, 12345) if verdict == "not shown" else None,
+        "rows_needed": dict.fromkeys(names, 12345) if verdict == "inconclusive" else None,
         "test": "two one-sided score tests",
         "alongside": [],
         **around(-0.021),
@@ -295,7 +295,7 @@ def test_an_older_report_shows_what_it_has_and_no_verdict() -> None:
     assert "within the budget" in box
     assert "a point estimate is no verdict" in box
     assert "interval" not in page.text
-    assert not re.search(r"certified|violated|not shown|too few", page.text, re.I)
+    assert not re.search(r"certified|violated|inconclusive|too few", page.text, re.I)
 
 
 def test_the_page_of_a_real_run_holds_its_figures(place: Place) -> None:
@@ -324,7 +324,7 @@ every_verdict = pytest.mark.parametrize(
     [
         ("certified", "certified", "with 95 % confidence to lie within the budget of 0.05"),
         ("violated", "violated", "with 95 % confidence to lie outside the budget of 0.05"),
-        ("not shown", "open", "neither that it lies within the budget of 0.05 nor that"),
+        ("inconclusive", "open", "neither that it lies within the budget of 0.05 nor that"),
         ("too few rows", "open", "too few to hold it against the budget of 0.05"),
     ],
 )
@@ -339,7 +339,7 @@ def test_the_verdict_is_said_and_explained(verdict: str, tone: str, words: str) 
     assert words in box
     assert "the interval crosses the budget." in box
     assert "−0.021 (90 % interval −0.058 to 0.020)" in box.replace("\xa0", " ")
-    assert ("female : 12,345 (here 400)" in box) == (verdict == "not shown")
+    assert ("female : 12,345 (here 400)" in box) == (verdict == "inconclusive")
 
 
 def test_a_trivial_rule_is_never_plainly_certified() -> None:
@@ -742,7 +742,7 @@ def test_an_audit_shows_every_group_column() -> None:
     assert "0.200 0.163 to 0.241" in words
     assert "Statistical parity difference spd, held against the budget" in words
     assert "Differences are “female” minus “male”" in words
-    assert "not shown" not in page.text.lower()
+    assert "inconclusive" not in page.text.lower()
 
 
 @every_verdict

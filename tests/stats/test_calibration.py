@@ -107,9 +107,9 @@ def test_few_rows_that_agree_are_not_certain() -> None:
         torch.tensor([0.9] * 40 + [0.2] * 40),
         torch.tensor([1] * 40 + [0, 1] * 20),
         torch.tensor([0] * 40 + [1] * 40),
-        ("all favourable", "mixed"),
+        ("all favorable", "mixed"),
     )
-    found = by_name(problem)["all favourable"]
+    found = by_name(problem)["all favorable"]
     assert found.bias == pytest.approx(-0.1, abs=1e-6)
     assert found.bias_interval.high - found.bias_interval.low > 0.05
     assert found.bins[0].interval.low < 0.95

@@ -89,7 +89,7 @@ def likeliest(hits: np.ndarray, trials: np.ndarray, shares: np.ndarray) -> float
 
 
 def brute_z(hits: np.ndarray, trials: np.ndarray, coefficients: np.ndarray, bound: float) -> float:
-    """The score statistic with the shares found by an optimiser that knows nothing of it."""
+    """The score statistic with the shares found by an optimizer that knows nothing of it."""
     seen = hits / trials
     found = optimize.minimize(
         lambda shares: -likeliest(hits, trials, shares),

@@ -261,7 +261,7 @@ def test_numbers_fall_into_intervals_that_can_be_read() -> None:
     assert column.describe([0]) == "up to 19"
     assert column.describe([1, 2]) == "19 to 59"
     assert column.describe([0, 3, 4]) == "up to 19 or above 59"
-    assert len(column.sets) == 14  # 5 + 4 + 3 + 2 runs of 1 to 4 neighbours
+    assert len(column.sets) == 14  # 5 + 4 + 3 + 2 runs of 1 to 4 neighbors
     assert sorted(column.sets.sum(1)) == [1] * 5 + [2] * 4 + [3] * 3 + [4] * 2
 
 

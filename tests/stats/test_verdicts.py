@@ -77,7 +77,7 @@ def test_verdicts_of_large_tables(metric: str) -> None:
 def test_a_gap_of_few_rows_is_not_shown_and_says_how_many_it_takes(metric: str) -> None:
     small = table([110, 165], [0.74, 0.68], [0.22, 0.22])
     found = claim(metric, small, NAMES, 0.1)
-    assert found.verdict is Verdict.NOT_SHOWN
+    assert found.verdict is Verdict.INCONCLUSIVE
     assert found.rows_needed is not None
     a, b = (found.rows_needed[name] for name in NAMES)
     assert a > 200
@@ -94,8 +94,8 @@ def test_a_difference_is_judged_by_its_two_limits() -> None:
     assert float(high + step) < 0.05
     assert found.verdict is Verdict.CERTIFIED
     surer = claim("spd", c, NAMES, float(high + step) - 1e-6)
-    assert surer.verdict is Verdict.NOT_SHOWN
-    assert claim("spd", c, NAMES, 0.05, confidence=0.999).verdict is Verdict.NOT_SHOWN
+    assert surer.verdict is Verdict.INCONCLUSIVE
+    assert claim("spd", c, NAMES, 0.05, confidence=0.999).verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_ratio_is_judged_both_ways() -> None:
@@ -138,7 +138,7 @@ def test_few_rows_never_certify_but_may_violate(metric: str) -> None:
     assert thin.verdict is (Verdict.CERTIFIED if metric == "spd" else Verdict.TOO_FEW)
     if metric == "eod":
         assert thin.reason == (
-            "group few has 29 rows with a favourable label, and fewer than 30 never certify"
+            "group few has 29 rows with a favorable label, and fewer than 30 never certify"
         )
         assert thin.rows_needed == {"few": 60, "many": 9311}
     apart = claim(metric, table([40, 9000], [0.05, 0.9], [0.05, 0.9]), NAMES, 0.2)
@@ -157,7 +157,7 @@ def test_an_undefined_rate_is_too_few(metric: str) -> None:
     none = torch.tensor([0.0, 1.0], dtype=torch.float64)
     found = claim(metric, Counts(c.tp * none, c.fp, c.fn * none, c.tn), NAMES, 0.9)
     assert found.verdict is Verdict.TOO_FEW
-    assert "group a has 0 rows with a favourable label" in found.reason
+    assert "group a has 0 rows with a favorable label" in found.reason
     assert math.isnan(found.value)
     assert math.isnan(found.interval.low)
     assert math.isnan(found.p_violated)
@@ -173,11 +173,11 @@ def test_a_ratio_of_nothing_to_nothing_is_undefined() -> None:
 
 def test_no_rows_help_a_gap_beyond_the_budget() -> None:
     found = claim("spd", table([200, 200], [0.5, 0.44], [0.5, 0.44]), NAMES, 0.05)
-    assert found.verdict is Verdict.NOT_SHOWN
+    assert found.verdict is Verdict.INCONCLUSIVE
     assert found.rows_needed is None
 
 
-def test_cancelling_odds_are_said_beside_the_average() -> None:
+def test_canceling_odds_are_said_beside_the_average() -> None:
     found = claim("aod", table([9000, 9000], [0.8, 0.6], [0.2, 0.4]), NAMES, 0.05)
     assert found.verdict is Verdict.CERTIFIED
     assert [c.metric for c in found.alongside] == ["eod", "fprd"]
@@ -206,7 +206,7 @@ def test_of_more_groups_violation_is_corrected_and_certification_is_not() -> Non
     three = claim("spd", c, ("a", "b", "c"), 0.05)
     two = claim("spd", Counts(*(side[[0, 2]] for side in c.sides)), NAMES, 0.05)
     assert two.verdict is Verdict.VIOLATED
-    assert three.verdict is Verdict.NOT_SHOWN
+    assert three.verdict is Verdict.INCONCLUSIVE
     assert three.p_violated == pytest.approx(3 * two.p_violated)
     assert three.interval.high == pytest.approx(-two.interval.low)
     assert 0 < three.interval.low < -two.interval.high
@@ -232,7 +232,7 @@ def test_row_weights_make_a_verdict_less_sure() -> None:
     heavy = table([2000, 2000], [0.35, 0.33], [0.35, 0.33], effect=2.0)
     plain, weighted = (claim("spd", c, NAMES, 0.05) for c in (light, heavy))
     assert plain.verdict is Verdict.CERTIFIED
-    assert weighted.verdict is Verdict.NOT_SHOWN
+    assert weighted.verdict is Verdict.INCONCLUSIVE
     half = claim("spd", table([1000, 1000], [0.35, 0.33], [0.35, 0.33]), NAMES, 0.05)
     assert weighted.interval == half.interval
     assert weighted.rows_needed is not None
@@ -270,7 +270,7 @@ def test_the_certifiable_gap_seen_is_certified() -> None:
         return claim("spd", table([1000, 1000], shares, shares), NAMES, 0.05).verdict
 
     assert seen(largest - 2e-4) is Verdict.CERTIFIED
-    assert seen(largest + 2e-4) is Verdict.NOT_SHOWN
+    assert seen(largest + 2e-4) is Verdict.INCONCLUSIVE
 
 
 def rows_by_formula(share: float, gap: float, budget: float) -> float:
@@ -350,8 +350,8 @@ def test_a_floor_holds_where_the_lower_limit_does(key: str) -> None:
     interval = measured.interval(0.05)
     for floor, verdict in (
         (interval.low - 1e-6, Verdict.CERTIFIED),
-        (interval.low + 1e-6, Verdict.NOT_SHOWN),
-        (interval.high - 1e-6, Verdict.NOT_SHOWN),
+        (interval.low + 1e-6, Verdict.INCONCLUSIVE),
+        (interval.high - 1e-6, Verdict.INCONCLUSIVE),
         (interval.high + 1e-6, Verdict.VIOLATED),
     ):
         found = floor_claim(key, measured, floor)

@@ -20,7 +20,7 @@ OUTPUTS = ["modules", "one probability", "two logits", "two probabilities", "con
 
 
 def middle(scores: torch.Tensor, share: float) -> float:
-    """Halfway between two neighbouring scores, ``share`` of the way up."""
+    """Halfway between two neighboring scores, ``share`` of the way up."""
     ordered = scores.unique()
     k = int(share * (len(ordered) - 1))
     return float(ordered[k : k + 2].double().mean().float())

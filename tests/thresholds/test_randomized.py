@@ -1,4 +1,4 @@
-"""Lotteries between cuts against a linear programme of another make, and against fixed cuts."""
+"""Lotteries between cuts against a linear program of another make, and against fixed cuts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def performance_of(counts: Floats, performance: str) -> float:
     return float((tp / (tp + fn) + tn / (tn + fp)) / 2)
 
 
-def programme(problem: Problem, metric: str, performance: str, bound: float) -> float:
+def program(problem: Problem, metric: str, performance: str, bound: float) -> float:
     """The best expected performance of all lotteries of all cuts: every pair of groups by itself.
 
     For the mean of two ranges, every choice of the pair that makes either range.
@@ -92,7 +92,7 @@ def test_the_best_of_all_lotteries(metric: str, n_groups: int, performance: str)
             policy = best_lottery(problem, aim(metric, performance, budget))
             counts = expected(policy, problem)
             assert abs(gaps_by_hand(counts)[metric]) < budget
-            best = programme(problem, metric, performance, budget)
+            best = program(problem, metric, performance, budget)
             assert performance_of(counts, performance) == pytest.approx(best, abs=1e-6)
 
 
@@ -113,7 +113,7 @@ def test_no_fixed_cuts_do_better(metric: str, n_groups: int) -> None:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_the_budget_is_met_strictly(seed: int) -> None:
-    """The programme stops at the bound; rounding must not carry the gap over it."""
+    """The program stops at the bound; rounding must not carry the gap over it."""
     rng = np.random.default_rng(seed)
     problem = scored_rows(300, int(rng.integers(2, 5)), seed=seed, weighted=bool(seed % 2))
     metric = str(rng.choice(KEYS))
@@ -142,7 +142,7 @@ def test_by_chance_no_fixed_bound_does_better(metric: str, kind: str) -> None:
 
 
 def test_a_lottery_mixes_few_cuts() -> None:
-    """A corner of the programme: for G groups and one gap, at most one cut a group and one more."""
+    """A corner of the program: for G groups and one gap, at most one cut a group and one more."""
     for seed in range(10):
         problem = scored_rows(90, 3, seed=seed)
         policy = best_lottery(problem, aim("spd", budget=0.05))

@@ -118,7 +118,7 @@ def test_a_program_is_the_module(tmp_path: Path, name: str, form: str, suffix: s
 
 @pytest.fixture
 def aware(place: Place, trained: nn.Sequential) -> Place:
-    """A network that has the group, standardised and called A, among its inputs."""
+    """A network that has the group, standardized and called A, among its inputs."""
     first, *others = trained
     wider = nn.Linear(5, 12)
     wider.load_state_dict({
@@ -174,7 +174,7 @@ def test_the_file_decides_as_the_rule_without_fairfix(
 @pytest.mark.parametrize(
     ("options", "favorable"), [(["--fold-threshold"], 1), (["--favorable", 0], 0)]
 )
-def test_a_folded_threshold_and_an_unfavourable_output(
+def test_a_folded_threshold_and_an_unfavorable_output(
     fairfix: Run, aware: Place, options: list[object], favorable: int
 ) -> None:
     path = aware.folder / "one.pt"

@@ -99,7 +99,7 @@ def violated(p_value: float, severity: Severity = Severity.ERROR) -> Check:
         sign="",
         value=0.1,
         interval=Interval(0.06, 0.14, "i"),
-        verdict=Verdict.VIOLATED if p_value <= 0.05 else Verdict.NOT_SHOWN,
+        verdict=Verdict.VIOLATED if p_value <= 0.05 else Verdict.INCONCLUSIVE,
         reason="because",
         rows_needed=None,
         p_violated=p_value,
@@ -138,7 +138,7 @@ def test_all_must_be_certified_to_pass(table: Path) -> None:
     assert [c.verdict for c in pass_.checks] == [Verdict.CERTIFIED] * 3
     assert pass_.exit_code == 0
     one = gate(rows, demands(Kind.BUDGET, ["spd=0.1", "eod=0.01"]), model="m")
-    assert [c.verdict for c in one.checks] == [Verdict.CERTIFIED, Verdict.NOT_SHOWN]
+    assert [c.verdict for c in one.checks] == [Verdict.CERTIFIED, Verdict.INCONCLUSIVE]
     assert one.exit_code == 3
 
 
@@ -172,7 +172,7 @@ def test_a_trivial_rule_needs_a_floor_that_it_keeps(table: Path) -> None:
     found = gate(rows, budget("spd=0.05"), model="m")
     assert [(c.kind, c.verdict) for c in found.checks] == [
         ("budget", Verdict.CERTIFIED),
-        ("trivial", Verdict.NOT_SHOWN),
+        ("trivial", Verdict.INCONCLUSIVE),
     ]
     assert (found.exit_code, found.trivial) == (3, True)
     assert any("trivial" in warning for warning in found.warnings)
@@ -253,11 +253,11 @@ def test_a_drop_is_paired(table: Path) -> None:
     assert check(0.03).value == pytest.approx(8 / 900)
     assert check(0.03).interval.low < 8 / 900 < check(0.03).interval.high < 0.03
     assert check(0.03).verdict is Verdict.CERTIFIED
-    assert check(0.009).verdict is Verdict.NOT_SHOWN
+    assert check(0.009).verdict is Verdict.INCONCLUSIVE
     assert check(0.001).verdict is Verdict.VIOLATED
 
 
 def test_a_gate_of_nothing_but_warnings_passes(table: Path) -> None:
     rows = judged(table, *fair(80))
     found: Gate = gate(rows, budget("spd=0.05:warn"), model="m")
-    assert (found.exit_code, found.checks[0].verdict) == (0, Verdict.NOT_SHOWN)
+    assert (found.exit_code, found.checks[0].verdict) == (0, Verdict.INCONCLUSIVE)

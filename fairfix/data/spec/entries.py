@@ -1,4 +1,4 @@
-"""The encodings of one column: a standardised number, one-hot categories, a map of values."""
+"""The encodings of one column: a standardized number, one-hot categories, a map of values."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class _OneColumn:
 
 @dataclass(frozen=True)
 class Number(_OneColumn):
-    """A numeric column, standardised: (value - mean) / scale."""
+    """A numeric column, standardized: (value - mean) / scale."""
 
     column: str
     mean: float = 0.0
@@ -87,7 +87,7 @@ class Number(_OneColumn):
 
 @dataclass(frozen=True)
 class Mapped(_OneColumn):
-    """A column whose values each stand for a number, standardised like ``Number``."""
+    """A column whose values each stand for a number, standardized like ``Number``."""
 
     column: str
     map: Mapping[str, float]

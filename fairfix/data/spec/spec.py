@@ -82,7 +82,7 @@ class DataSpec:
         return {"version": _VERSION, "features": [entry.to_json() for entry in self.features]}
 
     def unscaled(self, inputs: np.ndarray) -> np.ndarray:
-        """Inputs (N, D) as they were before they were standardised, float32.
+        """Inputs (N, D) as they were before they were standardized, float32.
 
         Those that a transformer makes stay as they are.
         """

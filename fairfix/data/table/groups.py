@@ -108,7 +108,7 @@ def _two(
     chosen, high, low = (first, one, other) if one > other else (second, other, one)
     reason = "is higher" if high > low else "is no lower"
     note = (
-        f"group {values.column!r}: {chosen!r} is taken as privileged because its favourable share "
+        f"group {values.column!r}: {chosen!r} is taken as privileged because its favorable share "
         f"{reason} ({high:.3g} against {low:.3g})"
     )
     return _last(values, chosen), (note,)
@@ -119,7 +119,7 @@ def _last(values: Values, name: str) -> tuple[str, ...]:
 
 
 def _share(labels: np.ndarray, weights: np.ndarray | None, rows: np.ndarray) -> float:
-    """Return the weighted share of favourable labels, NaN where the rows weigh nothing."""
+    """Return the weighted share of favorable labels, NaN where the rows weigh nothing."""
     weight = np.ones(len(labels)) if weights is None else weights
     total = float(weight[rows].sum())
     return float(weight[rows] @ labels[rows]) / total if total > 0 else float("nan")

@@ -15,7 +15,7 @@ from fairfix.errors import TableError
 
 @dataclass(frozen=True)
 class Labels:
-    """``labels`` (N,) int64, 1 = favourable; the favourable value and all values as written."""
+    """``labels`` (N,) int64, 1 = favorable; the favorable value and all values as written."""
 
     labels: np.ndarray
     favorable: str
@@ -27,7 +27,7 @@ def code_labels(values: Values, favorable: str | None, known: Sequence[str] | No
     """Code the label column; ``known`` are the values of an earlier table, if there was one.
 
     ``favorable`` None means the value 1. Raises ``TableError`` when a value is missing or not
-    known, when there is only one value, or when it is not clear which one is favourable.
+    known, when there is only one value, or when it is not clear which one is favorable.
     """
     missing = values.missing()
     if missing:
@@ -42,7 +42,7 @@ def code_labels(values: Values, favorable: str | None, known: Sequence[str] | No
     notes: tuple[str, ...] = ()
     if len(names) > 2:
         others = [name for name in names if name != chosen]
-        notes = (f"label {values.column!r}: {listed(others)} all count as unfavourable",)
+        notes = (f"label {values.column!r}: {listed(others)} all count as unfavorable",)
     return Labels(labels, chosen, names, notes)
 
 
@@ -50,7 +50,7 @@ def _favorable(values: Values, names: tuple[str, ...], favorable: str | None) ->
     if favorable is None and len(names) > 2:
         raise TableError(
             f"{values.place} holds {len(names)} different values, {listed(names)}: say with "
-            "--favorable which one is favourable, and all others count as unfavourable."
+            "--favorable which one is favorable, and all others count as unfavorable."
         )
     wanted = "1" if favorable is None else favorable
     for name in names:
@@ -59,7 +59,7 @@ def _favorable(values: Values, names: tuple[str, ...], favorable: str | None) ->
     if favorable is None:
         raise TableError(
             f"{values.place} holds {listed(names)} and no 1: say with --favorable which value is "
-            "the favourable one."
+            "the favorable one."
         )
     near = get_close_matches(favorable, names, 1)
     hint = f"; did you mean {near[0]!r}?" if near else "."

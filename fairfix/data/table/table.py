@@ -25,7 +25,7 @@ class Table:
     """A table read and checked; every array has one entry a row, in file order.
 
     ``features`` (N, D) float32, C-contiguous, or None where the scores stand in for a model;
-    ``labels`` (N,) int64, 1 = favourable, or None where they are not needed and cannot be had;
+    ``labels`` (N,) int64, 1 = favorable, or None where they are not needed and cannot be had;
     ``groups`` the protected attributes, the first being the one debiased;
     ``favorable`` and ``label_values`` as written in the table, in natural order;
     ``ids`` (N,) object array of str; ``weights`` (N,) float64, finite and not negative;

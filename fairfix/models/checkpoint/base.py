@@ -49,7 +49,7 @@ class Format(Protocol):
     KEY: str
 
     def read(self, source: Source) -> Checkpoint:
-        """Read ``source``, which ``recognise`` has found to be of this format."""
+        """Read ``source``, which ``recognize`` has found to be of this format."""
 
     def save(
         self,

@@ -41,14 +41,14 @@ _ONNX = (
 )
 
 
-def recognise(path: str | PathLike[str]) -> str:
+def recognize(path: str | PathLike[str]) -> str:
     """The key of the format of the file or folder at ``path``.
 
     Raises CheckpointError, saying what it is instead, when it is no checkpoint that can be read.
     """
     path = Path(path)
     if path.is_dir():
-        return _recognise_folder(path)
+        return _recognize_folder(path)
     if not path.exists():
         raise _missing(path)
     try:
@@ -57,9 +57,9 @@ def recognise(path: str | PathLike[str]) -> str:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
     if head.startswith(ZIP_MAGIC):
-        return _recognise_zip(path)
+        return _recognize_zip(path)
     if head.startswith(LEGACY_MAGIC):
-        return _recognise_content(path, open_torch_file(path).content)
+        return _recognize_content(path, open_torch_file(path).content)
     if _is_safetensors(path, head):
         return safetensors.KEY
     described = _described(head)
@@ -67,16 +67,16 @@ def recognise(path: str | PathLike[str]) -> str:
     raise CheckpointError(f"{path} is {described}{stop}")
 
 
-def _recognise_zip(path: Path) -> str:
+def _recognize_zip(path: Path) -> str:
     members = open_archive(path).members
     if "constants.pkl" in members and PICKLE in members:
         return torchscript.KEY
     if "archive_format" in members:
         return exported.KEY
-    return _recognise_content(path, open_torch_file(path).content)
+    return _recognize_content(path, open_torch_file(path).content)
 
 
-def _recognise_content(path: Path, content: Any) -> str:
+def _recognize_content(path: Path, content: Any) -> str:
     if is_network(content):
         return pickled_module.KEY
     if isinstance(content, dict):
@@ -91,7 +91,7 @@ def _recognise_content(path: Path, content: Any) -> str:
     )
 
 
-def _recognise_folder(path: Path) -> str:
+def _recognize_folder(path: Path) -> str:
     names = {entry.name for entry in path.iterdir()}
     if {huggingface.CONFIG, huggingface.WEIGHTS} <= names:
         return huggingface.KEY

@@ -41,7 +41,7 @@ def weights_in(
 def named_tensors(content: Any) -> dict[str, StoredTensor]:
     """The tensors of a state_dict, of a pickled ``nn.Module`` or of a script module.
 
-    Raises CheckpointError for a tensor of a kind that cannot be changed (quantised, sparse).
+    Raises CheckpointError for a tensor of a kind that cannot be changed (quantized, sparse).
     """
     found: dict[str, StoredTensor] = {}
     for name, value in _walk(content, "", ()):
@@ -50,7 +50,7 @@ def named_tensors(content: Any) -> dict[str, StoredTensor]:
                 raise CheckpointError(
                     f"Tensor {name!r} is of a kind that cannot be changed "
                     f"({part.kind.removeprefix(_REBUILDS)}). Give the network before it was "
-                    "quantised or packed."
+                    "quantized or packed."
                 )
         if isinstance(value, StoredTensor):
             found[name] = value

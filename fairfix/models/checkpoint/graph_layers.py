@@ -1,7 +1,7 @@
 """An exported graph as a network of torch layers, which hooks, gradients and searches understand.
 
 ``torch.export`` and TorchScript keep operations instead of layers, and hooks on what they give
-back do not fire. Here every operation becomes a module: a Linear, a convolution or a normalisation
+back do not fire. Here every operation becomes a module: a Linear, a convolution or a normalization
 a layer of torch under the name that its tensors have in the file, anything else an activation or
 an ``Operation``. The state_dict has the stored keys.
 """
@@ -89,7 +89,7 @@ def taking_apart(path: object) -> Iterator[None]:
         ) from error
 
 
-def check_behaviour(
+def check_behavior(
     module: nn.Module, original: Callable[[Tensor], Any], example: Tensor, path: object
 ) -> None:
     """Raise CheckpointError unless ``module`` computes what ``original`` does on ``example``.

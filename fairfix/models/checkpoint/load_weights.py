@@ -94,7 +94,7 @@ def ready(module: nn.Module) -> nn.Module:
 
 
 def network_notes(module: nn.Module) -> tuple[str, ...]:
-    """What the user must know about the network's normalisation."""
+    """What the user must know about the network's normalization."""
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     loose = sum(norm.running_mean is None for norm in norms)
     notes = []

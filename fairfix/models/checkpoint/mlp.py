@@ -1,7 +1,7 @@
-"""``--arch mlp:ACT``: a network of Linear and normalisation layers, inferred from its tensors.
+"""``--arch mlp:ACT``: a network of Linear and normalization layers, inferred from its tensors.
 
 The tensors fix everything but the activation and, with BatchNorm, on which side of it the
-normalisation stands.
+normalization stands.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -64,7 +64,7 @@ def infer_mlp(
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """The network of ``mlp:words``, its weights not loaded, and notes saying what was inferred.
 
-    ``words`` is an activation, or ``relu-bn`` / ``bn-relu`` to place the normalisation after or
+    ``words`` is an activation, or ``relu-bn`` / ``bn-relu`` to place the normalization after or
     before it. ``registered`` says that ``tensors`` stand in the order in which the class defined
     them, not sorted by name. Raises UsageError for words that are not understood or not enough,
     CheckpointError for tensors that are no such network or whose order cannot be told.
@@ -98,16 +98,16 @@ def _parse(words: str) -> tuple[str, bool | None]:
         near = get_close_matches(named[0] if named else "", ACTIVATIONS, 1)
         hint = f"Did you mean mlp:{near[0]}?" if near else f"Known: {', '.join(ACTIVATIONS)}."
         raise UsageError(
-            f"--arch mlp:{words} is not understood; write mlp:relu, mlp:relu-bn (normalisation "
+            f"--arch mlp:{words} is not understood; write mlp:relu, mlp:relu-bn (normalization "
             f"after the activation) or mlp:bn-relu (before it). {hint}"
         )
     return named[0], (parts[1] in _NORMS if len(parts) == 2 else None)
 
 
 def _infer_placement(activation: str, norms: list[Layer]) -> tuple[bool, str]:
-    """Whether the normalisation comes after the activation, and the sentence that says why."""
+    """Whether the normalization comes after the activation, and the sentence that says why."""
     ask = UsageError(
-        f"Say on which side of {activation} the normalisation stands: --arch mlp:{activation}-bn "
+        f"Say on which side of {activation} the normalization stands: --arch mlp:{activation}-bn "
         f"(after it) or --arch mlp:bn-{activation} (before it)."
     )
     if activation not in _NEVER_NEGATIVE or not all(norm.batch_norm for norm in norms):

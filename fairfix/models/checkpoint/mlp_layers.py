@@ -1,4 +1,4 @@
-"""The layers of a network of Linear and normalisation layers, and their order, from its tensors.
+"""The layers of a network of Linear and normalization layers, and their order, from its tensors.
 
 Where the order cannot be told from shapes and names, this says so instead of guessing.
 """
@@ -38,7 +38,7 @@ class Layer:
 
     @property
     def linear(self) -> bool:
-        """Whether it is a Linear layer, and not a normalisation."""
+        """Whether it is a Linear layer, and not a normalization."""
         return not self.batch_norm and self.tensors["weight"].ndim == 2
 
     @property
@@ -92,7 +92,7 @@ def layers_in(tensors: Mapping[str, Tensor]) -> list[Layer]:
         if not layer.understood or (not layer.name and len(layers) > 1):
             shapes = ", ".join(f"{k} {list(v.shape)}" for k, v in layer.tensors.items())
             raise CheckpointError(
-                f"mlp: is for Linear and normalisation layers alone, and {layer.name!r} is "
+                f"mlp: is for Linear and normalization layers alone, and {layer.name!r} is "
                 f"neither ({shapes}). {_CLASS_INSTEAD}"
             )
     return layers
@@ -135,10 +135,10 @@ def _families(layers: Iterable[Layer]) -> list[list[Layer]]:
 
 
 def norms_after(linears: list[Layer], layers: list[Layer], *, registered: bool) -> dict[int, Layer]:
-    """Each normalisation by the index in ``linears`` of the one it follows; -1 is the input.
+    """Each normalization by the index in ``linears`` of the one it follows; -1 is the input.
 
     ``layers`` are all layers, in the order of the file. Raises CheckpointError where it cannot be
-    told which normalisation goes where.
+    told which normalization goes where.
     """
     norms = [layer for layer in layers if not layer.linear]
     if not norms:
@@ -149,13 +149,13 @@ def norms_after(linears: list[Layer], layers: list[Layer], *, registered: bool) 
         _by_shared_numbering(norms, linears),
         _one_each(norms, linears, layers, registered),
         _by_equal_numbers(norms, linears),
-        _by_neighbour(norms, linears, layers) if registered else None,
+        _by_neighbor(norms, linears, layers) if registered else None,
     ]
     for guess in guesses:
         if guess is not None and _fits(guess, norms, linears):
             return dict(zip(guess, norms, strict=True))
     raise CheckpointError(
-        "It cannot be told from names and shapes which layer each normalisation follows "
+        "It cannot be told from names and shapes which layer each normalization follows "
         f"({', '.join(norm.name for norm in norms[:4])}). {_CLASS_INSTEAD}"
     )
 
@@ -203,7 +203,7 @@ def _by_equal_numbers(norms: list[Layer], linears: list[Layer]) -> list[int] | N
     return positions
 
 
-def _by_neighbour(norms: list[Layer], linears: list[Layer], layers: list[Layer]) -> list[int]:
+def _by_neighbor(norms: list[Layer], linears: list[Layer], layers: list[Layer]) -> list[int]:
     """Each follows the Linear layer defined before it."""
     index = {linear.name: i for i, linear in enumerate(linears)}
     before = -1

@@ -20,7 +20,7 @@ from fairfix.models.checkpoint import (
 from fairfix.models.checkpoint import torch_export as exported
 from fairfix.models.checkpoint.base import Checkpoint, Format, Source
 from fairfix.models.checkpoint.destination import replacing
-from fairfix.models.checkpoint.detect_format import recognise
+from fairfix.models.checkpoint.detect_format import recognize
 from fairfix.models.checkpoint.tensor_checks import raw_bytes, stored_state
 
 _ALL: tuple[Format, ...] = (
@@ -53,7 +53,7 @@ def read(
         raise UsageError("--arch-args goes with --arch: name the class that takes them, too.")
     source = Source(Path(path), arch, arch_args, trust)
     try:
-        form = FORMATS[recognise(source.path)]
+        form = FORMATS[recognize(source.path)]
         stamp = _stamp(source.path)
         return replace(form.read(source), stamp=stamp)
     except RecursionError as error:

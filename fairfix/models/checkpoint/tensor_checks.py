@@ -17,7 +17,7 @@ def check_weights(path: object, tensors: Mapping[str, Tensor]) -> None:
     if not any(tensor.is_floating_point() for tensor in tensors.values()):
         dtypes = sorted({str(tensor.dtype) for tensor in tensors.values()})
         raise CheckpointError(
-            f"{path} holds no floating-point weights, only {', '.join(dtypes)}: a quantised "
+            f"{path} holds no floating-point weights, only {', '.join(dtypes)}: a quantized "
             "network cannot be changed. Give the network it was made from."
         )
     for name, tensor in tensors.items():

@@ -13,7 +13,7 @@ from fairfix.errors import CheckpointError, TrustError
 from fairfix.models.checkpoint import embedded_rule as embedded
 from fairfix.models.checkpoint.archive import Archive, open_archive
 from fairfix.models.checkpoint.base import Checkpoint, Source, reason
-from fairfix.models.checkpoint.graph_layers import as_layers, check_behaviour, taking_apart
+from fairfix.models.checkpoint.graph_layers import as_layers, check_behavior, taking_apart
 from fairfix.models.checkpoint.load_weights import by_own_name, ready, with_module, with_network
 from fairfix.models.checkpoint.state_dict import changes
 from fairfix.models.checkpoint.tensor_storage import StorageFile, StoredTensor
@@ -50,7 +50,7 @@ def read(source: Source) -> Checkpoint:
     with taking_apart(source.path):
         trained = program.graph_signature.parameters
         network = ready(as_layers(program, program.state_dict, trained, source.path))
-        check_behaviour(network, program.module(), _example(program), source.path)
+        check_behavior(network, program.module(), _example(program), source.path)
     return with_module(checkpoint, network)
 
 

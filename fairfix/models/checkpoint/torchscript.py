@@ -17,7 +17,7 @@ from fairfix.errors import CheckpointError, TrustError
 from fairfix.models.checkpoint import embedded_rule as embedded
 from fairfix.models.checkpoint.base import Checkpoint, Source
 from fairfix.models.checkpoint.find_tensors import named_tensors
-from fairfix.models.checkpoint.graph_layers import as_layers, check_behaviour, taking_apart
+from fairfix.models.checkpoint.graph_layers import as_layers, check_behavior, taking_apart
 from fairfix.models.checkpoint.load_weights import by_own_name, ready, with_module, with_network
 from fairfix.models.checkpoint.safe_pickle import read_pickle
 from fairfix.models.checkpoint.state_dict import changes
@@ -94,7 +94,7 @@ def _network(file: TorchFile) -> nn.Module:
         program = TS2EPConverter(script, (example,)).convert()
         trained = {name for name, _ in script.named_parameters(remove_duplicate=False)}
         network = ready(as_layers(program, script.state_dict(), trained, file.path))
-        check_behaviour(network, original, example, file.path)
+        check_behavior(network, original, example, file.path)
     return network
 
 

@@ -33,14 +33,14 @@ def many_at_once(scorer: Scorer, features: Tensor) -> Versions | None:
     if chain is not None and _agrees(chain.scores, scorer, features):
         return chain.scores
     if features.device.type != "cpu":
-        mapped = vectorised(scorer, features)
+        mapped = vectorized(scorer, features)
         if _agrees(mapped, scorer, features):
             return mapped
     return None
 
 
-def vectorised(scorer: Scorer, features: Tensor) -> Versions:
-    """The same for any network that torch can vectorise; no faster on a CPU."""
+def vectorized(scorer: Scorer, features: Tensor) -> Versions:
+    """The same for any network that torch can vectorize; no faster on a CPU."""
 
     def one(version: Mapping[str, Tensor], rows: Tensor) -> Tensor:
         given = {f"network.{name}": value for name, value in version.items()}
@@ -63,6 +63,6 @@ def _agrees(versions: Versions, scorer: Scorer, features: Tensor) -> bool:
     as_it_is = {name: p.detach().unsqueeze(0) for name, p in scorer.network.named_parameters()}
     try:
         found = versions(as_it_is)[0, :_CHECKED]
-    except RuntimeError:  # what torch says of a network it cannot vectorise
+    except RuntimeError:  # what torch says of a network it cannot vectorize
         return False
     return torch.allclose(found, scorer.score(features[:_CHECKED]), rtol=0, atol=_TOLERANCE)

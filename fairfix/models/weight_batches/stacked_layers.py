@@ -56,7 +56,7 @@ class Chain:
 
     @torch.no_grad()
     def scores(self, versions: Mapping[str, Tensor]) -> Tensor:
-        """P(favourable) (B, N) of B versions of the network.
+        """P(favorable) (B, N) of B versions of the network.
 
         Args:
             versions: parameters by their names in the network, each (B, *its shape); those left

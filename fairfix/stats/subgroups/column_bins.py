@@ -31,7 +31,7 @@ class Bucketed:
     def sets(self) -> np.ndarray:
         """The sets of values that a condition may allow, (S, V) bool, none empty, none full.
 
-        Runs of neighbours where they are ordered, else one value or all but one.
+        Runs of neighbors where they are ordered, else one value or all but one.
         """
         size = len(self.values)
         if self.ordered:
@@ -99,7 +99,7 @@ def bucketed(
 
 
 def _runs(codes: Sequence[int]) -> list[tuple[int, int]]:
-    """First and last of each run of neighbours in rising ``codes``."""
+    """First and last of each run of neighbors in rising ``codes``."""
     starts = [c for i, c in enumerate(codes) if i == 0 or codes[i - 1] != c - 1]
     ends = [c for i, c in enumerate(codes) if i == len(codes) - 1 or codes[i + 1] != c + 1]
     return list(zip(starts, ends, strict=True))
@@ -126,7 +126,7 @@ def _is_two_valued(x: np.ndarray) -> bool:
 
 
 def _high(block: np.ndarray) -> np.ndarray:
-    """Whether each input has the higher of its two values; it may be standardised."""
+    """Whether each input has the higher of its two values; it may be standardized."""
     found: np.ndarray = block > (block.min(0) + block.max(0)) / 2
     return found
 

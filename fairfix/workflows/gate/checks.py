@@ -177,7 +177,7 @@ def _of_drop(verdict: Verdict, reason: str, most: float, least: float) -> str:
     return {
         Verdict.CERTIFIED: f"the upper limit {most:.3f} keeps within the allowed drop",
         Verdict.VIOLATED: f"the lower limit {least:.3f} is beyond the allowed drop",
-        Verdict.NOT_SHOWN: f"the upper limit {most:.3f} is beyond the allowed drop",
+        Verdict.INCONCLUSIVE: f"the upper limit {most:.3f} is beyond the allowed drop",
     }.get(verdict, reason)
 
 
@@ -242,7 +242,7 @@ def check_trivial() -> Check:
         sign="",
         value=math.nan,
         interval=Interval(math.nan, math.nan, "none"),
-        verdict=Verdict.NOT_SHOWN,
+        verdict=Verdict.INCONCLUSIVE,
         reason=(
             "the rule decides nearly all rows alike, which meets any budget; say what it must "
             "still achieve, such as --floor balanced_accuracy=0.7"
@@ -274,4 +274,4 @@ def after_holm(checks: Sequence[Check], alpha: float) -> list[Check]:
 
 def _taken_back(check: Check, tests: int) -> Check:
     reason = f"{check.reason}, but not after Holm's correction for {tests} demands"
-    return replace(check, verdict=Verdict.NOT_SHOWN, reason=reason)
+    return replace(check, verdict=Verdict.INCONCLUSIVE, reason=reason)

@@ -39,7 +39,7 @@ from fairfix.workflows.gate.demands import Demand, Kind, check_baseline, has_flo
 from fairfix.workflows.gate.reused_rows import Reuse
 from fairfix.workflows.warnings import NEARLY_TRIVIAL, wrong_way
 
-OK, VIOLATED, UNDECIDED = 0, 1, 3
+OK, VIOLATED, INCONCLUSIVE = 0, 1, 3
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Gate:
 
     Attributes:
         model, table: names of the files; ``rule`` says where the rule was found.
-        lenient: undecided demands let the model pass (``--on-inconclusive warn``).
+        lenient: inconclusive demands let the model pass (``--on-inconclusive warn``).
         trivial: (nearly) all rows are decided alike.
         warnings: what must not be overlooked; notes: what was inferred.
     """
@@ -74,22 +74,22 @@ class Gate:
         return tuple(c for c in self.checks if c.blocking and c.verdict is Verdict.VIOLATED)
 
     @property
-    def undecided(self) -> tuple[Check, ...]:
+    def inconclusive(self) -> tuple[Check, ...]:
         """Blocking checks that are neither certified nor violated."""
         decided = (Verdict.CERTIFIED, Verdict.VIOLATED)
         return tuple(c for c in self.checks if c.blocking and c.verdict not in decided)
 
     def forgives(self, check: Check) -> bool:
-        """Whether an undecided check may pass: asked for, and its value is defined."""
+        """Whether an inconclusive check may pass: asked for, and its value is defined."""
         return self.lenient and (check.kind == TRIVIAL or not math.isnan(check.value))
 
     @property
     def exit_code(self) -> int:
         if self.violated:
             return VIOLATED
-        return OK if all(map(self.forgives, self.undecided)) else UNDECIDED
+        return OK if all(map(self.forgives, self.inconclusive)) else INCONCLUSIVE
 
-    def standing(self, check: Check) -> Literal["passed", "warned", "failed", "open"]:
+    def standing(self, check: Check) -> Literal["passed", "warned", "failed", "inconclusive"]:
         """How a check affects the outcome; an open check blocks without being violated."""
         if check.verdict is Verdict.CERTIFIED:
             return "passed"
@@ -97,7 +97,7 @@ class Gate:
             return "warned"
         if check.verdict is Verdict.VIOLATED:
             return "failed"
-        return "warned" if self.forgives(check) else "open"
+        return "warned" if self.forgives(check) else "inconclusive"
 
     @property
     def headline(self) -> str:
@@ -105,11 +105,11 @@ class Gate:
         asked = sum(check.blocking for check in self.checks)
         if self.exit_code == VIOLATED:
             return f"Failed: {_share(len(self.violated), asked)} violated."
-        open_ = len(self.undecided)
-        if self.exit_code == UNDECIDED:
+        open_ = len(self.inconclusive)
+        if self.exit_code == INCONCLUSIVE:
             return (
-                f"Undecided: {_share(open_, asked)} not certified, which is neither a pass nor a "
-                "finding of bias."
+                f"Inconclusive: {_share(open_, asked)} not certified, which is neither a "
+                "pass nor a finding of bias."
             )
         if open_:
             return (
@@ -167,7 +167,7 @@ def gate(
         baseline: the same rows as another model decides them, for demands of kind ``max-drop``.
         confidence: 1 - alpha of each one-sided test, in (0.5, 1).
         strict: exact limits for every rate.
-        lenient: what is undecided passes, unless it is undefined.
+        lenient: what is inconclusive passes, unless it is undefined.
 
     Raises:
         UsageError: when demands are missing or do not fit together.
@@ -281,7 +281,7 @@ def _warnings(found: Gate, judged: Judged) -> Iterator[str]:
                     f"{check.name} is certified while the {other.title} within "
                     f"{other.budget:g} is {other.verdict}: opposite differences cancel"
                 )
-    forgiven = ", ".join(check.name for check in found.undecided if found.forgives(check))
+    forgiven = ", ".join(check.name for check in found.inconclusive if found.forgives(check))
     if forgiven and found.exit_code == OK:
         yield f"not certified, and let through by --on-inconclusive warn: {forgiven}"
 

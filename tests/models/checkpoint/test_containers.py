@@ -130,7 +130,7 @@ class TestPickledNetwork:
         with pytest.raises(CheckpointError, match="'bias' loads as other numbers than the file"):
             checkpoints.read(tmp_path / "model.pt", trust=True)
 
-    def test_quantised_network_is_refused(self, tmp_path: Path) -> None:
+    def test_quantized_network_is_refused(self, tmp_path: Path) -> None:
         model = plain_layers()
         model.register_buffer("q", torch.ones(1).to_sparse())
         torch.save(model, tmp_path / "model.pt")

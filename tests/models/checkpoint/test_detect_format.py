@@ -61,7 +61,7 @@ def test_bytes_of_other_kinds(content: bytes, sentence: str, name: str, tmp_path
 def test_numpy_archive(tmp_path: Path) -> None:
     np.savez(tmp_path / "model.npz", a=np.ones(3))
     with pytest.raises(CheckpointError, match="a zip file, but not one that PyTorch wrote"):
-        checkpoints.recognise(tmp_path / "model.npz")
+        checkpoints.recognize(tmp_path / "model.npz")
 
 
 def test_zip_of_a_folder(tmp_path: Path) -> None:
@@ -70,14 +70,14 @@ def test_zip_of_a_folder(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
         archive.writestr("model/config.json", "{}")
     with pytest.raises(CheckpointError, match=r"not one that torch\.save wrote"):
-        checkpoints.recognise(tmp_path / "model.zip")
+        checkpoints.recognize(tmp_path / "model.zip")
 
 
 def test_tar_archive(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "model.tar", "w") as archive:
         archive.add(__file__, "x.py")
     with pytest.raises(CheckpointError, match=r"tar archive. Unpack it"):
-        checkpoints.recognise(tmp_path / "model.tar")
+        checkpoints.recognize(tmp_path / "model.tar")
 
 
 def test_missing_file_names_its_nearest(tmp_path: Path) -> None:
@@ -104,12 +104,12 @@ def test_folders(files: list[str], sentence: str, tmp_path: Path) -> None:
     for name in files:
         (tmp_path / name).touch()
     with pytest.raises(CheckpointError, match=sentence):
-        checkpoints.recognise(tmp_path)
+        checkpoints.recognize(tmp_path)
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 def test_the_formats_are_told_apart(kind: Kind, tmp_path: Path) -> None:
-    assert checkpoints.recognise(str(kind.make(tmp_path))) == kind.key
+    assert checkpoints.recognize(str(kind.make(tmp_path))) == kind.key
 
 
 def test_big_endian_file_is_refused(tmp_path: Path) -> None:

@@ -54,9 +54,9 @@ def fingerprint(path: Path) -> dict[str, str]:
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
-def test_is_recognised_whatever_its_name(kind: Kind, path: Path) -> None:
+def test_is_recognized_whatever_its_name(kind: Kind, path: Path) -> None:
     renamed = path.rename(path.with_name("strange.name"))
-    assert checkpoints.recognise(renamed) == kind.key
+    assert checkpoints.recognize(renamed) == kind.key
     assert read(kind, renamed).format == kind.key
 
 

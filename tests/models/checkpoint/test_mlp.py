@@ -220,7 +220,7 @@ def test_words_not_understood(words: str, sentence: str, tmp_path: Path) -> None
         (nn.Sequential(nn.PReLU(4), nn.Linear(4, 1)), r"'0' is neither \(weight \[4\]\)"),
         (nn.Sequential(nn.BatchNorm1d(3)), "no Linear layer"),
         (nn.Sequential(nn.Linear(3, 4), nn.Linear(5, 1)), "no order fits"),
-        (nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1), nn.BatchNorm1d(1)), "each normalisation"),
+        (nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1), nn.BatchNorm1d(1)), "each normalization"),
         (nn.LSTM(3, 4), "is neither"),
     ],
 )
@@ -248,7 +248,7 @@ def test_norms_that_names_and_shapes_do_not_place(tmp_path: Path) -> None:
     }
     path = tmp_path / "model.safetensors"
     save_file(Chain(layers, "").state_dict(), path)
-    with pytest.raises(CheckpointError, match="which layer each normalisation follows"):
+    with pytest.raises(CheckpointError, match="which layer each normalization follows"):
         checkpoints.read(path, arch="mlp:relu-bn")
 
 

@@ -130,7 +130,7 @@ class Custom:
         self.values = [1, 2]
 
 
-def quantised() -> Tensor:
+def quantized() -> Tensor:
     with warnings.catch_warnings():  # torch is about to drop such tensors; old files hold them
         warnings.simplefilter("ignore")
         return torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)
@@ -154,7 +154,7 @@ EXTRAS = {
     "bytes": b"ab",
     "own class": Custom(),
     "sparse": torch.eye(2).to_sparse(),
-    "quantised": quantised(),
+    "quantized": quantized(),
     "version": torch.__version__,
     "device": torch.device("cpu"),
     "dtype": torch.bfloat16,
@@ -181,7 +181,7 @@ def test_extras_of_any_kind_come_through_untouched(legacy: bool, tmp_path: Path)
     assert after["x"]["own class"].values == [1, 2]
     assert after["x"]["default dictionary"] == EXTRAS["default dictionary"]
     assert np.array_equal(after["x"]["numpy array"], np.arange(3))
-    assert torch.equal(after["x"]["quantised"].int_repr(), EXTRAS["quantised"].int_repr())
+    assert torch.equal(after["x"]["quantized"].int_repr(), EXTRAS["quantized"].int_repr())
 
 
 def test_everything_but_the_numbers_is_the_same_bytes(tmp_path: Path) -> None:
@@ -332,8 +332,8 @@ def test_parameters_and_empty_tensors(tmp_path: Path) -> None:
         ({"a": torch.tensor([1.0, float("nan")])}, "tensor 'a' holds NaN"),
         ({"a": torch.tensor([1.0, float("inf")])}, "tensor 'a' holds NaN or infinite"),
         ({"a": torch.ones(2, dtype=torch.int8)}, "no floating-point weights, only torch.int8"),
-        ({"a": torch.ones(2), "b": EXTRAS["quantised"]}, "'b' is of a kind.*qtensor"),
-        ({"a": torch.ones(2), "b": (EXTRAS["quantised"], None)}, "'b' is of a kind.*qtensor"),
+        ({"a": torch.ones(2), "b": EXTRAS["quantized"]}, "'b' is of a kind.*qtensor"),
+        ({"a": torch.ones(2), "b": (EXTRAS["quantized"], None)}, "'b' is of a kind.*qtensor"),
         ({"a": torch.ones(2), "b": EXTRAS["sparse"]}, "'b' is of a kind.*sparse"),
         ({"b": torch._neg_view(torch.ones(2)), "a": torch.ones(1)}, "'b' is of a kind.*lazy"),  # type: ignore[attr-defined]
         ({"a": torch.ones(1).expand(9)}, "'a' claims 9 elements where the file holds 1"),
