@@ -1,38 +1,90 @@
-"""fairfix: debias an already trained PyTorch classifier, and say honestly how far it worked.
+"""Debias an already trained PyTorch classifier and certify the result on held-out rows.
 
 >>> import fairfix
->>> case = fairfix.load("model.pt", "val.csv", label="income", group="sex")
->>> outcome = fairfix.debias(case, method="prune", metric="spd", budget=0.05)
->>> outcome.save("model.debiased.pt")
+>>> case = fairfix.load(
+...     samples / "loh/model.pt", samples / "loh/val.csv", arch="mlp:relu-bn", privileged=1
+... )
+>>> outcome = fairfix.debias(case, "thresholds", metric="spd", budget=0.05)
+>>> abs(outcome.test.debiased.gaps["spd"]) < abs(outcome.test.unmodified.gaps["spd"])
+True
+>>> written = fairfix.save(outcome, folder / "model.debiased.pt")
+>>> written.model.name
+'model.debiased.pt'
 """
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fairfix._utils.version import __version__
 
-_API = ("load", "debias", "predict", "audit")
+if TYPE_CHECKING:
+    from fairfix import methods, metrics
+    from fairfix._utils.show_versions import show_versions
+    from fairfix.data.problem import Problem
+    from fairfix.errors import FairfixError
+    from fairfix.metrics.objective import Objective
+    from fairfix.thresholds.rule import DecisionRule
+    from fairfix.workflows.api import audit, debias, export, gate, load, predict, save
+    from fairfix.workflows.audit import Audit
+    from fairfix.workflows.case import Case
+    from fairfix.workflows.gate.gate import Gate
+    from fairfix.workflows.outcome import Outcome
 
-__all__ = ["__version__", *_API]
+__all__ = [
+    "Audit",
+    "Case",
+    "DecisionRule",
+    "FairfixError",
+    "Gate",
+    "Objective",
+    "Outcome",
+    "Problem",
+    "__version__",
+    "audit",
+    "debias",
+    "export",
+    "gate",
+    "load",
+    "methods",
+    "metrics",
+    "predict",
+    "save",
+    "show_versions",
+]
+
+# Imported at first use, so that "import fairfix" does not import torch.
+_HOMES = {
+    "Audit": "workflows.audit",
+    "Case": "workflows.case",
+    "DecisionRule": "thresholds.rule",
+    "FairfixError": "errors",
+    "Gate": "workflows.gate.gate",
+    "Objective": "metrics.objective",
+    "Outcome": "workflows.outcome",
+    "Problem": "data.problem",
+    "audit": "workflows.api",
+    "debias": "workflows.api",
+    "export": "workflows.api",
+    "gate": "workflows.api",
+    "load": "workflows.api",
+    "predict": "workflows.api",
+    "save": "workflows.api",
+    "show_versions": "_utils.show_versions",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import torch and the rest only when something that needs them is asked for."""
-    if name in _API:
-        return getattr(import_module("fairfix.workflows.api"), name)
-    raise AttributeError(f"module 'fairfix' has no attribute {name!r}")
+    if name in _HOMES:
+        value = getattr(import_module(f"fairfix.{_HOMES[name]}"), name)
+    elif name in ("methods", "metrics"):
+        value = import_module(f"fairfix.{name}")
+    else:
+        raise AttributeError(f"module 'fairfix' has no attribute {name!r}")
+    globals()[name] = value
+    return value
 
 
-class _Package(ModuleType):
-    """Keeps ``fairfix.debias`` a function when Python puts the submodule of that name there."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name not in _API:
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -30,7 +30,8 @@ from fairfix.metrics.objective import Objective
 from fairfix.metrics.rates import METRICS, PERFORMANCES, Counts, noise_ceiling
 from fairfix.stats.evaluation import Evaluation
 from fairfix.workflows.case import Case
-from fairfix.workflows.debias import Comparison, debias
+from fairfix.workflows.debias import debias
+from fairfix.workflows.outcome import Comparison
 
 ROW_VERSION = 3
 ATTRIBUTION = "attribution"
@@ -157,13 +158,13 @@ def _figures(cell: Cell, case: Case, judged: Case) -> dict[str, Any]:
     outcome = debias(
         case, cell.method, objective, test=judged, seed=cell.seed, options=dict(cell.options)
     )
-    comparison = outcome.judged
+    comparison = outcome.test
     return {
         "status": "done",
         "needs_group": outcome.rule.needs_group,
         "changes_weights": outcome.state is not None,
         "judged": _comparison(comparison, objective),
-        "fitting": _comparison(outcome.fitting, objective),
+        "fitting": _comparison(outcome.validation, objective),
         "ceiling": ceiling(comparison.debiased, objective),
         "trajectory": [
             [_plain(step.gap), _plain(step.performance)] for step in outcome.result.trajectory
@@ -195,8 +196,8 @@ def _comparison(comparison: Comparison, objective: Objective) -> dict[str, Any]:
     return {
         name: _evaluation(evaluation, objective)
         for name, evaluation in (
-            ("original", comparison.original),
-            ("identity", comparison.identity),
+            ("original", comparison.unmodified),
+            ("identity", comparison.retuned),
             ("debiased", comparison.debiased),
         )
     }

@@ -18,7 +18,7 @@ from fairfix.report.words import audit_headline, certifiable
 from fairfix.workflows.audit import audit, choose_rule, ruled
 from fairfix.workflows.case import load
 from fairfix.workflows.documents import audit_document
-from fairfix.workflows.warnings import wrong_way
+from fairfix.workflows.warnings import reversed_scores
 
 Document = dict[str, Any]
 
@@ -73,7 +73,7 @@ def _warnings(document: Document) -> Iterator[str]:
     first = next(iter(document["groups"].values()))
     auc = first["performance"]["auc"]["value"]
     if auc is not None:
-        yield from wrong_way(auc, "these rows")
+        yield from reversed_scores(auc, "these rows")
     if first["trivial"]:
         yield "the rule is trivial: it decides nearly all rows alike"
 
@@ -195,5 +195,5 @@ def _subgroups(found: Document) -> Table:
         ]
         for each in found["found"]
     ]
-    title = f"Subgroups unlike the rest, on {found['judged']} rows that the search did not see"
+    title = f"Subgroups unlike the rest, on {found['tested']} rows that the search did not see"
     return table(title, header, rows)

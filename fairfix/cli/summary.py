@@ -23,7 +23,7 @@ def summary(report: dict[str, Any]) -> Iterator[Table | str]:
     )
     for rows in ROWS:
         yield _comparison(report, rows)
-    yield _by_group(report["results"]["judged"])
+    yield _by_group(report["results"]["test"])
     yield f"Positive {condition(report['rule'])}."
     yield re.sub(rf"\S{{{LONG},}}", lambda word: short(word[0]), verdict(report))
 
@@ -55,7 +55,7 @@ def _by_group(judged: dict[str, Any]) -> Table:
         [
             [before["name"], before["rows"], *_changes(before["rates"], after["rates"])]
             for before, after in zip(
-                judged["original"]["groups"], judged["debiased"]["groups"], strict=True
+                judged["unmodified"]["groups"], judged["debiased"]["groups"], strict=True
             )
         ],
     )

@@ -79,7 +79,7 @@ def selection_curves(found: Mapping[str, Any], shown: Sequence[int]) -> Markup:
         "Positive decisions by threshold",
         "The share of each group's rows that is decided positive at every shared threshold.",
     )
-    layers = [rule("chosen", x=plot.x.at(found["deployed"]["threshold"]))]
+    layers = [rule("chosen", x=plot.x.at(found["current"]["threshold"]))]
     for style, group in enumerate(shown):
         points = [(p["threshold"], p["selection_rates"][group]) for p in found["points"]]
         layers.append(plot.line(points, f"series s{style}"))
@@ -89,7 +89,7 @@ def selection_curves(found: Mapping[str, Any], shown: Sequence[int]) -> Markup:
 def _plot(
     found: Mapping[str, Any], key: str, hold: Sequence[float], y: str, title: str, said: str
 ) -> Plot:
-    values = [point[key] for point in (*found["points"], found["deployed"])]
+    values = [point[key] for point in (*found["points"], found["current"])]
     return Plot(
         UNIT,
         Scale.over([*hold, *values]),
@@ -103,7 +103,7 @@ def _plot(
 def _course(plot: Plot, found: Mapping[str, Any], key: str) -> list[Markup]:
     """The curve, and on it the threshold in use."""
     points: list[Point] = [(point["threshold"], point[key]) for point in found["points"]]
-    deployed = found["deployed"]
+    deployed = found["current"]
     layers = [
         plot.line(points, "course strong"),
         rule("chosen", x=plot.x.at(deployed["threshold"])),

@@ -122,7 +122,7 @@ def calibration(parts: Sequence[Document], every: int, plots: int) -> Row:
                 "mean": mean,
                 "bias": bias,
                 "strip": strips.strip(
-                    Mark("original", mean, "mean score"), Mark("rest", base, "favorable labels")
+                    Mark("unmodified", mean, "mean score"), Mark("rest", base, "favorable labels")
                 ),
             }
             for name, part, (base, mean, bias) in zip(names, parts, marks, strict=True)
@@ -150,16 +150,16 @@ def _calibrated(parts: Sequence[Document]) -> list[str]:
 
 def thresholds(document: Document) -> Row | None:
     """What other shared thresholds would do to the first column; None where there is none."""
-    found = document["sensitivity"]
+    found = document["threshold_sweep"]
     if found is None:
         return None
     column, measured = next(iter(document["groups"].items()))
     budget = measured["evidence"]["claims"][0]["budget"]
     names = labels(found["groups"])
-    shown = _spread(found["deployed"]["selection_rates"])
+    shown = _spread(found["current"]["selection_rates"])
     listed = thin(len(found["points"]), LISTED_THRESHOLDS)
-    kept = [{**found["points"][i], "deployed": False} for i in listed]
-    deployed = {**found["deployed"], "deployed": True}
+    kept = [{**found["points"][i], "current": False} for i in listed]
+    deployed = {**found["current"], "current": True}
     return {
         "column": column,
         "budget": budget,
@@ -171,7 +171,7 @@ def thresholds(document: Document) -> Row | None:
         "shown": shown,
         "labels": [names[found["groups"][i]] for i in shown],
         "left_out": len(found["groups"]) - len(shown),
-        "deployed": found["deployed"],
+        "current": found["current"],
         "points": sorted([*kept, deployed], key=lambda point: point["threshold"]),
     }
 

@@ -137,13 +137,13 @@ def plane(report: Mapping[str, Any]) -> Markup:
     """Every step by performance and size of the gap on the fitting rows, with the three networks,
     and where the result landed on the judged rows."""
     metric, key = report["objective"]["metric"], report["objective"]["performance"]
-    budget, fitting = report["objective"]["budget"], report["results"]["fitting"]
+    budget, fitting = report["objective"]["budget"], report["results"]["validation"]
 
     def place(e: Mapping[str, Any]) -> tuple[Figure, Figure]:
         return Figure.of(e["performance"][key]), size(metric, Figure.of(e["gaps"][metric]))
 
     marks = {kind: place(e) for kind, e in fitting.items()}
-    unseen = place(report["results"]["judged"]["debiased"])
+    unseen = place(report["results"]["test"]["debiased"])
     steps = [
         (step["performance"], size(metric, Figure(step["gap"])).value)
         for step in report["method"]["trajectory"]
@@ -269,9 +269,9 @@ def histogram(
         for (low, high), share in zip(pairwise(edges), shares.get("debiased", []), strict=False)
         if share
     ]
-    if "original" in shares:
-        layers.append(path(_outline(plot, edges, shares["original"]), "outline"))
-    for kind, line in (("original", -24), ("debiased", -8)):
+    if "unmodified" in shares:
+        layers.append(path(_outline(plot, edges, shares["unmodified"]), "outline"))
+    for kind, line in (("unmodified", -24), ("debiased", -8)):
         layers += [_cut(plot, kind, at, line) for at in cuts.get(kind, ())]
     return plot.draw(*layers, class_="low cuts")
 
@@ -297,9 +297,11 @@ def _cut(plot: Plot, kind: str, at: float, line: int) -> Markup:
     )
 
 
-def frontier(report: Mapping[str, Any]) -> Markup:
+def tradeoff_curve(report: Mapping[str, Any]) -> Markup:
     """The best performance at each chance of staying within the budget, and the chosen point."""
-    points = [p for p in report["frontier"] if None not in (p["probability"], p["performance"])]
+    points = [
+        p for p in report["tradeoff_curve"] if None not in (p["probability"], p["performance"])
+    ]
     places = [(p["probability"], p["performance"]) for p in points]
     plot = Plot(
         Scale.over([x for x, _ in places]),

@@ -63,7 +63,7 @@ def environment() -> Environment:
 
 
 def _page(report: Report) -> dict[str, Any]:
-    judged = report["results"]["judged"]
+    judged = report["results"]["test"]
     names = _names(judged["debiased"])
     return {
         "report": report,
@@ -75,17 +75,19 @@ def _page(report: Report) -> dict[str, Any]:
         "has_intervals": words.confidence(report) is not None,
         "gap_words": words.gap_words(report, names),
         "objective_words": words.objective_words(report["objective"]),
-        "before": sections.aims(report, judged["original"]),
+        "before": sections.aims(report, judged["unmodified"]),
         "after": sections.aims(report, judged["debiased"]),
         "warnings": report["warnings"][:LISTED_LINES],
         "notes": report["notes"][:LISTED_LINES],
         "claims": sections.claims(report),
         "gaps": sections.gaps(report),
-        "groups": sections.groups({kind: judged[kind] for kind in ("original", "debiased")}, names),
+        "groups": sections.groups(
+            {kind: judged[kind] for kind in ("unmodified", "debiased")}, names
+        ),
         "change": sections.change(report, names),
         "search": sections.search(report),
         "scores": sections.scores(report, names),
-        "frontier": charts.frontier(report) if report.get("frontier") else None,
+        "tradeoff_curve": charts.tradeoff_curve(report) if report.get("tradeoff_curve") else None,
         "subgroups": sections.subgroups(report.get("subgroups")),
         "metrics": sections.metrics(list(judged.values()), report["objective"]["metric"]),
         "rule": sections.rule(report["rule"]),

@@ -11,11 +11,11 @@ from fairfix._utils.text import legible
 from fairfix.report.words import headline
 
 STATES = {
-    "original": "as deployed",
-    "identity": "identity, best cut",
+    "unmodified": "unmodified model",
+    "retuned": "retuned threshold",
     "debiased": "debiased",
 }
-ROWS = {"judged": "judged rows (the method never saw them)", "fitting": "fitting rows"}
+ROWS = {"test": "test rows (held out)", "validation": "validation rows"}
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -47,14 +47,14 @@ def _sections(report: dict[str, Any]) -> Iterable[str]:
             for state, e in results[rows].items()
         ],
     )
-    yield "## By group, judged rows"
-    yield _groups(results["judged"])
-    yield "## All metrics, judged rows"
+    yield "## By group, test rows"
+    yield _groups(results["test"])
+    yield "## All metrics, test rows"
     yield _table(
         ["metric", *STATES.values()],
         [
-            [key, *(figure(results["judged"][state]["gaps"][key]) for state in STATES)]
-            for key in results["judged"]["debiased"]["gaps"]
+            [key, *(figure(results["test"][state]["gaps"][key]) for state in STATES)]
+            for key in results["test"]["debiased"]["gaps"]
         ],
     )
     yield "## Decision rule"
@@ -65,9 +65,9 @@ def _sections(report: dict[str, Any]) -> Iterable[str]:
 
 def verdict(report: dict[str, Any]) -> str:
     """What holds on the judged rows, in a paragraph: before, after, and the verdict."""
-    objective, judged = report["objective"], report["results"]["judged"]
+    objective, judged = report["objective"], report["results"]["test"]
     metric, measure = objective["metric"], objective["performance"]
-    before, after = judged["original"], judged["debiased"]
+    before, after = judged["unmodified"], judged["debiased"]
     found = headline(report)
     return (
         f"{found.word}. On {after['rows']} rows the method never saw, {metric} went from "
@@ -162,9 +162,9 @@ def _provenance(report: dict[str, Any]) -> str:
         f"command: {_code(made['command'])}" if made["command"] else "made by the library",
         f"method options: {options}; step {method['chosen_step']} of "
         f"{len(method['trajectory']) - 1} kept",
-        f"table {text(data['table'])}, sha256 {data['table_sha256']}: {data['fitting_rows']} rows "
-        "for fitting",
-        f"judged on {data['judged_rows']} rows of "
+        f"table {text(data['table'])}, sha256 {data['table_sha256']}: "
+        f"{data['validation_rows']} validation rows",
+        f"{data['test_rows']} test rows of "
         + (
             f"{text(data['test_table'])}, sha256 {data['test_table_sha256']}"
             if data["test_table"]

@@ -58,7 +58,7 @@ def _replaced(body: str, section: str) -> str:
 
 
 def _section(report: dict[str, Any]) -> str:
-    objective, data, judged = report["objective"], report["data"], report["results"]["judged"]
+    objective, data, judged = report["objective"], report["data"], report["results"]["test"]
     need = "needs" if report["rule"]["needs_group"] else "does not need"
     rows = [
         ["measure", "before", "after", "interval"],
@@ -85,8 +85,8 @@ def _section(report: dict[str, Any]) -> str:
 
 def _figures(report: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     """The metric and the performance: name, before, after."""
-    objective, judged = report["objective"], report["results"]["judged"]
-    before, after = judged["original"], judged["debiased"]
+    objective, judged = report["objective"], report["results"]["test"]
+    before, after = judged["unmodified"], judged["debiased"]
     metric, measure = objective["metric"], objective["performance"]
     yield objective["metric_title"], before["gaps"][metric], after["gaps"][metric]
     name = measure.replace("_", " ")

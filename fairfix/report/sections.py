@@ -13,7 +13,7 @@ from fairfix.report.markdown import STATES
 Report = Mapping[str, Any]
 Row = dict[str, Any]
 
-ROWS = {"judged": "Judged rows, never seen by the method", "fitting": "Fitting rows"}
+ROWS = {"test": "Judged rows, never seen by the method", "validation": "Fitting rows"}
 RATES = ("selection_rate", "tpr", "fpr")
 SHOWN_GROUPS = 48
 SHOWN_HISTOGRAMS = 12
@@ -199,7 +199,7 @@ def scores(report: Report, names: Mapping[str, str]) -> dict[str, Any] | None:
                 "from": edges[i],
                 "to": edges[i + 1],
                 "counts": [
-                    known[name][state][i] for name in shown for state in ("original", "debiased")
+                    known[name][state][i] for name in shown for state in ("unmodified", "debiased")
                 ],
             }
             for i in range(len(edges) - 1)
@@ -211,7 +211,7 @@ def scores(report: Report, names: Mapping[str, str]) -> dict[str, Any] | None:
 def _cuts(report: Report, name: str) -> dict[str, list[float]]:
     """The cuts of a group before and after that fall among the scores."""
     lottery = report["rule"].get("lottery", {}).get(name)
-    found = {state: _threshold(report, state, name) for state in ("original", "debiased")}
+    found = {state: _threshold(report, state, name) for state in ("unmodified", "debiased")}
     cuts = {state: [] if at is None else [at] for state, at in found.items()}
     if lottery is not None:
         cuts["debiased"] = [at for at, _ in lottery]
@@ -219,7 +219,7 @@ def _cuts(report: Report, name: str) -> dict[str, list[float]]:
 
 
 def _threshold(report: Report, state: str, name: str) -> float | None:
-    groups = report["results"]["judged"][state]["groups"]
+    groups = report["results"]["test"][state]["groups"]
     return next((g["threshold"] for g in groups if g["name"] == name), None)
 
 

@@ -17,8 +17,8 @@ from fairfix.report.figures import number
 Point = tuple[float, float | None]
 
 SHAPES = {
-    "original": "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0Z",
-    "identity": "M0-6 6 0 0 6-6 0Z",
+    "unmodified": "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0Z",
+    "retuned": "M0-6 6 0 0 6-6 0Z",
     "debiased": "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0Z",
     "unseen": "M-6-6H6V6H-6Z",
     "free": "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0Z",

@@ -61,7 +61,7 @@ def interval_name(report: Mapping[str, Any]) -> str:
 
 def headline(report: Mapping[str, Any]) -> Headline:
     """The verdict on the metric that was debiased, on the judged rows."""
-    after = report["results"]["judged"]["debiased"]
+    after = report["results"]["test"]["debiased"]
     found = [c for c in claims(report) if c["metric"] == report["objective"]["metric"]]
     if not found:
         return Headline("open", _word("No verdict", after), (*_estimate(report), *_trivial(after)))
@@ -99,7 +99,7 @@ def _word(verdict: str, after: Mapping[str, Any]) -> str:
 
 
 def _measured(report: Mapping[str, Any], figure: Figure) -> str:
-    rows = count(report["results"]["judged"]["debiased"]["rows"])
+    rows = count(report["results"]["test"]["debiased"]["rows"])
     where = f"On {rows} rows the method never saw"
     return _said(report, where, report["objective"]["metric_title"], figure)
 
@@ -120,7 +120,7 @@ def _meaning(report: Mapping[str, Any], claim: Mapping[str, Any]) -> str:
 
 def _estimate(report: Mapping[str, Any]) -> tuple[str, ...]:
     """What a report without evidence can say: where the point estimate lies."""
-    objective, after = report["objective"], report["results"]["judged"]["debiased"]
+    objective, after = report["objective"], report["results"]["test"]["debiased"]
     figure = Figure.of(after["gaps"][objective["metric"]])
     if figure.value is None:
         says = "An undefined gap fits no budget."

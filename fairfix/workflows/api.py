@@ -1,8 +1,8 @@
-"""The library's front door: the command line's options as keyword arguments."""
+"""The public functions: keyword arguments around the workflows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from inspect import signature
@@ -17,10 +17,18 @@ from fairfix.workflows.audit import Audit, choose_rule
 from fairfix.workflows.audit import audit as audit_case
 from fairfix.workflows.case import Case, ModelOptions
 from fairfix.workflows.case import load as load_case
-from fairfix.workflows.debias import Outcome, make_objective
 from fairfix.workflows.debias import debias as debias_case
+from fairfix.workflows.debias import make_objective
+from fairfix.workflows.export import export_file
+from fairfix.workflows.gate.demands import Demand, Kind
+from fairfix.workflows.gate.gate import Gate, Judged
+from fairfix.workflows.gate.gate import gate as gate_case
+from fairfix.workflows.gate.reused_rows import reuse
+from fairfix.workflows.outcome import Outcome
 from fairfix.workflows.predict import Predictions
 from fairfix.workflows.predict import predict as predict_table
+from fairfix.workflows.save import Destination
+from fairfix.workflows.save import save as save_outcome
 
 
 def load(
@@ -149,10 +157,102 @@ def audit(
         metric, budget: what is held against a budget; confidence, strict: how surely, as
             ``fairfix.workflows.audit.audit`` says.
     """
-    if not isinstance(rule, DecisionRule):
-        rule, _ = choose_rule(case, None if rule is None else Path(rule))
+    rule, _ = _rule_of(case, rule)
     objective = make_objective(metric, budget)
     return audit_case(case, rule, objective, confidence=confidence, strict=strict)
+
+
+def gate(
+    case: Case,
+    budgets: Mapping[str, float] | None = None,
+    *,
+    floors: Mapping[str, float] | None = None,
+    max_drops: Mapping[str, float] | None = None,
+    baseline: Case | None = None,
+    rule: DecisionRule | str | Path | None = None,
+    confidence: float = 0.95,
+    strict: bool = False,
+    on_inconclusive: Literal["fail", "warn"] = "fail",
+) -> Gate:
+    """Check a model against budgets and floors; ``Gate.exit_code`` is the verdict as a number.
+
+    Args:
+        case: model and test rows, none of which a method may have used.
+        budgets: largest allowed gap by metric key, in (0, 1); None takes the budget that the rule
+            was made for.
+        floors: lowest allowed performance by measure, in (0, 1).
+        max_drops: largest allowed fall below the performance of ``baseline``, in [0, 1).
+        baseline: the same rows with the other model; needed with ``max_drops`` alone.
+        rule: a rule, a rule file, or None for the one that belongs to the checkpoint.
+        confidence: 1 - alpha of each one-sided test, in (0.5, 1); ``strict`` takes exact limits.
+        on_inconclusive: "warn" lets inconclusive demands pass with a warning.
+
+    Raises:
+        UsageError: if a demand is invalid, or if most of the rows were used for tuning.
+
+    Example:
+        >>> case = load(samples / "loh/model.pt", samples / "loh/test.csv", arch="mlp:relu-bn")
+        >>> found = gate(case, {"spd": 0.05})
+        >>> found.exit_code, str(found.checks[0].verdict)
+        (1, 'violated')
+    """
+    demands = [
+        Demand(kind, key, limit)
+        for kind, limits in (
+            (Kind.BUDGET, budgets),
+            (Kind.FLOOR, floors),
+            (Kind.MAX_DROP, max_drops),
+        )
+        for key, limit in (limits or {}).items()
+    ]
+    return gate_case(
+        Judged.by(case, *_rule_of(case, rule)),
+        demands,
+        model="-" if case.checkpoint is None else case.checkpoint.path.name,
+        reuse=reuse(case, None if isinstance(rule, DecisionRule) or rule is None else Path(rule)),
+        baseline=None if baseline is None else Judged.by(baseline, *choose_rule(baseline)),
+        confidence=confidence,
+        strict=strict,
+        lenient=on_inconclusive == "warn",
+    )
+
+
+def save(
+    outcome: Outcome,
+    output: str | Path | None = None,
+    *,
+    force: bool = False,
+    export: str | Path | None = None,
+) -> Destination:
+    """Write checkpoint, rule and reports, all of them or none; return where they are.
+
+    Args:
+        outcome: what ``debias`` returned.
+        output: the new checkpoint; ``<stem>.debiased<suffix>`` beside the input by default.
+        force: replace existing files. Inputs are never overwritten.
+        export: a .pt or .pt2 file for network and thresholds as one program, to be thresholded at
+            0.5.
+
+    Raises:
+        OutputError: if a file exists, is an input, or cannot be written.
+        VerificationError: if the checkpoint, read back, decides differently than reported.
+    """
+    return save_outcome(outcome, output, force=force, export_to=export)
+
+
+def export(outcome: Outcome, path: str | Path, *, force: bool = False) -> Path:
+    """Write network and thresholds as one TorchScript (.pt) or ``torch.export`` (.pt2) program.
+
+    Its output, thresholded at 0.5 (logits at 0), gives the decisions of the rule; they are compared
+    on every row of the run.
+
+    Raises:
+        UsageError: for another suffix, randomized thresholds, or group thresholds where the group
+            is not among the network's inputs.
+        OutputError: if the file exists (without ``force``) or cannot be written.
+        VerificationError: if the program decides differently.
+    """
+    return export_file(outcome, Path(path), force=force)
 
 
 def predict(
@@ -189,6 +289,13 @@ def predict(
         missing_group=missing_group,
     )
     return predict_table(model, data, columns=columns, options=options, rule=rule)
+
+
+def _rule_of(case: Case, rule: DecisionRule | str | Path | None) -> tuple[DecisionRule, str]:
+    """The rule to apply and its source in words."""
+    if isinstance(rule, DecisionRule):
+        return rule, "the given rule"
+    return choose_rule(case, None if rule is None else Path(rule))
 
 
 def _model_options(function: Callable[..., object], given: dict[str, Any]) -> ModelOptions:

@@ -1,12 +1,10 @@
-"""The one path from a case to a judged result: split, method, judge. Command, library and bench
-all come through here."""
+"""Run a method on validation rows and evaluate the result on test rows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,96 +25,11 @@ from fairfix.thresholds.folding import fold_threshold
 from fairfix.thresholds.policy import Policy, draws, row_ids
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.shared import best_cut
-from fairfix.thresholds.tradeoff_curve import Point, frontier
+from fairfix.thresholds.tradeoff_curve import frontier
 from fairfix.workflows.case import Case
-from fairfix.workflows.warnings import cautions
-
-if TYPE_CHECKING:
-    from fairfix.workflows.evidence import Evidence
-    from fairfix.workflows.save import Destination
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The same rows under the cut deployed today, the untouched network at its best cut
-    (``identity``), and the result."""
-
-    original: Evaluation
-    identity: Evaluation
-    debiased: Evaluation
-
-
-@dataclass(frozen=True)
-class Decided:
-    """Rows and what is decided on them.
-
-    Attributes:
-        problem: with the scores of the untouched network; ``scores`` (N,) are the result's.
-        original, identity, debiased: decisions (N,) bool, as in ``Comparison``.
-        groups: every protected column on these rows, the one debiased first.
-    """
-
-    problem: Problem
-    scores: Tensor
-    original: Tensor
-    identity: Tensor
-    debiased: Tensor
-    groups: tuple[Group, ...]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What ``debias`` found.
-
-    Attributes:
-        state: the network's new state as the checkpoint will hold it; None = unchanged.
-        fitting: figures on the rows the method saw, ``judged`` on rows it never saw.
-        fitting_rows, judged_rows: the rows themselves, in table order.
-        confidence: 1 - alpha of each one-sided test of the evidence; ``strict`` takes exact limits.
-        frontier: what other cuts of the result's scores would have given on the fitting rows.
-        warnings: what the user must not overlook.
-    """
-
-    case: Case
-    judged_case: Case | None
-    method: str
-    options: Mapping[str, Any]
-    objective: Objective
-    seed: int
-    holdout_share: float | None
-    rule: DecisionRule
-    state: dict[str, Tensor] | None
-    result: Result
-    identity: Result
-    fitting: Comparison
-    judged: Comparison
-    fitting_rows: Decided
-    judged_rows: Decided
-    confidence: float
-    strict: bool
-    frontier: tuple[Point, ...]
-    warnings: tuple[str, ...]
-
-    def evidence(self) -> Evidence:
-        """What the judged rows show: intervals, the verdict, who gained and who lost."""
-        from fairfix.workflows.evidence import evidence
-
-        return evidence(self)
-
-    def save(
-        self,
-        output: str | Path | None = None,
-        *,
-        force: bool = False,
-        export: str | Path | None = None,
-    ) -> Destination:
-        """Write checkpoint, rule and reports (``fairfix.workflows.save.save``).
-
-        ``export`` names a .pt or .pt2 file for network and cuts as one program, cut at 0.5.
-        """
-        from fairfix.workflows.save import save
-
-        return save(self, output, force=force, export_to=export)
+from fairfix.workflows.evidence import DecidedRows
+from fairfix.workflows.outcome import Comparison, Outcome
+from fairfix.workflows.warnings import warnings_of
 
 
 def make_objective(
@@ -198,31 +111,25 @@ def debias(
     described = methods.get(method)
     check_confidence(confidence)
     if test is not None:
-        fitting, judged = case.problem, test.problem
+        validation, held_out = case.problem, test.problem
         groups = case.table.groups, test.table.groups
     else:
-        fitting, judged, groups = _split(case, holdout_share, seed)
-    _check_defined(fitting, objective, "fitting")
-    _check_defined(judged, objective, "judged")
-    result = described.run()(fitting, objective, seed=seed, **chosen)
-    identity = methods.get("identity").run()(fitting, objective, seed=seed)
-    state, scorer, policy = _as_stored(case, fitting, objective, result)
+        validation, held_out, groups = _split(case, holdout_share, seed)
+    _check_defined(validation, objective, "validation")
+    _check_defined(held_out, objective, "test")
+    result = described.run()(validation, objective, seed=seed, **chosen)
+    retuned = methods.get("identity").run()(validation, objective, seed=seed)
+    state, scorer, policy = _as_stored(case, validation, objective, result)
     if fold:
-        if scorer is None:
-            raise UsageError("A threshold can be folded into a network, not into scores alone.")
-        if policy.needs_group:
-            raise UsageError("Cuts by group cannot be folded into one bias.")
-        scorer = fold_threshold(scorer, policy.thresholds(1)[0], fitting)
-        policy, state = Policy.cut(0.5), _stored(case, scorer.weights())
-        scorer.network.load_state_dict(state)
+        scorer, policy, state = _folded(case, validation, scorer, policy)
     salt = f"fairfix-{seed}"
-    fitted, rows = (
-        _decided(problem, _scores(problem, scorer), identity.policy, policy, salt, columns)
-        for problem, columns in zip((fitting, judged), groups, strict=True)
+    validation_rows, test_rows = (
+        _decided(problem, _scores(problem, scorer), retuned.policy, policy, salt, columns)
+        for problem, columns in zip((validation, held_out), groups, strict=True)
     )
     outcome = Outcome(
         case=case,
-        judged_case=test,
+        test_case=test,
         method=method,
         options=chosen,
         objective=objective,
@@ -231,21 +138,21 @@ def debias(
         rule=_rule(case, objective, policy, state, salt),
         state=state,
         result=result,
-        identity=identity,
-        fitting=_compare(fitted, identity.policy, policy, objective),
-        judged=_compare(rows, identity.policy, policy, objective),
-        fitting_rows=fitted,
-        judged_rows=rows,
+        retuned=retuned,
+        validation=_compare(validation_rows, retuned.policy, policy, objective),
+        test=_compare(test_rows, retuned.policy, policy, objective),
+        validation_rows=validation_rows,
+        test_rows=test_rows,
         confidence=confidence,
         strict=strict,
-        frontier=frontier(
-            replace(fitting, scores=fitted.scores),
+        tradeoff_curve=frontier(
+            replace(validation, scores=validation_rows.scores),
             policy,
             learned(objective) if state else objective,
         ),
         warnings=(),
     )
-    return replace(outcome, warnings=cautions(outcome))
+    return replace(outcome, warnings=warnings_of(outcome))
 
 
 Groups = tuple[Group, ...]
@@ -258,16 +165,14 @@ def check_confidence(confidence: float) -> None:
 
 
 def _split(case: Case, share: float, seed: int) -> tuple[Problem, Problem, tuple[Groups, Groups]]:
-    """The case's rows for fitting and for judging, and the protected columns of each."""
-    (fit_rows, fitting), (judged_rows, judged) = apart(
-        case.problem, share, seed, case.table.path.name
-    )
+    """Validation rows, test rows, and the group columns of each."""
+    (kept, validation), (held, held_out) = apart(case.problem, share, seed, case.table.path.name)
 
     def groups(rows: Tensor) -> Groups:
         at = rows.cpu().numpy()
         return tuple(replace(group, ids=group.ids[at]) for group in case.table.groups)
 
-    return fitting, judged, (groups(fit_rows), groups(judged_rows))
+    return validation, held_out, (groups(kept), groups(held))
 
 
 def _check_defined(problem: Problem, objective: Objective, rows: str) -> None:
@@ -290,28 +195,42 @@ def _check_defined(problem: Problem, objective: Objective, rows: str) -> None:
             )
 
 
+def _folded(
+    case: Case, validation: Problem, scorer: Scorer | None, policy: Policy
+) -> tuple[Scorer, Policy, dict[str, Tensor]]:
+    """Scorer, policy and state with the threshold moved into the last bias."""
+    if scorer is None:
+        raise UsageError("A threshold can be folded into a network, not into scores alone.")
+    if policy.needs_group:
+        raise UsageError("Group thresholds cannot be folded into one bias.")
+    scorer = fold_threshold(scorer, policy.thresholds(1)[0], validation)
+    state = _stored(case, scorer.weights())
+    scorer.network.load_state_dict(state)
+    return scorer, Policy.cut(0.5), state
+
+
 def _as_stored(
-    case: Case, fitting: Problem, objective: Objective, result: Result
+    case: Case, validation: Problem, objective: Objective, result: Result
 ) -> tuple[dict[str, Tensor] | None, Scorer | None, Policy]:
     """State, scorer and policy after rounding to the checkpoint's own number types.
 
-    Where rounding moves the scores the cut is chosen anew, on the fitting rows.
+    Where rounding moves the scores the cut is chosen anew, on the validation rows.
     """
     if result.state is None:
-        return None, fitting.scorer, result.policy
+        return None, validation.scorer, result.policy
     state = _stored(case, result.state)
-    scorer, features = fitting.network()
+    scorer, features = validation.network()
     scorer.network.load_state_dict(state)
     rounded = any(not torch.equal(state[k].to(v.dtype), v) for k, v in result.state.items())
     if not rounded:
         return state, scorer, result.policy
     cut = best_cut(
         scorer.score(features),
-        fitting.labels,
-        fitting.groups,
-        fitting.n_groups,
+        validation.labels,
+        validation.groups,
+        validation.n_groups,
         objective,
-        fitting.weights,
+        validation.weights,
     )
     return state, scorer, Policy.cut(float(cut.threshold))
 
@@ -330,19 +249,21 @@ def _scores(problem: Problem, scorer: Scorer | None) -> Tensor:
 
 
 def _decided(
-    problem: Problem, scores: Tensor, identity: Policy, policy: Policy, salt: str, groups: Groups
-) -> Decided:
-    return Decided(
+    problem: Problem, scores: Tensor, retuned: Policy, policy: Policy, salt: str, groups: Groups
+) -> DecidedRows:
+    return DecidedRows(
         problem=problem,
         scores=scores,
-        original=problem.scores > problem.threshold,
-        identity=_decide(problem, problem.scores, identity, salt),
+        unmodified=problem.scores > problem.threshold,
+        retuned=_decide(problem, problem.scores, retuned, salt),
         debiased=_decide(problem, scores, policy, salt),
         groups=groups,
     )
 
 
-def _compare(rows: Decided, identity: Policy, policy: Policy, objective: Objective) -> Comparison:
+def _compare(
+    rows: DecidedRows, retuned: Policy, policy: Policy, objective: Objective
+) -> Comparison:
     problem = rows.problem
 
     def judge(scores: Tensor, decisions: Tensor, policy: Policy) -> Evaluation:
@@ -350,8 +271,8 @@ def _compare(rows: Decided, identity: Policy, policy: Policy, objective: Objecti
         return evaluate(problem, scores, decisions, objective, cuts)
 
     return Comparison(
-        judge(problem.scores, rows.original, Policy.cut(problem.threshold)),
-        judge(problem.scores, rows.identity, identity),
+        judge(problem.scores, rows.unmodified, Policy.cut(problem.threshold)),
+        judge(problem.scores, rows.retuned, retuned),
         judge(rows.scores, rows.debiased, policy),
     )
 

@@ -25,11 +25,10 @@ from fairfix.stats.subgroups.worst_subgroups import Subgroup
 from fairfix.stats.verdicts import Claim
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.sweep import CurvePoint, Sensitivity
-from fairfix.thresholds.tradeoff_curve import Point
 from fairfix.workflows.audit import Audit, GroupAudit
 from fairfix.workflows.case import Case
-from fairfix.workflows.debias import Comparison, Outcome
-from fairfix.workflows.evidence import BINS, UNKNOWN, Evidence, Intervals, evidence
+from fairfix.workflows.evidence import BINS, UNKNOWN, Evidence, Intervals
+from fairfix.workflows.outcome import Comparison, Outcome
 
 SCHEMA_VERSION = 2
 
@@ -37,7 +36,7 @@ SCHEMA_VERSION = 2
 def document(outcome: Outcome, command: str | None = None) -> dict[str, Any]:
     """The report of an outcome; ``command`` is the command line that made it."""
     case, objective = outcome.case, outcome.objective
-    shown = evidence(outcome)
+    shown = outcome.evidence
     return _document(
         {
             "schema_version": SCHEMA_VERSION,
@@ -52,8 +51,8 @@ def document(outcome: Outcome, command: str | None = None) -> dict[str, Any]:
             "data": {
                 "table": case.table.path.name,
                 "table_sha256": case.table.sha256,
-                "test_table": outcome.judged_case and outcome.judged_case.table.path.name,
-                "test_table_sha256": outcome.judged_case and outcome.judged_case.table.sha256,
+                "test_table": outcome.test_case and outcome.test_case.table.path.name,
+                "test_table_sha256": outcome.test_case and outcome.test_case.table.sha256,
                 "holdout": outcome.holdout_share,
                 "label": case.columns.label,
                 "favorable": case.table.favorable,
@@ -61,8 +60,8 @@ def document(outcome: Outcome, command: str | None = None) -> dict[str, Any]:
                 "groups": list(case.problem.group_names),
                 "privileged": case.problem.group_names[1] if case.problem.n_groups == 2 else None,
                 "weight": case.columns.weight,
-                "fitting_rows": outcome.fitting.debiased.rows,
-                "judged_rows": outcome.judged.debiased.rows,
+                "validation_rows": outcome.validation.debiased.rows,
+                "test_rows": outcome.test.debiased.rows,
             },
             "objective": {
                 "metric": objective.metric.key,
@@ -87,20 +86,20 @@ def document(outcome: Outcome, command: str | None = None) -> dict[str, Any]:
             "confidence": outcome.confidence,
             "evidence": _evidence(shown, outcome),
             "results": {
-                "judged": _comparison(outcome.judged, shown),
-                "fitting": _comparison(outcome.fitting),
+                "test": _comparison(outcome.test, shown),
+                "validation": _comparison(outcome.validation),
             },
             "change": _change(shown),
             "subgroups": [_subgroup(each) for each in shown.subgroups.significant()],
-            "frontier": [_point(point) for point in outcome.frontier],
+            "tradeoff_curve": [asdict(point) for point in outcome.tradeoff_curve],
             "histograms": {
                 "edges": [i / BINS for i in range(BINS + 1)],
                 "groups": {
-                    name: {"original": list(before), "debiased": list(after)}
+                    name: {"unmodified": list(before), "debiased": list(after)}
                     for name, (before, after) in shown.histograms.items()
                 },
             },
-            "fitting_rows": shown.fitting_rows and shown.fitting_rows.to_json(),
+            "tuned_rows": shown.tuned_rows and shown.tuned_rows.to_json(),
             "warnings": [*outcome.warnings, *shown.warnings],
             "notes": [*case.notes, *outcome.result.notes],
         }
@@ -122,10 +121,10 @@ def audit_document(case: Case, rule: DecisionRule, audit: Audit) -> dict[str, An
             "intersections": [_intersection(each) for each in audit.intersections],
             "subgroups": {
                 "searched": audit.subgroups.searched,
-                "judged": audit.subgroups.judged,
+                "tested": audit.subgroups.judged,
                 "found": [_subgroup(each) for each in audit.subgroups.significant()],
             },
-            "sensitivity": audit.sensitivity and _sensitivity(audit.sensitivity),
+            "threshold_sweep": audit.sensitivity and _sensitivity(audit.sensitivity),
             "notes": list(case.notes),
         }
     )
@@ -180,7 +179,7 @@ def _sensitivity(found: Sensitivity) -> dict[str, Any]:
         "metric": found.metric,
         "performance": found.performance,
         "groups": list(found.groups),
-        "deployed": _curve_point(found.deployed),
+        "current": _curve_point(found.deployed),
         "points": [_curve_point(point) for point in found.points],
     }
 
@@ -217,7 +216,7 @@ def _evidence(shown: Evidence, outcome: Outcome) -> dict[str, Any]:
         "claims": [_claim(shown.claim)],
         "certifiable_gap": shown.power.certifiable,
         "rows_needed": _counted(shown.power.rows_needed),
-        "rows": outcome.judged.debiased.rows,
+        "rows": outcome.test.debiased.rows,
     }
 
 
@@ -266,17 +265,13 @@ def _subgroup(each: Subgroup) -> dict[str, Any]:
     }
 
 
-def _point(point: Point) -> dict[str, Any]:
-    return asdict(point)
-
-
 def _comparison(comparison: Comparison, shown: Evidence | None = None) -> dict[str, Any]:
-    """Three evaluations; intervals are given for judged rows alone, which nothing was fitted to."""
+    """Three evaluations; intervals for test rows alone, on which nothing was tuned."""
     return {
         state: _evaluation(
             getattr(comparison, state), UNKNOWN if shown is None else getattr(shown, state)
         )
-        for state in ("original", "identity", "debiased")
+        for state in ("unmodified", "retuned", "debiased")
     }
 
 

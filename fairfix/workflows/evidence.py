@@ -1,12 +1,10 @@
-"""What the judged rows show of an outcome: intervals, the verdict on the budget, who gained and who
-lost, and subgroups. Everything here is read off rows that the method never saw.
-"""
+"""Evidence on the test rows: intervals, verdict, power, changes by group, and subgroups."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +12,8 @@ from torch import Tensor
 
 from fairfix.data.problem import Problem
 from fairfix.data.row_fingerprints import Fingerprint, fingerprint
+from fairfix.data.table import Group
+from fairfix.metrics.objective import Objective
 from fairfix.metrics.rates import METRICS, PERFORMANCES, Counts
 from fairfix.stats.decision_changes import Change, change
 from fairfix.stats.evaluation import RATES
@@ -25,9 +25,7 @@ from fairfix.stats.power import Power, power
 from fairfix.stats.subgroups.intersections import intersections
 from fairfix.stats.subgroups.worst_subgroups import SubgroupScan, worst_subgroups
 from fairfix.stats.verdicts import Claim, claim
-
-if TYPE_CHECKING:
-    from fairfix.workflows.debias import Outcome
+from fairfix.workflows.case import Case
 
 BINS = 20
 
@@ -94,21 +92,41 @@ def _rates(counts: Counts, alpha: float, strict: bool) -> list[dict[str, Interva
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What the judged rows show of an outcome.
+class DecidedRows:
+    """Rows and the decisions of the three rules on them.
 
     Attributes:
-        original, identity, debiased: the intervals of each evaluation.
-        claim: the metric held against the budget.
-        power: what these rows can show of the budget at all.
-        change: who gained and who lost, and what became of other protected columns.
-        overfitting: sentences on how the fitting rows flatter.
-        subgroups: those treated most unlike the rest by the result.
-        histograms: by group, the scores before and after in 20 bins of equal width, in rows.
+        problem: the rows with the scores of the unmodified network; ``scores`` (N,) are those of
+            the result.
+        unmodified, retuned, debiased: decisions (N,) bool, as in ``outcome.Comparison``.
+        groups: every group column on these rows, the one that was debiased first.
     """
 
-    original: Intervals
-    identity: Intervals
+    problem: Problem
+    scores: Tensor
+    unmodified: Tensor
+    retuned: Tensor
+    debiased: Tensor
+    groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the test rows show.
+
+    Attributes:
+        unmodified, retuned, debiased: the intervals of each evaluation.
+        claim: the metric against its budget.
+        power: the largest gap that these rows can certify, or the rows that it would take.
+        change: decisions before and after by group, levelling down, other group columns.
+        overfitting: sentences on figures that are worse on test rows than on validation rows.
+        subgroups: those whose decisions or errors differ most from the rest.
+        histograms: by group, counts of scores before and after in 20 bins of equal width.
+        tuned_rows: salted fingerprints of the validation rows, for the gate.
+    """
+
+    unmodified: Intervals
+    retuned: Intervals
     debiased: Intervals
     claim: Claim
     power: Power
@@ -116,49 +134,53 @@ class Evidence:
     overfitting: tuple[str, ...]
     subgroups: SubgroupScan
     histograms: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
-    fitting_rows: Fingerprint | None
+    tuned_rows: Fingerprint | None
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What must not be overlooked, as sentences without a full stop."""
+        """Short sentences without a full stop."""
         found = [*self.change.levelling_down]
         found += [column.sentence for column in self.change.columns if column.worse]
         return (*found, *self.overfitting)
 
 
-def evidence(outcome: Outcome) -> Evidence:
-    """Everything that the judged rows of an outcome show; computed anew at each call."""
-    objective, confidence = outcome.objective, outcome.confidence
-    how: dict[str, Any] = {"confidence": confidence, "strict": outcome.strict}
-    rows, fitted = outcome.judged_rows, outcome.fitting_rows
-    before, decided = rows.problem, rows.debiased
-    after = replace(before, scores=rows.scores)
+def collect_evidence(
+    case: Case,
+    objective: Objective,
+    *,
+    validation: DecidedRows,
+    test: DecidedRows,
+    seed: int,
+    confidence: float,
+    strict: bool,
+) -> Evidence:
+    """Everything that the test rows show of a result."""
+    how: dict[str, Any] = {"confidence": confidence, "strict": strict}
+    before, decided = test.problem, test.debiased
+    after = replace(before, scores=test.scores)
     metric, counts, names = objective.metric, before.counts(decided), before.group_names
-    columns = (*rows.groups[1:], *(each.group for each in intersections(rows.groups)))
+    columns = (*test.groups[1:], *(each.group for each in intersections(test.groups)))
     return Evidence(
-        original=intervals(before, rows.original, **how),
-        identity=intervals(before, rows.identity, **how),
+        unmodified=intervals(before, test.unmodified, **how),
+        retuned=intervals(before, test.retuned, **how),
         debiased=intervals(after, decided, **how),
         claim=claim(metric.key, counts, names, objective.budget, **how),
         power=power(metric.key, counts, names, objective.budget, **how),
-        change=change(before, rows.original, decided, metric, columns),
-        overfitting=overfitting(fitted.problem, fitted.debiased, before, decided, objective),
+        change=change(before, test.unmodified, decided, metric, columns),
+        overfitting=overfitting(
+            validation.problem, validation.debiased, before, decided, objective
+        ),
         subgroups=worst_subgroups(
-            outcome.case.in_table_units(before),
+            case.in_table_units(before),
             decided,
-            rows.groups,
-            outcome.case.table.feature_names,
-            seed=outcome.seed,
+            test.groups,
+            case.table.feature_names,
+            seed=seed,
             confidence=confidence,
         ),
         histograms=_histograms(before, after),
-        fitting_rows=fingerprint(fitted.problem, salt(outcome)),
+        tuned_rows=fingerprint(validation.problem, f"{case.table.sha256}-{seed}"),
     )
-
-
-def salt(outcome: Outcome) -> str:
-    """Of the row hashes: equal runs give equal reports, other tables and seeds other hashes."""
-    return f"{outcome.case.table.sha256}-{outcome.seed}"
 
 
 def _histograms(

@@ -8,6 +8,7 @@ comes to lie at 0.5.
 from __future__ import annotations
 
 import copy
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,12 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from fairfix import methods
+from fairfix._utils.atomic_write import check_place, write_bytes
 from fairfix.data.problem import Problem
 from fairfix.errors import UsageError, VerificationError
 from fairfix.models.checkpoint.write_program import KINDS, load_program, save_program
 from fairfix.models.scorer import Output, Scorer, probability, raw_output
 from fairfix.workflows.case import Case
-from fairfix.workflows.debias import Outcome
+from fairfix.workflows.outcome import Outcome
 
 EDGE = 1e-6  # nearest to 0 that a logit comes: float32 still tells its probability from 0.5
 _BATCH = 65_536
@@ -139,7 +141,7 @@ def export(outcome: Outcome, path: Path) -> None:
         VerificationError: when the program decides otherwise.
     """
     check_suffix(path)
-    check_export(outcome.case, outcome.method, outcome.judged_case)
+    check_export(outcome.case, outcome.method, outcome.test_case)
     if outcome.rule.randomized:
         raise UsageError(
             "Decisions by lot cannot be exported as one network: whose lot wins depends on the "
@@ -150,11 +152,30 @@ def export(outcome: Outcome, path: Path) -> None:
     columns: tuple[int, ...] = ()
     values = torch.zeros(1, 0)
     if outcome.rule.needs_group:
-        columns, values = group_inputs(outcome.case, outcome.judged_case)
+        columns, values = group_inputs(outcome.case, outcome.test_case)
     cuts = outcome.rule.policy(names).thresholds(1)
     module = GroupCut(scorer, columns, values, cuts).eval()
     save_program(module, _features(outcome.case.problem)[:16], path)
     _verify(outcome, scorer, path)
+
+
+def export_file(outcome: Outcome, path: Path, *, force: bool = False) -> Path:
+    """Export to ``path`` in one step, never over an input; return the path.
+
+    Raises:
+        OutputError: if the file exists (without ``force``) or cannot be written.
+        FairfixError: as ``export``.
+    """
+    case, test = outcome.case, outcome.test_case
+    check_suffix(path)
+    inputs = [case.table.path, *([test.table.path] if test else [])]
+    inputs += [case.checkpoint.path] if case.checkpoint else []
+    check_place(path, inputs, force=force)
+    with tempfile.TemporaryDirectory(prefix="fairfix-") as folder:
+        made = Path(folder) / path.name
+        export(outcome, made)
+        write_bytes(path, made.read_bytes())
+    return path
 
 
 def group_inputs(case: Case, test: Case | None = None) -> tuple[tuple[int, ...], Tensor]:
@@ -217,7 +238,7 @@ def _verify(outcome: Outcome, scorer: Scorer, path: Path) -> None:
     """Compare the decisions of the written program with the rule's, and see that one row runs."""
     program = load_program(path)
     differ = total = 0
-    for case in (outcome.case, outcome.judged_case):
+    for case in (outcome.case, outcome.test_case):
         if case is None:  # then the rows judged on are among the others
             continue
         problem = case.problem

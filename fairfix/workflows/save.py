@@ -24,9 +24,9 @@ from fairfix.report.markdown import markdown
 from fairfix.report.model_card import update
 from fairfix.thresholds.rule_file import stem_of
 from fairfix.workflows.case import Case
-from fairfix.workflows.debias import Outcome
 from fairfix.workflows.documents import document
 from fairfix.workflows.export import export
+from fairfix.workflows.outcome import Outcome
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def save(
         UsageError, CheckpointError: for what cannot be exported (``workflows.export.export``).
     """
     destination = Destination.of(outcome.case, output, export_to)
-    destination.check(outcome.case, outcome.judged_case, force=force)
+    destination.check(outcome.case, outcome.test_case, force=force)
     report = document(outcome) if report is None else dict(report)
     folders = list(dict.fromkeys(path.parent for path in destination.paths))
     try:
@@ -222,7 +222,7 @@ def _write_card(model: Path, report: dict[str, Any]) -> None:
 
 def _compare_decisions(outcome: Outcome, path: Path) -> None:
     """Read the checkpoint as anybody would and apply the rule to the judged rows."""
-    case, problem = outcome.case, outcome.judged_rows.problem
+    case, problem = outcome.case, outcome.test_rows.problem
     assert problem.scorer is not None
     assert problem.features is not None
     again = checkpoints.read(
@@ -238,8 +238,8 @@ def _compare_decisions(outcome: Outcome, path: Path) -> None:
     decisions = outcome.rule.decide(
         scores, problem.groups, problem.group_names, problem.ids, problem.features
     )
-    if not torch.equal(decisions, outcome.judged_rows.debiased):
-        differ = int((decisions != outcome.judged_rows.debiased).sum())
+    if not torch.equal(decisions, outcome.test_rows.debiased):
+        differ = int((decisions != outcome.test_rows.debiased).sum())
         raise VerificationError(
             f"The checkpoint read back decides {differ} of {len(decisions)} rows otherwise than "
             "reported, so nothing was written."

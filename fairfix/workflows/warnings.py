@@ -1,80 +1,76 @@
-"""What must not be overlooked of a result, as sentences without a full stop."""
+"""Warnings about a result: short sentences without a full stop."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from fairfix.workflows.debias import Comparison, Outcome
+from fairfix.workflows.outcome import Comparison, Outcome
 
-WRONG_WAY = 0.45  # an AUC below it is no accident of sampling
-DEAR = 0.05  # performance given up that must be said
-NEARLY_TRIVIAL = 0.55  # balanced accuracy; deciding all rows alike gives 0.5
+REVERSED_AUC = 0.45
+"""An AUC below this is not an accident of sampling."""
+LARGE_LOSS = 0.05
+"""A loss of performance that is worth a warning."""
+NEARLY_TRIVIAL = 0.55
+"""Balanced accuracy; deciding all rows alike gives 0.5."""
 
 
-def wrong_way(auc: float, rows: str) -> list[str]:
-    """What to say of scores that order ``rows`` by the unfavorable label; NaN says nothing."""
-    if not auc < WRONG_WAY:
+def reversed_scores(auc: float, rows: str) -> list[str]:
+    """Warn of scores that rank the rows by the unfavorable label; an undefined AUC does not."""
+    if not auc < REVERSED_AUC:
         return []
-    return [
-        f"the scores order {rows} the wrong way round (AUC {auc:.3f}): is the output label right?"
-    ]
+    return [f"the scores rank {rows} in reverse (AUC {auc:.3f}): check the output label"]
 
 
-def cautions(outcome: Outcome) -> tuple[str, ...]:
-    """Everything that a result must not be read without."""
-    return (*_of_the_result(outcome), *_price_of_caution(outcome))
+def warnings_of(outcome: Outcome) -> tuple[str, ...]:
+    """All warnings about a result."""
+    return (*_of_the_result(outcome), *_cost_of_certainty(outcome))
 
 
 def _of_the_result(outcome: Outcome) -> list[str]:
-    """Budgets not met, rules that are (nearly) trivial, scores the wrong way round."""
+    """Budgets that are not met, rules that are (nearly) trivial, reversed scores."""
     key, budget = outcome.objective.metric.key, outcome.objective.budget
-    said = []
-    for rows, comparison in (("fitting", outcome.fitting), ("judged", outcome.judged)):
+    found = []
+    for rows, comparison in (("validation", outcome.validation), ("test", outcome.test)):
         after = comparison.debiased
         size = after.gap_sizes[key]
         if math.isnan(size):
-            said.append(f"{key} is undefined on the {rows} rows, so the budget is not met")
+            found.append(f"{key} is undefined on the {rows} rows, so the budget is not met")
         elif not after.met:
-            said.append(
+            found.append(
                 f"budget not met on the {rows} rows: abs({key}) = {size:.3f}, not < {budget:g}"
             )
         if after.trivial:
-            said.append(f"the rule is trivial: it decides nearly all {rows} rows alike")
-    said += _nearly_trivial(outcome.judged)
-    said += wrong_way(outcome.judged.original.performance["auc"], "the judged rows")
-    if outcome.fitting.debiased.objective < outcome.fitting.identity.objective:
-        said.append(
-            "on its own fitting rows the result is below the untouched network at its best cut"
-        )
-    return said
+            found.append(f"the rule is trivial: it decides nearly all {rows} rows alike")
+    found += _nearly_trivial(outcome.test)
+    found += reversed_scores(outcome.test.unmodified.performance["auc"], "the test rows")
+    if outcome.validation.debiased.objective < outcome.validation.retuned.objective:
+        found.append("on the validation rows the result is worse than the retuned threshold")
+    return found
 
 
-def _nearly_trivial(judged: Comparison) -> list[str]:
-    """What to say of a rule that is hardly better than deciding all rows alike."""
-    before, after = judged.original, judged.debiased
+def _nearly_trivial(test: Comparison) -> list[str]:
+    """Warn of a rule that is hardly better than deciding all rows alike."""
+    before, after = test.unmodified, test.debiased
     kept, had = (each.performance["balanced_accuracy"] for each in (after, before))
-    if after.trivial or kept >= NEARLY_TRIVIAL or had - kept < DEAR:
+    if after.trivial or kept >= NEARLY_TRIVIAL or had - kept < LARGE_LOSS:
         return []
     return [
-        f"the rule is nearly trivial: balanced accuracy on the judged rows is {kept:.3f}, where "
-        f"deciding all alike gives 0.5 and the cut deployed today {had:.3f}"
+        f"the rule is nearly trivial: balanced accuracy on the test rows is {kept:.3f} "
+        f"(unmodified model {had:.3f}, all rows alike 0.5)"
     ]
 
 
-def _price_of_caution(outcome: Outcome) -> list[str]:
-    """What the choice by chance gave up for a surer budget, where that is much."""
+def _cost_of_certainty(outcome: Outcome) -> list[str]:
+    """Warn where the chance-weighted choice gave up much performance for a surer budget."""
     if not outcome.objective.by_chance:
         return []
-    chosen = next(point for point in outcome.frontier if point.chosen)
-    best = max(outcome.frontier, key=lambda point: point.performance)
-    price = best.performance - chosen.performance
-    if price < DEAR:
+    chosen = next(point for point in outcome.tradeoff_curve if point.chosen)
+    best = max(outcome.tradeoff_curve, key=lambda point: point.performance)
+    cost = best.performance - chosen.performance
+    if cost < LARGE_LOSS:
         return []
     return [
-        f"for a chance of {chosen.probability:.2f} to meet the budget on new rows, instead of "
-        f"{best.probability:.2f}, the choice of cuts gave up {price:.3f} of "
-        f"{outcome.objective.performance.title} on the fitting rows, where {best.performance:.3f} "
-        "is possible: --risk sets the chance"
+        f"the threshold gives up {cost:.3f} of {outcome.objective.performance.title} on the "
+        f"validation rows (best {best.performance:.3f}) to raise the chance of meeting the budget "
+        f"on new rows from {best.probability:.2f} to {chosen.probability:.2f}; --risk sets it"
     ]

@@ -93,10 +93,10 @@ def test_a_cell_is_what_debias_says(tasks: list[Task], expected: dict[str, Any])
         for row in expected.values()
         if (row["method"], row["goal"]["metric"], row["split"]) == ("prune", "eod", 0)
     )
-    after = outcome.judged.debiased
+    after = outcome.test.debiased
     assert row["judged"]["debiased"]["gap"] == after.gaps["eod"]
     assert row["judged"]["debiased"]["performance"] == after.performance["balanced_accuracy"]
-    assert row["judged"]["original"]["gaps"]["spd"] == outcome.judged.original.gaps["spd"]
+    assert row["judged"]["original"]["gaps"]["spd"] == outcome.test.unmodified.gaps["spd"]
     assert len(row["trajectory"]) == len(outcome.result.trajectory)
 
 

@@ -200,7 +200,7 @@ def test_a_nearly_trivial_rule_is_named_with_what_was_there_before() -> None:
         *(f"sample_models/loh/{name}" for name in ("model.pt", "val.csv")), arch="mlp:relu"
     )
     outcome = library.debias(case, "identity", test="sample_models/loh/test.csv")
-    after, before = outcome.judged.debiased, outcome.judged.original
+    after, before = outcome.test.debiased, outcome.test.unmodified
     assert not after.trivial
     expected = [f"{e.performance['balanced_accuracy']:.3f}" for e in (after, before)]
     (said,) = (w for w in outcome.warnings if "nearly trivial" in w)
@@ -258,7 +258,7 @@ def test_weights_that_a_method_changed_are_judged() -> None:
         replace(case, problem=fitting), "prune", margin=0.01, test=replace(case, problem=judged)
     )
     assert outcome.state is not None
-    assert torch.equal(rule(judged), outcome.judged_rows.debiased)
+    assert torch.equal(rule(judged), outcome.test_rows.debiased)
 
 
 def test_the_study_reports_means_by_data_and_over_all(capsys: pytest.CaptureFixture[str]) -> None:

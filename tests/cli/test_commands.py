@@ -33,8 +33,8 @@ def test_prune_shows_before_and_after_and_writes_its_files(fairfix: Run, place: 
     assert new_files(place) == WRITTEN
     lines = ended.out.splitlines()
     assert lines[0] == "prune for statistical parity difference: the decision needs no group."
-    assert "Judged rows (the method never saw them): 800" in lines
-    assert "Fitting rows: 1200" in lines
+    assert "Test rows (held out): 800" in lines
+    assert "Validation rows: 1200" in lines
     states = [line.split()[0] for line in lines if line.endswith((" yes ", " no "))]
     assert states == ["as", "identity,", "debiased"] * 2
     assert lines[-5:] == [f"wrote {place.folder / name}" for name in sorted_as_written()]
@@ -92,7 +92,7 @@ def test_quiet_json_is_the_document_alone(fairfix: Run, place: Place) -> None:
 def test_a_holdout_is_kept_away_and_said(fairfix: Run, place: Place) -> None:
     ended = fairfix("prune", place.model, place.val, "--holdout", 0.25, "--json", *GOAL)
     data = json.loads(ended.out)["data"]
-    assert (data["fitting_rows"], data["judged_rows"]) == (900, 300)
+    assert (data["validation_rows"], data["test_rows"]) == (900, 300)
     assert (data["holdout"], data["test_table"], data["test_table_sha256"]) == (0.25, None, None)
 
 
@@ -105,14 +105,14 @@ def test_the_markdown_names_both_row_sets_and_the_rule(fairfix: Run, place: Plac
     )
     assert f"score > {rule['threshold']!r}" in text
     assert "needs no group at prediction" in text
-    assert "| judged rows (the method never saw them) | debiased |" in text
-    assert "| fitting rows | debiased |" in text
+    assert "| test rows (held out) | debiased |" in text
+    assert "| validation rows | debiased |" in text
     assert rule["weights_sha256"] in text
 
 
 def test_the_deployed_cut_is_what_before_means(fairfix: Run, place: Place) -> None:
     ended = fairfix("identity", place.model, place.val, "--threshold", 0, "--json")
-    original = json.loads(ended.out)["results"]["judged"]["original"]
+    original = json.loads(ended.out)["results"]["test"]["unmodified"]
     assert [group["threshold"] for group in original["groups"]] == [0.0, 0.0]
     assert original["trivial"]
     assert original["performance"]["balanced_accuracy"]["value"] == 0.5
@@ -137,7 +137,7 @@ def test_more_than_two_groups(fairfix: Run, place: Place, draw: Draw) -> None:
     report = json.loads((place.folder / "three.report.json").read_text())
     assert report["data"]["privileged"] is None
     assert sorted(report["data"]["groups"]) == ["[red]", "b\x1b[31m", "c|d`"]
-    gaps = report["results"]["judged"]["debiased"]["gaps"].values()
+    gaps = report["results"]["test"]["debiased"]["gaps"].values()
     assert all(gap["value"] >= 0 for gap in gaps)
     text = (place.folder / "three.report.md").read_text()
     assert r"| c\|d\` |" in text
@@ -214,7 +214,7 @@ def test_the_threshold_is_folded_into_the_weights(fairfix: Run, place: Place) ->
             for g in report["results"][rows]["debiased"]["groups"]
         ]
         for report in (plain, folded)
-        for rows in ("judged", "fitting")
+        for rows in ("test", "validation")
     ]
     assert counts[:2] == counts[2:]
 
@@ -245,7 +245,7 @@ def test_inspect_shows_the_rule_that_lies_beside(fairfix: Run, place: Place) -> 
 
 def test_an_audit_of_the_result_gives_the_figures_reported(fairfix: Run, place: Place) -> None:
     made = fairfix("prune", place.model, place.val, "--test", place.test, "--json", *GOAL)
-    reported = json.loads(made.out)["results"]["judged"]["debiased"]
+    reported = json.loads(made.out)["results"]["test"]["debiased"]
     ended = fairfix("audit", place.folder / "model.debiased.pt", place.test, "--json", *GOAL)
     audited = json.loads(ended.out)["groups"]["group"]
     shared = audited.keys() & reported.keys()
@@ -253,7 +253,7 @@ def test_an_audit_of_the_result_gives_the_figures_reported(fairfix: Run, place: 
     assert {key: audited[key] for key in shared} == {key: reported[key] for key in shared}
     assert audited["evidence"]["claims"] == json.loads(made.out)["evidence"]["claims"]
     assert "decisions by the rule in model.debiased.rule.json" in ended.err
-    before = json.loads(made.out)["results"]["judged"]["original"]
+    before = json.loads(made.out)["results"]["test"]["unmodified"]
     audit = json.loads(fairfix("audit", place.model, place.test, "--json").out)
     found = audit["groups"]["group"]
     assert {key: found[key] for key in shared} == {key: before[key] for key in shared}

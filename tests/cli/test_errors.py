@@ -176,7 +176,7 @@ def test_a_test_table(
     assert said in refused(fairfix, place, "prune", place.model, place.val, "--test", table)
 
 
-def test_the_fitting_rows_as_test_table(fairfix: Run, place: Place) -> None:
+def test_the_validation_rows_as_test_table(fairfix: Run, place: Place) -> None:
     copy = place.folder / "copy.csv"
     copy.write_bytes(place.val.read_bytes())
     said = refused(fairfix, place, "prune", place.model, place.val, "--test", copy)
@@ -184,7 +184,7 @@ def test_the_fitting_rows_as_test_table(fairfix: Run, place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "rows"), [("val.csv", "fitting"), ("test.csv", "judged")], ids=["val", "test"]
+    ("change", "rows"), [("val.csv", "validation"), ("test.csv", "test")], ids=["val", "test"]
 )
 @pytest.mark.parametrize("metric", ["eod", "aod", "eqodds"])
 def test_a_group_in_which_the_metric_is_undefined(

@@ -335,7 +335,7 @@ def test_a_table_that_the_rule_was_fitted_on_is_refused(
     assert list(Verdicts(junit).type.values()) == ["wrong input"]
 
 
-def test_fitting_rows_are_known_in_another_table(
+def test_validation_rows_are_known_in_another_table(
     fairfix: Run, place: Place, debiased: Path
 ) -> None:
     from fairfix.data.row_fingerprints import fingerprint
@@ -345,7 +345,7 @@ def test_fitting_rows_are_known_in_another_table(
     assert known is not None
     path = debiased.with_suffix(".report.json")
     report = json.loads(path.read_text())
-    path.write_text(json.dumps({**report, "fitting_rows": known.to_json()}))
+    path.write_text(json.dumps({**report, "tuned_rows": known.to_json()}))
     fitted, fresh = pd.read_csv(place.val), pd.read_csv(place.test)
     mostly = place.table(pd.concat([fitted[:600], fresh[:400]]), "mostly.csv")
     ended = fairfix("gate", debiased, mostly)

@@ -163,7 +163,7 @@ def test_long_names_of_groups_are_shortened_on_the_terminal_alone(
         assert "a" * 100 not in "".join(ended.out.split())
         assert "\N{HORIZONTAL ELLIPSIS}" in ended.out
     report = json.loads((place.folder / "model.debiased.report.json").read_text())
-    groups = report["results"]["judged"]["debiased"]["groups"]
+    groups = report["results"]["test"]["debiased"]["groups"]
     assert {group["name"] for group in groups} == set(long.values())
 
 

@@ -31,7 +31,7 @@ def test_what_is_reported_is_what_the_written_checkpoint_does(
     assert ended.code == 0, ended.err
     report = json.loads(ended.out)
     jsonschema.Draft202012Validator(schema).validate(report)
-    reported = report["results"]["judged"]["debiased"]
+    reported = report["results"]["test"]["debiased"]
     assert report["method"]["changes_weights"] == (
         report["model"]["weights_sha256_before"] != report["model"]["weights_sha256_after"]
     )
@@ -116,4 +116,4 @@ def test_cuts_by_group_cannot_be_folded(fairfix: Run, place: Place) -> None:
     before = place.files()
     ended = fairfix("thresholds", place.model, place.val, "--fold-threshold")
     assert (ended.code, place.files()) == (2, before)
-    assert ended.sentence == "Cuts by group cannot be folded into one bias."
+    assert ended.sentence == "Group thresholds cannot be folded into one bias."

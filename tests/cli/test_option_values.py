@@ -38,7 +38,7 @@ def test_three_words_are_enough_where_a_file_says_the_rest(
     ended = fairfix("prune", path, path.with_name("val.csv"))
     assert ended.code == 0
     assert f"fairfix: settings from {path.with_name('fairfix.toml')}" in ended.err.splitlines()
-    assert "Judged rows (the method never saw them): 4000" in ended.out
+    assert "Test rows (held out): 4000" in ended.out
 
 
 def test_the_command_line_wins(fairfix: Run, place: Place, settings: Path) -> None:

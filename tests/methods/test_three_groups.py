@@ -93,7 +93,7 @@ def test_the_budget_is_met_or_it_is_said(
     outcome = fairfix.debias(
         case, method, metric=metric, margin=0.0, test=files["test.csv"], **QUICK.get(method, {})
     )
-    outcome.save(tmp_path / "fair.pt")
+    fairfix.save(outcome, tmp_path / "fair.pt")
     for rows in ("fitting", "judged"):
         table = files["val.csv" if rows == "fitting" else "test.csv"]
         frame = pd.read_csv(table)
@@ -105,13 +105,13 @@ def test_the_budget_is_met_or_it_is_said(
         missed = [w for w in outcome.warnings if w.startswith(f"budget not met on the {rows}")]
         assert bool(missed) == (gap >= 0.05)
         assert getattr(outcome, rows).debiased.gaps[metric] == pytest.approx(gap, abs=1e-9)
-    before = outcome.fitting.original.gaps[metric]
-    after = outcome.fitting.debiased
+    before = outcome.validation.unmodified.gaps[metric]
+    after = outcome.validation.debiased
     assert before > 0.15
     if method == "thresholds":
         assert after.met
         assert after.performance["balanced_accuracy"] > 0.6
-        assert outcome.judged.debiased.gaps[metric] < before
+        assert outcome.test.debiased.gaps[metric] < before
 
 
 def test_a_lottery_makes_odds_equal_for_three_groups(files: dict[str, Path]) -> None:
@@ -123,8 +123,8 @@ def test_a_lottery_makes_odds_equal_for_three_groups(files: dict[str, Path]) -> 
     step = outcome.result.trajectory[1]
     assert 0 <= step.gap < 0.05
     assert step.performance > 0.6
-    assert outcome.fitting.debiased.gaps["eqodds"] < 0.12
-    assert outcome.fitting.original.gaps["eqodds"] > 0.15
+    assert outcome.validation.debiased.gaps["eqodds"] < 0.12
+    assert outcome.validation.unmodified.gaps["eqodds"] > 0.15
 
 
 @pytest.mark.parametrize("method", sorted(TWO_GROUPS_ONLY))

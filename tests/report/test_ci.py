@@ -351,7 +351,7 @@ def report(**changes: Any) -> dict[str, Any]:
             "groups": ["f", "m"],
         },
         "rule": {"needs_group": False},
-        "results": {"judged": {"original": state(-0.2, 0.8), "debiased": state(0.01, 0.75)}},
+        "results": {"test": {"unmodified": state(-0.2, 0.8), "debiased": state(0.01, 0.75)}},
         "evidence": {
             "claims": [
                 {
@@ -413,7 +413,7 @@ def test_metadata_of_somebody_else_stays() -> None:
 
 def test_an_undefined_figure_is_no_metadata() -> None:
     changed = report()
-    for state in changed["results"]["judged"].values():
+    for state in changed["results"]["test"].values():
         state["gaps"]["spd"] = {"value": None, "low": None, "high": None}
     card = model_card.update("", changed)
     (entry,) = metadata(card)["model-index"]

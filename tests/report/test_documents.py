@@ -83,9 +83,9 @@ def test_the_package_carries_the_schema() -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("results", "judged", "debiased", "met"), None),
-        (("results", "judged", "debiased", "groups", 0, "tp"), -1),
-        (("results", "fitting", "identity", "gaps", "spd"), "0.1"),
+        (("results", "test", "debiased", "met"), None),
+        (("results", "test", "debiased", "groups", 0, "tp"), -1),
+        (("results", "validation", "retuned", "gaps", "spd"), "0.1"),
         (("rule", "threshold"), 2),
         (("objective", "budget"), 0),
         (("surprise",), 1),
@@ -114,20 +114,20 @@ def test_the_document_says_what_was_done_to_what(outcome: Outcome, place: Place)
     data = report["data"]
     assert (data["table"], data["test_table"]) == ("val.csv", "test.csv")
     assert data["table_sha256"] != data["test_table_sha256"]
-    assert (data["fitting_rows"], data["judged_rows"]) == (1200, 800)
+    assert (data["validation_rows"], data["test_rows"]) == (1200, 800)
     assert (data["groups"], data["privileged"]) == (["0", "1"], "1")
     assert report["model"]["weights_sha256_after"] == report["rule"]["weights_sha256"]
     steps = report["method"]["trajectory"]
     assert [step["step"] for step in steps] == list(range(len(steps)))
     assert steps[report["method"]["chosen_step"]]["utility"] == max(s["utility"] for s in steps)
-    for rows in ("judged", "fitting"):
+    for rows in ("test", "validation"):
         for evaluation in report["results"][rows].values():
             counted = sum(g[c] for g in evaluation["groups"] for c in ("tp", "fp", "fn", "tn"))
             assert counted == evaluation["rows"] == data[f"{rows}_rows"]
             gap = evaluation["gaps"]["spd"]
             within = abs(gap["value"]) < 0.1
             assert evaluation["met"] == within
-            assert (gap["low"] is None) == (rows == "fitting")
+            assert (gap["low"] is None) == (rows == "validation")
             accuracy = evaluation["performance"]["balanced_accuracy"]["value"]
             assert evaluation["objective"] == (accuracy if within else 0)
 
@@ -140,7 +140,7 @@ def test_undefined_is_null_and_valid(
     case = library.load(place.model, table)
     report = document(library.debias(case, "identity"))
     jsonschema.Draft202012Validator(schema).validate(report)
-    debiased = report["results"]["judged"]["debiased"]
+    debiased = report["results"]["test"]["debiased"]
     nothing = dict.fromkeys(("value", "low", "high"))
     assert debiased["gaps"]["eod"] == nothing
     assert debiased["groups"][0]["rates"]["tpr"] == {**nothing, "n": 0}
@@ -164,7 +164,7 @@ def test_an_audit_is_valid_too(place: Place, schema: Schema) -> None:
 def test_a_met_budget_by_a_trivial_rule_is_called_so(outcome: Outcome) -> None:
     report = document(outcome)
     assert verdict(report).startswith("Certified. On 800 rows the method never saw")
-    report["results"]["judged"]["debiased"]["trivial"] = True
+    report["results"]["test"]["debiased"]["trivial"] = True
     assert verdict(report).startswith("Certified, by a trivial rule. On 800 rows")
     assert "decides nearly all rows alike" in verdict(report)
     report["evidence"]["claims"][0]["verdict"] = "inconclusive"
@@ -178,7 +178,7 @@ def test_the_rows_that_would_certify_are_said(outcome: Outcome) -> None:
         "verdict": "inconclusive",
         "rows_needed": {"0": 1234, "1": 5},
     }
-    here = [group["rows"] for group in report["results"]["judged"]["debiased"]["groups"]]
+    here = [group["rows"] for group in report["results"]["test"]["debiased"]["groups"]]
     said = f"it takes about 1,234 of 0 (here {here[0]:,}), 5 of 1 (here {here[1]:,}) to certify it"
     assert said in verdict(report)
 
@@ -209,7 +209,7 @@ def test_strings_from_files_are_taken_literally(written: str, shown: str) -> Non
 
 def test_every_table_of_the_page_keeps_its_columns(outcome: Outcome) -> None:
     report = document(outcome, "fairfix prune `model`.pt")
-    for evaluation in report["results"]["judged"].values():
+    for evaluation in report["results"]["test"].values():
         evaluation["groups"][0]["name"] = "a|b\n| c"
     page = markdown(report)
     widths = {}

@@ -66,8 +66,8 @@ def evaluation(gap: float | None, performance: float, names: tuple[str, ...]) ->
 def plain(names: tuple[str, ...] = ("female", "male"), steps: int = 12) -> Document:
     """A report as it was before there were intervals."""
     judged = {
-        "original": evaluation(-0.18, 0.75, names),
-        "identity": evaluation(-0.06, 0.71, names),
+        "unmodified": evaluation(-0.18, 0.75, names),
+        "retuned": evaluation(-0.06, 0.71, names),
         "debiased": evaluation(-0.021, 0.7, names),
     }
     return {
@@ -92,8 +92,8 @@ def plain(names: tuple[str, ...] = ("female", "male"), steps: int = 12) -> Docum
             "groups": list(names),
             "privileged": names[1],
             "weight": None,
-            "fitting_rows": 1500,
-            "judged_rows": 800,
+            "validation_rows": 1500,
+            "test_rows": 800,
         },
         "objective": {
             "metric": "spd",
@@ -136,7 +136,7 @@ def plain(names: tuple[str, ...] = ("female", "male"), steps: int = 12) -> Docum
             "budget": 0.05,
             "weights_sha256": "b" * 64,
         },
-        "results": {"judged": judged, "fitting": copy.deepcopy(judged)},
+        "results": {"test": judged, "validation": copy.deepcopy(judged)},
         "warnings": ["mind the gap"],
         "notes": ["a note"],
     }
@@ -198,12 +198,12 @@ def full(
         "histograms": {
             "edges": [i / 20 for i in range(21)],
             "groups": {
-                name: {"original": list(range(20)), "debiased": [0, *range(19, 0, -1)]}
+                name: {"unmodified": list(range(20)), "debiased": [0, *range(19, 0, -1)]}
                 for name in names
             },
         },
         "subgroups": [{"where": {"race": names[0], "age": "under 25"}, **subgroup, **interval}],
-        "frontier": [
+        "tradeoff_curve": [
             {"probability": p / 10, "performance": 0.8 - 0.02 * p, "gap": 0.02}
             | {"trivial": p == 9, "chosen": p == 7}
             for p in range(1, 10)
@@ -303,7 +303,7 @@ def test_the_page_of_a_real_run_holds_its_figures(place: Place) -> None:
     report = document(library.debias(case, "prune", budget=0.1, test=place.test), "fairfix <prune>")
     text = html(json.loads(json.dumps(report)))
     page = Page(text)
-    for e in report["results"]["judged"].values():
+    for e in report["results"]["test"].values():
         raw = e["gaps"]["spd"]
         value = raw["value"] if isinstance(raw, dict) else raw
         assert number(value) in page.text
@@ -344,7 +344,7 @@ def test_the_verdict_is_said_and_explained(verdict: str, tone: str, words: str) 
 
 def test_a_trivial_rule_is_never_plainly_certified() -> None:
     report = full(verdict="certified")
-    report["results"]["judged"]["debiased"]["trivial"] = True
+    report["results"]["test"]["debiased"]["trivial"] = True
     box = verdict_box(html(report))
     assert box.startswith("Certified, by a trivial rule")
     assert "decides nearly all rows alike" in box
@@ -358,7 +358,7 @@ def test_a_claim_about_another_metric_is_no_verdict() -> None:
 
 def test_undefined_is_said_to_be_undefined() -> None:
     report = plain()
-    debiased = report["results"]["judged"]["debiased"]
+    debiased = report["results"]["test"]["debiased"]
     debiased["gaps"]["spd"] = None
     debiased["met"] = False
     debiased["groups"][0]["rates"]["tpr"] = {"value": None, "n": 0}
@@ -406,7 +406,7 @@ def test_everything_undefined_is_still_a_page() -> None:
         {"where": {}, "rows": 3, "rate": None, "rest": None, "difference": None, "low": None}
         | {"high": None, "p_adjusted": None}
     ]
-    for point in report["frontier"]:
+    for point in report["tradeoff_curve"]:
         point["performance"] = None
     report["change"]["groups"][0]["rows"] = 0
     Page(html(report))
@@ -454,14 +454,14 @@ def test_the_histogram_has_a_bar_for_every_bin_with_rows() -> None:
     text = html(full())
     assert text.count('class="bar"') == 2 * 19
     assert text.count('class="outline"') == 2
-    assert text.count('class="cut original"') == text.count('class="cut debiased"') == 2
+    assert text.count('class="cut unmodified"') == text.count('class="cut debiased"') == 2
 
 
 def test_the_price_of_being_sure_names_trivial_rules_and_passes_by_a_choice_below_the_best() -> (
     None
 ):
     report = full()
-    report["frontier"].append({"probability": 0.05, "performance": 0.3, "trivial": False})
+    report["tradeoff_curve"].append({"probability": 0.05, "performance": 0.3, "trivial": False})
     found = re.search(r'<section id="price">.*?</section>', html(report), re.S)
     assert found is not None
     line = re.search(r'<path d="([^"]*)" class="course strong"', found[0])
@@ -481,7 +481,7 @@ def test_a_lottery_draws_all_its_cuts_and_says_its_chances() -> None:
         "needs_group": True,
         "group_column": "sex",
     }
-    for group in report["results"]["judged"]["debiased"]["groups"]:
+    for group in report["results"]["test"]["debiased"]["groups"]:
         group["threshold"] = None
     text = html(report)
     assert text.count('class="cut debiased"') == 3
@@ -596,7 +596,7 @@ def test_a_page_stays_small() -> None:
 
 def test_of_many_groups_the_largest_and_the_extreme_are_shown() -> None:
     report = full(tuple(f"town {i}" for i in range(60)))
-    groups = report["results"]["judged"]["debiased"]["groups"]
+    groups = report["results"]["test"]["debiased"]["groups"]
     for i, group in enumerate(groups):
         group["rows"] = 1000 - i
     groups[58]["rates"]["tpr"]["value"] = 0.99
@@ -680,7 +680,7 @@ def curve_point(threshold: float, groups: int = 2) -> Document:
 def audited(names: tuple[str, ...] = ("female", "male"), verdict: str = "violated") -> Document:
     """An audit with everything in it."""
     report = full(names, verdict=verdict)
-    measured = report["results"]["judged"]["debiased"]
+    measured = report["results"]["test"]["debiased"]
     measured["evidence"] = report["evidence"]
     measured["calibration"] = [calibrated("all rows", 800), *(calibrated(n, 400) for n in names)]
     crossed = [f"sex={name} & race=b" for name in names]
@@ -707,17 +707,17 @@ def audited(names: tuple[str, ...] = ("female", "male"), verdict: str = "violate
         ],
         "subgroups": {
             "searched": 480,
-            "judged": 320,
+            "tested": 320,
             "found": [
                 {**subgroup, "title": "negative decisions where the label is positive"}
                 | {"direction": "lower", "share": 0.2}
             ],
         },
-        "sensitivity": {
+        "threshold_sweep": {
             "metric": "spd",
             "performance": "balanced_accuracy",
             "groups": list(names),
-            "deployed": curve_point(0.37, len(names)),
+            "current": curve_point(0.37, len(names)),
             "points": [
                 curve_point(t, len(names)) for t in (-1.0, *(i / 100 for i in range(1, 100)), 1.0)
             ],
@@ -855,7 +855,7 @@ def test_of_many_groups_few_get_a_line() -> None:
 
 def test_without_a_shared_threshold_there_are_no_others() -> None:
     report = audited()
-    report["sensitivity"] = None
+    report["threshold_sweep"] = None
     assert "thresholds" not in Page(audit_html(report)).values("id")
 
 
@@ -889,11 +889,11 @@ def test_an_audit_with_nothing_defined_is_still_a_page() -> None:
         return None if isinstance(value, float) else value
 
     report = audited()
-    for part in ("groups", "intersections", "sensitivity", "subgroups"):
+    for part in ("groups", "intersections", "threshold_sweep", "subgroups"):
         report[part] = hollow(report[part])
     for measured in report["groups"].values():
         measured["evidence"]["claims"][0]["budget"] = 0.05
-    for point in (report["sensitivity"]["deployed"], *report["sensitivity"]["points"]):
+    for point in (report["threshold_sweep"]["current"], *report["threshold_sweep"]["points"]):
         point["threshold"] = 0.5
         point["selection_rates"] = [None, None]
     report["intersections"][0]["gaps"] = None

@@ -407,7 +407,7 @@ def test_false_alarms_of_growth_are_rare(metric: str, groups: int) -> None:
 # --- overfitting
 
 
-def test_a_gap_that_is_closed_on_the_fitting_rows_alone_is_said() -> None:
+def test_a_gap_that_is_closed_on_the_validation_rows_alone_is_said() -> None:
     label, sex, _, u = people(2000, 0)
     rows = problem(label, sex)
     fair, unfair = decide(u, 0.3 + 0 * sex), decide(u, 0.3 + 0.15 * sex)
@@ -422,7 +422,7 @@ def test_a_gap_that_is_closed_on_the_fitting_rows_alone_is_said() -> None:
 
 
 @pytest.mark.parametrize("performance", PERFORMANCES)
-def test_a_performance_of_the_fitting_rows_alone_is_said(performance: str) -> None:
+def test_a_performance_of_the_validation_rows_alone_is_said(performance: str) -> None:
     label, sex, _, u = people(1000, 1)
     rows = problem(label, sex)
     good, poor = decide(u, 0.1 + 0.8 * label), decide(u, 0.3 + 0.4 * label)

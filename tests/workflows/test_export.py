@@ -312,9 +312,9 @@ def test_never_over_an_input_and_over_others_by_force(outcome: Outcome, aware: P
     for target, said in ((path, "exists; name another"), (aware.model, "is an input and is never")):
         before = aware.files()
         with pytest.raises(OutputError, match=said):
-            outcome.save(export=target)
+            library.save(outcome, export=target)
         assert aware.files() == before
-    assert outcome.save(export=path, force=True).export == path
+    assert library.save(outcome, export=path, force=True).export == path
     assert path.read_bytes() != b"mine"
     assert not list(aware.folder.rglob(".fairfix-*"))
 
@@ -328,7 +328,7 @@ def test_a_program_that_decides_otherwise_is_not_written(
     monkeypatch.setattr("fairfix.workflows.export.load_program", shifted)
     before = aware.files()
     with pytest.raises(VerificationError, match=r"decides [1-9]\d* of \d+ rows otherwise than"):
-        outcome.save(export=aware.folder / "one.pt")
+        library.save(outcome, export=aware.folder / "one.pt")
     assert aware.files() == before
 
 

@@ -208,7 +208,7 @@ def test_a_rule_for_another_column_is_warned_of(table: Path) -> None:
 def test_scores_the_wrong_way_round_are_warned_of(table: Path) -> None:
     rows = judged(table, *(cell(s, y, 1 - y, 500) for s in "fm" for y in (0, 1)))
     found = gate(rows, budget("spd=0.1"), model="m")
-    assert any("the wrong way round (AUC 0.000)" in warning for warning in found.warnings)
+    assert any("in reverse (AUC 0.000)" in warning for warning in found.warnings)
 
 
 def test_what_is_let_through_is_named(table: Path) -> None:

@@ -41,7 +41,7 @@ def outcome(place: Place) -> Outcome:
 
 
 def test_the_default_is_beside_the_model(outcome: Outcome, place: Place) -> None:
-    written = outcome.save()
+    written = library.save(outcome)
     assert written.paths == tuple(place.folder / f"{STEM}.{end}" for end in ENDS)
     assert [path for path in written.paths if not path.is_file()] == []
 
@@ -57,7 +57,7 @@ def test_the_default_is_beside_the_model(outcome: Outcome, place: Place) -> None
 def test_the_name_keeps_its_dots(place: Place, name: str, default: str) -> None:
     place.model.rename(place.folder / name)
     case = library.load(place.folder / name, place.val)
-    written = library.debias(case, "identity").save()
+    written = library.save(library.debias(case, "identity"))
     assert written.model == place.folder / default
     assert written.rule.name == f"{default.removesuffix('.pth').removesuffix('.pt')}.rule.json"
     audit = library.load(written.model, place.test)
@@ -67,7 +67,7 @@ def test_the_name_keeps_its_dots(place: Place, name: str, default: str) -> None:
 
 def test_a_folder_takes_the_default_names(outcome: Outcome, place: Place) -> None:
     (place.folder / "out").mkdir()
-    written = outcome.save(place.folder / "out")
+    written = library.save(outcome, place.folder / "out")
     assert [path.name for path in written.paths] == [f"{STEM}.{end}" for end in ENDS]
     assert {path.parent.name for path in written.paths} == {"out"}
 
@@ -75,7 +75,7 @@ def test_a_folder_takes_the_default_names(outcome: Outcome, place: Place) -> Non
 def test_scores_alone_leave_no_model(place: Place, draw: Draw) -> None:
     table = place.table(draw(300, 4).assign(p=0.5), "may.2024.csv")
     case = library.load(None, table, score="p")
-    written = library.debias(case, "identity").save()
+    written = library.save(library.debias(case, "identity"))
     assert written.model is None
     assert [path.name for path in written.paths] == [f"may.2024.debiased.{end}" for end in ENDS[1:]]
 
@@ -92,7 +92,7 @@ def test_never_over_an_input(outcome: Outcome, place: Place, victim: str, way: s
         target.hardlink_to(place.folder / victim)
     before = place.files()
     with pytest.raises(OutputError, match="is an input and is never overwritten"):
-        outcome.save(target, force=True)
+        library.save(outcome, target, force=True)
     assert place.files() == before
 
 
@@ -102,9 +102,9 @@ def test_an_existing_file_takes_force(outcome: Outcome, place: Place, end: str) 
     there.write_text("mine")
     before = place.files()
     with pytest.raises(OutputError, match=f"{STEM}.{end} exists; name another file with -o, or"):
-        outcome.save()
+        library.save(outcome)
     assert place.files() == before
-    outcome.save(force=True)
+    library.save(outcome, force=True)
     assert there.read_bytes() != b"mine"
     assert len(place.files()) == len(before) + len(ENDS) - 1
 
@@ -112,7 +112,7 @@ def test_an_existing_file_takes_force(outcome: Outcome, place: Place, end: str) 
 def test_a_folder_is_not_replaced_by_a_file(outcome: Outcome, place: Place) -> None:
     (place.folder / f"{STEM}.rule.json").mkdir()
     with pytest.raises(OutputError, match="is a folder, and a file is to be written there"):
-        outcome.save(force=True)
+        library.save(outcome, force=True)
 
 
 def test_the_command_looks_before_it_works(
@@ -148,7 +148,7 @@ def of_hub(hub: Path) -> Outcome:
 
 
 def test_a_model_folder_goes_beside_itself(hub: Path) -> None:
-    written = of_hub(hub).save()
+    written = library.save(of_hub(hub))
     assert written.model == hub.with_name("hub.debiased")
     assert written.rule == hub.with_name("hub.debiased.rule.json")
     assert (written.model / "model.safetensors").is_file()
@@ -159,19 +159,21 @@ def test_a_model_folder_is_replaced_but_no_other_folder(hub: Path) -> None:
     papers = hub.with_name("papers")
     papers.mkdir()
     (papers / "thesis.txt").write_text("years of work")
-    first = outcome.save(papers, force=True)
+    first = library.save(outcome, papers, force=True)
     assert first.model == papers / "hub.debiased"
     assert (papers / "thesis.txt").read_text() == "years of work"
-    again = outcome.save(first.model, force=True)
+    again = library.save(outcome, first.model, force=True)
     assert again == first
     with pytest.raises(OutputError, match="exists; name another folder with -o"):
-        outcome.save(first.model)
+        library.save(outcome, first.model)
 
 
 @pytest.mark.parametrize("output", ["hub", "hub/inside"])
 def test_never_over_or_into_the_model_folder(hub: Path, output: str) -> None:
     with pytest.raises(OutputError, match=r"is an input|one inside the other"):
-        of_hub(hub).save(hub.with_name(output.split("/")[0]) / Path(*output.split("/")[1:]))
+        library.save(
+            of_hub(hub), hub.with_name(output.split("/")[0]) / Path(*output.split("/")[1:])
+        )
 
 
 def test_never_over_a_folder_that_holds_the_table(hub: Path) -> None:
@@ -179,7 +181,7 @@ def test_never_over_a_folder_that_holds_the_table(hub: Path) -> None:
     shutil.copytree(hub, other)
     case = library.load(hub, other / "val.csv", arch="mlp:relu")
     with pytest.raises(OutputError, match="one inside the other"):
-        library.debias(case, "identity").save(other, force=True)
+        library.save(library.debias(case, "identity"), other, force=True)
 
 
 # When it goes wrong.
@@ -200,7 +202,7 @@ def unlucky(patch: pytest.MonkeyPatch, name: str, at: int, error: BaseException)
 def saved(outcome: Outcome) -> bool:
     """Whether the outcome could be saved over what is there."""
     try:
-        outcome.save(force=True)
+        library.save(outcome, force=True)
     except (OutputError, KeyboardInterrupt):
         return False
     return True
@@ -236,7 +238,7 @@ def test_where_there_are_no_links(
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(Path, "hardlink_to", refuse)
-    outcome.save()
+    library.save(outcome)
     before = place.files()
     with pytest.MonkeyPatch.context() as patch:
         unlucky(patch, "replace", 4, OSError(errno.ENOSPC, "No space left"))
@@ -250,7 +252,7 @@ def test_a_read_only_folder(outcome: Outcome, place: Place) -> None:
     place.folder.chmod(0o500)
     try:
         with pytest.raises(OutputError, match=r"Cannot write in .*: Permission denied"):
-            outcome.save()
+            library.save(outcome)
     finally:
         place.folder.chmod(0o700)
 
@@ -265,7 +267,7 @@ def test_a_folder_that_takes_no_files(
     before = place.files()
     said = f"Cannot write in {place.folder}: Permission denied. Name another place with -o."
     with pytest.raises(OutputError) as caught:
-        outcome.save()
+        library.save(outcome)
     assert str(caught.value) == said
     assert place.files() == before
 
@@ -274,7 +276,7 @@ def test_a_model_that_changed_meanwhile(outcome: Outcome, place: Place) -> None:
     place.model.write_bytes(place.model.read_bytes() + b"more")
     before = place.files()
     with pytest.raises(CheckpointError, match="has changed since it was read"):
-        outcome.save()
+        library.save(outcome)
     assert place.files() == before
 
 
@@ -298,7 +300,7 @@ def test_a_file_that_decides_otherwise_is_not_written(
 ) -> None:
     before = place.files()
     with pytest.raises(VerificationError, match=r"decides \d+ of 800 rows otherwise than reported"):
-        outcome.save()
+        library.save(outcome)
     assert place.files() == before
 
 
@@ -354,7 +356,7 @@ def test_a_reader_that_goes_away(place: Place, options: list[str]) -> None:
 
 
 def test_the_rule_file_is_the_rule(outcome: Outcome) -> None:
-    written = outcome.save()
+    written = library.save(outcome)
     rule = json.loads(written.rule.read_text())
     assert rule == json.loads(json.dumps(outcome.rule.to_json()))
     assert rule["weights_sha256"] == checkpoints.weights_sha256(
@@ -365,7 +367,7 @@ def test_the_rule_file_is_the_rule(outcome: Outcome) -> None:
 def test_files_can_be_read_by_others(outcome: Outcome) -> None:
     umask = os.umask(0o022)
     try:
-        written = outcome.save()
+        written = library.save(outcome)
     finally:
         os.umask(umask)
     assert {path.stat().st_mode & 0o777 for path in written.paths} == {0o644}

@@ -37,7 +37,7 @@ from fairfix.workflows.gate.checks import (
 )
 from fairfix.workflows.gate.demands import Demand, Kind, check_baseline, has_floor
 from fairfix.workflows.gate.reused_rows import Reuse
-from fairfix.workflows.warnings import NEARLY_TRIVIAL, wrong_way
+from fairfix.workflows.warnings import NEARLY_TRIVIAL, reversed_scores
 
 OK, VIOLATED, INCONCLUSIVE = 0, 1, 3
 
@@ -270,7 +270,7 @@ def _warnings(found: Gate, judged: Judged) -> Iterator[str]:
         )
     everybody = torch.zeros_like(problem.groups)
     auc = auc_by_group(problem.scores, problem.labels, everybody, 1, problem.weights)
-    yield from wrong_way(float(auc), "these rows")
+    yield from reversed_scores(float(auc), "these rows")
     made_for, gated = judged.rule.group_column, {group.column for group in judged.case.table.groups}
     if judged.rule.metric is not None and made_for not in {None, *gated}:
         yield f"the rule was made for the groups of {made_for!r}, and that column is not gated"

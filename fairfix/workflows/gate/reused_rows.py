@@ -59,11 +59,11 @@ def _found(case: Case, rule: Path | None) -> Reuse:
     data = report.get("data")
     data = data if isinstance(data, dict) else {}
     notes = _turned(case, data, path.name)
-    fitted = data.get("fitting_rows")
+    fitted = data.get("validation_rows")
     if data.get("table_sha256") == case.table.sha256 and isinstance(fitted, int):
         said = f"the rule was fitted on {fitted:,} of its {case.table.rows:,} rows"
         return Reuse(min(1.0, fitted / case.table.rows), said, notes)
-    known = report.get("fitting_rows")
+    known = report.get("tuned_rows")
     if known is None:
         return Reuse(None, f"{path.name} does not tell the fitting rows, {unchecked}", notes)
     seen = overlap(Fingerprint.from_json(known, path.name), case.problem)

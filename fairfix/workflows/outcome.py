@@ -1,0 +1,88 @@
+"""The result of a debiasing run as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor
+
+from fairfix.methods._result import Result
+from fairfix.metrics.objective import Objective
+from fairfix.stats.evaluation import Evaluation
+from fairfix.thresholds.rule import DecisionRule
+from fairfix.thresholds.tradeoff_curve import Point
+from fairfix.workflows.case import Case
+from fairfix.workflows.evidence import DecidedRows, Evidence, collect_evidence
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The same rows under three rules.
+
+    Attributes:
+        unmodified: the network as it came in, at the threshold in use today.
+        retuned: the unmodified network at its best single threshold.
+        debiased: the result.
+    """
+
+    unmodified: Evaluation
+    retuned: Evaluation
+    debiased: Evaluation
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What ``fairfix.debias`` returns.
+
+    Attributes:
+        case: model and table that went in; ``test_case`` the test table, None after a holdout.
+        method, options: the method and all of its options.
+        objective, seed, holdout_share: the settings of the run; the share is None with a test
+            table.
+        rule: the decision rule to deploy with the weights.
+        state: the network's new state as the checkpoint will hold it; None if unchanged.
+        result: what the method returned; ``retuned`` the same for the unmodified network at its
+            best single threshold.
+        validation: figures on the rows that the method was tuned on.
+        test: figures on rows that the method never saw.
+        validation_rows, test_rows: the rows themselves, in table order.
+        confidence: 1 - alpha of each one-sided test; ``strict`` means exact limits throughout.
+        tradeoff_curve: other thresholds on the result's scores, on the validation rows.
+        warnings: short sentences without a full stop.
+    """
+
+    case: Case
+    test_case: Case | None
+    method: str
+    options: Mapping[str, Any]
+    objective: Objective
+    seed: int
+    holdout_share: float | None
+    rule: DecisionRule
+    state: dict[str, Tensor] | None
+    result: Result
+    retuned: Result
+    validation: Comparison
+    test: Comparison
+    validation_rows: DecidedRows
+    test_rows: DecidedRows
+    confidence: float
+    strict: bool
+    tradeoff_curve: tuple[Point, ...]
+    warnings: tuple[str, ...]
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """Intervals, verdict, power and changes on the test rows; computed at first use."""
+        return collect_evidence(
+            self.case,
+            self.objective,
+            validation=self.validation_rows,
+            test=self.test_rows,
+            seed=self.seed,
+            confidence=self.confidence,
+            strict=self.strict,
+        )
