@@ -34,7 +34,7 @@ ASIDE = 0.35  # percent of the width between whiskers that would cover each othe
 
 def kind(line: Line) -> str:
     """The mark of a method: what it changes, and what it needs to know."""
-    known = {BASELINE: "identity", DEPLOYED: "original", FRONTIER: "cuts"}
+    known = {BASELINE: "retuned", DEPLOYED: "unmodified", FRONTIER: "cuts"}
     return known.get(line.method, "aware" if line.needs_group else "free")
 
 

@@ -659,7 +659,7 @@ def test_the_ceiling_is_the_chance_of_a_rule_without_a_gap(tasks: list[Task]) ->
     """Simulated: both groups decided alike, how often the gap of new rows fits the budget."""
     fit, judged = tasks[0].cases()
     objective = Objective(METRICS["spd"], budget=0.03)
-    found = debias(fit, "thresholds", objective, test=judged).judged.debiased
+    found = debias(fit, "thresholds", objective, test=judged).test.debiased
     share = sum(g.tp + g.fp for g in found.groups) / found.rows
     generator = np.random.default_rng(0)
     rates = [generator.binomial(g.rows, share, 200_000) / g.rows for g in found.groups]

@@ -36,7 +36,7 @@ def test_prune_shows_before_and_after_and_writes_its_files(fairfix: Run, place: 
     assert "Test rows (held out): 800" in lines
     assert "Validation rows: 1200" in lines
     states = [line.split()[0] for line in lines if line.endswith((" yes ", " no "))]
-    assert states == ["as", "identity,", "debiased"] * 2
+    assert states == ["unmodified", "retuned", "debiased"] * 2
     assert lines[-5:] == [f"wrote {place.folder / name}" for name in sorted_as_written()]
     assert max(map(len, lines[: lines.index("By group, judged rows: before -> after")])) <= 80
 
