@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from fairfix.bench.base_networks import Center
+from fairfix.bench.cell_table import nan_if_none
 from fairfix.bench.cells import ATTRIBUTION, LARGEST
-from fairfix.bench.summary import flat, known
+from fairfix.bench.split_statistics import MeanSd, flatten, mean_sd
 
 Row = Mapping[str, Any]
 
@@ -44,11 +44,11 @@ class Attributions:
     draws: int
     sd: float
     weights: int
-    spread: Center
-    r2: Center
-    r2_of_decisions: Center
-    r2_of_fit: Center
-    share_of_largest: dict[int, Center]
+    spread: MeanSd
+    r2: MeanSd
+    r2_of_decisions: MeanSd
+    r2_of_fit: MeanSd
+    share_of_largest: dict[int, MeanSd]
     shares: dict[str, float]
     singular_values: tuple[float, ...]
 
@@ -64,7 +64,7 @@ class Attributions:
         plain = {name: value for name, value in vars(self).items() if name not in several}
         shares = {f"share_of_{n}": share for n, share in self.share_of_largest.items()}
         smallest, largest = self.singular_ends or (math.nan, math.nan)
-        return flat(plain | shares) | {
+        return flatten(plain | shares) | {
             "smallest_singular_value": smallest,
             "largest_singular_value": largest,
             "largest_parameter": next(iter(self.shares), ""),
@@ -82,12 +82,12 @@ def attributions(rows: Iterable[Row]) -> list[Attributions]:
 
 
 def _summed(task: str, metric: str, listed: Sequence[Row]) -> Attributions:
-    def center(name: str) -> Center:
-        return Center.of(known(each[name]) for each in listed)
+    def center(name: str) -> MeanSd:
+        return mean_sd(nan_if_none(each[name]) for each in listed)
 
     vectors = [_vector(each["coefficients"]) for each in listed]
     names = listed[0]["shares"]
-    shares = {n: Center.of(each["shares"].get(n, 0.0) for each in listed).mean for n in names}
+    shares = {n: mean_sd(each["shares"].get(n, 0.0) for each in listed).mean for n in names}
     return Attributions(
         task=task,
         metric=metric,
@@ -100,7 +100,7 @@ def _summed(task: str, metric: str, listed: Sequence[Row]) -> Attributions:
         r2_of_decisions=center("r2_of_decisions"),
         r2_of_fit=center("r2_of_fit"),
         share_of_largest={
-            n: Center.of(each["share_of_largest"][str(n)] for each in listed) for n in LARGEST
+            n: mean_sd(each["share_of_largest"][str(n)] for each in listed) for n in LARGEST
         },
         shares=dict(sorted(shares.items(), key=lambda pair: -pair[1])),
         singular_values=singular_values(vectors),

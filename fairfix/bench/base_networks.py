@@ -6,29 +6,16 @@ Networks that were trained alike but for the seed differ in bias far more than i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from fairfix.bench.summary import flat, known
+from fairfix.bench.cell_table import nan_if_none
+from fairfix.bench.split_statistics import flatten, mean_sd
 
 Row = Mapping[str, Any]
-
-
-class Center(NamedTuple):
-    """Mean and standard deviation over splits; the latter is NaN of a single one."""
-
-    mean: float
-    sd: float
-
-    @classmethod
-    def of(cls, values: Iterable[float]) -> Center:
-        listed = np.array([*values], dtype=float)
-        sd = float(listed.std(ddof=1)) if len(listed) > 1 else math.nan
-        return cls(float(listed.mean()), sd)
 
 
 @dataclass(frozen=True)
@@ -53,8 +40,8 @@ class Networks:
     def flat(self) -> dict[str, Any]:
         """One plain value a name: means by the bare name, standard deviations with ``_sd``."""
         figures = (self.gaps | self.performances).items()
-        centers = {name: Center.of(values) for name, values in figures}
-        return flat({"task": self.task, "splits": self.splits, **centers})
+        centers = {name: mean_sd(values) for name, values in figures}
+        return flatten({"task": self.task, "splits": self.splits, **centers})
 
 
 def networks(rows: Iterable[Row]) -> list[Networks]:
@@ -78,4 +65,4 @@ def networks(rows: Iterable[Row]) -> list[Networks]:
 
 def _columns(figures: Iterable[Mapping[str, float | None]]) -> dict[str, np.ndarray]:
     listed = [*figures]
-    return {name: np.array([known(each[name]) for each in listed]) for name in listed[0]}
+    return {name: np.array([nan_if_none(each[name]) for each in listed]) for name in listed[0]}

@@ -24,10 +24,11 @@ import torch
 
 from fairfix._utils.version import __version__
 from fairfix.bench.attribution import attribute
+from fairfix.bench.goal import objective_from_json
 from fairfix.bench.task import Task
 from fairfix.errors import FairfixError
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import METRICS, PERFORMANCES, Counts, noise_ceiling
+from fairfix.metrics.rates import METRICS, Counts, noise_ceiling
 from fairfix.stats.evaluation import Evaluation
 from fairfix.workflows.case import Case
 from fairfix.workflows.debias import debias
@@ -79,27 +80,7 @@ class Cell:
 
     def objective(self) -> Objective:
         """The objective that the goal names."""
-        goal = dict(self.goal)
-        return Objective(
-            metric=METRICS[goal.pop("metric")],
-            performance=PERFORMANCES[goal.pop("performance")],
-            weight=goal.pop("lambda"),
-            **goal,
-        )
-
-
-def goal(objective: Objective) -> dict[str, Any]:
-    """An objective as plain data."""
-    return {
-        "metric": objective.metric.key,
-        "budget": objective.budget,
-        "margin": objective.margin,
-        "performance": objective.performance.key,
-        "kind": objective.kind,
-        "lambda": objective.weight,
-        "k": objective.k,
-        "risk": objective.risk,
-    }
+        return objective_from_json(self.goal)
 
 
 def run_cell(cell: Cell, task: Task) -> dict[str, Any]:

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from fairfix.bench.summary import BASELINE, DEPLOYED, FRONTIER, Goal, Line, Spread, gap_size
+from fairfix.bench.cell_table import BASELINE, GROUP_THRESHOLDS, UNMODIFIED, gap_size
+from fairfix.bench.goal import Goal
+from fairfix.bench.split_statistics import Quartiles
+from fairfix.bench.summary import MethodSummary
 from fairfix.report.charts import axis
 from fairfix.report.figures import TITLES, number, thin
 from fairfix.report.svg import (
@@ -32,9 +35,9 @@ COLORS = 8
 ASIDE = 0.35  # percent of the width between whiskers that would cover each other
 
 
-def kind(line: Line) -> str:
+def kind(line: MethodSummary) -> str:
     """The mark of a method: what it changes, and what it needs to know."""
-    known = {BASELINE: "retuned", DEPLOYED: "unmodified", FRONTIER: "cuts"}
+    known = {BASELINE: "retuned", UNMODIFIED: "unmodified", GROUP_THRESHOLDS: "cuts"}
     return known.get(line.method, "aware" if line.needs_group else "free")
 
 
@@ -57,7 +60,7 @@ class Boxes:
         """The ticks of the scale."""
         return axis(self.scale, self.scale.label)
 
-    def strip(self, values: Sequence[float], spread: Spread, said: str) -> Markup:
+    def strip(self, values: Sequence[float], spread: Quartiles, said: str) -> Markup:
         """One row of a table; ``said`` is the picture in words."""
         at = self.scale.at
         shown = sorted(value for value in values if not math.isnan(value))
@@ -77,7 +80,7 @@ def _dot(x: float, y: float) -> Markup:
     return tag("circle", cx=percent(x), cy=percent(y), r=2, class_="dot")
 
 
-def plane(goal: Goal, lines: Sequence[Line], spreads: Mapping[str, str]) -> Markup:
+def plane(goal: Goal, lines: Sequence[MethodSummary], spreads: Mapping[str, str]) -> Markup:
     """Every method by its mean performance and mean size of the gap, with quartiles over splits.
 
     Behind them the budget, or for a trade-off lines of equal worth. What can be had by moving cuts
@@ -103,8 +106,8 @@ def plane(goal: Goal, lines: Sequence[Line], spreads: Mapping[str, str]) -> Mark
     ground = (
         contours(plot, goal.weight) if goal.smaller_is_better else [plot.across(0.0, goal.budget)]
     )
-    cuts = [x for x in known if x.method in (DEPLOYED, BASELINE, FRONTIER)]
-    cuts.sort(key=lambda x: (DEPLOYED, BASELINE, FRONTIER).index(x.method))
+    cuts = [x for x in known if x.method in (UNMODIFIED, BASELINE, GROUP_THRESHOLDS)]
+    cuts.sort(key=lambda x: (UNMODIFIED, BASELINE, GROUP_THRESHOLDS).index(x.method))
     joined = plot.line([(x.mean_performance, x.mean_gap) for x in cuts], "cuts-alone")
     marks = [
         symbol(kind(x), *plot.point(x.mean_performance, x.mean_gap), title=spreads[x.method])
@@ -115,7 +118,7 @@ def plane(goal: Goal, lines: Sequence[Line], spreads: Mapping[str, str]) -> Mark
     return plot.draw(*ground, joined, *whiskers, *marks, *labels(places), class_="tall plane")
 
 
-def _cross(plot: Plot, line: Line) -> Iterable[Markup]:
+def _cross(plot: Plot, line: MethodSummary) -> Iterable[Markup]:
     x, y = plot.point(line.mean_performance, line.mean_gap)
     left, right = (plot.x.at(v) for v in line.performance[1:])
     low, high = (100 - plot.y.at(v) for v in line.gap[1:])
@@ -328,7 +331,7 @@ class Series:
 
     method: str
     color: int
-    points: tuple[tuple[float, Spread], ...]
+    points: tuple[tuple[float, Quartiles], ...]
 
 
 def along(

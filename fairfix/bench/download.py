@@ -1,7 +1,7 @@
-"""The files of a data set: from a local folder, else downloaded once and kept.
+"""Locate the raw files of a data set in a local folder or the cache, or download them.
 
-``FAIRFIX_DATA`` names a folder with files under ``data/raw`` (or under itself);
-``FAIRFIX_CACHE`` the folder for downloads, by default that of the operating system.
+``FAIRFIX_DATA`` names a folder that holds the files under ``data/raw`` (or directly);
+``FAIRFIX_CACHE`` names the download cache, by default the operating system's cache folder.
 """
 
 from __future__ import annotations
@@ -10,104 +10,104 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from fairfix.bench.datasets import Dataset, Source
+from fairfix.bench.datasets import Dataset, RawFile
 from fairfix.data.table.open_table import sha256_of
 from fairfix.errors import FairfixError
 
 
 class DownloadError(FairfixError):
-    """A file that cannot be had, or is not the one expected."""
+    """A raw file that cannot be downloaded, or whose content is not the published one."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """A file on this machine, whole and checked.
+class LocalFile:
+    """A raw file on this machine.
 
     Attributes:
-        checked: whether its hash is one that is known; False where no edition is on record.
+        checked: True if ``sha256`` is a known edition, False if no hash is on record.
     """
 
-    source: Source
+    raw: RawFile
     path: Path
     sha256: str
     checked: bool
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept."""
-    given = os.environ.get("FAIRFIX_CACHE")
-    if given:
-        return Path(given)
+    """Return the folder for downloads and trained base networks."""
+    configured = os.environ.get("FAIRFIX_CACHE")
+    if configured:
+        return Path(configured)
     import pooch
 
     return Path(pooch.os_cache("fairfix"))
 
 
-def local(source: Source) -> Path | None:
-    """The file in the local folder or the cache, unchecked; None where neither has it."""
-    given = os.environ.get("FAIRFIX_DATA")
-    folders = [Path(given) / "data" / "raw", Path(given)] if given else []
+def _local_path(raw: RawFile) -> Path | None:
+    """Return the path of the file in a local folder or the cache, None if it is in neither."""
+    configured = os.environ.get("FAIRFIX_DATA")
+    folders = [Path(configured) / "data" / "raw", Path(configured)] if configured else []
     for folder in (*folders, cache_folder()):
-        path = folder / source.place
+        path = folder / raw.relative_path
         if path.is_file():
             return path
     return None
 
 
-def fetch(dataset: Dataset, *, download: bool = True) -> tuple[Found, ...]:
-    """Every file of a data set, on this machine.
+def fetch(dataset: Dataset, *, download: bool = True) -> tuple[LocalFile, ...]:
+    """Return every file of a data set on this machine, downloading missing ones.
 
     Raises:
-        DownloadError: when one is not here and cannot be had, or differs from the known editions.
+        DownloadError: if a file is missing and cannot be downloaded, or differs from every known
+            edition.
     """
-    return tuple(_found(dataset, source, download=download) for source in dataset.sources)
+    return tuple(_local_file(dataset, raw, download=download) for raw in dataset.files)
 
 
-def _found(dataset: Dataset, source: Source, *, download: bool) -> Found:
-    path = local(source)
+def _local_file(dataset: Dataset, raw: RawFile, *, download: bool) -> LocalFile:
+    path = _local_path(raw)
     if path is None:
         if not download:
             raise DownloadError(
-                f"{source.place} of {dataset.name} is not on this machine; run "
-                f"'fairfix data fetch {dataset.name}', or put it into a folder named by "
-                "FAIRFIX_DATA."
+                f"{raw.relative_path} of {dataset.name} is not on this machine; run 'fairfix data "
+                f"fetch {dataset.name}', or put it into the folder that FAIRFIX_DATA names."
             )
-        path = _download(dataset, source)
+        path = _download(dataset, raw)
     sha256 = sha256_of(path)
-    if source.sha256 and sha256 not in source.sha256:
+    if raw.sha256 and sha256 not in raw.sha256:
         raise DownloadError(
-            f"{path} is not the published {source.place}: its sha256 is {sha256}, expected "
-            f"{' or '.join(source.sha256)}. Replace it, or remove it and fetch it again."
+            f"{path} is not the published {raw.relative_path}: its sha256 is {sha256}, expected "
+            f"{' or '.join(raw.sha256)}. Replace it, or remove it and fetch it again."
         )
-    return Found(source, path, sha256, checked=bool(source.sha256))
+    return LocalFile(raw, path, sha256, checked=bool(raw.sha256))
 
 
-def _download(dataset: Dataset, source: Source) -> Path:
-    """The file in the cache, which appears there whole or not at all."""
+def _download(dataset: Dataset, raw: RawFile) -> Path:
+    """Download the file into the cache atomically and return its path."""
     import pooch
     import requests
 
-    pooch.get_logger().setLevel("WARNING")  # commands say themselves what they did
-    folder = (cache_folder() / source.place).parent
-    name = Path(source.place).name
+    pooch.get_logger().setLevel("WARNING")  # the commands report downloads themselves
+    folder = (cache_folder() / raw.relative_path).parent
+    name = Path(raw.relative_path).name
     try:
-        if source.member:
-            inside = f"{name}.parts"
+        if raw.member:
+            extracted = f"{name}.parts"
             pooch.retrieve(
-                source.url,
+                raw.url,
                 known_hash=None,
                 fname=f"{name}.zip",
                 path=folder,
-                processor=pooch.Unzip(members=[source.member], extract_dir=inside),
+                processor=pooch.Unzip(members=[raw.member], extract_dir=extracted),
             )
-            (folder / inside / source.member).replace(folder / name)
+            (folder / extracted / raw.member).replace(folder / name)
         else:
-            pooch.retrieve(source.url, known_hash=None, fname=name, path=folder)
+            pooch.retrieve(raw.url, known_hash=None, fname=name, path=folder)
     except (OSError, ValueError) as error:
         offline = isinstance(error, requests.ConnectionError)
         reason = "no connection" if offline else str(error).splitlines()[0].removesuffix(".")
         raise DownloadError(
-            f"{source.place} of {dataset.name} cannot be had from {source.url}: {reason}. Put it "
-            f"into a folder as data/raw/{source.place}, and name that folder in FAIRFIX_DATA."
+            f"{raw.relative_path} of {dataset.name} cannot be downloaded from {raw.url}: {reason}. "
+            f"Save it as data/raw/{raw.relative_path} in a folder and set FAIRFIX_DATA to it."
         ) from None
     return folder / name

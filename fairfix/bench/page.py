@@ -14,6 +14,7 @@ import numpy as np
 
 from fairfix.bench.attribution_summary import attributions
 from fairfix.bench.base_networks import networks
+from fairfix.bench.cell_table import BASELINE, UNMODIFIED, latest_rows, method_label
 from fairfix.bench.charts import (
     Boxes,
     Run,
@@ -25,19 +26,10 @@ from fairfix.bench.charts import (
     plane,
     title,
 )
+from fairfix.bench.goal import Goal
 from fairfix.bench.page_networks import carried, deployed
-from fairfix.bench.summary import (
-    BASELINE,
-    DEPLOYED,
-    Goal,
-    Interval,
-    Line,
-    Spread,
-    Table,
-    label,
-    latest,
-    tables,
-)
+from fairfix.bench.split_statistics import MeanInterval, Quartiles
+from fairfix.bench.summary import MethodSummary, TaskSummary, summarize
 from fairfix.bench.sweep import Sweep, sweeps
 from fairfix.report.figures import number, p_value
 from fairfix.report.html import environment
@@ -55,13 +47,13 @@ KINDS = {False: "Group-free", True: "Needs the group at prediction"}
 
 def page(rows: Sequence[Row]) -> str:
     """The page of a study's rows, as ``fairfix.bench.cells.run_cell`` makes them."""
-    rows = latest(rows)
-    found = tables(rows)
+    rows = latest_rows(rows)
+    found = summarize(rows)
     swept = sweeps(found)
     in_sweeps = {id(table) for sweep in swept for _, table in sweep.tables}
     drawn = sorted(found, key=lambda table: id(table) in in_sweeps)[:SHOWN_TABLES]
     runs = _runs(rows, drawn)
-    methods = list(dict.fromkeys(x.method for table in found for x in table.lines))
+    methods = list(dict.fromkeys(x.method for table in found for x in table.methods))
     return (
         environment()
         .get_template("bench.html.j2")
@@ -103,42 +95,42 @@ def goal_words(goal: Goal) -> str:
 Runs = dict[tuple[str, Goal, str], list[Run]]
 
 
-def _runs(rows: Sequence[Row], drawn: Sequence[Table]) -> Runs:
+def _runs(rows: Sequence[Row], drawn: Sequence[TaskSummary]) -> Runs:
     """The steps of every method of the tables to be drawn."""
     wanted = {(table.task, table.goal) for table in drawn}
     found: Runs = {}
     for row in rows:
-        place = row["task"], Goal.of(row["goal"])
+        place = row["task"], Goal.from_json(row["goal"])
         if place in wanted and row["status"] == "done":
             steps = np.asarray(row["trajectory"], dtype=float).reshape(-1, 2)
-            found.setdefault((*place, label(row)), []).append((steps, row["chosen"]))
+            found.setdefault((*place, method_label(row)), []).append((steps, row["chosen"]))
     return found
 
 
-def _best(table: Table, *, needs_group: bool) -> Line:
+def _best(table: TaskSummary, *, needs_group: bool) -> MethodSummary:
     """The first of its kind by the objective, the network as deployed left aside."""
-    of_kind = [x for x in table.lines if x.needs_group == needs_group and x.method != DEPLOYED]
-    return (of_kind or list(table.lines))[0]
+    of_kind = [x for x in table.methods if x.needs_group == needs_group and x.method != UNMODIFIED]
+    return (of_kind or list(table.methods))[0]
 
 
-def _overview(table: Table) -> Shown:
+def _overview(table: TaskSummary) -> Shown:
     best = _best(table, needs_group=False)
     return {
         "task": table.task,
-        "goal": f"{title(table.goal.metric)}, {table.goal.name}",
+        "goal": f"{title(table.goal.metric)}, {table.goal.value_name}",
         "best": best.method,
         "figure": _interval(best.mean_objective),
         "gain": _gain(best),
     }
 
 
-def _section(table: Table, runs: Runs) -> Shown:
-    goal, lines = table.goal, table.lines
+def _section(table: TaskSummary, runs: Runs) -> Shown:
+    goal, lines = table.goal, table.methods
     done = table.cells[table.cells["status"] == "done"]
     cells = {str(method): mine for method, mine in done.groupby("method")}
     boxes = Boxes(Scale.over(done["objective"], wanted=4))
     # What the network as deployed cost is what identity did: the same cell.
-    timed = [x for x in lines if x.method != DEPLOYED]
+    timed = [x for x in lines if x.method != UNMODIFIED]
     times = Boxes(LogScale.over(done["seconds"].dropna()))
     return {
         "task": table.task,
@@ -187,7 +179,7 @@ def _by_kind(lines: Sequence[Shown]) -> dict[str, list[Shown]]:
     return {name: of_kind for name, of_kind in found.items() if of_kind}
 
 
-def _line(line: Line) -> Shown:
+def _line(line: MethodSummary) -> Shown:
     """A method's figures as they are shown."""
     return {
         "method": line.method,
@@ -212,14 +204,14 @@ def _line(line: Line) -> Shown:
     }
 
 
-def _remark(line: Line) -> str:
+def _remark(line: MethodSummary) -> str:
     """Whether a gain on the untouched network at its best cut is shown."""
-    if line.method in (BASELINE, DEPLOYED):
+    if line.method in (BASELINE, UNMODIFIED):
         return ""
     return "gain shown" if line.gain_shown else "no gain on identity shown"
 
 
-def _interval(figure: Interval) -> Shown:
+def _interval(figure: MeanInterval) -> Shown:
     known = not math.isnan(figure.low)
     return {
         "text": number(figure.value),
@@ -227,7 +219,7 @@ def _interval(figure: Interval) -> Shown:
     }
 
 
-def _spread(spread: Spread) -> Shown:
+def _spread(spread: Quartiles) -> Shown:
     known = not math.isnan(spread.median)
     return {
         "text": number(spread.median),
@@ -235,7 +227,7 @@ def _spread(spread: Spread) -> Shown:
     }
 
 
-def _gain(line: Line) -> Shown:
+def _gain(line: MethodSummary) -> Shown:
     if math.isnan(line.gain.value):
         return {"text": "", "interval": ""}
     shown = _interval(line.gain)
@@ -247,12 +239,12 @@ def _seconds(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.3g}" if value < 100 else f"{value:,.0f}"
 
 
-def _said(goal: Goal, line: Line) -> str:
+def _said(goal: Goal, line: MethodSummary) -> str:
     median, low, high = map(number, line.objective)
-    return f"{line.method}: median {goal.name} {median}, quartiles {low} and {high}"
+    return f"{line.method}: median {goal.value_name} {median}, quartiles {low} and {high}"
 
 
-def _placed(line: Line) -> str:
+def _placed(line: MethodSummary) -> str:
     return (
         f"{line.method}: mean performance {number(line.mean_performance)}, mean size of the gap "
         f"{number(line.mean_gap)}"
@@ -261,9 +253,9 @@ def _placed(line: Line) -> str:
 
 def _sweep(sweep: Sweep, every: Sequence[str]) -> Shown:
     """``every`` is all methods of the page: a method has one color in all pictures."""
-    at: dict[str, list[tuple[float, Line]]] = {}
+    at: dict[str, list[tuple[float, MethodSummary]]] = {}
     for value, table in sweep.tables:
-        for line in table.lines:
+        for line in table.methods:
             at.setdefault(line.method, []).append((value, line))
     goal, methods = sweep.goal, [method for method in every if method in at]
     colors = {method: every.index(method) for method in methods}
@@ -284,9 +276,9 @@ def _sweep(sweep: Sweep, every: Sequence[str]) -> Shown:
         "knob": sweep.knob,
         "metric": title(goal.metric),
         "words": goal_words(goal),
-        "objective_name": goal.name,
+        "objective_name": goal.value_name,
         "values": [value for value, _ in sweep.tables],
-        "objective": along(objectives, sweep.knob, goal.name, None),
+        "objective": along(objectives, sweep.knob, goal.value_name, None),
         "gap": along(gaps, sweep.knob, "size of the gap", _band(goal)),
         "keys": [(color_key(colors[method]), method) for method in methods],
         "listed": [
@@ -309,7 +301,7 @@ def _band(goal: Goal) -> tuple[float, float] | None:
 def _reasons(rows: Sequence[Row]) -> list[Shown]:
     """What was refused or failed, each reason once."""
     found = Counter(
-        (row["status"], label(row), row["task"], row["reason"])
+        (row["status"], method_label(row), row["task"], row["reason"])
         for row in rows
         if row["status"] in ("refused", "failed")
     )

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from fairfix.bench.attribution_summary import Attributions
-from fairfix.bench.base_networks import Center, Networks
+from fairfix.bench.base_networks import Networks
 from fairfix.bench.charts import Boxes, title
-from fairfix.bench.summary import spread
+from fairfix.bench.split_statistics import MeanSd, mean_sd, quartiles
 from fairfix.metrics.rates import PERFORMANCES
 from fairfix.report.figures import number
 from fairfix.report.svg import Scale
@@ -37,8 +37,8 @@ def deployed(found: Sequence[Networks]) -> Shown | None:
                 "task": each.task,
                 "metric": title(metric),
                 "strip": _strip(boxes, each, metric),
-                "gap": center(Center.of(each.gaps[metric])),
-                "accuracy": center(Center.of(each.performances["accuracy"])),
+                "gap": center(mean_sd(each.gaps[metric])),
+                "accuracy": center(mean_sd(each.performances["accuracy"])),
             }
             for each in several
             for metric in each.goals
@@ -48,7 +48,7 @@ def deployed(found: Sequence[Networks]) -> Shown | None:
             {
                 "task": each.task,
                 "splits": each.splits,
-                "figures": [center(Center.of(each.performances[key])) for key in keys],
+                "figures": [center(mean_sd(each.performances[key])) for key in keys],
             }
             for each in several
         ],
@@ -57,12 +57,12 @@ def deployed(found: Sequence[Networks]) -> Shown | None:
 
 def _strip(boxes: Boxes, each: Networks, metric: str) -> Any:
     gaps = each.gaps[metric]
-    quartiles = spread(pd.Series(gaps))
-    said = f"{each.task}, {metric}: median {number(quartiles.median)} over {len(gaps)} splits"
-    return boxes.strip(gaps.tolist(), quartiles, said)
+    summary = quartiles(pd.Series(gaps))
+    said = f"{each.task}, {metric}: median {number(summary.median)} over {len(gaps)} splits"
+    return boxes.strip(gaps.tolist(), summary, said)
 
 
-def center(figure: Center) -> Shown:
+def center(figure: MeanSd) -> Shown:
     """A mean, and its standard deviation below it."""
     sd = "" if math.isnan(figure.sd) else f"sd {number(figure.sd)}"
     return {"text": number(figure.mean), "interval": sd}

@@ -9,10 +9,10 @@ from typing import Any
 
 from fairfix import methods
 from fairfix._utils.progress import tracked
+from fairfix.bench.cell_table import BASELINE, GROUP_THRESHOLDS
 from fairfix.bench.cells import ATTRIBUTION
 from fairfix.bench.protocols import Base, Protocol, cells, chosen_datasets, task
 from fairfix.bench.study import Study, processes, study
-from fairfix.bench.summary import BASELINE, FRONTIER
 from fairfix.bench.task import Task, task_of
 from fairfix.data.splitting import apart, check_seed
 from fairfix.errors import UsageError
@@ -138,7 +138,7 @@ def chosen_methods(asked: Sequence[str], usual: Sequence[str]) -> list[str]:
     wanted = methods.names() if "all" in asked else asked or usual
     for name in wanted:
         methods.get(name)
-    return list(dict.fromkeys((BASELINE, FRONTIER, *wanted)))
+    return list(dict.fromkeys((BASELINE, GROUP_THRESHOLDS, *wanted)))
 
 
 def planned(

@@ -24,9 +24,10 @@ from safetensors.torch import save
 
 from fairfix._utils.atomic_write import write_bytes
 from fairfix._utils.version import __version__
-from fairfix.bench.cells import Cell, goal
+from fairfix.bench.cells import Cell
 from fairfix.bench.datasets import DATASETS, dataset
 from fairfix.bench.download import cache_folder
+from fairfix.bench.goal import goal_to_json
 from fairfix.bench.other_classifiers import RIVALS, scores
 from fairfix.bench.prepare import PARTS, group_column, prepare
 from fairfix.bench.synthetic import Synthetic, loh, zafar
@@ -325,7 +326,7 @@ def cells(
                 task_sha256=sha256,
                 method=method,
                 seed=task.split,
-                goal=goal(objective),
+                goal=goal_to_json(objective),
                 options=dict(options.get(method, {})),
                 source=task.source,
             )

@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fairfix.bench.summary import Goal, Table
+from fairfix.bench.goal import Goal
+from fairfix.bench.summary import TaskSummary
 
 _NAMED = re.compile(r"(?P<world>[^/=]+)/(?P<knob>\w+)=(?P<value>[^ ]+)(?P<rest>.*)", re.DOTALL)
 
@@ -19,12 +20,12 @@ class Sweep:
     name: str
     knob: str
     goal: Goal
-    tables: tuple[tuple[float, Table], ...]
+    tables: tuple[tuple[float, TaskSummary], ...]
 
 
-def sweeps(tables: Sequence[Table]) -> list[Sweep]:
+def sweeps(tables: Sequence[TaskSummary]) -> list[Sweep]:
     """Every sweep among the tables, in the order of its first table."""
-    found: dict[tuple[str, str, Goal], dict[float, Table]] = {}
+    found: dict[tuple[str, str, Goal], dict[float, TaskSummary]] = {}
     for table in tables:
         place = _place(table.task)
         if place is not None:

@@ -11,11 +11,11 @@ from typing import Any, Literal
 import numpy as np
 
 from fairfix._utils.progress import tracked
+from fairfix.bench.cell_table import UNMODIFIED, latest_rows
 from fairfix.bench.journal import Journal
 from fairfix.bench.plan import chosen_methods, made, own_tasks, part, planned, units
 from fairfix.bench.protocols import Protocol, protocol
 from fairfix.bench.study import Backend, Study, cores, dask, local
-from fairfix.bench.summary import DEPLOYED, latest
 from fairfix.cli.bench_output import WRITTEN, Row, told
 from fairfix.cli.console import progress, say
 from fairfix.cli.option_values import Values
@@ -163,7 +163,7 @@ def run(
         say(["finished cells are kept: the same command goes on from there"], quiet=quiet)
         raise
     wanted = {cell.key for cell in study.cells}
-    found = latest(_light(row) for row in journal.rows() if row["key"] in wanted)
+    found = latest_rows(_light(row) for row in journal.rows() if row["key"] in wanted)
     return told(found, place, journal.path, json=json, quiet=quiet)
 
 
@@ -274,7 +274,7 @@ def _read(files: Sequence[Path]) -> list[Row]:
                 raise UsageError(f"There is no file {path}.")
             yield from map(_light, Journal(path).rows())
 
-    found = latest(rows())
+    found = latest_rows(rows())
     if not found:
         raise UsageError(f"{', '.join(map(str, files))}: there are no rows to sum up.")
     return found
@@ -286,6 +286,6 @@ def _light(row: dict[str, Any]) -> Row:
         return row
     for rows in ("judged", "fitting"):
         for state, figures in row[rows].items():
-            if (rows, state) != ("judged", DEPLOYED):
+            if (rows, state) != ("judged", UNMODIFIED):
                 del figures["gaps"], figures["performances"]
     return row | {"trajectory": np.array(row["trajectory"], dtype=np.float32)}

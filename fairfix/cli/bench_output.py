@@ -10,11 +10,12 @@ from typing import Any
 from rich.table import Table
 
 from fairfix._utils.atomic_write import write_bytes
-from fairfix.bench import summary as study_summary
 from fairfix.bench.attribution_summary import Attributions, attributions
 from fairfix.bench.base_networks import Networks, networks
+from fairfix.bench.cell_table import BASELINE, UNMODIFIED, cell_table
 from fairfix.bench.page import page
-from fairfix.bench.summary import BASELINE, DEPLOYED, Line, frame, tables
+from fairfix.bench.split_statistics import MeanInterval
+from fairfix.bench.summary import MethodSummary, TaskSummary, summarize
 from fairfix.cli.console import emit, say, short, show, table
 from fairfix.cli.exits import INTERNAL
 
@@ -35,12 +36,12 @@ def told(
     quiet: bool,
 ) -> int:
     """Say what the rows say, and write it beside them; the exit code."""
-    found, bases, carried = tables(rows), networks(rows), attributions(rows)
+    found, bases, carried = summarize(rows), networks(rows), attributions(rows)
     if place is not None:
         written += _write(rows, found, bases, carried, place)
     if json:
-        parts: dict[str, Sequence[Line | Networks | Attributions]] = {
-            "summary": [line for table in found for line in table.lines],
+        parts: dict[str, Sequence[MethodSummary | Networks | Attributions]] = {
+            "summary": [line for table in found for line in table.methods],
             "networks": bases,
             "attribution": carried,
         }
@@ -53,7 +54,7 @@ def told(
             (table, of_kind)
             for table in found
             for need in (False, True)
-            if (of_kind := [line for line in table.lines if line.needs_group == need])
+            if (of_kind := [line for line in table.methods if line.needs_group == need])
         ]
         show(*(_table(*kind) for kind in kinds), *_carried(carried), *_legend(found, rows))
     if not (json or quiet):
@@ -66,7 +67,7 @@ def told(
 
 def _write(
     rows: Sequence[Row],
-    found: Sequence[study_summary.Table],
+    found: Sequence[TaskSummary],
     bases: Sequence[Networks],
     carried: Sequence[Attributions],
     place: Path,
@@ -74,8 +75,8 @@ def _write(
     """The page and the tables, each whole or not at all."""
     import pandas as pd
 
-    lines = pd.DataFrame([line.flat() for table in found for line in table.lines])
-    cells = frame(rows).rename(columns={"weight": "lambda"})
+    lines = pd.DataFrame([line.flat() for table in found for line in table.methods])
+    cells = cell_table(rows).rename(columns={"weight": "lambda"})
     contents = {
         "report.html": page(rows).encode(),
         "summary.csv": lines.to_csv(index=False).encode(),
@@ -98,12 +99,12 @@ def _plain(line: dict[str, Any]) -> dict[str, Any]:
     return {key: value(each) for key, each in line.items()}
 
 
-def _table(made: study_summary.Table, lines: Sequence[Line]) -> Table:
+def _table(made: TaskSummary, lines: Sequence[MethodSummary]) -> Table:
     """The methods of one kind on one task; the files beside have every figure."""
     first, goal = lines[0], made.goal
     header = [
         "method",
-        goal.name,
+        goal.value_name,
         "held",
         f"|{goal.metric}|",
         SHORT.get(goal.performance_key, goal.performance_key),
@@ -141,7 +142,7 @@ def _carried(found: Sequence[Attributions]) -> list[Table | str]:
     ]
 
 
-def _cells(line: Line) -> list[str]:
+def _cells(line: MethodSummary) -> list[str]:
     ceiling = "" if math.isnan(line.ceiling) else f"/{line.ceiling:.2f}"
     return [
         ("* " if line.pareto else "  ") + line.method,
@@ -150,11 +151,11 @@ def _cells(line: Line) -> list[str]:
         f"{line.mean_gap:.3f}",
         f"{line.mean_performance:.3f}",
         f"{_interval(line.gain, '+')} {_remark(line)}".strip(),
-        f"{line.seconds.median:.2f}" if line.method != DEPLOYED else "",
+        f"{line.seconds.median:.2f}" if line.method != UNMODIFIED else "",
     ]
 
 
-def _interval(figure: study_summary.Interval, sign: str) -> str:
+def _interval(figure: MeanInterval, sign: str) -> str:
     """A mean and half its interval, where they are known."""
     if math.isnan(figure.value):
         return ""
@@ -162,15 +163,15 @@ def _interval(figure: study_summary.Interval, sign: str) -> str:
     return f"{figure.value:{sign}.3f}" + ("" if math.isnan(half) else f"±{half:.3f}")
 
 
-def _remark(line: Line) -> str:
+def _remark(line: MethodSummary) -> str:
     if line.trivial >= MOSTLY:
         return "trivial"
-    if line.method in (BASELINE, DEPLOYED):
+    if line.method in (BASELINE, UNMODIFIED):
         return ""
     return "yes" if line.gain_shown else "no"
 
 
-def _legend(found: Sequence[study_summary.Table], rows: Iterable[Row]) -> list[str]:
+def _legend(found: Sequence[TaskSummary], rows: Iterable[Row]) -> list[str]:
     """What the columns are, what lacks splits, and what was refused, each reason once."""
     kinds = {table.goal.smaller_is_better for table in found}
     lines = []
@@ -192,7 +193,7 @@ def _legend(found: Sequence[study_summary.Table], rows: Iterable[Row]) -> list[s
         f"{line.method} on {line.task}, {line.metric}: no result on {line.missing} of "
         f"{line.splits + line.missing} splits"
         for table in found
-        for line in table.lines
+        for line in table.methods
         if line.missing
     ]
     return [

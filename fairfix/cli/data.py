@@ -80,8 +80,8 @@ def _fetch(chosen: Dataset, *, json: bool, quiet: bool) -> None:
     unchecked = [each for each in found if not each.checked]
     say(
         (
-            f"warning: no published hash is known for {each.source.place}; this one has sha256 "
-            f"{each.sha256}"
+            f"warning: no published hash is on record for {each.raw.relative_path}; this file has "
+            f"sha256 {each.sha256}"
             for each in unchecked
         ),
         quiet=quiet,

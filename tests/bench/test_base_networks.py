@@ -12,11 +12,12 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from typer.testing import CliRunner
 
-from fairfix.bench.base_networks import Center, networks
+from fairfix.bench.base_networks import networks
 from fairfix.bench.cells import run_cell
 from fairfix.bench.other_classifiers import RIVALS, scores
 from fairfix.bench.plan import planned, units
 from fairfix.bench.protocols import PROTOCOLS, Protocol, protocol, split, task
+from fairfix.bench.split_statistics import mean_sd
 from fairfix.bench.training import Recipe
 from fairfix.cli.app import app
 from fairfix.metrics.objective import Objective
@@ -55,7 +56,7 @@ def test_each_split_counts_once() -> None:
     assert flat["accuracy"] == pytest.approx(0.8)
     assert math.isnan(other.flat()["spd"])
     assert math.isnan(other.flat()["accuracy_sd"])
-    assert Center.of([2.0]).mean == 2
+    assert mean_sd([2.0]).mean == 2
 
 
 def test_rivals_are_those_of_scikit_learn() -> None:

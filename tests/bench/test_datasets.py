@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from fairfix.bench import download as fetching
-from fairfix.bench.datasets import DATASETS, Dataset, Source, dataset
+from fairfix.bench.datasets import DATASETS, Dataset, RawFile, dataset
 from fairfix.bench.download import DownloadError, cache_folder, fetch
 from fairfix.bench.prepare import Prepared, group_column, prepare, write
 from fairfix.data.spec import DataSpec
@@ -112,7 +112,7 @@ def test_rows_and_encoding_are_those_of_aif360(
 
 def test_the_privileged_ages_of_bank_are_named(raw: Path) -> None:
     """The papers have age >= 25, AIF360 from 0.6 on 25 <= age < 60."""
-    rows = dataset("bank").rows([found.path for found in fetch(dataset("bank"))])
+    rows = dataset("bank").rows([file.path for file in fetch(dataset("bank"))])
     assert set(rows["age"][prepared_group(rows, "age") == "under 25"]) == set(range(17, 25))
     older = rows["age"][prepared_group(rows, "age-25-to-59") == "under 25 or over 59"]
     assert older[older >= 25].min() == 60
@@ -172,8 +172,8 @@ def tiny(*hashes: str, url: str = "", member: str = "") -> Dataset:
     """A data set of one file."""
     from dataclasses import replace
 
-    source = Source("tiny/file.csv", url, hashes, member)
-    return replace(DATASETS["bank"], name="tiny", sources=(source,))
+    raw = RawFile("tiny/file.csv", url, hashes, member)
+    return replace(DATASETS["bank"], name="tiny", files=(raw,))
 
 
 def sha256(content: bytes) -> str:
@@ -324,8 +324,8 @@ def test_every_data_set_is_whole(name: str) -> None:
     each = DATASETS[name]
     assert set(each.categorical) < {*each.features} or not each.categorical
     assert {p.column for p in each.protected.values()} <= set(each.features)
-    assert all(source.url.startswith("https://") for source in each.sources)
-    assert all(len(h) == 64 and int(h, 16) for s in each.sources for h in s.sha256)
+    assert all(raw.url.startswith("https://") for raw in each.files)
+    assert all(len(h) == 64 and int(h, 16) for raw in each.files for h in raw.sha256)
     assert each.label not in each.features
     assert json.dumps(each.terms)
     assert fetching.cache_folder()

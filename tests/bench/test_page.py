@@ -17,7 +17,8 @@ from fairfix.bench.attribution_summary import attributions
 from fairfix.bench.base_networks import networks
 from fairfix.bench.charts import TYPES, Boxes, course, labels
 from fairfix.bench.page import SHOWN_TABLES, page
-from fairfix.bench.summary import Spread, tables
+from fairfix.bench.split_statistics import Quartiles
+from fairfix.bench.summary import summarize
 from fairfix.bench.sweep import sweeps
 from fairfix.metrics.rates import METRICS, PERFORMANCES
 from fairfix.report.svg import LogScale, Scale
@@ -165,13 +166,13 @@ def interval(figure: tuple[float, float, float]) -> str:
 
 def test_the_figures_of_the_page_are_those_of_the_summary() -> None:
     rows = study()
-    (table,) = tables(rows)
+    (table,) = summarize(rows)
     found = table_rows(page(rows), "figures")
     assert [row[0].removesuffix(" Pareto front") for row in found] == [
-        line.method for line in table.lines
+        line.method for line in table.methods
     ]
     for (name, mean, gap, performance, held, gain, p, trivial, *_), line in zip(
-        found, table.lines, strict=True
+        found, table.methods, strict=True
     ):
         assert name.endswith("Pareto front") == line.pareto
         assert mean == interval(line.mean_objective)
@@ -190,13 +191,13 @@ def test_the_figures_of_the_page_are_those_of_the_summary() -> None:
 
 def test_ranks_say_who_needs_the_group_and_what_is_not_shown() -> None:
     rows = study()
-    (table,) = tables(rows)
+    (table,) = summarize(rows)
     words = section(page(rows), "table-1")
     first, second = words.index("Group-free"), words.index("Needs the group at prediction")
-    for line in table.lines:
+    for line in table.methods:
         place = words.index(f"{line.method} ", first)
         assert (place > second) == line.needs_group
-    assert any(not line.gain_shown for line in table.lines if line.method == "gda")
+    assert any(not line.gain_shown for line in table.methods if line.method == "gda")
     assert "gda no gain on identity shown" in words
     assert "identity trivial on most splits" in words
 
@@ -207,7 +208,7 @@ def test_a_trade_off_is_called_one_and_ranks_the_smallest_first() -> None:
     assert "0.75 × the size of the statistical parity difference + 0.25 × (1 − accuracy)" in words
     assert "smaller is better" in words
     means = [float(row[1].split()[0]) for row in table_rows(page(rows), "figures")]
-    free = [line for line in tables(rows)[0].lines if not line.needs_group]
+    free = [line for line in summarize(rows)[0].methods if not line.needs_group]
     assert means[: len(free)] == sorted(means[: len(free)])
     assert 'class="contour"' in page(rows)
     assert 'class="contour"' not in page(study())
@@ -302,7 +303,7 @@ def test_which_weights_carry_the_gap_stands_where_it_was_asked_for() -> None:
 
 def test_tasks_that_differ_in_a_number_are_a_sweep() -> None:
     names = ("loh/alpha=10", "loh/alpha=2", "loh/alpha=2 wide", "zafar/theta=1", "a/b=x", "m.pt")
-    found = sweeps(tables(study((*names, "loh/alpha=nan"), ("spd", "eod"), splits=2)))
+    found = sweeps(summarize(study((*names, "loh/alpha=nan"), ("spd", "eod"), splits=2)))
     assert [(each.name, each.knob, each.goal.metric) for each in found] == [
         ("loh", "alpha", "spd"),
         ("loh", "alpha", "eod"),
@@ -316,14 +317,14 @@ def test_a_sweep_draws_a_line_a_method_and_lists_its_medians() -> None:
     text = page(rows)
     found = re.search(r'<section id="sweep-1">.*?</section>', text, re.S)
     assert found is not None
-    methods = {line.method for table in tables(rows) for line in table.lines}
+    methods = {line.method for table in summarize(rows) for line in table.methods}
     drawn = re.findall(r'<path d="(M[^"]*)" class="along [^"]*" vector', found[0])
     assert len(drawn) == 2 * len(methods)
     assert {d.count("L") for d in drawn} == {3}
     medians = {
         (table.task, line.method): line.objective.median
-        for table in tables(rows)
-        for line in table.lines
+        for table in summarize(rows)
+        for line in table.methods
     }
     listed = re.search(r"<details>.*?</details>", found[0], re.S)
     assert listed is not None
@@ -338,7 +339,7 @@ def test_a_sweep_draws_a_line_a_method_and_lists_its_medians() -> None:
 
 def test_methods_stand_in_the_plane_where_the_axes_say() -> None:
     rows = study()
-    (table,) = tables(rows)
+    (table,) = summarize(rows)
     found = re.search(r'<svg class="plot tall plane".*?</svg>\s*</figure>', page(rows), re.S)
     assert found is not None
     root = ElementTree.fromstring(found[0].removesuffix("</figure>").strip())
@@ -358,8 +359,8 @@ def test_methods_stand_in_the_plane_where_the_axes_say() -> None:
         (low, start), (high, end) = ticks[along][0], ticks[along][-1]
         return start + (value - low) / (high - low) * (end - start)
 
-    assert marks.keys() == {line.method for line in table.lines}
-    for line in table.lines:
+    assert marks.keys() == {line.method for line in table.methods}
+    for line in table.methods:
         mark = marks[line.method]
         x, y = (float(mark.attrib[key].rstrip("%")) for key in "xy")
         assert x == pytest.approx(at("x", line.mean_performance), abs=0.2)
@@ -391,7 +392,7 @@ def test_names_in_the_plane_do_not_cover_each_other() -> None:
 def test_a_box_spans_the_quartiles() -> None:
     values = [0.1, 0.2, 0.3, 0.4, math.nan]
     strip = ElementTree.fromstring(
-        Boxes(Scale(0.0, 1.0, 0.5)).strip(values, Spread(0.25, 0.175, 0.325), "said")
+        Boxes(Scale(0.0, 1.0, 0.5)).strip(values, Quartiles(0.25, 0.175, 0.325), "said")
     )
     box = next(e for e in strip if e.attrib.get("class") == "box")
     assert (box.attrib["x"], box.attrib["width"]) == ("17.5%", "15%")
@@ -400,7 +401,7 @@ def test_a_box_spans_the_quartiles() -> None:
 
 
 def test_a_course_is_the_median_of_the_splits_that_got_so_far() -> None:
-    goal = tables(study())[0].goal
+    goal = summarize(study())[0].goal
     runs = [(np.array([[g, 0.5]] * n), 1) for g, n in ((0.1, 6), (-0.2, 6), (0.3, 4), (0.4, 2))]
     drawn = course(goal, runs)
     assert drawn is not None

@@ -21,12 +21,14 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner
 
+from fairfix.bench.cell_table import cell_table, latest_rows
 from fairfix.bench.cells import Cell, ceiling, run_cell
 from fairfix.bench.journal import Journal
 from fairfix.bench.plan import chosen_methods, own_tasks, part, planned, units
 from fairfix.bench.protocols import PROTOCOLS, chosen_datasets, protocol, task
+from fairfix.bench.split_statistics import mean_interval
 from fairfix.bench.study import Study, dask, local, serial
-from fairfix.bench.summary import Line, frame, latest, mean_interval, summary, tables
+from fairfix.bench.summary import MethodSummary, method_summaries, summarize
 from fairfix.bench.task import Task
 from fairfix.bench.training import Recipe, train
 from fairfix.cli.app import app
@@ -271,7 +273,7 @@ def test_what_a_method_refuses_is_a_row(tasks: list[Task]) -> None:
     row = run_cell(cell, tasks[0])
     assert row["status"] == "refused"
     assert "not for ad" in row["reason"]
-    (line,) = [x for x in frame([row]).itertuples() if x.method == "thresholds"]
+    (line,) = [x for x in cell_table([row]).itertuples() if x.method == "thresholds"]
     assert line.status == "refused"
 
 
@@ -294,7 +296,7 @@ def test_a_cell_that_breaks_is_a_row_and_is_run_again(
     assert len(rows) == len(small.cells)
     assert len(journal.resume()) == len(small.cells) - len(failed)
     assert len(list(small.run(journal, serial))) == len(failed) == 2
-    assert settled(latest(journal.rows())) == expected
+    assert settled(latest_rows(journal.rows())) == expected
 
 
 def test_two_studies_do_not_write_one_file(small: Study, tmp_path: Path) -> None:
@@ -491,8 +493,8 @@ def made_up() -> list[dict[str, Any]]:
     return rows
 
 
-def by_method(rows: list[dict[str, Any]]) -> dict[str, Line]:
-    return {line.method: line for line in summary(rows)}
+def by_method(rows: list[dict[str, Any]]) -> dict[str, MethodSummary]:
+    return {line.method: line for line in method_summaries(rows)}
 
 
 def test_the_summary_by_hand(made_up: list[dict[str, Any]]) -> None:
@@ -524,7 +526,7 @@ def test_the_summary_by_hand(made_up: list[dict[str, Any]]) -> None:
     assert not gda.gain_shown
     assert math.isnan(lines["original"].p)
     assert lines["thresholds"].needs_group
-    assert [line.needs_group for line in summary(made_up)] == [False] * 4 + [True]
+    assert [line.needs_group for line in method_summaries(made_up)] == [False] * 4 + [True]
     assert prune.pareto
     assert not lines["identity"].pareto
     assert gda.pareto
@@ -563,7 +565,7 @@ def test_tasks_know_which_rows_their_splits_share(tasks: list[Task], small: Stud
 def test_a_trade_off_is_judged_as_one(made_up: list[dict[str, Any]]) -> None:
     for each in made_up:
         each["goal"] |= {"kind": "tradeoff", "lambda": 0.6}
-    lines = summary(made_up)
+    lines = method_summaries(made_up)
     found = {line.method: line for line in lines}
     assert {line.objective_name for line in lines} == {"trade-off"}
     assert all(line.smaller_is_better for line in lines)
@@ -592,10 +594,10 @@ def test_equal_on_every_split_is_no_gain_and_one_difference_no_evidence() -> Non
 def test_goals_and_options_are_not_mixed(made_up: list[dict[str, Any]]) -> None:
     other = [{**each, "goal": {**each["goal"], "budget": 0.1}} for each in made_up]
     tuned = [{**each, "options": {"steps": 3}} for each in made_up if each["method"] == "prune"]
-    found = tables([*made_up, *tuned, *other])
+    found = summarize([*made_up, *tuned, *other])
     assert [table.goal.budget for table in found] == [0.05, 0.1]
-    assert "prune steps=3" in {line.method for line in found[0].lines}
-    assert {line.splits for table in found for line in table.lines} == {12}
+    assert "prune steps=3" in {line.method for line in found[0].methods}
+    assert {line.splits for table in found for line in table.methods} == {12}
 
 
 def test_a_ratio_is_as_large_as_its_distance_from_one() -> None:
@@ -604,7 +606,7 @@ def test_a_ratio_is_as_large_as_its_distance_from_one() -> None:
         each["goal"] |= {"metric": "di", "budget": 0.3}
         for state in each["judged"].values():
             state["met"] = True
-    (line,) = [line for line in summary(rows) if line.method == "identity"]
+    (line,) = [line for line in method_summaries(rows) if line.method == "identity"]
     assert line.gap.median == pytest.approx(0.2)
     assert line.mean_objective.value == 0.7
 
@@ -613,7 +615,7 @@ def test_of_a_cell_that_was_run_twice_the_last_row_counts(
     made_up: list[dict[str, Any]],
 ) -> None:
     first = {**made_up[0], "status": "failed", "reason": "boom", "fairfix": "1.0.0"}
-    assert repr(summary([first, *made_up])) == repr(summary(made_up))
+    assert repr(method_summaries([first, *made_up])) == repr(method_summaries(made_up))
     missing = [*made_up[1:], first]
     line = by_method(missing)["identity"]
     assert (line.splits, line.missing) == (11, 1)
@@ -625,10 +627,10 @@ def test_what_has_another_source_is_another_task(made_up: list[dict[str, Any]]) 
         {**each, "source": "b", "task_sha256": f"b{each['split']}", "seed": each["seed"]}
         for each in made_up
     ]
-    found = tables([*({**each, "source": "a"} for each in made_up), *other])
+    found = summarize([*({**each, "source": "a"} for each in made_up), *other])
     assert [table.task for table in found] == ["t", "t (2)"]
-    assert {line.splits for table in found for line in table.lines} == {12}
-    again = latest(latest([*made_up, *other]))
+    assert {line.splits for table in found for line in table.methods} == {12}
+    again = latest_rows(latest_rows([*made_up, *other]))
     assert {each["task"] for each in again} == {"t", "t (2)"}
 
 
@@ -805,4 +807,4 @@ def test_the_columns_are_documented(made_up: list[dict[str, Any]]) -> None:
     _, _, told = page.partition("## What the columns mean\n")
     first = [line.split("|")[1] for line in told.splitlines() if line.startswith("| `")]
     named = [name for cell in first for name in re.findall(r"`(\w+)`", cell)]
-    assert sorted(named) == sorted(summary(made_up)[0].flat())
+    assert sorted(named) == sorted(method_summaries(made_up)[0].flat())

@@ -1,0 +1,86 @@
+"""The goal of a study's cells: an objective as plain data, and the value methods are ranked by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fairfix.metrics.objective import Objective
+from fairfix.metrics.rates import METRICS, PERFORMANCES
+
+
+def goal_to_json(objective: Objective) -> dict[str, Any]:
+    """Return an objective as the ``goal`` object of a row."""
+    return {
+        "metric": objective.metric.key,
+        "budget": objective.budget,
+        "margin": objective.margin,
+        "performance": objective.performance.key,
+        "kind": objective.kind,
+        "lambda": objective.weight,
+        "k": objective.k,
+        "risk": objective.risk,
+    }
+
+
+def objective_from_json(goal: Mapping[str, Any]) -> Objective:
+    """Return the objective of the ``goal`` object of a row."""
+    values = dict(goal)
+    return Objective(
+        metric=METRICS[values.pop("metric")],
+        performance=PERFORMANCES[values.pop("performance")],
+        weight=values.pop("lambda"),
+        **values,
+    )
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The goal shared by the cells of one table, and the value that ranks their methods.
+
+    The value is the performance if the budget held, else 0. For a trade-off it is
+    lambda * gap size + (1 - lambda) * (1 - performance), and smaller is better.
+    """
+
+    metric: str
+    performance_key: str
+    kind: str
+    budget: float
+    margin: float | None
+    weight: float
+    k: float
+    risk: float | None
+
+    @classmethod
+    def from_json(cls, goal: Mapping[str, Any]) -> Goal:
+        """Return the goal of the ``goal`` object of a row."""
+        return cls(
+            metric=goal["metric"],
+            performance_key=goal["performance"],
+            kind=goal["kind"],
+            budget=goal["budget"],
+            margin=goal["margin"],
+            weight=goal["lambda"],
+            k=goal["k"],
+            risk=goal.get("risk"),
+        )
+
+    @property
+    def smaller_is_better(self) -> bool:
+        return self.kind == "tradeoff"
+
+    @property
+    def value_name(self) -> str:
+        """Name of the ranking value."""
+        return "trade-off" if self.smaller_is_better else "objective"
+
+    def value(self, gap_size: float, performance: float) -> float:
+        """Return the ranking value of one split; an undefined figure gives the worst value."""
+        undefined = math.isnan(gap_size) or math.isnan(performance)
+        if self.smaller_is_better:
+            if undefined:
+                return 1.0
+            return self.weight * gap_size + (1 - self.weight) * (1 - performance)
+        return performance if not undefined and gap_size < self.budget else 0.0
