@@ -29,7 +29,7 @@ from fairfix.data.problem import Problem
 from fairfix.methods import _aif360 as aif
 from fairfix.methods._quantile_trees import QuantileTrees
 from fairfix.metrics.objective import Objective
-from fairfix.thresholds.shared import best_cut
+from fairfix.thresholds.shared import best_threshold
 
 # Where the budget ends in the public code: 0.05 less a margin of 0.01.
 OBJECTIVE = Objective(margin=0.01)
@@ -274,7 +274,7 @@ def their_loop(loop: Callable[..., Trail], **options: Any) -> Side:
 def our_cut(problem: Problem) -> str:
     """The best of all cuts."""
     p = problem
-    best_cut(p.scores, p.labels, p.groups, p.n_groups, OBJECTIVE)
+    best_threshold(p.scores, p.labels, p.groups, p.n_groups, OBJECTIVE)
     return f"every cut of {len(p):,} scores"
 
 

@@ -12,7 +12,7 @@ from fairfix.data.problem import Problem
 from fairfix.methods._result import Result, Step
 from fairfix.metrics.objective import Objective
 from fairfix.thresholds.policy import Policy
-from fairfix.thresholds.shared import best_cut
+from fairfix.thresholds.shared import best_threshold
 
 # Networks that were learned on the rows they are compared on look better there than they are:
 # standard errors count for more by this factor. On new rows (docs/results.md) less breaks the
@@ -78,7 +78,7 @@ class Search:
         """
         p, q = self.problem, aside
         here = scores[self._unseen]
-        cut = best_cut(here, q.labels, q.groups, q.n_groups, self._weigh, q.weights)
+        cut = best_threshold(here, q.labels, q.groups, q.n_groups, self._weigh, q.weights)
         worth, threshold = float(cut.utility), float(cut.threshold)
         if index == 0:
             return self._judged(scores, self.objective, 0), worth
@@ -131,7 +131,7 @@ class Search:
     def _all_judged(self, scores: Tensor, objective: Objective, first: int) -> list[Step]:
         """Of scores (B, N), numbered from ``first`` on."""
         p = self.problem
-        cut = best_cut(scores, p.labels, p.groups, p.n_groups, objective, p.weights)
+        cut = best_threshold(scores, p.labels, p.groups, p.n_groups, objective, p.weights)
         figures = zip(
             objective.metric(cut.counts).value.tolist(),
             objective.performance(cut.counts).tolist(),
@@ -153,7 +153,7 @@ class Search:
         if math.isinf(self.best.utility):
             notes = (*notes, f"{self.objective.metric.key} is undefined at every cut of these rows")
         notes = (*notes, *_missed_risk(self.objective, self.best.utility))
-        cut = Policy.cut(self.best.threshold)
+        cut = Policy.shared(self.best.threshold)
         return Result(cut, self._state, tuple(self.steps), self._best, notes)
 
 

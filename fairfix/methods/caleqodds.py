@@ -24,8 +24,8 @@ from fairfix.methods._result import Result
 from fairfix.methods._search import policy_result
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.rates import Counts
-from fairfix.thresholds.policy import Policy, lottery
-from fairfix.thresholds.shared import every_cut
+from fairfix.thresholds.policy import Policy, randomize_threshold
+from fairfix.thresholds.shared import evaluate_all_thresholds
 
 
 def caleqodds(
@@ -54,7 +54,7 @@ def caleqodds(
         )
     shares = [min(1.0, max(0.0, float(s))) for s in (engine.unpriv_mix_rate, engine.priv_mix_rate)]
     base_rates = [float(engine.base_rate_unpriv), float(engine.base_rate_priv)]
-    thresholds, counts = every_cut(problem)
+    thresholds, counts = evaluate_all_thresholds(problem)
     share = thresholds.new_tensor(shares)
     lucky = (thresholds.new_tensor(base_rates) > thresholds.unsqueeze(1)) * share
     tp = (1 - share) * counts.tp + lucky * (counts.tp + counts.fn)
@@ -65,7 +65,7 @@ def caleqodds(
     best = int(objective.utility(mixed).argmax())
     policy = Policy(
         tuple(
-            lottery(
+            randomize_threshold(
                 float(thresholds[best]),
                 1 - shares[g] + float(lucky[best, g]),
                 float(lucky[best, g]),

@@ -25,8 +25,8 @@ from fairfix.methods._aif360 import PRIVILEGED, UNPRIVILEGED, check_two_groups, 
 from fairfix.methods._result import Result
 from fairfix.methods._search import policy_result
 from fairfix.metrics.objective import Objective
-from fairfix.thresholds.policy import Policy, lottery
-from fairfix.thresholds.shared import every_cut
+from fairfix.thresholds.policy import Policy, randomize_threshold
+from fairfix.thresholds.shared import evaluate_all_thresholds
 
 
 def eqodds(
@@ -45,7 +45,7 @@ def eqodds(
     check_two_groups(problem, "eqodds")
     threshold = problem.threshold
     if base == "best":
-        thresholds, counts = every_cut(problem)
+        thresholds, counts = evaluate_all_thresholds(problem)
         threshold = float(thresholds[objective.performance(counts).nan_to_num(-1).argmax()])
     decisions = problem.scores > threshold
     notes = [] if problem.weights is None else ["equal rates are sought without the row weights"]
@@ -60,9 +60,14 @@ def eqodds(
         )
     if engine.model_params.x is None:
         notes.append("the linear program of equalized odds has no solution here")
-        return policy_result(problem, objective, Policy.cut(threshold), *notes)
+        return policy_result(problem, objective, Policy.shared(threshold), *notes)
     kept_1, raised_1, kept_0, raised_0 = (
         min(1.0, max(0.0, float(p))) for p in engine.model_params.x
     )
-    policy = Policy((lottery(threshold, kept_0, raised_0), lottery(threshold, kept_1, raised_1)))
+    policy = Policy(
+        (
+            randomize_threshold(threshold, kept_0, raised_0),
+            randomize_threshold(threshold, kept_1, raised_1),
+        )
+    )
     return policy_result(problem, objective, policy, *notes)

@@ -25,7 +25,7 @@ from fairfix.methods._result import Result
 from fairfix.methods._search import policy_result
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.rates import selection_rate
-from fairfix.thresholds.per_group import best_group_cuts
+from fairfix.thresholds.per_group import best_group_thresholds
 from fairfix.thresholds.policy import Policy
 
 
@@ -47,7 +47,7 @@ def roc(problem: Problem, objective: Objective, *, seed: int = 0, favor: str = "
             f"{' and '.join(map(repr, problem.group_names))}."
         )
     favored = problem.group_names.index(favor) if favor else _lower(problem)
-    found = best_group_cuts(problem, objective, lower=favored)
+    found = best_group_thresholds(problem, objective, lower_group=favored)
     low, high = found.thresholds[favored], found.thresholds[1 - favored]
     note = (
         f"the band favors group {problem.group_names[favored]!r}: threshold "

@@ -21,9 +21,9 @@ from fairfix.data.problem import Problem
 from fairfix.methods._result import Result
 from fairfix.methods._search import policy_result
 from fairfix.metrics.objective import Objective
-from fairfix.thresholds.per_group import best_group_cuts
+from fairfix.thresholds.per_group import best_group_thresholds
 from fairfix.thresholds.policy import Policy
-from fairfix.thresholds.randomized import best_lottery
+from fairfix.thresholds.randomized import best_randomized_thresholds
 
 
 def thresholds(
@@ -39,6 +39,6 @@ def thresholds(
             programming; the lot of a row is fixed by a salted hash of its id.
     """
     if randomized:
-        return policy_result(problem, objective, best_lottery(problem, objective))
-    found = best_group_cuts(problem, objective)
+        return policy_result(problem, objective, best_randomized_thresholds(problem, objective))
+    found = best_group_thresholds(problem, objective)
     return policy_result(problem, objective, Policy.by_group(found.thresholds))

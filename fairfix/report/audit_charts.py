@@ -103,11 +103,11 @@ def _plot(
 def _course(plot: Plot, found: Mapping[str, Any], key: str) -> list[Markup]:
     """The curve, and on it the threshold in use."""
     points: list[Point] = [(point["threshold"], point[key]) for point in found["points"]]
-    deployed = found["current"]
+    current = found["current"]
     layers = [
         plot.line(points, "course strong"),
-        rule("chosen", x=plot.x.at(deployed["threshold"])),
+        rule("chosen", x=plot.x.at(current["threshold"])),
     ]
-    if deployed[key] is not None:
-        layers.append(symbol("rest", *plot.point(deployed["threshold"], deployed[key])))
+    if current[key] is not None:
+        layers.append(symbol("rest", *plot.point(current["threshold"], current[key])))
     return layers

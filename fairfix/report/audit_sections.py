@@ -159,7 +159,7 @@ def thresholds(document: Document) -> Row | None:
     shown = _spread(found["current"]["selection_rates"])
     listed = thin(len(found["points"]), LISTED_THRESHOLDS)
     kept = [{**found["points"][i], "current": False} for i in listed]
-    deployed = {**found["current"], "current": True}
+    current = {**found["current"], "current": True}
     return {
         "column": column,
         "budget": budget,
@@ -172,7 +172,7 @@ def thresholds(document: Document) -> Row | None:
         "labels": [names[found["groups"][i]] for i in shown],
         "left_out": len(found["groups"]) - len(shown),
         "current": found["current"],
-        "points": sorted([*kept, deployed], key=lambda point: point["threshold"]),
+        "points": sorted([*kept, current], key=lambda point: point["threshold"]),
     }
 
 

@@ -24,19 +24,19 @@ from fairfix.metrics.rates import Counts, in_rows
 from fairfix.thresholds.shared import (
     ALL_POSITIVE,
     NONE_POSITIVE,
-    allowed_cuts,
-    lowest_apart,
-    ranked,
-    rated,
+    allowed_positions,
+    batched_utility,
+    cumulative_counts,
+    separation_bound,
 )
 
-RUNGS = 41
+N_BOUNDS = 41
 _THINNED = 4096
 _ROUNDING = 1e-12  # a gap that equals the bound but for rounding does not lie below it
 
 
 @dataclass(frozen=True)
-class GroupCuts:
+class GroupThresholds:
     """The best cuts found.
 
     Attributes:
@@ -110,17 +110,17 @@ GAINS: dict[str, Callable[[Curve, Counts], Tensor]] = {
 }
 
 
-def best_group_cuts(
-    problem: Problem, objective: Objective, *, lower: int | None = None
-) -> GroupCuts:
+def best_group_thresholds(
+    problem: Problem, objective: Objective, *, lower_group: int | None = None
+) -> GroupThresholds:
     """One cut for each group, the best of all combinations.
 
     Exact for a fixed margin. For the chance-constrained and the trade-off objective, exact for
     each of 41 bounds of the gap, the best of which is taken.
 
     Args:
-        problem: scores, labels and groups; two groups for "eqodds" and ``lower``.
-        lower: a group whose cut must not lie above the other's (a reject-option band). What
+        problem: scores, labels and groups; two groups for "eqodds" and ``lower_group``.
+        lower_group: a group whose cut must not lie above the other's (a reject-option band). What
             counts is where a cut can lie without changing a decision.
 
     Raises:
@@ -134,28 +134,28 @@ def best_group_cuts(
         )
     if performance not in GAINS:
         raise UsageError(f"Cuts by group maximize {' or '.join(GAINS)}, not {performance}.")
-    if problem.n_groups > 2 and (lower is not None or metric == "eqodds"):
+    if problem.n_groups > 2 and (lower_group is not None or metric == "eqodds"):
         raise UsageError(f"Cuts by group for {metric} are searched for two groups only.")
     curves = group_curves(problem)
     check_defined(curves, metric, problem.group_names)
-    return _Search(problem, objective, lower).best(curves, bounds(objective))
+    return _Search(problem, objective, lower_group).best(curves, gap_bounds(objective))
 
 
 def searchable(problem: Problem, objective: Objective) -> bool:
-    """Whether ``best_group_cuts`` knows the metric and the performance."""
+    """Whether ``best_group_thresholds`` knows the metric and the performance."""
     metric = objective.metric.key
     known = metric in COORDINATES and objective.performance.key in GAINS
     return known and not (metric == "eqodds" and problem.n_groups > 2)
 
 
-def ladder(problem: Problem, objective: Objective) -> Iterator[Counts]:
+def candidate_counts(problem: Problem, objective: Objective) -> Iterator[Counts]:
     """For each bound of the gap, the counts (M, G) of the cuts among which the best one is sought.
 
     On many rows, of some 4,096 cuts a group.
     """
     curves = [curve.thinned(_THINNED) for curve in group_curves(problem)]
     search = _Search(problem, objective, None)
-    for bound in bounds(objective):
+    for bound in gap_bounds(objective):
         yield search.counts(curves, search.candidates(curves, bound))
 
 
@@ -164,14 +164,14 @@ def group_curves(problem: Problem) -> list[Curve]:
     return [_curve(problem, g) for g in range(problem.n_groups)]
 
 
-def bounds(objective: Objective) -> list[float]:
+def gap_bounds(objective: Objective) -> list[float]:
     """The bounds of the gap to try, in the metric's coordinates."""
     if objective.kind == "constrained" and objective.margin is not None:
         sizes = [max(0.0, objective.budget - objective.margin - _ROUNDING)]
     else:
         trade_off = objective.kind == "tradeoff"
         most = 1.0 - 1e-9 if trade_off else objective.budget - _ROUNDING
-        sizes = [most * rung / (RUNGS - 1) for rung in range(RUNGS)]
+        sizes = [most * rung / (N_BOUNDS - 1) for rung in range(N_BOUNDS)]
     if objective.metric.key == "di":
         return [-math.log1p(-size) for size in sizes]
     return sizes
@@ -179,14 +179,14 @@ def bounds(objective: Objective) -> list[float]:
 
 def _curve(problem: Problem, group: int) -> Curve:
     here = problem.groups == group
-    ordered, sums = ranked(
+    ordered, sums = cumulative_counts(
         problem.scores[here].unsqueeze(0),
         problem.labels[here],
         2,
         None if problem.weights is None else in_rows(problem.weights)[here],
     )
     scores, (fp, tp) = ordered[0], sums[:, 0].double()
-    inner = allowed_cuts(scores.unsqueeze(0))[0, 1:-1].nonzero().squeeze(1) + 1
+    inner = allowed_positions(scores.unsqueeze(0))[0, 1:-1].nonzero().squeeze(1) + 1
     ends = torch.tensor([0, len(scores)], device=inner.device)
     keep = torch.cat([ends[:1], inner, ends[1:]])
     above, below = scores[inner - 1].double(), scores[inner].double()
@@ -216,16 +216,16 @@ def check_defined(curves: Sequence[Curve], metric: str, names: Sequence[str]) ->
 class _Search:
     """The search for one problem and objective."""
 
-    def __init__(self, problem: Problem, objective: Objective, lower: int | None) -> None:
+    def __init__(self, problem: Problem, objective: Objective, lower_group: int | None) -> None:
         self.objective = objective
-        self.lower = lower
+        self.lower_group = lower_group
         self.coordinates = COORDINATES[objective.metric.key]
         self.gain = GAINS[objective.performance.key]
         all_rows = torch.ones_like(problem.labels, dtype=torch.bool)
         self.whole = problem.counts(all_rows)
         self.total = Counts(*(side.sum() for side in self.whole.sides))
 
-    def best(self, curves: Sequence[Curve], bounds: Sequence[float]) -> GroupCuts:
+    def best(self, curves: Sequence[Curve], bounds: Sequence[float]) -> GroupThresholds:
         """The best over all bounds; on many rows the ladder is first walked on thinned curves."""
         if len(bounds) > 1 and max(len(c.tp) for c in curves) > 2 * _THINNED:
             thin = [c.thinned(_THINNED) for c in curves]
@@ -234,15 +234,15 @@ class _Search:
             bounds = bounds[max(0, top - 1) : top + 2]
         return max((self.within(curves, bound) for bound in bounds), key=lambda f: f.utility)
 
-    def within(self, curves: Sequence[Curve], bound: float) -> GroupCuts:
+    def within(self, curves: Sequence[Curve], bound: float) -> GroupThresholds:
         """The best cuts whose gap, in the metric's coordinates, does not exceed the bound."""
         candidates = self.candidates(curves, bound)
         counts = self.counts(curves, candidates)
-        utility = rated(self.objective, counts)
+        utility = batched_utility(self.objective, counts)
         best = int(utility.argmax())
         tp, fp, fn, tn = (side[best] for side in counts.sides)
         chosen = [c.take(at) for c, at in zip(curves, candidates[best], strict=True)]
-        return GroupCuts(
+        return GroupThresholds(
             self._thresholds(chosen),
             float(utility[best]),
             Counts(tp, fp, fn, tn, self.whole.design_effect),
@@ -264,11 +264,11 @@ class _Search:
         for a, b in zip(self.coordinates(here), self.coordinates(there), strict=True):
             low = torch.maximum(low, _places(b, a - bound))
             high = torch.minimum(high, _places(b, a + bound, right=True) - 1)
-        if self.lower == near:
-            last = torch.searchsorted(-lowest_apart(there.above), -here.below) - 1
+        if self.lower_group == near:
+            last = torch.searchsorted(-separation_bound(there.above), -here.below) - 1
             high = torch.minimum(high, last)
-        elif self.lower == far:
-            first = torch.searchsorted(-there.below, -lowest_apart(here.above), right=True)
+        elif self.lower_group == far:
+            first = torch.searchsorted(-there.below, -separation_bound(here.above), right=True)
             low = torch.maximum(low, first)
         cut = (low <= high).nonzero().squeeze(1)
         partner = _argmax_between(self.gain(there, self.total), low[cut], high[cut])
@@ -280,7 +280,10 @@ class _Search:
         Two such cuts can both lie anywhere between the scores next to either.
         """
         thresholds = [float(cut.threshold) for cut in chosen]
-        if self.lower is None or thresholds[self.lower] <= thresholds[1 - self.lower]:
+        if (
+            self.lower_group is None
+            or thresholds[self.lower_group] <= thresholds[1 - self.lower_group]
+        ):
             return tuple(thresholds)
         below = torch.stack([cut.below for cut in chosen]).max()
         above = torch.stack([cut.above for cut in chosen]).min()

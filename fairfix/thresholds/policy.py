@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fairfix.errors import UsageError
 
-Steps = tuple[tuple[float, float], ...]
+RandomizedThresholds = tuple[tuple[float, float], ...]
 """(threshold, probability) pairs, thresholds falling: the first threshold below the score says with
 which probability the decision is positive; below all of them it never is."""
 
@@ -24,15 +24,15 @@ class Policy:
     """How scores become decisions.
 
     Attributes:
-        steps: one ``Steps`` for everybody, or one for each of the G groups in their order. A plain
-            cut at t is ((t, 1.0),).
+        steps: one ``RandomizedThresholds`` for everybody, or one for each of the G groups in
+            their order. A plain threshold t is ((t, 1.0),).
 
     Raises:
         UsageError: for a threshold outside [-1, 1], a probability outside [0, 1], or thresholds
             that do not fall.
     """
 
-    steps: tuple[Steps, ...]
+    steps: tuple[RandomizedThresholds, ...]
 
     def __post_init__(self) -> None:
         for steps in self.steps:
@@ -46,8 +46,8 @@ class Policy:
                 raise UsageError("The thresholds of a lottery fall from one to the next.")
 
     @classmethod
-    def cut(cls, threshold: float) -> Policy:
-        """One cut for everybody."""
+    def shared(cls, threshold: float) -> Policy:
+        """One threshold for everybody."""
         return cls((((threshold, 1.0),),))
 
     @classmethod
@@ -103,7 +103,7 @@ def row_ids(ids: np.ndarray | None, features: Tensor | None) -> Sequence[object]
     return [row.tobytes() for row in features.cpu().numpy()]
 
 
-def draws(ids: Sequence[object] | np.ndarray, salt: str) -> Tensor:
+def row_draws(ids: Sequence[object] | np.ndarray, salt: str) -> Tensor:
     """A number in [0, 1) for every row, (N,) float64, by a salted hash of its id.
 
     The same id always draws the same number, whatever the table it stands in.
@@ -115,7 +115,7 @@ def draws(ids: Sequence[object] | np.ndarray, salt: str) -> Tensor:
     return torch.from_numpy(whole.astype(np.float64) / 2**53)
 
 
-def lottery(threshold: float, above: float, below: float) -> Steps:
+def randomize_threshold(threshold: float, above: float, below: float) -> RandomizedThresholds:
     """Positive with chance ``above`` where score > threshold, with ``below`` elsewhere."""
     if above == below:
         return ((-1.0, above),) if above else ((1.0, 1.0),)

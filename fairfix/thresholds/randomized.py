@@ -19,20 +19,20 @@ from fairfix.thresholds.per_group import (
     COORDINATES,
     GAINS,
     Curve,
-    best_group_cuts,
-    bounds,
+    best_group_thresholds,
     check_defined,
+    gap_bounds,
     group_curves,
     searchable,
 )
-from fairfix.thresholds.policy import Policy, Steps
+from fairfix.thresholds.policy import Policy, RandomizedThresholds
 
 _NEGLIGIBLE = 1e-9
 _TOLERANCE = 1e-9  # of the solver
 _SLACK = 1e-7  # the program goes to the bound; met is strictly below, by more than rounding
 
 
-def best_lottery(problem: Problem, objective: Objective) -> Policy:
+def best_randomized_thresholds(problem: Problem, objective: Objective) -> Policy:
     """The best lottery of cuts for each group, for any number of groups.
 
     For the chance-constrained and the trade-off objective each of 41 bounds of the gap is tried.
@@ -51,10 +51,10 @@ def best_lottery(problem: Problem, objective: Objective) -> Policy:
         raise UsageError(f"Lotteries maximize {' or '.join(GAINS)}, not {performance}.")
     curves = group_curves(problem)
     check_defined(curves, metric, problem.group_names)
-    corners = [_corners(curve) for curve in curves]
-    policies = [_within(corners, problem, objective, bound) for bound in bounds(objective)]
+    corners = [_hull(curve) for curve in curves]
+    policies = [_within(corners, problem, objective, bound) for bound in gap_bounds(objective)]
     if objective.by_chance and searchable(problem, objective):
-        policies.append(Policy.by_group(best_group_cuts(problem, objective).thresholds))
+        policies.append(Policy.by_group(best_group_thresholds(problem, objective).thresholds))
     return max(policies, key=lambda policy: _utility(policy, problem, objective))
 
 
@@ -63,14 +63,14 @@ def _utility(policy: Policy, problem: Problem, objective: Objective) -> float:
     return float(objective.utility(expected))
 
 
-def _corners(curve: Curve) -> Curve:
+def _hull(curve: Curve) -> Curve:
     """The cuts at the corners of the convex hull of (fp, tp), both sides."""
     points = torch.stack([curve.fp, curve.tp], 1).cpu().numpy()
-    order = sorted(set(_chain(points, 1.0)) | set(_chain(points, -1.0)))
+    order = sorted(set(_hull_side(points, 1.0)) | set(_hull_side(points, -1.0)))
     return curve.take(torch.tensor(order, device=curve.tp.device))
 
 
-def _chain(points: np.ndarray, side: float) -> list[int]:
+def _hull_side(points: np.ndarray, side: float) -> list[int]:
     """Andrew's monotone chain along a curve that rises to the right: one side of its hull."""
     chain: list[int] = []
     for i, (x, y) in enumerate(points):
@@ -127,7 +127,7 @@ def _within(
     return Policy(tuple(_steps(c, part) for c, part in zip(corners, parts, strict=True)))
 
 
-def _steps(curve: Curve, shares: np.ndarray) -> Steps:
+def _steps(curve: Curve, shares: np.ndarray) -> RandomizedThresholds:
     """A lottery between cuts as chances that rise where the score passes each of them."""
     used = np.flatnonzero(shares > _NEGLIGIBLE)
     lower = np.cumsum(shares[used][::-1])[::-1]  # a score above a cut is above all lower ones

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from fairfix.errors import TableError, UsageError
-from fairfix.thresholds.policy import Policy, Steps, draws, row_ids
+from fairfix.thresholds.policy import Policy, RandomizedThresholds, row_draws, row_ids
 
 VERSION = 1
 
@@ -22,9 +22,10 @@ class DecisionRule:
     Attributes:
         threshold: one cut in [-1, 1] for everybody, or
         thresholds: one for each group by name, or
-        lottery: for each group by name (threshold, probability) pairs, thresholds falling: the
-            first threshold below the score says with which probability the decision is positive.
-            Which rows win is fixed by a hash of their id with ``salt``.
+        randomized_thresholds: for each group by name (threshold, probability) pairs, thresholds
+            falling: the first threshold below the score says with which probability the decision
+            is positive. Which rows win is fixed by a hash of their id with ``salt``. The key in
+            JSON is ``lottery``.
         group_column: where the groups are read from.
         id_column: where the ids of a lottery are read from; None = a row's features stand for it.
         positive_label: the favorable label value, as written in the table.
@@ -38,7 +39,7 @@ class DecisionRule:
 
     threshold: float | None = None
     thresholds: Mapping[str, float] | None = None
-    lottery: Mapping[str, Steps] | None = None
+    randomized_thresholds: Mapping[str, RandomizedThresholds] | None = None
     salt: str | None = None
     group_column: str | None = None
     id_column: str | None = None
@@ -51,7 +52,9 @@ class DecisionRule:
 
     def __post_init__(self) -> None:
         given = [
-            part for part in (self.threshold, self.thresholds, self.lottery) if part is not None
+            part
+            for part in (self.threshold, self.thresholds, self.randomized_thresholds)
+            if part is not None
         ]
         if len(given) != 1 or given[0] == {}:
             raise UsageError(
@@ -62,7 +65,7 @@ class DecisionRule:
     @property
     def group_names(self) -> tuple[str, ...]:
         """The groups the rule knows; none when it does not need them."""
-        return tuple(self.thresholds or self.lottery or ())
+        return tuple(self.thresholds or self.randomized_thresholds or ())
 
     @property
     def needs_group(self) -> bool:
@@ -70,7 +73,7 @@ class DecisionRule:
 
     @property
     def randomized(self) -> bool:
-        return self.lottery is not None
+        return self.randomized_thresholds is not None
 
     def policy(self, group_names: Sequence[str] = ()) -> Policy:
         """The rule for groups in this order.
@@ -79,7 +82,7 @@ class DecisionRule:
             TableError: for a group it does not know.
         """
         if self.threshold is not None:
-            return Policy.cut(self.threshold)
+            return Policy.shared(self.threshold)
         for name in group_names:
             if name not in self.group_names:
                 raise TableError(
@@ -88,8 +91,8 @@ class DecisionRule:
                 )
         if self.thresholds is not None:
             return Policy.by_group(self.thresholds[name] for name in group_names)
-        assert self.lottery is not None
-        return Policy(tuple(self.lottery[name] for name in group_names))
+        assert self.randomized_thresholds is not None
+        return Policy(tuple(self.randomized_thresholds[name] for name in group_names))
 
     def decide(
         self,
@@ -120,7 +123,7 @@ class DecisionRule:
                     f"This rule draws lots by the column {self.id_column!r}; name it with --id."
                 )
             known = ids if self.id_column is not None else None
-            lots = draws(row_ids(known, features), self.salt or "").to(scores.device)
+            lots = row_draws(row_ids(known, features), self.salt or "").to(scores.device)
         return self.policy(group_names).decide(scores, groups, lots)
 
     def to_json(self) -> dict[str, Any]:
@@ -128,8 +131,11 @@ class DecisionRule:
         where: dict[str, Any] = {"threshold": self.threshold}
         if self.thresholds is not None:
             where = {"thresholds": dict(self.thresholds)}
-        if self.lottery is not None:
-            steps = {name: [list(pair) for pair in pairs] for name, pairs in self.lottery.items()}
+        if self.randomized_thresholds is not None:
+            steps = {
+                name: [list(pair) for pair in pairs]
+                for name, pairs in self.randomized_thresholds.items()
+            }
             where = {"lottery": steps, "salt": self.salt, "id_column": self.id_column}
         complement = self.positive_label != self.output_label
         return {
@@ -165,7 +171,7 @@ class DecisionRule:
             return cls(
                 threshold=_present(data.get("threshold"), _number),
                 thresholds=_present(data.get("thresholds"), _numbers),
-                lottery=_present(data.get("lottery"), _lottery),
+                randomized_thresholds=_present(data.get("lottery"), _randomized),
                 salt=_present(data.get("salt"), str),
                 group_column=data.get("group_column"),
                 id_column=data.get("id_column"),
@@ -198,7 +204,7 @@ def _numbers(values: Mapping[str, object]) -> dict[str, float]:
     return {str(name): _number(value) for name, value in values.items()}
 
 
-def _lottery(groups: Mapping[str, Any]) -> dict[str, Steps]:
+def _randomized(groups: Mapping[str, Any]) -> dict[str, RandomizedThresholds]:
     return {
         str(name): tuple((_number(threshold), _number(chance)) for threshold, chance in steps)
         for name, steps in groups.items()

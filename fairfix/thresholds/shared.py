@@ -23,12 +23,12 @@ ALL_POSITIVE, NONE_POSITIVE = -1.0, 1.0
 ROUND_OFF = 16 * torch.finfo(torch.float32).eps
 _SMALLEST = torch.finfo(torch.float32).tiny  # below it, a share of a value rounds to 0
 
-_CELLS_AT_ONCE = 2**21
-_RATED_AT_ONCE = 2**15  # on a CPU, whose cache then holds what rating computes on the way
+_MAX_CELLS = 2**21
+_MAX_RATED = 2**15  # on a CPU, whose cache then holds what rating computes on the way
 
 
 @dataclass(frozen=True)
-class Cut:
+class SharedThreshold:
     """The best cut of each of B score vectors.
 
     Attributes:
@@ -42,14 +42,14 @@ class Cut:
     counts: Counts
 
 
-def best_cut(
+def best_threshold(
     scores: Tensor,
     labels: Tensor,
     groups: Tensor,
     n_groups: int,
     objective: Objective,
     weights: Tensor | None = None,
-) -> Cut:
+) -> SharedThreshold:
     """The threshold that maximizes the objective, for each row of ``scores`` (B, N) or for (N,).
 
     Exact over every cut between two distinct scores, everyone positive (-1) and no one (1)
@@ -63,53 +63,54 @@ def best_cut(
         weights: (N,) row weights, their mean is taken as one row.
     """
     batch = scores if scores.dim() == 2 else scores.unsqueeze(0)
-    step = max(1, _CELLS_AT_ONCE // (batch.shape[1] * n_groups + 1))
+    step = max(1, _MAX_CELLS // (batch.shape[1] * n_groups + 1))
     found = [
-        _best_cuts(part, labels, groups, n_groups, objective, weights) for part in batch.split(step)
+        _best_thresholds(part, labels, groups, n_groups, objective, weights)
+        for part in batch.split(step)
     ]
     if len(found) == 1:
         return found[0]
     tp, fp, fn, tn = (
         torch.cat(side) for side in zip(*(f.counts.sides for f in found), strict=True)
     )
-    return Cut(
+    return SharedThreshold(
         torch.cat([f.threshold for f in found]),
         torch.cat([f.utility for f in found]),
         Counts(tp, fp, fn, tn, found[0].counts.design_effect),
     )
 
 
-def every_cut(problem: Problem) -> tuple[Tensor, Counts]:
+def evaluate_all_thresholds(problem: Problem) -> tuple[Tensor, Counts]:
     """All cuts of a problem's scores: thresholds (K,), falling, and counts (K, G).
 
     From no one positive to everyone; none between scores that round-off may swap.
     """
-    ordered, positive = ranked(
+    ordered, positive = cumulative_counts(
         problem.scores.unsqueeze(0),
         2 * problem.groups + problem.labels,
         2 * problem.n_groups,
         None if problem.weights is None else in_rows(problem.weights),
     )
     effect = design_effect(problem.groups, problem.n_groups, problem.weights)
-    at = allowed_cuts(ordered)[0].nonzero()
+    at = allowed_positions(ordered)[0].nonzero()
     thresholds = _threshold(ordered.expand(len(at), -1), at)
     return thresholds, _counts(positive[:, 0, at.squeeze(1)], positive[:, 0, -1:], effect)
 
 
-def _best_cuts(
+def _best_thresholds(
     scores: Tensor,
     labels: Tensor,
     groups: Tensor,
     n_groups: int,
     objective: Objective,
     weights: Tensor | None,
-) -> Cut:
-    ordered, positive = ranked(
+) -> SharedThreshold:
+    ordered, positive = cumulative_counts(
         scores, 2 * groups + labels, 2 * n_groups, None if weights is None else in_rows(weights)
     )
     effect = design_effect(groups, n_groups, weights)
-    allowed, everyone = allowed_cuts(ordered), positive[..., -1:]
-    width = _rated_at_once(positive)
+    allowed, everyone = allowed_positions(ordered), positive[..., -1:]
+    width = _chunk_width(positive)
     best, utility = positive.new_zeros(len(scores), dtype=torch.long), None
     for first in range(0, positive.shape[2], width):
         part = slice(first, first + width)
@@ -124,22 +125,22 @@ def _best_cuts(
     best = best.unsqueeze(1)
     chosen = positive.gather(2, best.expand(len(positive), -1, -1))
     tp, fp, fn, tn = (side.squeeze(1) for side in _counts(chosen, everyone, effect).sides)
-    return Cut(_threshold(ordered, best), utility, Counts(tp, fp, fn, tn, effect))
+    return SharedThreshold(_threshold(ordered, best), utility, Counts(tp, fp, fn, tn, effect))
 
 
-def _rated_at_once(positive: Tensor) -> int:
+def _chunk_width(positive: Tensor) -> int:
     """How many cuts of each score vector are rated at once."""
     cells, batch, cuts = positive.shape
     if positive.device.type != "cpu":
         return cuts
-    return max(1, 2 * _RATED_AT_ONCE // (cells * max(1, batch)))
+    return max(1, 2 * _MAX_RATED // (cells * max(1, batch)))
 
 
-def rated(objective: Objective, counts: Counts) -> Tensor:
+def batched_utility(objective: Objective, counts: Counts) -> Tensor:
     """What the objective gives for counts (M, G), each on its own: (M,), some at a time."""
     width = len(counts.tp)
     if counts.tp.device.type == "cpu":
-        width = max(1, _RATED_AT_ONCE // counts.tp.shape[1])
+        width = max(1, _MAX_RATED // counts.tp.shape[1])
     by_group = [side.t().contiguous().t() for side in counts.sides]  # sums over groups are faster
     parts = zip(*(side.split(width) for side in by_group), strict=True)
     return torch.cat(
@@ -150,18 +151,18 @@ def rated(objective: Objective, counts: Counts) -> Tensor:
     )
 
 
-def allowed_cuts(ordered: Tensor) -> Tensor:
+def allowed_positions(ordered: Tensor) -> Tensor:
     """Which numbers of positives 0..N of falling scores (B, N) a cut can give, (B, N + 1) bool."""
     apart = ordered[:, :-1] - ordered[:, 1:] > ROUND_OFF * ordered[:, :-1].clamp(min=_SMALLEST)
     return torch.nn.functional.pad(apart, (1, 1), value=True)
 
 
-def lowest_apart(scores: Tensor) -> Tensor:
+def separation_bound(scores: Tensor) -> Tensor:
     """Below which another score must lie for a cut between it and each of these, any shape."""
     return scores - ROUND_OFF * scores.clamp(min=_SMALLEST)
 
 
-def ranked(
+def cumulative_counts(
     scores: Tensor, cells: Tensor, n_cells: int, weights: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Scores (B, N) falling, and how much of each cell is among the first 0, 1, ..., N of them.
@@ -177,9 +178,9 @@ def ranked(
     batch, n = scores.shape
     cells = cells.to(torch.int32)
     if weights is None:
-        ordered, cell = descending(scores, cells)
+        ordered, cell = sort_descending(scores, cells)
     else:
-        ordered, order = descending(scores, torch.arange(n, device=scores.device))
+        ordered, order = sort_descending(scores, torch.arange(n, device=scores.device))
         cell, weights = cells[order], weights[order]
     kind = torch.int32 if weights is None else torch.float64
     sums = torch.zeros(n_cells, batch, n + 1, dtype=kind, device=scores.device)
@@ -190,7 +191,7 @@ def ranked(
     return ordered, sums
 
 
-def descending(scores: Tensor, carried: Tensor) -> tuple[Tensor, Tensor]:
+def sort_descending(scores: Tensor, carried: Tensor) -> tuple[Tensor, Tensor]:
     """Scores (B, N) from the highest to the lowest, and what they carry, (B, N) in that order.
 
     Args:

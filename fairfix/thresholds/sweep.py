@@ -10,13 +10,13 @@ from torch import Tensor
 from fairfix.data.problem import Problem
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.rates import Counts, selection_rate
-from fairfix.thresholds.shared import every_cut
+from fairfix.thresholds.shared import evaluate_all_thresholds
 
-POINTS = 101
+MAX_POINTS = 101
 
 
 @dataclass(frozen=True)
-class CurvePoint:
+class SweepPoint:
     """One threshold: positive where score > threshold.
 
     Attributes:
@@ -33,7 +33,7 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
-class Sensitivity:
+class ThresholdSweep:
     """A metric and a performance measure over shared thresholds.
 
     Attributes:
@@ -41,31 +41,31 @@ class Sensitivity:
         groups: names, in the order of every point's selection rates.
         points: at most 101 of all the cuts between two scores, thresholds rising from -1, everyone
             positive, to 1, no one; each is exact.
-        deployed: the threshold in use.
+        current: the threshold in use.
     """
 
     metric: str
     performance: str
     groups: tuple[str, ...]
-    points: tuple[CurvePoint, ...]
-    deployed: CurvePoint
+    points: tuple[SweepPoint, ...]
+    current: SweepPoint
 
 
-def sensitivity(problem: Problem, objective: Objective, threshold: float) -> Sensitivity:
+def threshold_sweep(problem: Problem, objective: Objective, threshold: float) -> ThresholdSweep:
     """The objective's metric and performance by shared threshold, on the problem's scores.
 
     Args:
         threshold: the one in use, in [-1, 1].
     """
-    thresholds, counts = every_cut(problem)
+    thresholds, counts = evaluate_all_thresholds(problem)
     kept = _spread(thresholds, selection_rate(counts.total()).value[:, 0]).flip(0)
-    deployed = problem.counts((problem.scores > threshold).unsqueeze(0))
-    return Sensitivity(
+    current = problem.counts((problem.scores > threshold).unsqueeze(0))
+    return ThresholdSweep(
         metric=objective.metric.key,
         performance=objective.performance.key,
         groups=problem.group_names,
         points=_points(objective, thresholds[kept].tolist(), _some(counts, kept)),
-        deployed=_points(objective, [threshold], deployed)[0],
+        current=_points(objective, [threshold], current)[0],
     )
 
 
@@ -75,10 +75,10 @@ def _spread(thresholds: Tensor, selected: Tensor) -> Tensor:
     Even steps in threshold alone would skip most decisions where scores crowd, even steps in the
     share most of the axis.
     """
-    if len(thresholds) <= POINTS:
+    if len(thresholds) <= MAX_POINTS:
         return torch.arange(len(thresholds), device=thresholds.device)
     place = selected - thresholds.clamp(0, 1).to(selected)
-    goals = torch.linspace(float(place[0]), float(place[-1]), POINTS).to(place)
+    goals = torch.linspace(float(place[0]), float(place[-1]), MAX_POINTS).to(place)
     above = torch.searchsorted(place.contiguous(), goals).clamp(1, len(place) - 1)
     nearer = goals - place[above - 1] < place[above] - goals
     kept: Tensor = torch.where(nearer, above - 1, above).unique()
@@ -92,11 +92,11 @@ def _some(counts: Counts, index: Tensor) -> Counts:
 
 def _points(
     objective: Objective, thresholds: list[float], counts: Counts
-) -> tuple[CurvePoint, ...]:
+) -> tuple[SweepPoint, ...]:
     gap, performance = objective.metric(counts), objective.performance(counts)
     rates = selection_rate(counts).value.tolist()
     columns = (gap.value.tolist(), gap.size.tolist(), performance.tolist())
     return tuple(
-        CurvePoint(threshold, value, size, score, tuple(selected))
+        SweepPoint(threshold, value, size, score, tuple(selected))
         for threshold, value, size, score, selected in zip(thresholds, *columns, rates, strict=True)
     )

@@ -16,15 +16,15 @@ from torch import Tensor
 from fairfix.data.problem import Problem
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.rates import Counts, is_trivial
-from fairfix.thresholds.per_group import ladder, searchable
+from fairfix.thresholds.per_group import candidate_counts, searchable
 from fairfix.thresholds.policy import Policy
-from fairfix.thresholds.shared import every_cut
+from fairfix.thresholds.shared import evaluate_all_thresholds
 
-MOST = 25
+MAX_POINTS = 25
 
 
 @dataclass(frozen=True)
-class Point:
+class TradeoffPoint:
     """One choice of cuts, as the fitting rows see it.
 
     Attributes:
@@ -42,7 +42,9 @@ class Point:
     chosen: bool
 
 
-def frontier(problem: Problem, policy: Policy, objective: Objective) -> tuple[Point, ...]:
+def tradeoff_curve(
+    problem: Problem, policy: Policy, objective: Objective
+) -> tuple[TradeoffPoint, ...]:
     """The policy among the cuts of its kind that it could have been, surest first.
 
     Of cuts for everybody, or one for each group, at most 25 on the Pareto front of probability and
@@ -60,7 +62,7 @@ def frontier(problem: Problem, policy: Policy, objective: Objective) -> tuple[Po
         tp, fp, fn, tn = (torch.cat(side) for side in zip(*(r.sides for r in rungs), strict=True))
         pooled = Counts(tp, fp, fn, tn, own.design_effect)
         front = _undominated(pooled, objective, besides=chosen)
-        at = _spread(objective.chance(front), objective.performance(front), MOST - 1)
+        at = _spread(objective.chance(front), objective.performance(front), MAX_POINTS - 1)
         points += [_point(front.take(i), objective) for i in at]
     return tuple(sorted(points, key=lambda p: (-p.probability, -p.performance)))
 
@@ -68,14 +70,16 @@ def frontier(problem: Problem, policy: Policy, objective: Objective) -> tuple[Po
 def _met(problem: Problem, policy: Policy, objective: Objective) -> Iterator[Counts]:
     """Counts (M, G) of cuts of the policy's kind that meet the budget here."""
     if not policy.needs_group:
-        counts = every_cut(problem)[1]
+        counts = evaluate_all_thresholds(problem)[1]
         yield counts.take(objective.met(counts))
     elif searchable(problem, objective):
         by_chance = replace(objective, kind="constrained", margin=None)
-        yield from ladder(problem, by_chance)
+        yield from candidate_counts(problem, by_chance)
 
 
-def _undominated(counts: Counts, objective: Objective, besides: Point | None = None) -> Counts:
+def _undominated(
+    counts: Counts, objective: Objective, besides: TradeoffPoint | None = None
+) -> Counts:
     """Those of the counts (M, G) that no other, nor a further point, equals or beats in both."""
     probability, performance = objective.chance(counts), objective.performance(counts)
     keep = ~performance.isnan()
@@ -101,8 +105,8 @@ def _spread(probability: Tensor, performance: Tensor, most: int) -> list[int]:
     return sorted({0, *found, n - 1})
 
 
-def _point(counts: Counts, objective: Objective, *, chosen: bool = False) -> Point:
-    return Point(
+def _point(counts: Counts, objective: Objective, *, chosen: bool = False) -> TradeoffPoint:
+    return TradeoffPoint(
         probability=float(objective.chance(counts)),
         performance=float(objective.performance(counts)),
         gap=float(objective.metric(counts).value),

@@ -23,7 +23,7 @@ from fairfix.stats.subgroups.worst_subgroups import SubgroupScan, worst_subgroup
 from fairfix.stats.verdicts import Claim, claim
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import find_rule, read_rule
-from fairfix.thresholds.sweep import Sensitivity, sensitivity
+from fairfix.thresholds.sweep import ThresholdSweep, threshold_sweep
 from fairfix.workflows.case import Case, check_scores, output_kind
 from fairfix.workflows.evidence import Intervals, intervals
 
@@ -55,14 +55,14 @@ class Audit:
         groups: one entry a protected column, in the order asked for.
         subgroups: conjunctions of protected columns and features, where decisions or errors differ
             most from the rest.
-        sensitivity: what other shared thresholds would do; None where the rule has none.
+        threshold_sweep: what other shared thresholds would do; None where the rule has none.
         confidence: 1 - alpha of each one-sided test.
     """
 
     groups: tuple[GroupAudit, ...]
     intersections: tuple[IntersectionAudit, ...]
     subgroups: SubgroupScan
-    sensitivity: Sensitivity | None
+    threshold_sweep: ThresholdSweep | None
     confidence: float
 
 
@@ -160,7 +160,9 @@ def audit(
             case.table.feature_names if case.problem.features is not None else (),
             confidence=confidence,
         ),
-        sensitivity=None if shared is None else sensitivity(case.problem, objective, shared),
+        threshold_sweep=None
+        if shared is None
+        else threshold_sweep(case.problem, objective, shared),
         confidence=confidence,
     )
 

@@ -22,10 +22,10 @@ from fairfix.models import checkpoint as checkpoints
 from fairfix.models.scorer import Scorer
 from fairfix.stats.evaluation import Evaluation, evaluate
 from fairfix.thresholds.folding import fold_threshold
-from fairfix.thresholds.policy import Policy, draws, row_ids
+from fairfix.thresholds.policy import Policy, row_draws, row_ids
 from fairfix.thresholds.rule import DecisionRule
-from fairfix.thresholds.shared import best_cut
-from fairfix.thresholds.tradeoff_curve import frontier
+from fairfix.thresholds.shared import best_threshold
+from fairfix.thresholds.tradeoff_curve import tradeoff_curve
 from fairfix.workflows.case import Case
 from fairfix.workflows.evidence import DecidedRows
 from fairfix.workflows.outcome import Comparison, Outcome
@@ -145,7 +145,7 @@ def debias(
         test_rows=test_rows,
         confidence=confidence,
         strict=strict,
-        tradeoff_curve=frontier(
+        tradeoff_curve=tradeoff_curve(
             replace(validation, scores=validation_rows.scores),
             policy,
             learned(objective) if state else objective,
@@ -206,7 +206,7 @@ def _folded(
     scorer = fold_threshold(scorer, policy.thresholds(1)[0], validation)
     state = _stored(case, scorer.weights())
     scorer.network.load_state_dict(state)
-    return scorer, Policy.cut(0.5), state
+    return scorer, Policy.shared(0.5), state
 
 
 def _as_stored(
@@ -224,7 +224,7 @@ def _as_stored(
     rounded = any(not torch.equal(state[k].to(v.dtype), v) for k, v in result.state.items())
     if not rounded:
         return state, scorer, result.policy
-    cut = best_cut(
+    cut = best_threshold(
         scorer.score(features),
         validation.labels,
         validation.groups,
@@ -232,7 +232,7 @@ def _as_stored(
         objective,
         validation.weights,
     )
-    return state, scorer, Policy.cut(float(cut.threshold))
+    return state, scorer, Policy.shared(float(cut.threshold))
 
 
 def _stored(case: Case, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -271,7 +271,7 @@ def _compare(
         return evaluate(problem, scores, decisions, objective, cuts)
 
     return Comparison(
-        judge(problem.scores, rows.unmodified, Policy.cut(problem.threshold)),
+        judge(problem.scores, rows.unmodified, Policy.shared(problem.threshold)),
         judge(problem.scores, rows.retuned, retuned),
         judge(rows.scores, rows.debiased, policy),
     )
@@ -285,7 +285,7 @@ def _decide(problem: Problem, scores: Tensor, policy: Policy, salt: str) -> Tens
     """
     lots = None
     if policy.randomized:
-        lots = draws(row_ids(problem.ids, problem.features), salt).to(scores.device)
+        lots = row_draws(row_ids(problem.ids, problem.features), salt).to(scores.device)
     return policy.decide(scores, problem.groups, lots)
 
 
@@ -311,7 +311,7 @@ def _rule(
 def _decision(names: tuple[str, ...], policy: Policy, salt: str) -> dict[str, Any]:
     """The fields of a rule that say what it decides."""
     if policy.randomized:
-        return {"lottery": dict(zip(names, policy.steps, strict=True)), "salt": salt}
+        return {"randomized_thresholds": dict(zip(names, policy.steps, strict=True)), "salt": salt}
     if policy.needs_group:
         return {"thresholds": dict(zip(names, policy.thresholds(len(names)), strict=True))}
     return {"threshold": policy.thresholds(1)[0]}

@@ -24,7 +24,7 @@ from fairfix.stats.subgroups.intersections import IntersectionAudit
 from fairfix.stats.subgroups.worst_subgroups import Subgroup
 from fairfix.stats.verdicts import Claim
 from fairfix.thresholds.rule import DecisionRule
-from fairfix.thresholds.sweep import CurvePoint, Sensitivity
+from fairfix.thresholds.sweep import SweepPoint, ThresholdSweep
 from fairfix.workflows.audit import Audit, GroupAudit
 from fairfix.workflows.case import Case
 from fairfix.workflows.evidence import BINS, UNKNOWN, Evidence, Intervals
@@ -124,7 +124,7 @@ def audit_document(case: Case, rule: DecisionRule, audit: Audit) -> dict[str, An
                 "tested": audit.subgroups.judged,
                 "found": [_subgroup(each) for each in audit.subgroups.significant()],
             },
-            "threshold_sweep": audit.sensitivity and _sensitivity(audit.sensitivity),
+            "threshold_sweep": audit.threshold_sweep and _threshold_sweep(audit.threshold_sweep),
             "notes": list(case.notes),
         }
     )
@@ -174,17 +174,17 @@ def _calibration(part: Calibration) -> dict[str, Any]:
     }
 
 
-def _sensitivity(found: Sensitivity) -> dict[str, Any]:
+def _threshold_sweep(sweep: ThresholdSweep) -> dict[str, Any]:
     return {
-        "metric": found.metric,
-        "performance": found.performance,
-        "groups": list(found.groups),
-        "current": _curve_point(found.deployed),
-        "points": [_curve_point(point) for point in found.points],
+        "metric": sweep.metric,
+        "performance": sweep.performance,
+        "groups": list(sweep.groups),
+        "current": _sweep_point(sweep.current),
+        "points": [_sweep_point(point) for point in sweep.points],
     }
 
 
-def _curve_point(point: CurvePoint) -> dict[str, Any]:
+def _sweep_point(point: SweepPoint) -> dict[str, Any]:
     return {**asdict(point), "selection_rates": list(point.selection_rates)}
 
 

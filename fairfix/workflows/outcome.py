@@ -13,7 +13,7 @@ from fairfix.methods._result import Result
 from fairfix.metrics.objective import Objective
 from fairfix.stats.evaluation import Evaluation
 from fairfix.thresholds.rule import DecisionRule
-from fairfix.thresholds.tradeoff_curve import Point
+from fairfix.thresholds.tradeoff_curve import TradeoffPoint
 from fairfix.workflows.case import Case
 from fairfix.workflows.evidence import DecidedRows, Evidence, collect_evidence
 
@@ -71,7 +71,7 @@ class Outcome:
     test_rows: DecidedRows
     confidence: float
     strict: bool
-    tradeoff_curve: tuple[Point, ...]
+    tradeoff_curve: tuple[TradeoffPoint, ...]
     warnings: tuple[str, ...]
 
     @cached_property

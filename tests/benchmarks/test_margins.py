@@ -128,7 +128,7 @@ def test_command_and_library_agree(place: Place, fairfix: Run) -> None:
     case = library.load(place.model, place.val, trust=True)
     outcome = library.debias(case, "thresholds", budget=0.1, risk=0.3, k=1.2, test=place.test)
     assert outcome.rule.to_json()["thresholds"] == report["rule"]["thresholds"]
-    (chosen,) = (point for point in outcome.frontier if point.chosen)
+    (chosen,) = (point for point in outcome.tradeoff_curve if point.chosen)
     assert 0.7 <= chosen.probability < 0.75
     other = library.debias(case, "thresholds", budget=0.1, test=place.test)
     assert other.rule.to_json()["thresholds"] != report["rule"]["thresholds"]
@@ -180,7 +180,7 @@ def test_the_price_of_caution_and_a_nearly_trivial_rule_are_said(place: Place) -
     careful = library.debias(case, "thresholds", k=4.0, test=place.test)
     (price,) = (w for w in careful.warnings if "gave up" in w)
     chance, other, lost, reached = map(float, re.findall(r"\d\.\d+", price))
-    (chosen,) = (p for p in careful.frontier if p.chosen)
+    (chosen,) = (p for p in careful.tradeoff_curve if p.chosen)
     assert chance == pytest.approx(chosen.probability, abs=0.005)
     kept = careful.fitting.debiased.performance["balanced_accuracy"]
     assert lost == pytest.approx(reached - kept, abs=0.0011)

@@ -18,7 +18,7 @@ from fairfix.methods._search import Search
 from fairfix.methods.gda import gda
 from fairfix.metrics.objective import Objective
 from fairfix.models.scorer import Output, Scorer
-from fairfix.thresholds.shared import best_cut
+from fairfix.thresholds.shared import best_threshold
 from fairfix.workflows.debias import debias, make_objective
 from tests.helpers.paths import ROOT
 
@@ -359,7 +359,7 @@ def test_unlike_work_is_no_contest() -> None:
 def test_every_cut_is_at_least_as_good_as_the_grid() -> None:
     problem = run.random_scores(2_000)
     p = problem
-    ours = best_cut(p.scores, p.labels, p.groups, p.n_groups, run.OBJECTIVE)
+    ours = best_threshold(p.scores, p.labels, p.groups, p.n_groups, run.OBJECTIVE)
     rows = Rows(p.labels, p.groups)
     theirs = grid.constrained_cut(p.scores.numpy(), rows, run.LIMIT)
     bias, performance = by_hand(p.scores.numpy(), rows, float(ours.threshold))

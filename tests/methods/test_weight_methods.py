@@ -23,7 +23,7 @@ from fairfix.methods._search import Search
 from fairfix.metrics.objective import Objective
 from fairfix.models.activations import Reader
 from fairfix.models.scorer import Output, Scorer
-from fairfix.thresholds.shared import best_cut
+from fairfix.thresholds.shared import best_threshold
 from tests.helpers import zoo
 from tests.helpers.toys import biased_problem
 
@@ -339,9 +339,9 @@ def test_adversarial_chooses_on_rows_that_it_did_not_learn_from() -> None:
     scorer, features = problem.network()
     scorer.network.load_state_dict(result.state)
     scores, unseen = scorer.score(features), problem.take(rows)
-    cut = best_cut(scores[rows], unseen.labels, unseen.groups, unseen.n_groups, aim)
+    cut = best_threshold(scores[rows], unseen.labels, unseen.groups, unseen.n_groups, aim)
     assert result.policy.thresholds(1) == (float(cut.threshold),)
-    everywhere = best_cut(scores, problem.labels, problem.groups, problem.n_groups, aim)
+    everywhere = best_threshold(scores, problem.labels, problem.groups, problem.n_groups, aim)
     assert float(everywhere.threshold) != float(cut.threshold)
 
 

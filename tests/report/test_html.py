@@ -669,7 +669,7 @@ def calibrated(name: str, rows: int) -> Document:
     }
 
 
-def curve_point(threshold: float, groups: int = 2) -> Document:
+def sweep_point(threshold: float, groups: int = 2) -> Document:
     gap = -max(0.0, threshold) * (1 - threshold)
     rates = [min(1.0, 1 - threshold + 0.01 * i) for i in range(groups)]
     return {"threshold": threshold, "gap": gap, "size": abs(gap), "performance": 0.6 + gap} | {
@@ -717,9 +717,9 @@ def audited(names: tuple[str, ...] = ("female", "male"), verdict: str = "violate
             "metric": "spd",
             "performance": "balanced_accuracy",
             "groups": list(names),
-            "current": curve_point(0.37, len(names)),
+            "current": sweep_point(0.37, len(names)),
             "points": [
-                curve_point(t, len(names)) for t in (-1.0, *(i / 100 for i in range(1, 100)), 1.0)
+                sweep_point(t, len(names)) for t in (-1.0, *(i / 100 for i in range(1, 100)), 1.0)
             ],
         },
         "notes": ["a note"],

@@ -14,8 +14,8 @@ from fairfix.data.problem import Problem
 from fairfix.errors import TableError, UsageError
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.rates import METRICS, PERFORMANCES
-from fairfix.thresholds import per_group as group_cuts
-from fairfix.thresholds.per_group import COORDINATES, GAINS, GroupCuts, best_group_cuts
+from fairfix.thresholds import per_group
+from fairfix.thresholds.per_group import COORDINATES, GAINS, GroupThresholds, best_group_thresholds
 from fairfix.thresholds.policy import Policy
 from fairfix.thresholds.shared import ROUND_OFF
 from tests.helpers.toys import Floats, count_by_hand, scored_rows
@@ -102,7 +102,7 @@ def ordered(problem: Problem, cuts: Floats, lower: int) -> np.ndarray:
     return cuts[:, lower] < above
 
 
-def check(found: GroupCuts, problem: Problem, objective: Objective) -> None:
+def check(found: GroupThresholds, problem: Problem, objective: Objective) -> None:
     """The cuts do what is said of them on float32 scores, and are float32 themselves."""
     thresholds = np.array(found.thresholds)
     assert np.array_equal(thresholds.astype(np.float32), thresholds)
@@ -129,7 +129,7 @@ def problems(n_groups: int, n: int = 40) -> list[Problem]:
 def test_against_all_combinations(metric: str, n_groups: int, performance: str) -> None:
     for problem, budget in itertools.product(problems(n_groups), (0.0137, BUDGET, 0.437)):
         objective = aim(metric, performance, budget=budget, margin=0.003)
-        found = best_group_cuts(problem, objective)
+        found = best_group_thresholds(problem, objective)
         check(found, problem, objective)
         best = best_of_all(problem, metric, performance, budget - 0.003)
         assert found.utility == pytest.approx(best, abs=1e-12)
@@ -149,7 +149,7 @@ def test_against_all_combinations_on_random_rows(seed: int) -> None:
     metric = str(rng.choice(THREE_GROUPS if n_groups == 3 else list(COORDINATES)))
     performance = str(rng.choice(list(GAINS)))
     objective = aim(metric, performance, budget=float(rng.uniform(0.01, 0.6)), margin=0.0)
-    found = best_group_cuts(problem, objective)
+    found = best_group_thresholds(problem, objective)
     check(found, problem, objective)
     best = best_of_all(problem, metric, performance, objective.budget)
     assert found.utility == pytest.approx(best, abs=1e-12)
@@ -161,7 +161,7 @@ def test_gaps_just_at_the_budget(metric: str, budget: float) -> None:
     """Where a gap is the budget but for rounding, either side of it will do."""
     problem = scored_rows(80, levels=15)
     objective = aim(metric, budget=budget, margin=0.0)
-    found = best_group_cuts(problem, objective)
+    found = best_group_thresholds(problem, objective)
     check(found, problem, objective)
     just_below, just_above = (
         best_of_all(problem, metric, "balanced_accuracy", budget + by) for by in (-1e-12, 1e-12)
@@ -174,7 +174,7 @@ def test_gaps_just_at_the_budget(metric: str, budget: float) -> None:
 def test_ordered_cuts_against_all_ordered_combinations(metric: str, lower: int) -> None:
     for problem, budget in itertools.product(problems(2), (0.0537, 0.437)):
         objective = aim(metric, budget=budget, margin=0.003)
-        found = best_group_cuts(problem, objective, lower=lower)
+        found = best_group_thresholds(problem, objective, lower_group=lower)
         check(found, problem, objective)
         assert found.thresholds[lower] <= found.thresholds[1 - lower]
         best = best_of_all(problem, metric, "balanced_accuracy", budget - 0.003, lower)
@@ -189,7 +189,7 @@ def test_one_shared_cut_is_an_ordered_pair(lower: int, seed: int) -> None:
     anything_goes = aim(budget=0.999, margin=0.0)
     cuts = torch.cat([problem.scores, torch.tensor([-1.0])])
     shared = anything_goes.utility(problem.counts(problem.scores > cuts.unsqueeze(1)))
-    found = best_group_cuts(problem, anything_goes, lower=lower)
+    found = best_group_thresholds(problem, anything_goes, lower_group=lower)
     assert found.utility >= float(shared.max()) - 1e-12
 
 
@@ -212,7 +212,7 @@ def by_chance(problem: Problem, objective: Objective) -> tuple[float, float]:
 def test_by_chance_no_fixed_bound_does_better(metric: str, kind: str) -> None:
     for problem in problems(2, n=60):
         objective = Objective(METRICS[metric], BUDGET, kind=kind)
-        found = best_group_cuts(problem, objective)
+        found = best_group_thresholds(problem, objective)
         check(found, problem, objective)
         of_bounds, of_all = by_chance(problem, objective)
         assert of_bounds - 1e-9 <= found.utility <= of_all + 1e-12
@@ -223,7 +223,7 @@ def test_by_chance_no_fixed_bound_does_better(metric: str, kind: str) -> None:
 def test_by_chance_with_three_groups(metric: str) -> None:
     for problem in problems(3):
         objective = aim(metric, budget=BUDGET)
-        found = best_group_cuts(problem, objective)
+        found = best_group_thresholds(problem, objective)
         check(found, problem, objective)
         of_bounds, of_all = by_chance(problem, objective)
         assert of_bounds - 1e-9 <= found.utility <= of_all + 1e-12
@@ -236,9 +236,9 @@ def test_the_ladder_on_thinned_curves_finds_what_the_full_one_does(
 ) -> None:
     problem = scored_rows(1200, seed=1, weighted=True)
     objective = Objective(METRICS[metric], kind=kind)
-    full = best_group_cuts(problem, objective)
-    monkeypatch.setattr(group_cuts, "_THINNED", 100)
-    thin = best_group_cuts(problem, objective)
+    full = best_group_thresholds(problem, objective)
+    monkeypatch.setattr(per_group, "_THINNED", 100)
+    thin = best_group_thresholds(problem, objective)
     check(thin, problem, objective)
     assert full.utility - 2e-3 < thin.utility <= full.utility + 1e-12
 
@@ -246,9 +246,9 @@ def test_the_ladder_on_thinned_curves_finds_what_the_full_one_does(
 def test_a_fixed_margin_is_exact_on_any_number_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = scored_rows(400, seed=1)
     objective = aim(margin=0.01)
-    full = best_group_cuts(problem, objective)
-    monkeypatch.setattr(group_cuts, "_THINNED", 5)
-    assert best_group_cuts(problem, objective).thresholds == full.thresholds
+    full = best_group_thresholds(problem, objective)
+    monkeypatch.setattr(per_group, "_THINNED", 5)
+    assert best_group_thresholds(problem, objective).thresholds == full.thresholds
 
 
 def rows(scores: Sequence[float], labels: Sequence[int], groups: Sequence[int]) -> Problem:
@@ -266,7 +266,7 @@ def test_no_cut_between_scores_within_round_off(score: float, lower: int | None)
         upper = float(np.float32(score * (1 + share)))
         scores = [score / 2, score, upper, min(1.0, score * 2), 0.0, 1.0]
         problem = rows(scores, [0, 0, 1, 1, 0, 1], [0, 0, 0, 0, 1, 1])
-        found = best_group_cuts(problem, objective, lower=lower)
+        found = best_group_thresholds(problem, objective, lower_group=lower)
         assert found.utility == pytest.approx(1.0 if allowed else 5 / 6)
 
 
@@ -276,19 +276,19 @@ def test_no_ordered_cuts_between_groups_within_round_off() -> None:
     for share, allowed in ((0.5 * ROUND_OFF, False), (4 * ROUND_OFF, True)):
         upper = float(np.float32(0.3 * (1 + share)))
         problem = rows([0.3, 0.9, 0.1, upper], [0, 1, 0, 1], [0, 0, 1, 1])
-        found = best_group_cuts(problem, objective, lower=0)
+        found = best_group_thresholds(problem, objective, lower_group=0)
         assert found.utility == (1.0 if allowed else 0.75)
 
 
 @pytest.mark.parametrize("metric", ["ad", "aaod"])
 def test_metrics_that_do_not_grow_with_positives_are_refused(metric: str) -> None:
     with pytest.raises(UsageError, match=rf"searched for spd, .*, not for {metric}\.$"):
-        best_group_cuts(scored_rows(40), aim(metric))
+        best_group_thresholds(scored_rows(40), aim(metric))
 
 
 def test_f1_is_refused() -> None:
     with pytest.raises(UsageError, match="balanced_accuracy or accuracy, not f1"):
-        best_group_cuts(scored_rows(40), aim(performance="f1"))
+        best_group_thresholds(scored_rows(40), aim(performance="f1"))
 
 
 @pytest.mark.parametrize(("metric", "lower"), [("eqodds", None), ("spd", 1)])
@@ -296,7 +296,7 @@ def test_a_third_group_is_refused_where_there_is_no_place_for_it(
     metric: str, lower: int | None
 ) -> None:
     with pytest.raises(UsageError, match=f"Cuts by group for {metric} .* two groups only"):
-        best_group_cuts(scored_rows(60, 3), aim(metric), lower=lower)
+        best_group_thresholds(scored_rows(60, 3), aim(metric), lower_group=lower)
 
 
 @pytest.mark.parametrize(("metric", "label"), [("eod", 1), ("fprd", 0), ("aod", 1), ("eqodds", 0)])
@@ -306,5 +306,5 @@ def test_a_group_without_rows_of_a_label_is_refused_by_name(metric: str, label: 
     with pytest.raises(
         TableError, match=f"{metric} is undefined.*'b' has no rows with label {label}"
     ):
-        best_group_cuts(problem, aim(metric))
-    assert math.isfinite(best_group_cuts(problem, aim("spd")).utility)
+        best_group_thresholds(problem, aim(metric))
+    assert math.isfinite(best_group_thresholds(problem, aim("spd")).utility)

@@ -12,20 +12,20 @@ import torch
 from scipy.stats import kstest
 
 from fairfix.errors import UsageError
-from fairfix.thresholds.policy import Policy, draws, lottery, row_ids
+from fairfix.thresholds.policy import Policy, randomize_threshold, row_draws, row_ids
 
 SCORES = torch.tensor([0.0, 0.2, 0.3, 0.5, 0.8, 1.0])
 FIRST = torch.zeros(6, dtype=torch.int64)
 
 
 def test_a_cut_is_strict() -> None:
-    decided = Policy.cut(0.5).decide(SCORES, FIRST)
+    decided = Policy.shared(0.5).decide(SCORES, FIRST)
     assert decided.tolist() == [False, False, False, False, True, True]
 
 
 def test_the_ends_decide_all_rows_alike() -> None:
-    assert bool(Policy.cut(-1.0).decide(SCORES, FIRST).all())
-    assert not bool(Policy.cut(1.0).decide(SCORES, FIRST).any())
+    assert bool(Policy.shared(-1.0).decide(SCORES, FIRST).all())
+    assert not bool(Policy.shared(1.0).decide(SCORES, FIRST).any())
 
 
 def test_each_group_has_its_cut() -> None:
@@ -65,7 +65,7 @@ def test_certain_chances_do_not_depend_on_the_lot() -> None:
 
 
 def test_the_cut_of_each_group() -> None:
-    assert Policy.cut(0.3).thresholds(3) == (0.3, 0.3, 0.3)
+    assert Policy.shared(0.3).thresholds(3) == (0.3, 0.3, 0.3)
     assert Policy.by_group([0.3, 0.4]).thresholds(2) == (0.3, 0.4)
     mixed = Policy((((0.3, 1.0),), ((0.4, 0.9), (0.2, 0.1)), ((0.5, 0.7),)))
     first, *others = mixed.thresholds(3)
@@ -77,7 +77,7 @@ def test_the_cut_of_each_group() -> None:
 @pytest.mark.parametrize("below", [0.0, 0.4, 1.0])
 @pytest.mark.parametrize("threshold", [-1.0, 0.4, 1.0])
 def test_a_lottery_around_one_cut(threshold: float, above: float, below: float) -> None:
-    policy = Policy((lottery(threshold, above, below),))
+    policy = Policy((randomize_threshold(threshold, above, below),))
     expected = [above if score > threshold else below for score in SCORES.tolist()]
     assert policy.probability(SCORES, FIRST).tolist() == expected
 
@@ -85,7 +85,7 @@ def test_a_lottery_around_one_cut(threshold: float, above: float, below: float) 
 @pytest.mark.parametrize("threshold", [1.1, -1.5, math.nan, math.inf, -math.inf])
 def test_thresholds_out_of_range_are_refused(threshold: float) -> None:
     with pytest.raises(UsageError, match=r"threshold lies in \[-1, 1\]"):
-        Policy.cut(threshold)
+        Policy.shared(threshold)
 
 
 @pytest.mark.parametrize("chance", [-0.1, 1.1, math.nan])
@@ -103,55 +103,55 @@ def test_thresholds_that_do_not_fall_are_refused(thresholds: tuple[float, ...]) 
 def test_draws_by_hand() -> None:
     digest = hashlib.blake2b(b"row 7", digest_size=8, key=b"salt").digest()
     expected = int.from_bytes(digest, "little") / 2**64
-    assert float(draws(["row 7"], "salt")) == pytest.approx(expected, abs=2**-52)
+    assert float(row_draws(["row 7"], "salt")) == pytest.approx(expected, abs=2**-52)
 
 
 def test_draws_are_uniform_and_independent_of_each_other() -> None:
     """Of ids that follow each other, and of one id under salts that do."""
-    by_id = draws(range(20_000), "salt").numpy()
-    by_salt = np.array([float(draws(["a"], f"salt {i}")) for i in range(5000)])
+    by_id = row_draws(range(20_000), "salt").numpy()
+    by_salt = np.array([float(row_draws(["a"], f"salt {i}")) for i in range(5000)])
     for lots in (by_id, by_salt):
         assert lots.min() >= 0
         assert lots.max() < 1
         assert kstest(lots, "uniform").pvalue > 0.01
         assert abs(np.corrcoef(lots[:-1], lots[1:])[0, 1]) < 0.03
-    other = draws(range(20_000), "another salt").numpy()
+    other = row_draws(range(20_000), "another salt").numpy()
     assert abs(np.corrcoef(by_id, other)[0, 1]) < 0.03
 
 
 def test_an_id_draws_the_same_in_every_table() -> None:
     ids = [f"p{i}" for i in range(50)]
-    lots = dict(zip(ids, draws(ids, "s").tolist(), strict=True))
+    lots = dict(zip(ids, row_draws(ids, "s").tolist(), strict=True))
     others = ["p49", "new", "p3", "p3"]
-    found = draws(np.array(others, dtype=object), "s").tolist()
+    found = row_draws(np.array(others, dtype=object), "s").tolist()
     assert [found[0], found[2], found[3]] == [lots["p49"], lots["p3"], lots["p3"]]
     assert len({*lots.values(), *found}) == 51
 
 
 def test_another_salt_draws_anew() -> None:
-    first, other = draws(range(100), "a"), draws(range(100), "b")
+    first, other = row_draws(range(100), "a"), row_draws(range(100), "b")
     assert not bool((first == other).any())
 
 
 def test_numbers_draw_as_they_are_written() -> None:
-    as_numbers = draws(np.arange(5), "s")
-    assert torch.equal(as_numbers, draws(["0", "1", "2", "3", "4"], "s"))
-    assert torch.equal(as_numbers, draws([b"0", b"1", b"2", b"3", b"4"], "s"))
+    as_numbers = row_draws(np.arange(5), "s")
+    assert torch.equal(as_numbers, row_draws(["0", "1", "2", "3", "4"], "s"))
+    assert torch.equal(as_numbers, row_draws([b"0", b"1", b"2", b"3", b"4"], "s"))
 
 
 def test_bytes_are_hashed_as_they_are() -> None:
-    assert float(draws([b"\xff\x00"], "s")) != float(draws([str(b"\xff\x00")], "s"))
+    assert float(row_draws([b"\xff\x00"], "s")) != float(row_draws([str(b"\xff\x00")], "s"))
 
 
 def test_no_rows_draw_nothing() -> None:
-    assert draws([], "s").shape == (0,)
+    assert row_draws([], "s").shape == (0,)
 
 
 def test_rows_without_ids_are_told_apart_by_their_features() -> None:
     features = torch.tensor([[1.0, 2.0], [1.0, 2.5], [1.0, 2.0]])
-    lots = draws(row_ids(None, features), "s").tolist()
+    lots = row_draws(row_ids(None, features), "s").tolist()
     assert lots[0] == lots[2] != lots[1]
-    shuffled = draws(row_ids(None, features[[1, 0]]), "s").tolist()
+    shuffled = row_draws(row_ids(None, features[[1, 0]]), "s").tolist()
     assert shuffled == [lots[1], lots[0]]
 
 
@@ -166,7 +166,7 @@ def test_with_neither_a_lottery_is_refused() -> None:
 
 
 def test_a_row_that_is_positive_stays_so_as_chances_grow() -> None:
-    lots = draws(range(1000), "s")
+    lots = row_draws(range(1000), "s")
     scores, groups = torch.full((1000,), 0.7), torch.zeros(1000, dtype=torch.int64)
     decided = [
         Policy((((0.5, chance),),)).decide(scores, groups, lots) for chance in (0.1, 0.4, 0.9)

@@ -15,9 +15,9 @@ from fairfix.errors import TableError, UsageError
 from fairfix.methods import get
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.rates import METRICS, PERFORMANCES
-from fairfix.thresholds.per_group import GAINS, best_group_cuts
-from fairfix.thresholds.policy import Policy, draws
-from fairfix.thresholds.randomized import best_lottery
+from fairfix.thresholds.per_group import GAINS, best_group_thresholds
+from fairfix.thresholds.policy import Policy, row_draws
+from fairfix.thresholds.randomized import best_randomized_thresholds
 from tests.helpers.toys import Floats, count_by_hand, gaps_by_hand, scored_rows
 
 KEYS = ["spd", "eod", "fprd", "aod", "eqodds"]
@@ -89,7 +89,7 @@ def test_the_best_of_all_lotteries(metric: str, n_groups: int, performance: str)
     for seed, (levels, weighted) in enumerate(itertools.product((0, 6), (False, True))):
         problem = scored_rows(45, n_groups, seed=seed, levels=levels, weighted=weighted)
         for budget in (0.011, 0.137, 0.6):
-            policy = best_lottery(problem, aim(metric, performance, budget))
+            policy = best_randomized_thresholds(problem, aim(metric, performance, budget))
             counts = expected(policy, problem)
             assert abs(gaps_by_hand(counts)[metric]) < budget
             best = program(problem, metric, performance, budget)
@@ -104,8 +104,8 @@ def test_no_fixed_cuts_do_better(metric: str, n_groups: int) -> None:
     for seed in range(12):
         problem = scored_rows(36, n_groups, seed=seed, levels=5 * (seed % 3), weighted=seed % 2 > 0)
         objective = aim(metric, budget=0.0737)
-        fixed = best_group_cuts(problem, objective).utility
-        policy = best_lottery(problem, objective)
+        fixed = best_group_thresholds(problem, objective).utility
+        policy = best_randomized_thresholds(problem, objective)
         gained.append(performance_of(expected(policy, problem), "balanced_accuracy") - fixed)
     assert min(gained) > -1e-7
     assert max(gained) > 0.01
@@ -118,7 +118,7 @@ def test_the_budget_is_met_strictly(seed: int) -> None:
     problem = scored_rows(300, int(rng.integers(2, 5)), seed=seed, weighted=bool(seed % 2))
     metric = str(rng.choice(KEYS))
     objective = aim(metric, budget=float(rng.choice([0.001, 0.05, 0.1])))
-    policy = best_lottery(problem, objective)
+    policy = best_randomized_thresholds(problem, objective)
     counts = problem.counts(policy.probability(problem.scores, problem.groups))
     assert bool(objective.met(counts))
 
@@ -133,9 +133,9 @@ def test_by_chance_no_fixed_bound_does_better(metric: str, kind: str) -> None:
         chances = policy.probability(problem.scores, problem.groups)
         return float(objective.utility(problem.counts(chances)))
 
-    found = utility(best_lottery(problem, objective))
+    found = utility(best_randomized_thresholds(problem, objective))
     of_bounds = [
-        utility(best_lottery(problem, aim(metric, budget=0.137 * rung / 40)))
+        utility(best_randomized_thresholds(problem, aim(metric, budget=0.137 * rung / 40)))
         for rung in (1, 5, 10, 15, 20, 25, 30, 35, 40)
     ]
     assert found >= max(of_bounds) - 1e-6
@@ -145,7 +145,7 @@ def test_a_lottery_mixes_few_cuts() -> None:
     """A corner of the program: for G groups and one gap, at most one cut a group and one more."""
     for seed in range(10):
         problem = scored_rows(90, 3, seed=seed)
-        policy = best_lottery(problem, aim("spd", budget=0.05))
+        policy = best_randomized_thresholds(problem, aim("spd", budget=0.05))
         assert sum(len(steps) for steps in policy.steps) <= 3 + 2
         assert all(0 < p <= 1 for steps in policy.steps for _, p in steps)
 
@@ -153,10 +153,10 @@ def test_a_lottery_mixes_few_cuts() -> None:
 def test_drawn_decisions_have_the_expected_rates() -> None:
     """Many rows of each kind, each with an id of its own."""
     problem = scored_rows(90, 2, seed=3)
-    policy = best_lottery(problem, aim("eqodds", budget=0.01))
+    policy = best_randomized_thresholds(problem, aim("eqodds", budget=0.01))
     assert policy.randomized
     copies = problem.take(torch.arange(90).repeat(400))
-    lots = draws([f"row {i}" for i in range(len(copies))], "salt")
+    lots = row_draws([f"row {i}" for i in range(len(copies))], "salt")
     decided = count_by_hand(policy.decide(copies.scores, copies.groups, lots), copies) / 400
     assert decided == pytest.approx(expected(policy, problem), abs=0.25)
 
@@ -165,26 +165,28 @@ def test_the_method_gives_the_lottery() -> None:
     problem = scored_rows(60, 3, seed=1)
     objective = aim("eqodds", budget=0.05)
     result = get("thresholds").run()(problem, objective, randomized=True)
-    assert result.policy == best_lottery(problem, objective)
+    assert result.policy == best_randomized_thresholds(problem, objective)
     assert result.trajectory[1].gap < 0.05
 
 
 @pytest.mark.parametrize("metric", ["di", "ad", "aaod"])
 def test_metrics_that_are_not_linear_are_refused(metric: str) -> None:
     with pytest.raises(UsageError, match=f"spd, eod, fprd, aod, eqodds, not for {metric}"):
-        best_lottery(scored_rows(40), aim(metric))
+        best_randomized_thresholds(scored_rows(40), aim(metric))
 
 
 def test_f1_is_refused() -> None:
     with pytest.raises(UsageError, match="balanced_accuracy or accuracy, not f1"):
-        best_lottery(scored_rows(40), aim("spd", "f1"))
+        best_randomized_thresholds(scored_rows(40), aim("spd", "f1"))
 
 
 def test_an_undefined_metric_is_refused_by_the_groups_name() -> None:
     problem = scored_rows(60, 3)
     problem = problem.take(((problem.groups < 2) | (problem.labels == 0)).nonzero()[:, 0])
     with pytest.raises(TableError, match="eqodds is undefined here: group 'c' has no rows"):
-        best_lottery(problem, aim("eqodds"))
+        best_randomized_thresholds(problem, aim("eqodds"))
     assert math.isfinite(
-        performance_of(expected(best_lottery(problem, aim("spd")), problem), "accuracy")
+        performance_of(
+            expected(best_randomized_thresholds(problem, aim("spd")), problem), "accuracy"
+        )
     )

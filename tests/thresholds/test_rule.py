@@ -25,7 +25,7 @@ SHARED = DecisionRule(
 )
 BY_GROUP = DecisionRule(thresholds={"men": 0.6, "women": -1.0}, group_column="sex")
 LOTTERY = DecisionRule(
-    lottery={"men": ((0.6, 0.8), (0.3, 0.25)), "women": ((0.2, 1.0),)},
+    randomized_thresholds={"men": ((0.6, 0.8), (0.3, 0.25)), "women": ((0.2, 1.0),)},
     salt="pinch",
     group_column="sex",
     id_column="person",
@@ -111,9 +111,9 @@ ONE_KIND = "one threshold, one for each group, or a lottery for each group"
     [
         {},
         {"threshold": 0.5, "thresholds": {"a": 0.5}},
-        {"thresholds": {"a": 0.5}, "lottery": {"a": ((0.5, 1.0),)}},
+        {"thresholds": {"a": 0.5}, "randomized_thresholds": {"a": ((0.5, 1.0),)}},
         {"thresholds": {}},
-        {"lottery": {}},
+        {"randomized_thresholds": {}},
     ],
 )
 def test_a_rule_has_one_kind_of_threshold(wrong: dict[str, Any]) -> None:
@@ -133,7 +133,7 @@ def test_a_rule_has_one_kind_of_threshold(wrong: dict[str, Any]) -> None:
 )
 def test_a_lottery_has_falling_thresholds_and_probabilities(steps: Any, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        DecisionRule(lottery={"a": steps})
+        DecisionRule(randomized_thresholds={"a": steps})
 
 
 def test_a_lottery_gives_each_row_its_chance_and_the_same_row_the_same_lot() -> None:

@@ -13,17 +13,17 @@ from torch import Tensor
 from fairfix.data.problem import Problem
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.rates import METRICS, PERFORMANCES, Counts, count
-from fairfix.thresholds import shared as cuts
+from fairfix.thresholds import shared
 from fairfix.thresholds.shared import (
     ALL_POSITIVE,
     NONE_POSITIVE,
     ROUND_OFF,
-    Cut,
-    best_cut,
-    descending,
-    every_cut,
-    ranked,
-    rated,
+    SharedThreshold,
+    batched_utility,
+    best_threshold,
+    cumulative_counts,
+    evaluate_all_thresholds,
+    sort_descending,
 )
 from tests.helpers.toys import count_by_hand, scored_rows
 
@@ -34,9 +34,9 @@ KINDS = {
 }
 
 
-def cut_of(problem: Problem, objective: Objective, scores: Tensor | None = None) -> Cut:
+def cut_of(problem: Problem, objective: Objective, scores: Tensor | None = None) -> SharedThreshold:
     scores = problem.scores if scores is None else scores
-    return best_cut(
+    return best_threshold(
         scores, problem.labels, problem.groups, problem.n_groups, objective, problem.weights
     )
 
@@ -54,7 +54,7 @@ def try_every_cut(problem: Problem, objective: Objective) -> float:
     return float(objective.utility(problem.counts(decisions)).max())
 
 
-def check(cut: Cut, problem: Problem, objective: Objective) -> None:
+def check(cut: SharedThreshold, problem: Problem, objective: Objective) -> None:
     """The cut is the best there is, and does what it says on the same scores in float32."""
     assert float(cut.utility) == pytest.approx(try_every_cut(problem, objective), abs=1e-12)
     threshold = np.float32(float(cut.threshold))
@@ -102,8 +102,8 @@ def test_a_batch_gives_the_same_as_one_by_one(
     batch = torch.from_numpy(rng.uniform(size=(7, 50)).round(1)).float()
     objective = Objective(budget=0.2)
     alone = [cut_of(problem, objective, scores) for scores in batch]
-    for at_once in (cuts._CELLS_AT_ONCE, 1, 50 * 3 * 2 + 3):
-        monkeypatch.setattr(cuts, "_CELLS_AT_ONCE", at_once)
+    for at_once in (shared._MAX_CELLS, 1, 50 * 3 * 2 + 3):
+        monkeypatch.setattr(shared, "_MAX_CELLS", at_once)
         together = cut_of(problem, objective, batch)
         assert torch.equal(together.threshold, torch.cat([cut.threshold for cut in alone]))
         assert torch.equal(together.utility, torch.cat([cut.utility for cut in alone]))
@@ -215,7 +215,7 @@ def test_more_groups_than_a_byte_can_number(n_groups: int) -> None:
     groups = torch.from_numpy(np.arange(4 * n_groups) % n_groups)
     labels = torch.from_numpy(np.arange(4 * n_groups) // n_groups % 2)
     scores = torch.from_numpy(rng.uniform(size=4 * n_groups)).float()
-    cut = best_cut(scores, labels, groups, n_groups, ACCURACY)
+    cut = best_threshold(scores, labels, groups, n_groups, ACCURACY)
     expected = count(scores > cut.threshold.float(), labels, groups, n_groups)
     assert all(
         torch.equal(found.squeeze(0), side)
@@ -237,7 +237,7 @@ def test_design_effects_come_along() -> None:
 @pytest.mark.parametrize("weighted", [False, True])
 def test_all_cuts_of_a_problem_fall_and_do_what_they_say(levels: int, weighted: bool) -> None:
     problem = scored_rows(40, 3, levels=levels, weighted=weighted)
-    thresholds, counts = every_cut(problem)
+    thresholds, counts = evaluate_all_thresholds(problem)
     assert len(thresholds) == len(problem.scores.unique()) + 1
     assert bool((thresholds.diff() < 0).all())
     assert (float(thresholds[0]), float(thresholds[-1])) == (NONE_POSITIVE, ALL_POSITIVE)
@@ -258,7 +258,7 @@ def test_scores_fall_and_equal_ones_keep_their_order(kind: torch.dtype, levels: 
     before = batch.clone()
     carried = np.sort(rng.choice(2**31 - 1, 500, replace=False))
     carried[-1] = 2**31 - 1
-    ordered, brought = descending(batch, torch.from_numpy(carried))
+    ordered, brought = sort_descending(batch, torch.from_numpy(carried))
     order = np.argsort(-batch.numpy(), axis=1, kind="stable")
     assert np.array_equal(ordered.numpy(), np.take_along_axis(batch.numpy(), order, 1))
     assert ordered.dtype == kind
@@ -268,7 +268,7 @@ def test_scores_fall_and_equal_ones_keep_their_order(kind: torch.dtype, levels: 
 
 def test_minus_zero_is_zero() -> None:
     problem = rows([0.0, -0.0, 0.0, -0.0, 0.5, 0.5], [0, 0, 0, 0, 1, 1], [0, 0, 1, 1, 0, 1])
-    ordered, sums = ranked(problem.scores.unsqueeze(0), problem.labels, 2)
+    ordered, sums = cumulative_counts(problem.scores.unsqueeze(0), problem.labels, 2)
     assert ordered[0].tolist() == [0.5, 0.5, 0, 0, 0, 0]
     assert sums[:, 0].tolist() == [[0, 0, 0, 1, 2, 3, 4], [0, 1, 2, 2, 2, 2, 2]]
     assert float(cut_of(problem, ACCURACY).threshold) == 0.25
@@ -290,13 +290,13 @@ def test_how_many_cuts_are_rated_at_once_does_not_matter(
     problem, objective = scored_rows(60, 3, weighted=weighted, levels=30), Objective(budget=0.2)
     batch = torch.stack([problem.scores, problem.scores.flip(0)])
     expected = cut_of(problem, objective, batch)
-    _, counts = every_cut(problem)
+    _, counts = evaluate_all_thresholds(problem)
     utility = objective.utility(counts)
-    monkeypatch.setattr(cuts, "_RATED_AT_ONCE", at_once)
+    monkeypatch.setattr(shared, "_MAX_RATED", at_once)
     found = cut_of(problem, objective, batch)
     assert torch.equal(found.threshold, expected.threshold)
     torch.testing.assert_close(found.utility, expected.utility, rtol=1e-13, atol=0)
-    torch.testing.assert_close(rated(objective, counts), utility, rtol=1e-13, atol=0)
+    torch.testing.assert_close(batched_utility(objective, counts), utility, rtol=1e-13, atol=0)
 
 
 def test_no_score_vectors_have_no_cuts() -> None:

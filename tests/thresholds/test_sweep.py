@@ -1,4 +1,4 @@
-"""Sensitivity: every point is what its threshold decides, and the curve is well covered."""
+"""ThresholdSweep: every point is what its threshold decides, and the curve is well covered."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 from fairfix.data.problem import Problem
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.rates import METRICS, PERFORMANCES
-from fairfix.thresholds.sweep import CurvePoint, sensitivity
+from fairfix.thresholds.sweep import SweepPoint, threshold_sweep
 from tests.helpers.toys import count_by_hand, gaps_by_hand, rates_by_hand, scored_rows
 
 
-def check(point: CurvePoint, problem: Problem, metric: str) -> None:
+def check(point: SweepPoint, problem: Problem, metric: str) -> None:
     """Against decisions counted row by row."""
     counts = count_by_hand((problem.scores.double() > point.threshold).double(), problem)
     assert point.gap == pytest.approx(gaps_by_hand(counts)[metric], nan_ok=True)
@@ -28,17 +28,17 @@ def check(point: CurvePoint, problem: Problem, metric: str) -> None:
 @pytest.mark.parametrize(("groups", "weighted"), [(2, False), (3, True)])
 def test_every_point_is_exact(metric: str, groups: int, weighted: bool) -> None:
     problem = scored_rows(60, groups, seed=1, weighted=weighted)
-    found = sensitivity(problem, Objective(metric=METRICS[metric]), 0.4)
+    found = threshold_sweep(problem, Objective(metric=METRICS[metric]), 0.4)
     assert len(found.points) == 61
     assert (found.metric, found.performance) == (metric, "balanced_accuracy")
     assert found.groups == problem.group_names
-    for point in (*found.points, found.deployed):
+    for point in (*found.points, found.current):
         check(point, problem, metric)
 
 
 def test_a_long_curve_is_thinned_to_exact_points() -> None:
     problem = scored_rows(5000, seed=0)
-    found = sensitivity(problem, Objective(), 0.5)
+    found = threshold_sweep(problem, Objective(), 0.5)
     assert 90 <= len(found.points) <= 101
     for point in found.points[::10]:
         check(point, problem, "spd")
@@ -58,7 +58,7 @@ def test_crowded_scores_do_not_leave_holes() -> None:
         torch.arange(3300) % 2,
         ("a", "b"),
     )
-    found = sensitivity(problem, Objective(), 0.5)
+    found = threshold_sweep(problem, Objective(), 0.5)
     selected = np.array([np.mean(point.selection_rates) for point in found.points])
     inner = np.array([point.threshold for point in found.points[1:-1]])
     assert np.abs(np.diff(selected)).max() < 0.03
@@ -68,7 +68,7 @@ def test_crowded_scores_do_not_leave_holes() -> None:
 def test_the_deployed_threshold_stands_where_it_is() -> None:
     problem = scored_rows(400, seed=2)
     middle = float(problem.scores.sort().values[200])  # equal to a score: that row is negative
-    found = sensitivity(problem, Objective(), middle).deployed
+    found = threshold_sweep(problem, Objective(), middle).current
     assert found.threshold == middle
     assert np.mean(found.selection_rates) == pytest.approx(199 / 400)
     check(found, problem, "spd")
@@ -77,16 +77,16 @@ def test_the_deployed_threshold_stands_where_it_is() -> None:
 def test_other_performance_and_undefined_points() -> None:
     problem = scored_rows(40, seed=3)
     objective = Objective(metric=METRICS["di"], performance=PERFORMANCES["f1"])
-    found = sensitivity(problem, objective, 1.0)
+    found = threshold_sweep(problem, objective, 1.0)
     assert found.performance == "f1"
-    assert math.isnan(found.deployed.gap)
+    assert math.isnan(found.current.gap)
     assert math.isnan(found.points[-1].gap)
-    assert found.deployed.performance == 0
+    assert found.current.performance == 0
     assert found.points[0].gap == 1
     assert found.points[0].size == 0
 
 
 def test_equal_scores_have_one_cut_between_them() -> None:
     problem = scored_rows(500, seed=0, levels=5)
-    found = sensitivity(problem, Objective(), 0.5)
+    found = threshold_sweep(problem, Objective(), 0.5)
     assert len(found.points) == len(problem.scores.unique()) + 1

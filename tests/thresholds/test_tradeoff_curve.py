@@ -17,7 +17,7 @@ from fairfix.metrics.objective import Objective
 from fairfix.metrics.rates import METRICS, PERFORMANCES
 from fairfix.thresholds import tradeoff_curve as module
 from fairfix.thresholds.policy import Policy
-from fairfix.thresholds.tradeoff_curve import MOST, Point, frontier
+from fairfix.thresholds.tradeoff_curve import MAX_POINTS, TradeoffPoint, tradeoff_curve
 from tests.helpers.toys import scored_rows
 
 BUDGET = 0.1
@@ -36,7 +36,7 @@ def every_pair(problem: Problem, objective: Objective) -> tuple[list[float], lis
     return found
 
 
-def best_above(points: tuple[Point, ...], probability: float) -> float:
+def best_above(points: tuple[TradeoffPoint, ...], probability: float) -> float:
     return max(p.performance for p in points if p.probability >= probability - 1e-9)
 
 
@@ -44,9 +44,9 @@ def best_above(points: tuple[Point, ...], probability: float) -> float:
 def test_shared_cuts_are_the_front_of_all_of_them(
     metric: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST", 10_000)
+    monkeypatch.setattr(module, "MAX_POINTS", 10_000)
     problem, objective = scored_rows(300, seed=2), Objective(METRICS[metric], BUDGET)
-    points = frontier(problem, identity(problem, objective).policy, objective)
+    points = tradeoff_curve(problem, identity(problem, objective).policy, objective)
     rated = []
     for cut in [-1.0, *problem.scores.tolist()]:
         counts = problem.counts(problem.scores > cut)
@@ -65,7 +65,7 @@ def test_shared_cuts_are_the_front_of_all_of_them(
 @pytest.mark.parametrize("metric", ["spd", "eod"])
 def test_cuts_by_group_reach_what_all_pairs_do(metric: str) -> None:
     problem, objective = scored_rows(90, seed=3), Objective(METRICS[metric], BUDGET)
-    points = frontier(problem, thresholds(problem, objective).policy, objective)
+    points = tradeoff_curve(problem, thresholds(problem, objective).policy, objective)
     chances, performances = every_pair(problem, objective)
     for point in points:
         beaten = max(
@@ -81,7 +81,7 @@ def test_the_choice_is_on_the_curve_and_marked(n_groups: int, risk: float | None
     objective = Objective(budget=BUDGET, risk=risk)
     for method in (identity, thresholds):
         policy = method(problem, objective).policy
-        points = frontier(problem, policy, objective)
+        points = tradeoff_curve(problem, policy, objective)
         (chosen,) = (point for point in points if point.chosen)
         counts = problem.counts(policy.decide(problem.scores, problem.groups))
         assert chosen.probability == pytest.approx(float(objective.chance(counts)))
@@ -97,10 +97,10 @@ def test_the_choice_is_on_the_curve_and_marked(n_groups: int, risk: float | None
 @pytest.mark.parametrize("metric", METRICS)
 def test_points_fall_in_chance_and_rise_in_performance(metric: str) -> None:
     problem, objective = scored_rows(2000, seed=5), Objective(METRICS[metric], BUDGET)
-    for policy in (Policy.cut(0.5), Policy.by_group((0.4, 0.6))):
-        points = frontier(problem, policy, objective)
+    for policy in (Policy.shared(0.5), Policy.by_group((0.4, 0.6))):
+        points = tradeoff_curve(problem, policy, objective)
         front = [p for p in points if not p.chosen]
-        assert len(points) <= MOST
+        assert len(points) <= MAX_POINTS
         assert sum(p.chosen for p in points) == 1
         for one, other in itertools.pairwise(front):
             assert one.probability > other.probability or math.isclose(one.probability, 1)
@@ -110,17 +110,17 @@ def test_points_fall_in_chance_and_rise_in_performance(metric: str) -> None:
 def test_ends_of_a_long_curve_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     problem, objective = scored_rows(3000, seed=6), Objective(budget=BUDGET)
     policy = Policy.by_group((0.4, 0.6))
-    few = frontier(problem, policy, objective)
-    monkeypatch.setattr(module, "MOST", 10_000)
-    all_ = frontier(problem, policy, objective)
-    assert len(few) == MOST < len(all_)
+    few = tradeoff_curve(problem, policy, objective)
+    monkeypatch.setattr(module, "MAX_POINTS", 10_000)
+    all_ = tradeoff_curve(problem, policy, objective)
+    assert len(few) == MAX_POINTS < len(all_)
     assert {few[0], few[-1]} == {all_[0], all_[-1]}
     assert set(few) <= set(all_)
 
 
 def test_a_policy_of_another_aim_lies_below_the_curve() -> None:
     problem, objective = scored_rows(2000, seed=7), Objective(budget=BUDGET)
-    points = frontier(problem, Policy.by_group((0.9, 0.1)), objective)
+    points = tradeoff_curve(problem, Policy.by_group((0.9, 0.1)), objective)
     (chosen,) = (p for p in points if p.chosen)
     assert any(
         p.probability > chosen.probability and p.performance > chosen.performance for p in points
@@ -133,21 +133,21 @@ def test_it_stands_alone_where_cuts_by_group_are_not_searched(
 ) -> None:
     problem = scored_rows(200)
     objective = Objective(METRICS[metric], performance=PERFORMANCES[performance])
-    (point,) = frontier(problem, Policy.by_group((0.4, 0.6)), objective)
+    (point,) = tradeoff_curve(problem, Policy.by_group((0.4, 0.6)), objective)
     assert point.chosen
 
 
 def test_whatever_the_margin_the_curve_is_the_same() -> None:
     problem, policy = scored_rows(500, seed=8), Policy.by_group((0.4, 0.6))
     objective = Objective(budget=BUDGET)
-    expected = frontier(problem, policy, objective)
+    expected = tradeoff_curve(problem, policy, objective)
     others = ({"margin": 0.02}, {"kind": "tradeoff"}, {"risk": 0.2})
     for other in others:
-        assert frontier(problem, policy, replace(objective, **other)) == expected  # type: ignore[arg-type]
+        assert tradeoff_curve(problem, policy, replace(objective, **other)) == expected  # type: ignore[arg-type]
 
 
 def test_trivial_points_are_named() -> None:
     problem, objective = scored_rows(500, seed=9), Objective(budget=BUDGET)
-    points = frontier(problem, Policy.cut(0.5), objective)
+    points = tradeoff_curve(problem, Policy.shared(0.5), objective)
     assert any(p.trivial and p.performance < 0.52 for p in points)
     assert not all(p.trivial for p in points)
