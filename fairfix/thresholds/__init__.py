@@ -1,1 +1,1 @@
-"""Thresholds, decision policies, and the decision rule with its file."""
+"""Exact threshold searches, decision policies, and the decision rule with its file."""

@@ -1,4 +1,4 @@
-"""Folding a threshold into the last layer's bias, so that a cut at 0.5 needs no rule."""
+"""Folding a threshold into the bias of the last layer, so that programs can decide at 0.5."""
 
 from __future__ import annotations
 
@@ -14,18 +14,24 @@ from fairfix.models.scorer import Output, Scorer
 
 
 def fold_threshold(scorer: Scorer, threshold: float, problem: Problem) -> Scorer:
-    """A copy of the scorer whose decisions at 0.5 are those of the scorer at ``threshold``.
+    """Return a copy of the scorer that decides at 0.5 as this one does at ``threshold``.
 
-    Works for networks that end in a linear layer with a bias, followed by nothing, a sigmoid or a
-    softmax; checked on the problem's rows.
+    Supports networks that end in a linear layer with a bias, followed by nothing, a sigmoid or a
+    softmax. The decisions are compared on the problem's rows.
+
+    Args:
+        scorer: the network; it is not changed.
+        threshold: in (0, 1).
+        problem: rows with features, to compare decisions on.
 
     Raises:
-        UsageError: when everybody or nobody is positive, for which no finite bias stands.
-        CheckpointError: when the network does not end that way.
+        UsageError: if the threshold is not in (0, 1), where no finite bias would do.
+        CheckpointError: if the network does not end in such a layer.
     """
     if not 0 < threshold < 1:
         raise UsageError(
-            f"A threshold of {threshold:g} decides all rows alike and cannot be folded."
+            f"A threshold of {threshold:g} gives all rows the same decision and cannot be folded "
+            "into a bias. Use the rule file instead."
         )
     assert problem.features is not None
     folded = copy.deepcopy(scorer)
@@ -44,10 +50,12 @@ def fold_threshold(scorer: Scorer, threshold: float, problem: Problem) -> Scorer
 
 
 def _last_bias(network: nn.Module, outputs: int) -> nn.Parameter:
+    """Return the last bias of shape (outputs,)."""
     biases = [p for name, p in network.named_parameters() if name.endswith("bias")]
     biases = [p for p in biases if p.shape == (outputs,)]
     if not biases:
         raise CheckpointError(
-            "The threshold cannot be folded into this network: its last layer has no bias."
+            "The threshold cannot be folded into this network: its last layer has no bias. Use "
+            "the rule file instead."
         )
     return biases[-1]

@@ -1,9 +1,10 @@
-"""The exact best pair (or tuple) of cuts, one for each group.
+"""The exact best thresholds, one per group (Hardt, Price, Srebro 2016; Corbett-Davies et al. 2017).
 
-Every rate here grows with the number of positives of a group, so that for a given cut of one group
-the cuts of another that keep the gap within a bound form an interval, and the best of them is a
-range maximum: O(n log n) for a bound. The chance-constrained objective is met by trying a ladder of
-bounds up to the budget and rating every candidate by the objective itself.
+Every rate used here increases with the number of positive decisions of a group. For a given
+threshold of one group, the thresholds of another group that keep the gap within a bound therefore
+form an interval, and the best of them is a range maximum: O(n log n) per bound. For the
+chance-constrained and the trade-off objective, a series of bounds is tried and every candidate is
+rated by the objective itself.
 """
 
 from __future__ import annotations
@@ -31,18 +32,18 @@ from fairfix.thresholds.shared import (
 )
 
 N_BOUNDS = 41
-_THINNED = 4096
-_ROUNDING = 1e-12  # a gap that equals the bound but for rounding does not lie below it
+_THINNED = 4096  # thresholds per group in a coarse search
+_ROUNDING = 1e-12  # a gap that equals the budget up to rounding is not below it
 
 
 @dataclass(frozen=True)
 class GroupThresholds:
-    """The best cuts found.
+    """The best thresholds, one per group.
 
     Attributes:
-        thresholds: (G,) in [-1, 1]; a row is positive where its score > its group's threshold.
-        utility: what the objective gives for them.
-        counts: (G,) at those cuts.
+        thresholds: (G,) in [-1, 1]; a row is positive where score > threshold of its group.
+        utility: the objective at these thresholds.
+        counts: (G,) the counts at these thresholds.
     """
 
     thresholds: tuple[float, ...]
@@ -52,10 +53,13 @@ class GroupThresholds:
 
 @dataclass(frozen=True)
 class Curve:
-    """The cuts of one group, from no positives to all of them.
+    """The ROC curve of one group in weighted counts, from none positive to all positive.
 
-    ``tp``, ``fp`` (K,) weighted counts; ``threshold`` (K,) falling, between the scores ``below``
-    and ``above`` (K,); ``positives``, ``negatives`` what there is of each label.
+    Attributes:
+        tp, fp: (K,) true and false positives at each threshold, ascending.
+        threshold: (K,) descending, in [-1, 1].
+        below, above: (K,) the scores between which each threshold lies.
+        positives, negatives: scalars, the weighted rows with label 1 and 0.
     """
 
     tp: Tensor
@@ -67,13 +71,13 @@ class Curve:
     negatives: Tensor
 
     def take(self, at: Tensor) -> Curve:
-        """Some of the cuts, by number."""
+        """Return the thresholds with these indices."""
         tp, fp, threshold = self.tp[at], self.fp[at], self.threshold[at]
         below, above = self.below[at], self.above[at]
         return Curve(tp, fp, threshold, below, above, self.positives, self.negatives)
 
     def thinned(self, most: int) -> Curve:
-        """At most ``most`` cuts, both ends among them."""
+        """Return at most ``most`` evenly spaced thresholds, both ends included."""
         k = len(self.tp)
         if k <= most:
             return self
@@ -113,45 +117,55 @@ GAINS: dict[str, Callable[[Curve, Counts], Tensor]] = {
 def best_group_thresholds(
     problem: Problem, objective: Objective, *, lower_group: int | None = None
 ) -> GroupThresholds:
-    """One cut for each group, the best of all combinations.
+    """Return the best combination of thresholds, one per group.
 
-    Exact for a fixed margin. For the chance-constrained and the trade-off objective, exact for
-    each of 41 bounds of the gap, the best of which is taken.
+    Exact for a fixed margin. For the chance-constrained and the trade-off objective, exact within
+    each of 41 bounds on the gap, of which the best is returned. On more than 8,192 thresholds per
+    group, a coarse search selects the bounds that are searched exactly.
 
     Args:
-        problem: scores, labels and groups; two groups for "eqodds" and ``lower_group``.
-        lower_group: a group whose cut must not lie above the other's (a reject-option band). What
-            counts is where a cut can lie without changing a decision.
+        problem: scores, labels and groups; two groups for "eqodds" and with ``lower_group``.
+        objective: what to maximize.
+        lower_group: index of the group whose threshold must not exceed the other's (a
+            reject-option band: Kamiran, Karim, Zhang 2012). Two thresholds also count as ordered
+            if they can be moved into order without changing a decision.
 
     Raises:
-        UsageError: for a metric or performance that this search does not know.
-        TableError: when the metric is undefined here.
+        UsageError: if the search does not support the metric, the performance measure, or the
+            number of groups.
+        TableError: if the metric is undefined on these rows.
     """
     metric, performance = objective.metric.key, objective.performance.key
     if metric not in COORDINATES:
-        raise UsageError(
-            f"Cuts by group are searched for {', '.join(COORDINATES)}, not for {metric}."
-        )
+        raise UsageError(f"Thresholds per group support {', '.join(COORDINATES)}, not {metric}.")
     if performance not in GAINS:
-        raise UsageError(f"Cuts by group maximize {' or '.join(GAINS)}, not {performance}.")
-    if problem.n_groups > 2 and (lower_group is not None or metric == "eqodds"):
-        raise UsageError(f"Cuts by group for {metric} are searched for two groups only.")
+        raise UsageError(f"Thresholds per group maximize {' or '.join(GAINS)}, not {performance}.")
+    if problem.n_groups > 2 and lower_group is not None:
+        raise UsageError(
+            f"Thresholds per group with lower_group support two groups, not {problem.n_groups}; "
+            "omit lower_group."
+        )
+    if problem.n_groups > 2 and metric == "eqodds":
+        raise UsageError(
+            f"Thresholds per group for {metric} support two groups, not {problem.n_groups}; "
+            "randomized thresholds (randomized=True) support any number."
+        )
     curves = group_curves(problem)
     check_defined(curves, metric, problem.group_names)
     return _Search(problem, objective, lower_group).best(curves, gap_bounds(objective))
 
 
 def searchable(problem: Problem, objective: Objective) -> bool:
-    """Whether ``best_group_thresholds`` knows the metric and the performance."""
+    """Return whether ``best_group_thresholds`` supports the problem and the objective."""
     metric = objective.metric.key
     known = metric in COORDINATES and objective.performance.key in GAINS
     return known and not (metric == "eqodds" and problem.n_groups > 2)
 
 
 def candidate_counts(problem: Problem, objective: Objective) -> Iterator[Counts]:
-    """For each bound of the gap, the counts (M, G) of the cuts among which the best one is sought.
+    """Yield, for each bound on the gap, the counts (M, G) of the candidate thresholds.
 
-    On many rows, of some 4,096 cuts a group.
+    At most 4,096 evenly spaced thresholds per group are considered.
     """
     curves = [curve.thinned(_THINNED) for curve in group_curves(problem)]
     search = _Search(problem, objective, None)
@@ -160,12 +174,12 @@ def candidate_counts(problem: Problem, objective: Objective) -> Iterator[Counts]
 
 
 def group_curves(problem: Problem) -> list[Curve]:
-    """The cuts of every group."""
+    """Return the ROC curve of every group."""
     return [_curve(problem, g) for g in range(problem.n_groups)]
 
 
 def gap_bounds(objective: Objective) -> list[float]:
-    """The bounds of the gap to try, in the metric's coordinates."""
+    """Return the bounds on the gap to try, in the metric's coordinates, ascending."""
     if objective.kind == "constrained" and objective.margin is not None:
         sizes = [max(0.0, objective.budget - objective.margin - _ROUNDING)]
     else:
@@ -204,17 +218,18 @@ def _curve(problem: Problem, group: int) -> Curve:
 
 
 def check_defined(curves: Sequence[Curve], metric: str, names: Sequence[str]) -> None:
-    """Raise TableError where a group lacks the rows that the metric needs."""
+    """Raise TableError if a group lacks the rows that the metric needs."""
     for curve, name in zip(curves, names, strict=True):
         for label, n in ((1, curve.positives), (0, curve.negatives)):
             if n == 0 and any(c.isnan().any() for c in COORDINATES[metric](curve)):
                 raise TableError(
-                    f"{metric} is undefined here: group {name!r} has no rows with label {label}."
+                    f"{metric} is undefined here: group {name!r} has no rows with label {label}. "
+                    "Add such rows or choose another metric."
                 )
 
 
 class _Search:
-    """The search for one problem and objective."""
+    """The search on one problem with one objective."""
 
     def __init__(self, problem: Problem, objective: Objective, lower_group: int | None) -> None:
         self.objective = objective
@@ -226,7 +241,7 @@ class _Search:
         self.total = Counts(*(side.sum() for side in self.whole.sides))
 
     def best(self, curves: Sequence[Curve], bounds: Sequence[float]) -> GroupThresholds:
-        """The best over all bounds; on many rows the ladder is first walked on thinned curves."""
+        """Return the best over all bounds, with a coarse search first on long curves."""
         if len(bounds) > 1 and max(len(c.tp) for c in curves) > 2 * _THINNED:
             thin = [c.thinned(_THINNED) for c in curves]
             utilities = [self.within(thin, bound).utility for bound in bounds]
@@ -235,7 +250,7 @@ class _Search:
         return max((self.within(curves, bound) for bound in bounds), key=lambda f: f.utility)
 
     def within(self, curves: Sequence[Curve], bound: float) -> GroupThresholds:
-        """The best cuts whose gap, in the metric's coordinates, does not exceed the bound."""
+        """Return the best thresholds with a gap, in the metric's coordinates, within the bound."""
         candidates = self.candidates(curves, bound)
         counts = self.counts(curves, candidates)
         utility = batched_utility(self.objective, counts)
@@ -249,48 +264,50 @@ class _Search:
         )
 
     def candidates(self, curves: Sequence[Curve], bound: float) -> Tensor:
-        """The best cuts within the bound for each cut of one group, or each lowest rate: (M, G)."""
+        """Return indices (M, G) of candidate thresholds within the bound.
+
+        One candidate for each threshold of the shorter curve, or, with more than two groups, for
+        each possible lowest rate.
+        """
         if len(curves) == 2:
             return self._pairs(curves, bound)
         return self._tuples(curves, bound)
 
     def _pairs(self, curves: Sequence[Curve], bound: float) -> Tensor:
-        """For every cut of the group with fewer cuts, the best cut of the other: (M, 2)."""
-        near = 0 if len(curves[0].tp) <= len(curves[1].tp) else 1
-        far = 1 - near
-        here, there = curves[near], curves[far]
-        low = torch.zeros(len(here.tp), dtype=torch.long, device=here.tp.device)
-        high = low + len(there.tp) - 1
-        for a, b in zip(self.coordinates(here), self.coordinates(there), strict=True):
+        """Return, for each threshold of the shorter curve, the best one of the other: (M, 2)."""
+        short = 0 if len(curves[0].tp) <= len(curves[1].tp) else 1
+        curve, other = curves[short], curves[1 - short]
+        low = torch.zeros(len(curve.tp), dtype=torch.long, device=curve.tp.device)
+        high = low + len(other.tp) - 1
+        for a, b in zip(self.coordinates(curve), self.coordinates(other), strict=True):
             low = torch.maximum(low, _places(b, a - bound))
             high = torch.minimum(high, _places(b, a + bound, right=True) - 1)
-        if self.lower_group == near:
-            last = torch.searchsorted(-separation_bound(there.above), -here.below) - 1
+        if self.lower_group == short:
+            last = torch.searchsorted(-separation_bound(other.above), -curve.below) - 1
             high = torch.minimum(high, last)
-        elif self.lower_group == far:
-            first = torch.searchsorted(-there.below, -separation_bound(here.above), right=True)
+        elif self.lower_group == 1 - short:
+            first = torch.searchsorted(-other.below, -separation_bound(curve.above), right=True)
             low = torch.maximum(low, first)
-        cut = (low <= high).nonzero().squeeze(1)
-        partner = _argmax_between(self.gain(there, self.total), low[cut], high[cut])
-        return torch.stack([cut, partner] if near == 0 else [partner, cut], dim=1)
+        at = (low <= high).nonzero().squeeze(1)
+        partner = _argmax_between(self.gain(other, self.total), low[at], high[at])
+        return torch.stack([at, partner] if short == 0 else [partner, at], dim=1)
 
     def _thresholds(self, chosen: Sequence[Curve]) -> tuple[float, ...]:
-        """The thresholds of one cut for each group; a shared one where the usual are not ordered.
+        """Return the thresholds of one point per group, in the required order.
 
-        Two such cuts can both lie anywhere between the scores next to either.
+        Midpoints that are out of order are replaced by one threshold between the scores next to
+        both, which decides the same.
         """
-        thresholds = [float(cut.threshold) for cut in chosen]
-        if (
-            self.lower_group is None
-            or thresholds[self.lower_group] <= thresholds[1 - self.lower_group]
-        ):
+        thresholds = [float(curve.threshold) for curve in chosen]
+        lower = self.lower_group
+        if lower is None or thresholds[lower] <= thresholds[1 - lower]:
             return tuple(thresholds)
-        below = torch.stack([cut.below for cut in chosen]).max()
-        above = torch.stack([cut.above for cut in chosen]).min()
+        below = torch.stack([curve.below for curve in chosen]).max()
+        above = torch.stack([curve.above for curve in chosen]).min()
         return (float(((below + above) / 2).float()),) * 2
 
     def _tuples(self, curves: Sequence[Curve], bound: float) -> Tensor:
-        """For every lowest rate, each group's best cut at most the bound above: (M, G)."""
+        """Return, for each lowest rate, each group's best threshold within the bound: (M, G)."""
         rates = [self.coordinates(curve)[0] for curve in curves]
         lowest = torch.cat(rates).unique()
         ranges = [
@@ -305,14 +322,14 @@ class _Search:
         return torch.stack(best, dim=1)
 
     def counts(self, curves: Sequence[Curve], candidates: Tensor) -> Counts:
-        """Counts (M, G) at the candidates (M, G)."""
+        """Return the counts (M, G) at the candidates (M, G)."""
         tp = torch.stack([c.tp[candidates[:, g]] for g, c in enumerate(curves)], dim=1)
         fp = torch.stack([c.fp[candidates[:, g]] for g, c in enumerate(curves)], dim=1)
         return Counts(tp, fp, self.whole.tp - tp, self.whole.fp - fp, self.whole.design_effect)
 
 
 def _places(rising: Tensor, values: Tensor, *, right: bool = False) -> Tensor:
-    """``torch.searchsorted``; on a CPU numpy's, which gains from values that rise as well."""
+    """Return ``torch.searchsorted``; on a CPU by numpy, which is faster on sorted values."""
     if rising.device.type != "cpu":
         return torch.searchsorted(rising, values, right=right)
     side: Literal["left", "right"] = "right" if right else "left"
@@ -320,13 +337,14 @@ def _places(rising: Tensor, values: Tensor, *, right: bool = False) -> Tensor:
 
 
 def _argmax_between(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """For each (low, high), the first index in low..high where ``values`` is largest.
+    """Return, for each pair (low, high), the first index of the maximum of values[low..high].
 
-    A sparse table: level j holds the argmax of every run of 2^j values.
+    Uses a sparse table: level j holds the argmax of every run of 2^j values (Bender and
+    Farach-Colton 2000).
     """
     length = high - low + 1
     level = torch.frexp(length.double()).exponent.long() - 1
-    found = torch.empty_like(low)
+    argmax = torch.empty_like(low)
     table = torch.arange(len(values), dtype=torch.int32, device=values.device)
     best = values
     for j in range(int(level.max()) + 1):
@@ -337,5 +355,7 @@ def _argmax_between(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
         at = (level == j).nonzero().squeeze(1)
         if len(at):
             first, second = low[at], high[at] - 2**j + 1
-            found[at] = torch.where(best[first] >= best[second], table[first], table[second]).long()
-    return found
+            argmax[at] = torch.where(
+                best[first] >= best[second], table[first], table[second]
+            ).long()
+    return argmax

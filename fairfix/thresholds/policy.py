@@ -1,4 +1,4 @@
-"""From scores to decisions: a cut for everybody, one for each group, or a lottery between cuts."""
+"""From scores to decisions: one shared threshold, one per group, or randomized thresholds."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from torch import Tensor
 from fairfix.errors import UsageError
 
 RandomizedThresholds = tuple[tuple[float, float], ...]
-"""(threshold, probability) pairs, thresholds falling: the first threshold below the score says with
-which probability the decision is positive; below all of them it never is."""
+"""(threshold, probability) pairs, thresholds descending. The first threshold below the score gives
+the probability of a positive decision; a score above none of them is never positive."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """How scores become decisions.
+    """A map from scores (and groups) to decisions.
 
     Attributes:
-        steps: one ``RandomizedThresholds`` for everybody, or one for each of the G groups in
-            their order. A plain threshold t is ((t, 1.0),).
+        steps: the probability of a positive decision as a step function of the score: one for all
+            rows, or one for each of the G groups in their order. A plain threshold t is
+            ((t, 1.0),).
 
     Raises:
-        UsageError: for a threshold outside [-1, 1], a probability outside [0, 1], or thresholds
-            that do not fall.
+        UsageError: if a threshold is not in [-1, 1], a probability is not in [0, 1], or thresholds
+            are missing or not in descending order.
     """
 
     steps: tuple[RandomizedThresholds, ...]
@@ -39,74 +40,98 @@ class Policy:
             thresholds = [threshold for threshold, _ in steps]
             for threshold, probability in steps:
                 if not (math.isfinite(threshold) and -1 <= threshold <= 1):
-                    raise UsageError(f"A threshold lies in [-1, 1], not {threshold}.")
+                    raise UsageError(f"A threshold must be in [-1, 1], not {threshold}.")
                 if not 0 <= probability <= 1:
-                    raise UsageError(f"A probability lies in [0, 1], not {probability}.")
+                    raise UsageError(f"A probability must be in [0, 1], not {probability}.")
             if not steps or any(a <= b for a, b in pairwise(thresholds)):
-                raise UsageError("The thresholds of a lottery fall from one to the next.")
+                raise UsageError(
+                    "Randomized thresholds must be in descending order, at least one per group."
+                )
 
     @classmethod
     def shared(cls, threshold: float) -> Policy:
-        """One threshold for everybody."""
+        """Return the policy with one threshold for all rows."""
         return cls((((threshold, 1.0),),))
 
     @classmethod
     def by_group(cls, thresholds: Iterable[float]) -> Policy:
-        """One cut for each group."""
+        """Return the policy with one threshold per group, in the order of the groups."""
         return cls(tuple(((threshold, 1.0),) for threshold in thresholds))
 
     @property
     def needs_group(self) -> bool:
+        """Whether decisions depend on the group."""
         return len(self.steps) > 1
 
     @property
     def randomized(self) -> bool:
-        """Whether it is more than a cut: several, or one that is passed by chance."""
+        """Whether decisions are random: anything but one threshold with probability 1."""
         return any(len(steps) > 1 or steps[0][1] != 1 for steps in self.steps)
 
     def thresholds(self, n_groups: int) -> tuple[float, ...]:
-        """The cut of each group; NaN where a lottery has several."""
-        cuts = tuple(s[0][0] if len(s) == 1 and s[0][1] == 1 else math.nan for s in self.steps)
-        return cuts if self.needs_group else cuts * n_groups
+        """Return the threshold of each group, NaN where it is randomized."""
+        each = tuple(s[0][0] if len(s) == 1 and s[0][1] == 1 else math.nan for s in self.steps)
+        return each if self.needs_group else each * n_groups
 
     def probability(self, scores: Tensor, groups: Tensor) -> Tensor:
-        """P(decision = 1) of each row, (N,) float64."""
-        chance = torch.zeros(len(scores), dtype=torch.float64, device=scores.device)
+        """Return P(decision = 1) of each row, (N,) float64.
+
+        Args:
+            scores: (N,) in [0, 1].
+            groups: (N,) group indices; ignored by a shared threshold.
+        """
+        positive = torch.zeros(len(scores), dtype=torch.float64, device=scores.device)
         for group, steps in enumerate(self.steps):
             here = groups == group if self.needs_group else torch.ones_like(scores).bool()
             for threshold, probability in reversed(steps):
-                chance[here & (scores > threshold)] = probability
-        return chance
+                positive[here & (scores > threshold)] = probability
+        return positive
 
     def decide(self, scores: Tensor, groups: Tensor, draws: Tensor | None = None) -> Tensor:
-        """Decisions (N,) bool; a lottery needs ``draws`` (N,) in [0, 1)."""
-        chance = self.probability(scores, groups)
+        """Return the decisions, (N,) bool.
+
+        Args:
+            scores: (N,) in [0, 1].
+            groups: (N,) group indices; ignored by a shared threshold.
+            draws: (N,) in [0, 1), one random number per row (``row_draws``); required by
+                randomized thresholds.
+        """
+        positive = self.probability(scores, groups)
         if draws is None:
             assert not self.randomized
-            return chance > 0.5
-        return draws < chance
+            return positive > 0.5
+        return draws < positive
 
 
 def row_ids(ids: np.ndarray | None, features: Tensor | None) -> Sequence[object] | np.ndarray:
-    """What tells rows apart, (N,): their ids, else their features.
+    """Return what identifies each row, (N,): its id, or else the bytes of its features.
+
+    Args:
+        ids: (N,) or None.
+        features: (N, D) or None.
 
     Raises:
-        UsageError: with neither; equal scores would win or lose together.
+        UsageError: if both are None.
     """
     if ids is not None:
         return ids
     if features is None:
         raise UsageError(
-            "This rule draws lots, and without an id equal scores would win or lose together; "
-            "name the column that identifies a row with --id."
+            "Randomized thresholds need a row id or features; without them, rows with equal "
+            "scores would all get the same decision. Name the id column (--id)."
         )
     return [row.tobytes() for row in features.cpu().numpy()]
 
 
 def row_draws(ids: Sequence[object] | np.ndarray, salt: str) -> Tensor:
-    """A number in [0, 1) for every row, (N,) float64, by a salted hash of its id.
+    """Return a pseudo-random number in [0, 1) for every row, (N,) float64.
 
-    The same id always draws the same number, whatever the table it stands in.
+    It is a keyed hash of the row's id (BLAKE2b, 64 bits, of which 53 are used), so the same id
+    gets the same number in every table.
+
+    Args:
+        ids: (N,) bytes, or values that are hashed as text.
+        salt: key of the hash.
     """
     key = salt.encode()
     rows = (i if isinstance(i, bytes) else str(i).encode() for i in ids)
@@ -116,7 +141,13 @@ def row_draws(ids: Sequence[object] | np.ndarray, salt: str) -> Tensor:
 
 
 def randomize_threshold(threshold: float, above: float, below: float) -> RandomizedThresholds:
-    """Positive with chance ``above`` where score > threshold, with ``below`` elsewhere."""
+    """Return steps that are positive with probability ``above`` or ``below`` the threshold.
+
+    Args:
+        threshold: in [-1, 1].
+        above: probability of a positive decision where score > threshold.
+        below: the same elsewhere.
+    """
     if above == below:
         return ((-1.0, above),) if above else ((1.0, 1.0),)
     if threshold <= -1 or below == 0:

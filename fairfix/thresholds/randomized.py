@@ -1,8 +1,8 @@
-"""The best lottery between cuts for each group, by linear programming.
+"""The best randomized thresholds per group, by linear programming (Hardt, Price, Srebro 2016).
 
-A lottery reaches every point of the convex hull of a group's ROC curve, and on it every rate and
-the performance are linear in the shares of the cuts (Hardt, Price, Srebro 2016). So for a bound of
-the gap the best lottery is a linear program in the hull's corners.
+Random choice among thresholds reaches every point in the convex hull of a group's ROC curve, where
+every rate and the performance are linear in the probabilities of the thresholds. For a bound on the
+gap, the best choice is therefore a linear program over the vertices of the hulls.
 """
 
 from __future__ import annotations
@@ -27,32 +27,37 @@ from fairfix.thresholds.per_group import (
 )
 from fairfix.thresholds.policy import Policy, RandomizedThresholds
 
-_NEGLIGIBLE = 1e-9
-_TOLERANCE = 1e-9  # of the solver
-_SLACK = 1e-7  # the program goes to the bound; met is strictly below, by more than rounding
+_NEGLIGIBLE = 1e-9  # probability below which a threshold is dropped
+_TOLERANCE = 1e-9  # feasibility tolerance of the solver
+_SLACK = 1e-7  # a budget is met strictly below it, and solutions lie on the bound
 
 
 def best_randomized_thresholds(problem: Problem, objective: Objective) -> Policy:
-    """The best lottery of cuts for each group, for any number of groups.
+    """Return the best randomized thresholds, for any number of groups.
 
-    For the chance-constrained and the trade-off objective each of 41 bounds of the gap is tried.
-    What is best within a bound need not be likely to stay there, so that for the former the best
-    cuts without a lottery are tried too.
+    For the chance-constrained and the trade-off objective, each of 41 bounds on the gap is tried.
+    The best expected performance within a bound need not have the best chance of staying within
+    the budget, so the chance-constrained objective also considers the best thresholds without
+    randomization.
+
+    Args:
+        problem: scores, labels and groups.
+        objective: what to maximize, in expectation over the random decisions.
 
     Raises:
-        UsageError: for a metric or performance that is not linear in the shares.
-        TableError: when the metric is undefined here.
+        UsageError: if the metric or the performance measure is not linear in the probabilities.
+        TableError: if the metric is undefined on these rows.
     """
     metric, performance = objective.metric.key, objective.performance.key
     known = [key for key in COORDINATES if key != "di"]
     if metric not in known:
-        raise UsageError(f"Lotteries are searched for {', '.join(known)}, not for {metric}.")
+        raise UsageError(f"Randomized thresholds support {', '.join(known)}, not {metric}.")
     if performance not in GAINS:
-        raise UsageError(f"Lotteries maximize {' or '.join(GAINS)}, not {performance}.")
+        raise UsageError(f"Randomized thresholds maximize {' or '.join(GAINS)}, not {performance}.")
     curves = group_curves(problem)
     check_defined(curves, metric, problem.group_names)
-    corners = [_hull(curve) for curve in curves]
-    policies = [_within(corners, problem, objective, bound) for bound in gap_bounds(objective)]
+    hulls = [_hull(curve) for curve in curves]
+    policies = [_best_within(hulls, problem, objective, bound) for bound in gap_bounds(objective)]
     if objective.by_chance and searchable(problem, objective):
         policies.append(Policy.by_group(best_group_thresholds(problem, objective).thresholds))
     return max(policies, key=lambda policy: _utility(policy, problem, objective))
@@ -64,53 +69,58 @@ def _utility(policy: Policy, problem: Problem, objective: Objective) -> float:
 
 
 def _hull(curve: Curve) -> Curve:
-    """The cuts at the corners of the convex hull of (fp, tp), both sides."""
+    """Return the thresholds at the vertices of the convex hull of (fp, tp), upper and lower."""
     points = torch.stack([curve.fp, curve.tp], 1).cpu().numpy()
     order = sorted(set(_hull_side(points, 1.0)) | set(_hull_side(points, -1.0)))
     return curve.take(torch.tensor(order, device=curve.tp.device))
 
 
 def _hull_side(points: np.ndarray, side: float) -> list[int]:
-    """Andrew's monotone chain along a curve that rises to the right: one side of its hull."""
-    chain: list[int] = []
+    """Return the indices of the upper (side 1) or lower (-1) hull: Andrew's monotone chain.
+
+    Args:
+        points: (K, 2), x and y ascending.
+    """
+    vertices: list[int] = []
     for i, (x, y) in enumerate(points):
-        while len(chain) > 1:
-            (x0, y0), (x1, y1) = points[chain[-2]], points[chain[-1]]
+        while len(vertices) > 1:
+            (x0, y0), (x1, y1) = points[vertices[-2]], points[vertices[-1]]
             if side * ((x1 - x0) * (y - y0) - (y1 - y0) * (x - x0)) < 0:
                 break
-            chain.pop()
-        chain.append(i)
-    return chain
+            vertices.pop()
+        vertices.append(i)
+    return vertices
 
 
-def _within(
-    corners: Sequence[Curve], problem: Problem, objective: Objective, bound: float
+def _best_within(
+    hulls: Sequence[Curve], problem: Problem, objective: Objective, bound: float
 ) -> Policy:
-    """The best lottery whose expected gap does not exceed the bound.
+    """Return the best randomized thresholds whose expected gap does not exceed the bound.
 
-    Variables are the shares of all corners, then the lowest and the highest of each rate.
+    The variables are the probabilities of all vertices, then the lowest and the highest value of
+    each rate over the groups.
     """
     from scipy.optimize import linprog
 
     whole = problem.counts(torch.ones_like(problem.labels, dtype=torch.bool)).total()
     gain = GAINS[objective.performance.key]
-    rates = [COORDINATES[objective.metric.key](curve) for curve in corners]
-    sizes = [len(curve.tp) for curve in corners]
-    n, kinds = sum(sizes), len(rates[0])
+    rates = [COORDINATES[objective.metric.key](curve) for curve in hulls]
+    sizes = [len(curve.tp) for curve in hulls]
+    n, n_rates = sum(sizes), len(rates[0])
     starts = np.cumsum([0, *sizes])
-    cost = np.zeros(n + 2 * kinds)
-    shares = np.zeros((len(corners), n + 2 * kinds))
-    ranges = np.eye(kinds, n + 2 * kinds, n + kinds) - np.eye(kinds, n + 2 * kinds, n)
+    cost = np.zeros(n + 2 * n_rates)
+    shares = np.zeros((len(hulls), n + 2 * n_rates))
+    ranges = np.eye(n_rates, n + 2 * n_rates, n + n_rates) - np.eye(n_rates, n + 2 * n_rates, n)
     limits = [*ranges]
     at_most = [max(0.0, bound - _SLACK)] * len(limits)
-    for g, curve in enumerate(corners):
+    for g, curve in enumerate(hulls):
         here = slice(starts[g], starts[g + 1])
         cost[here] = -gain(curve, whole).cpu().numpy()
         shares[g, here] = 1
         for j, rate in enumerate(rates[g]):
-            row = np.zeros(n + 2 * kinds)
+            row = np.zeros(n + 2 * n_rates)
             row[here] = rate.cpu().numpy()
-            lowest, highest = np.eye(1, len(row), n + j)[0], np.eye(1, len(row), n + kinds + j)[0]
+            lowest, highest = np.eye(1, len(row), n + j)[0], np.eye(1, len(row), n + n_rates + j)[0]
             limits += [lowest - row, row - highest]
             at_most += [0.0, 0.0]
     solved = linprog(
@@ -118,20 +128,23 @@ def _within(
         np.array(limits),
         at_most,
         shares,
-        np.ones(len(corners)),
+        np.ones(len(hulls)),
         bounds=(0, 1),
         options={"primal_feasibility_tolerance": _TOLERANCE},
     )
-    assert solved.x is not None  # deciding all rows alike is always possible
+    assert solved.x is not None  # the same decision for all rows is always feasible
     parts = np.split(solved.x[:n], starts[1:-1])
-    return Policy(tuple(_steps(c, part) for c, part in zip(corners, parts, strict=True)))
+    return Policy(tuple(_steps(c, part) for c, part in zip(hulls, parts, strict=True)))
 
 
 def _steps(curve: Curve, shares: np.ndarray) -> RandomizedThresholds:
-    """A lottery between cuts as chances that rise where the score passes each of them."""
+    """Return the probability of a positive decision at each threshold that is ever chosen.
+
+    Args:
+        curve: K thresholds, descending.
+        shares: (K,) probability with which each is chosen.
+    """
     used = np.flatnonzero(shares > _NEGLIGIBLE)
-    lower = np.cumsum(shares[used][::-1])[::-1]  # a score above a cut is above all lower ones
-    chances = np.minimum(1.0, lower / lower[0])
-    return tuple(
-        (float(curve.threshold[i]), float(chance)) for i, chance in zip(used, chances, strict=True)
-    )
+    lower = np.cumsum(shares[used][::-1])[::-1]  # a score above a threshold passes all lower ones
+    positive = np.minimum(1.0, lower / lower[0])
+    return tuple((float(curve.threshold[i]), float(p)) for i, p in zip(used, positive, strict=True))

@@ -1,4 +1,4 @@
-"""The decision rule: plain data that any program can apply."""
+"""The decision rule: plain data that any program can apply to the scores of a network."""
 
 from __future__ import annotations
 
@@ -17,24 +17,32 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class DecisionRule:
-    """Positive where score > threshold.
+    """A decision rule: positive where score > threshold.
+
+    Exactly one of ``threshold``, ``thresholds`` and ``randomized_thresholds`` is given. A threshold
+    of -1 makes every row positive, 1 none.
 
     Attributes:
-        threshold: one cut in [-1, 1] for everybody, or
-        thresholds: one for each group by name, or
-        randomized_thresholds: for each group by name (threshold, probability) pairs, thresholds
-            falling: the first threshold below the score says with which probability the decision
-            is positive. Which rows win is fixed by a hash of their id with ``salt``. The key in
-            JSON is ``lottery``.
-        group_column: where the groups are read from.
-        id_column: where the ids of a lottery are read from; None = a row's features stand for it.
+        threshold: one threshold for all rows, in [-1, 1].
+        thresholds: one threshold per group name, each in [-1, 1].
+        randomized_thresholds: (threshold, probability) pairs per group name, thresholds descending.
+            The first threshold below the score gives the probability of a positive decision; below
+            all of them the decision is negative. Named ``lottery`` in JSON.
+        salt: key of the hash that maps a row's id to its random draw; only for
+            ``randomized_thresholds``.
+        group_column: table column with the group of each row; None if not needed or not known.
+        id_column: table column with the id of each row, for its random draw; None = the draw is
+            made from the row's features.
         positive_label: the favorable label value, as written in the table.
-        output_label: the label value whose probability the network gives.
-        output: what the network gives: "prob", "logit", "two probabilities", "two logits".
-        metric, budget: what the rule was chosen for, None when it was not.
-        weights_sha256: of the network it belongs to, None when it belongs to scores.
+        output_label: the label value whose probability the network outputs. If it differs from
+            ``positive_label``, the score is 1 - probability.
+        output: form of the network's output: "prob", "logit", "two probabilities" or "two logits".
+        metric: key of the metric the rule was tuned for; None if it was not tuned.
+        budget: largest allowed gap the rule was tuned for; None if it was not tuned.
+        weights_sha256: SHA-256 of the network's weights; None if the rule belongs to scores only.
 
-    -1 makes every row positive, 1 none.
+    Raises:
+        UsageError: if not exactly one kind of threshold is given, or a value is out of range.
     """
 
     threshold: float | None = None
@@ -58,35 +66,38 @@ class DecisionRule:
         ]
         if len(given) != 1 or given[0] == {}:
             raise UsageError(
-                "A rule has one threshold, one for each group, or a lottery for each group."
+                "A rule has exactly one of: a threshold, thresholds per group, or randomized "
+                "thresholds per group."
             )
         self.policy(tuple(self.group_names))
 
     @property
     def group_names(self) -> tuple[str, ...]:
-        """The groups the rule knows; none when it does not need them."""
+        """The groups of the rule; empty if it does not depend on the group."""
         return tuple(self.thresholds or self.randomized_thresholds or ())
 
     @property
     def needs_group(self) -> bool:
+        """Whether decisions depend on the group."""
         return self.threshold is None
 
     @property
     def randomized(self) -> bool:
+        """Whether decisions depend on a random draw per row."""
         return self.randomized_thresholds is not None
 
     def policy(self, group_names: Sequence[str] = ()) -> Policy:
-        """The rule for groups in this order.
+        """Return the rule as a policy for groups in this order.
 
         Raises:
-            TableError: for a group it does not know.
+            TableError: if the rule has no threshold for a group.
         """
         if self.threshold is not None:
             return Policy.shared(self.threshold)
         for name in group_names:
             if name not in self.group_names:
                 raise TableError(
-                    f"The rule knows no group {name!r}; it knows "
+                    f"The rule has no threshold for group {name!r}; its groups are "
                     f"{', '.join(map(repr, self.group_names))}."
                 )
         if self.thresholds is not None:
@@ -102,32 +113,40 @@ class DecisionRule:
         ids: np.ndarray | None = None,
         features: Tensor | None = None,
     ) -> Tensor:
-        """Decisions (N,) bool for scores (N,) in [0, 1].
+        """Return the decisions, (N,) bool.
 
-        A lottery tells rows apart by ``ids`` (N,), or by ``features`` (N, D) where it was made so.
+        Args:
+            scores: (N,) in [0, 1], probability of the favorable label.
+            groups: (N,) indices into ``group_names``; required if ``needs_group``.
+            group_names: names of the groups.
+            ids: (N,) row ids; required by randomized thresholds with an ``id_column``.
+            features: (N, D); required by randomized thresholds without an ``id_column``.
 
         Raises:
-            TableError: when the rule needs groups or ids and gets none, or a group it does not
-                know.
+            TableError: if groups or ids are required but missing, or the rule has no threshold for
+                a group.
+            UsageError: if features are required but missing.
         """
         if not self.needs_group:
             return self.policy().decide(scores, scores)
         if groups is None:
             raise TableError(
-                f"This rule decides by group and needs the column {self.group_column!r}."
+                f"The rule has a threshold per group and needs the group of each row, from column "
+                f"{self.group_column!r}."
             )
-        lots = None
+        draws = None
         if self.randomized:
             if ids is None and self.id_column is not None:
                 raise TableError(
-                    f"This rule draws lots by the column {self.id_column!r}; name it with --id."
+                    f"The rule has randomized thresholds and needs the id of each row, from column "
+                    f"{self.id_column!r} (--id)."
                 )
-            known = ids if self.id_column is not None else None
-            lots = row_draws(row_ids(known, features), self.salt or "").to(scores.device)
-        return self.policy(group_names).decide(scores, groups, lots)
+            used = ids if self.id_column is not None else None
+            draws = row_draws(row_ids(used, features), self.salt or "").to(scores.device)
+        return self.policy(group_names).decide(scores, groups, draws)
 
     def to_json(self) -> dict[str, Any]:
-        """The rule as it is written to disk."""
+        """Return the rule as plain JSON values, as written to its file."""
         where: dict[str, Any] = {"threshold": self.threshold}
         if self.thresholds is not None:
             where = {"thresholds": dict(self.thresholds)}
@@ -155,10 +174,14 @@ class DecisionRule:
 
     @classmethod
     def from_json(cls, data: object, source: str = "rule") -> DecisionRule:
-        """The rule that ``to_json`` wrote.
+        """Return the rule that ``to_json`` wrote.
+
+        Args:
+            data: parsed JSON.
+            source: name of the file, for messages.
 
         Raises:
-            UsageError: naming ``source`` and what is wrong with it.
+            UsageError: if the data is not a rule of this version.
         """
         if not isinstance(data, dict):
             raise UsageError(f"{source}: a decision rule is a JSON object.")

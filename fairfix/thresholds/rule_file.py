@@ -1,4 +1,4 @@
-"""Finding the decision rule that belongs to a checkpoint."""
+"""The file of a decision rule, ``*.rule.json``, and the rule that belongs to a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from fairfix.thresholds.rule import DecisionRule
 
 
 def read_rule(path: Path) -> DecisionRule:
-    """The rule in a ``.rule.json`` file.
+    """Read the rule in a ``.rule.json`` file.
 
     Raises:
-        UsageError: when it cannot be read or is no rule.
+        UsageError: if the file cannot be read or does not hold a rule.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -26,33 +26,41 @@ def read_rule(path: Path) -> DecisionRule:
 
 
 def stem_of(path: Path, *, folder: bool) -> str:
-    """The name that the files beside a checkpoint begin with; a folder's is its whole name."""
+    """Return the common stem of the files written next to a checkpoint.
+
+    Args:
+        path: the checkpoint.
+        folder: whether it is a directory, whose suffix belongs to its name.
+    """
     return path.name if folder or path.suffix == ".debiased" else path.stem
 
 
-def find_rule(checkpoint: Checkpoint, given: Path | None = None) -> tuple[DecisionRule | None, str]:
-    """The rule and where it was found: as given, in the checkpoint, or beside it.
+def find_rule(checkpoint: Checkpoint, path: Path | None = None) -> tuple[DecisionRule | None, str]:
+    """Return the rule of a checkpoint and a description of where it was found.
+
+    The rule is read from ``path`` if given, else from the checkpoint's metadata, else from the
+    ``.rule.json`` file next to the checkpoint. None and "" if there is none.
 
     Raises:
-        UsageError: when the rule was made for other weights.
+        UsageError: if the rule cannot be read or was made for other weights.
     """
-    rule, where = _locate(checkpoint, given)
+    rule, where = _locate(checkpoint, path)
     if rule is not None and rule.weights_sha256 not in (None, weights_sha256(checkpoint.tensors)):
         raise UsageError(
             f"The rule in {where} was made for other weights than those in "
-            f"{checkpoint.path.name}; give the rule that was written with them by --rule, or "
-            "debias again."
+            f"{checkpoint.path.name}. Name the rule that was written with them (--rule), or debias "
+            "again."
         )
     return rule, where
 
 
-def _locate(checkpoint: Checkpoint, given: Path | None) -> tuple[DecisionRule | None, str]:
-    if given is not None:
-        return read_rule(given), given.name
-    path = checkpoint.path
+def _locate(checkpoint: Checkpoint, path: Path | None) -> tuple[DecisionRule | None, str]:
+    if path is not None:
+        return read_rule(path), path.name
+    model = checkpoint.path
     if checkpoint.rule is not None:
-        return DecisionRule.from_json(checkpoint.rule, path.name), f"{path.name} itself"
-    beside = path.with_name(f"{stem_of(path, folder=path.is_dir())}.rule.json")
-    if beside.is_file():
-        return read_rule(beside), beside.name
+        return DecisionRule.from_json(checkpoint.rule, model.name), f"{model.name} itself"
+    sibling = model.with_name(f"{stem_of(model, folder=model.is_dir())}.rule.json")
+    if sibling.is_file():
+        return read_rule(sibling), sibling.name
     return None, ""

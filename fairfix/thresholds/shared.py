@@ -1,7 +1,7 @@
-"""The exact best threshold over all distinct score values, for many score vectors at once.
+"""The exact best single threshold over all distinct scores, for many score vectors at once.
 
-One sort and a few cumulative sums give the counts of every possible cut; the objective rates them
-all. No grid is involved.
+One sort and one cumulative sum per cell give the counts at every possible threshold; the objective
+then rates them all. There is no grid.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from fairfix.metrics.rates import Counts, design_effect, in_rows
 
 ALL_POSITIVE, NONE_POSITIVE = -1.0, 1.0
 
-# Scores closer than this share of their value may swap places when the same network runs in
-# another batch size or on another machine; no cut is placed between them.
+# Relative difference below which two scores may change order when the same network runs with
+# another batch size or on another machine. No threshold is placed between such scores.
 ROUND_OFF = 16 * torch.finfo(torch.float32).eps
-_SMALLEST = torch.finfo(torch.float32).tiny  # below it, a share of a value rounds to 0
+_SMALLEST = torch.finfo(torch.float32).tiny  # below it, ROUND_OFF times a score underflows to 0
 
-_MAX_CELLS = 2**21
-_MAX_RATED = 2**15  # on a CPU, whose cache then holds what rating computes on the way
+_MAX_CELLS = 2**21  # scores times groups that are sorted together
+_MAX_RATED = 2**15  # counts rated together on a CPU, so that intermediate results fit its cache
 
 
 @dataclass(frozen=True)
 class SharedThreshold:
-    """The best cut of each of B score vectors.
+    """The best threshold of each of B score vectors.
 
     Attributes:
-        threshold: (B,) in [-1, 1]; the decision is positive where score > threshold.
-        utility: (B,) what the objective gives for it.
-        counts: (B, G) at that cut.
+        threshold: (B,) float64 in [-1, 1]; the decision is positive where score > threshold.
+        utility: (B,) the objective at that threshold.
+        counts: (B, G) the counts at that threshold.
     """
 
     threshold: Tensor
@@ -50,42 +50,45 @@ def best_threshold(
     objective: Objective,
     weights: Tensor | None = None,
 ) -> SharedThreshold:
-    """The threshold that maximizes the objective, for each row of ``scores`` (B, N) or for (N,).
+    """Return the threshold that maximizes the objective, for each row of ``scores``.
 
-    Exact over every cut between two distinct scores, everyone positive (-1) and no one (1)
-    included; tied scores move together, the lowest of equally good numbers of positives wins.
-    O(B N log N) time.
+    The search is exact: it covers every threshold between two distinct scores, all positive (-1)
+    and none positive (1). Equal scores get the same decision. Of equally good thresholds, the one
+    with the fewest positive decisions wins. Takes O(B N log N) time.
 
     Args:
-        scores: (B, N) or (N,) in [0, 1], finite.
+        scores: (B, N) or (N,), finite, in [0, 1].
         labels: (N,) 0/1, 1 = favorable.
         groups: (N,) in 0..n_groups-1.
-        weights: (N,) row weights, their mean is taken as one row.
+        n_groups: number of groups G.
+        objective: what to maximize.
+        weights: (N,) non-negative row weights, rescaled to mean 1; None = 1 for every row.
     """
     batch = scores if scores.dim() == 2 else scores.unsqueeze(0)
     step = max(1, _MAX_CELLS // (batch.shape[1] * n_groups + 1))
-    found = [
+    parts = [
         _best_thresholds(part, labels, groups, n_groups, objective, weights)
         for part in batch.split(step)
     ]
-    if len(found) == 1:
-        return found[0]
+    if len(parts) == 1:
+        return parts[0]
     tp, fp, fn, tn = (
-        torch.cat(side) for side in zip(*(f.counts.sides for f in found), strict=True)
+        torch.cat(side) for side in zip(*(part.counts.sides for part in parts), strict=True)
     )
     return SharedThreshold(
-        torch.cat([f.threshold for f in found]),
-        torch.cat([f.utility for f in found]),
-        Counts(tp, fp, fn, tn, found[0].counts.design_effect),
+        torch.cat([part.threshold for part in parts]),
+        torch.cat([part.utility for part in parts]),
+        Counts(tp, fp, fn, tn, parts[0].counts.design_effect),
     )
 
 
 def evaluate_all_thresholds(problem: Problem) -> tuple[Tensor, Counts]:
-    """All cuts of a problem's scores: thresholds (K,), falling, and counts (K, G).
+    """Return all thresholds of a problem's scores, (K,) descending, and their counts (K, G).
 
-    From no one positive to everyone; none between scores that round-off may swap.
+    They run from none positive (1) to all positive (-1) and skip pairs of scores that round-off
+    may swap.
     """
-    ordered, positive = cumulative_counts(
+    ordered, cumulative = cumulative_counts(
         problem.scores.unsqueeze(0),
         2 * problem.groups + problem.labels,
         2 * problem.n_groups,
@@ -94,7 +97,7 @@ def evaluate_all_thresholds(problem: Problem) -> tuple[Tensor, Counts]:
     effect = design_effect(problem.groups, problem.n_groups, problem.weights)
     at = allowed_positions(ordered)[0].nonzero()
     thresholds = _threshold(ordered.expand(len(at), -1), at)
-    return thresholds, _counts(positive[:, 0, at.squeeze(1)], positive[:, 0, -1:], effect)
+    return thresholds, _counts(cumulative[:, 0, at.squeeze(1)], cumulative[:, 0, -1:], effect)
 
 
 def _best_thresholds(
@@ -105,16 +108,16 @@ def _best_thresholds(
     objective: Objective,
     weights: Tensor | None,
 ) -> SharedThreshold:
-    ordered, positive = cumulative_counts(
+    ordered, cumulative = cumulative_counts(
         scores, 2 * groups + labels, 2 * n_groups, None if weights is None else in_rows(weights)
     )
     effect = design_effect(groups, n_groups, weights)
-    allowed, everyone = allowed_positions(ordered), positive[..., -1:]
-    width = _chunk_width(positive)
-    best, utility = positive.new_zeros(len(scores), dtype=torch.long), None
-    for first in range(0, positive.shape[2], width):
+    allowed, total = allowed_positions(ordered), cumulative[..., -1:]
+    width = _chunk_width(cumulative)
+    best, utility = cumulative.new_zeros(len(scores), dtype=torch.long), None
+    for first in range(0, cumulative.shape[2], width):
         part = slice(first, first + width)
-        rated = objective.utility(_counts(positive[..., part], everyone, effect))
+        rated = objective.utility(_counts(cumulative[..., part], total, effect))
         top, at = torch.where(allowed[:, part], rated, -math.inf).max(dim=1)
         if utility is None:
             best, utility = at, top
@@ -123,21 +126,21 @@ def _best_thresholds(
             utility = torch.maximum(top, utility)
     assert utility is not None
     best = best.unsqueeze(1)
-    chosen = positive.gather(2, best.expand(len(positive), -1, -1))
-    tp, fp, fn, tn = (side.squeeze(1) for side in _counts(chosen, everyone, effect).sides)
+    chosen = cumulative.gather(2, best.expand(len(cumulative), -1, -1))
+    tp, fp, fn, tn = (side.squeeze(1) for side in _counts(chosen, total, effect).sides)
     return SharedThreshold(_threshold(ordered, best), utility, Counts(tp, fp, fn, tn, effect))
 
 
-def _chunk_width(positive: Tensor) -> int:
-    """How many cuts of each score vector are rated at once."""
-    cells, batch, cuts = positive.shape
-    if positive.device.type != "cpu":
-        return cuts
+def _chunk_width(cumulative: Tensor) -> int:
+    """Return how many thresholds of each score vector to rate together."""
+    cells, batch, positions = cumulative.shape
+    if cumulative.device.type != "cpu":
+        return positions
     return max(1, 2 * _MAX_RATED // (cells * max(1, batch)))
 
 
 def batched_utility(objective: Objective, counts: Counts) -> Tensor:
-    """What the objective gives for counts (M, G), each on its own: (M,), some at a time."""
+    """Return the utility (M,) of counts (M, G), computed in chunks that fit the CPU's cache."""
     width = len(counts.tp)
     if counts.tp.device.type == "cpu":
         width = max(1, _MAX_RATED // counts.tp.shape[1])
@@ -152,28 +155,37 @@ def batched_utility(objective: Objective, counts: Counts) -> Tensor:
 
 
 def allowed_positions(ordered: Tensor) -> Tensor:
-    """Which numbers of positives 0..N of falling scores (B, N) a cut can give, (B, N + 1) bool."""
+    """Return which numbers of positives 0..N a threshold can produce, (B, N + 1) bool.
+
+    Args:
+        ordered: scores (B, N), descending.
+    """
     apart = ordered[:, :-1] - ordered[:, 1:] > ROUND_OFF * ordered[:, :-1].clamp(min=_SMALLEST)
     return torch.nn.functional.pad(apart, (1, 1), value=True)
 
 
 def separation_bound(scores: Tensor) -> Tensor:
-    """Below which another score must lie for a cut between it and each of these, any shape."""
+    """Return the value below which another score is far enough from each of these (any shape).
+
+    A threshold may be placed between a score and another one below its bound.
+    """
     return scores - ROUND_OFF * scores.clamp(min=_SMALLEST)
 
 
 def cumulative_counts(
     scores: Tensor, cells: Tensor, n_cells: int, weights: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Scores (B, N) falling, and how much of each cell is among the first 0, 1, ..., N of them.
+    """Sort scores and count the rows of each cell among the highest 0, 1, ..., N of them.
 
     Args:
-        scores: not negative, no NaN.
-        cells: (N,) the cell of each row, in 0..n_cells-1.
-        weights: (N,) what each row counts for, 1 without.
+        scores: (B, N), not negative, no NaN.
+        cells: (N,) the cell of each row (group and label), in 0..n_cells-1.
+        n_cells: number of cells.
+        weights: (N,) row weights; None = 1 for every row.
 
     Returns:
-        scores (B, N), and sums (n_cells, B, N + 1), int32, or float64 with weights.
+        Scores (B, N), descending, and cumulative counts (n_cells, B, N + 1): int32, or float64
+        with weights.
     """
     batch, n = scores.shape
     cells = cells.to(torch.int32)
@@ -192,18 +204,18 @@ def cumulative_counts(
 
 
 def sort_descending(scores: Tensor, carried: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores (B, N) from the highest to the lowest, and what they carry, (B, N) in that order.
+    """Return scores (B, N) in descending order and ``carried`` in the same order, (B, N).
 
     Args:
-        scores: not negative, no NaN.
-        carried: (N,) integers in [0, 2^31), the same for every score vector; equal scores come in
-            the order of what they carry.
+        scores: (B, N), not negative, no NaN.
+        carried: (N,) integers in [0, 2^31), shared by all score vectors. Equal scores are ordered
+            by them, ascending.
     """
     if scores.dtype != torch.float32:
         carried, order = carried.sort(stable=True)
         ordered, order = scores[:, order].sort(dim=1, descending=True, stable=True)
         return ordered, carried[order]
-    # The bits of such floats are ordered as the floats are, so that one sort of integers does it.
+    # Bit patterns of non-negative floats sort as the floats do, so one integer sort does it all.
     keys = (~scores.contiguous().view(torch.int32)).long() << 32 | carried
     if keys.device.type == "cpu":
         keys.numpy().sort(axis=1)  # several times faster than torch's
@@ -212,15 +224,20 @@ def sort_descending(scores: Tensor, carried: Tensor) -> tuple[Tensor, Tensor]:
     return (~(keys >> 32).int()).view(torch.float32), keys.int()
 
 
-def _counts(positive: Tensor, everyone: Tensor, effect: Tensor | float) -> Counts:
-    """Counts (..., G) of positives by cell (2 G, ...), of all that there is in ``everyone``."""
-    hits, all_ = positive.double().movedim(0, -1), everyone.double().movedim(0, -1)
+def _counts(cumulative: Tensor, total: Tensor, effect: Tensor | float) -> Counts:
+    """Return counts (..., G) from positives by cell (2 G, ...) and all rows by cell, ``total``."""
+    hits, all_ = cumulative.double().movedim(0, -1), total.double().movedim(0, -1)
     tp, fp = hits[..., 1::2], hits[..., 0::2]
     return Counts(tp, fp, all_[..., 1::2] - tp, all_[..., 0::2] - fp, effect)
 
 
 def _threshold(ordered: Tensor, positives: Tensor) -> Tensor:
-    """Halfway between the last positive and the first negative score, as float32 holds it."""
+    """Return the float32 midpoint of the last positive and the first negative score, (B,).
+
+    Args:
+        ordered: scores (B, N), descending.
+        positives: (B, 1) number of positive decisions.
+    """
     last = ordered.shape[1] - 1
     above = ordered.gather(1, (positives - 1).clamp(min=0)).double()
     below = ordered.gather(1, positives.clamp(max=last)).double()

@@ -1,4 +1,4 @@
-"""What another shared threshold would do: gap, performance and selection rates at every cut."""
+"""Threshold sweep: gap, performance and selection rates at every shared threshold."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ MAX_POINTS = 101
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """One threshold: positive where score > threshold.
+    """The figures at one threshold: positive where score > threshold.
 
     Attributes:
-        gap: the metric as it is reported, NaN undefined; ``size`` is what a budget bounds.
-        performance: in [0, 1], NaN undefined.
-        selection_rates: P(decision = 1) of each group.
+        threshold: in [-1, 1].
+        gap: value of the metric as reported, signed where the metric has a sign; NaN = undefined.
+        size: what a budget bounds, >= 0; NaN = undefined.
+        performance: in [0, 1]; NaN = undefined.
+        selection_rates: (G,) P(decision = 1) of each group.
     """
 
     threshold: float
@@ -37,10 +39,10 @@ class ThresholdSweep:
     """A metric and a performance measure over shared thresholds.
 
     Attributes:
-        metric, performance: keys of ``rates.METRICS`` and ``rates.PERFORMANCES``.
-        groups: names, in the order of every point's selection rates.
-        points: at most 101 of all the cuts between two scores, thresholds rising from -1, everyone
-            positive, to 1, no one; each is exact.
+        metric, performance: keys of the metric and of the performance measure.
+        groups: group names, in the order of each point's selection rates.
+        points: at most 101 of all thresholds between two scores, ascending from -1 (all positive)
+            to 1 (none positive); the figures of each are exact.
         current: the threshold in use.
     """
 
@@ -52,28 +54,34 @@ class ThresholdSweep:
 
 
 def threshold_sweep(problem: Problem, objective: Objective, threshold: float) -> ThresholdSweep:
-    """The objective's metric and performance by shared threshold, on the problem's scores.
+    """Return the objective's metric and performance over shared thresholds.
 
     Args:
-        threshold: the one in use, in [-1, 1].
+        problem: scores, labels and groups.
+        objective: gives the metric and the performance measure.
+        threshold: the threshold in use, in [-1, 1].
     """
     thresholds, counts = evaluate_all_thresholds(problem)
-    kept = _spread(thresholds, selection_rate(counts.total()).value[:, 0]).flip(0)
+    kept = _thin(thresholds, selection_rate(counts.total()).value[:, 0]).flip(0)
     current = problem.counts((problem.scores > threshold).unsqueeze(0))
     return ThresholdSweep(
         metric=objective.metric.key,
         performance=objective.performance.key,
         groups=problem.group_names,
-        points=_points(objective, thresholds[kept].tolist(), _some(counts, kept)),
+        points=_points(objective, thresholds[kept].tolist(), counts.take(kept)),
         current=_points(objective, [threshold], current)[0],
     )
 
 
-def _spread(thresholds: Tensor, selected: Tensor) -> Tensor:
-    """Which of K cuts to keep, rising: the ends, and steps alike in threshold and share selected.
+def _thin(thresholds: Tensor, selected: Tensor) -> Tensor:
+    """Return the indices of at most 101 of K thresholds, ascending, both ends included.
 
-    Even steps in threshold alone would skip most decisions where scores crowd, even steps in the
-    share most of the axis.
+    Steps are even in the sum of threshold and selection rate. Steps even in the threshold alone
+    would skip most decisions where scores are dense; even in the rate, most of the axis.
+
+    Args:
+        thresholds: (K,) descending.
+        selected: (K,) selection rate at each threshold.
     """
     if len(thresholds) <= MAX_POINTS:
         return torch.arange(len(thresholds), device=thresholds.device)
@@ -83,11 +91,6 @@ def _spread(thresholds: Tensor, selected: Tensor) -> Tensor:
     nearer = goals - place[above - 1] < place[above] - goals
     kept: Tensor = torch.where(nearer, above - 1, above).unique()
     return kept
-
-
-def _some(counts: Counts, index: Tensor) -> Counts:
-    tp, fp, fn, tn = (side[index] for side in counts.sides)
-    return Counts(tp, fp, fn, tn, counts.design_effect)
 
 
 def _points(

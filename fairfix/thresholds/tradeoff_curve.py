@@ -1,8 +1,8 @@
-"""What a surer budget costs: the chance that it is met against the best performance.
+"""Trade-off curve: the chance of meeting the budget on new rows against performance.
 
-Fairness that holds on the fitting rows need not hold on others. Of the cuts that meet the budget on
-the fitting rows, those are shown that nothing beats both in the chance of meeting it again and in
-performance: whoever asks for more of the one (``--risk``) pays with the other.
+A gap within the budget on validation rows need not stay within it on other rows. Of the thresholds
+that meet the budget on validation rows, the curve shows those that are Pareto-optimal in the
+probability of meeting it again and in performance: a lower risk costs performance.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ MAX_POINTS = 25
 
 @dataclass(frozen=True)
 class TradeoffPoint:
-    """One choice of cuts, as the fitting rows see it.
+    """One choice of thresholds, measured on the validation rows.
 
     Attributes:
-        probability: that the budget is met, as ``Objective.chance`` says.
-        performance: in the objective's measure.
-        gap: the metric's value.
-        trivial: (nearly) all rows are decided alike.
-        chosen: it is the policy's.
+        probability: that the budget is met (``Objective.chance``), in [0, 1].
+        performance: in the objective's measure, in [0, 1].
+        gap: value of the metric.
+        trivial: whether (nearly) all rows get the same decision.
+        chosen: whether this is the policy itself.
     """
 
     probability: float
@@ -45,30 +45,32 @@ class TradeoffPoint:
 def tradeoff_curve(
     problem: Problem, policy: Policy, objective: Objective
 ) -> tuple[TradeoffPoint, ...]:
-    """The policy among the cuts of its kind that it could have been, surest first.
+    """Return the policy among the alternatives of its kind, most probable first.
 
-    Of cuts for everybody, or one for each group, at most 25 on the Pareto front of probability and
-    performance. The policy is marked; it lies below the front where it was not chosen by this
-    objective, or draws lots. It stands alone where cuts by group cannot be searched.
+    The alternatives are at most 24 Pareto-optimal thresholds, shared or per group as the policy's
+    are. The policy can lie below the curve if it was chosen by another objective or is randomized.
+    It is the only point where thresholds per group cannot be searched.
 
     Args:
-        problem: the fitting rows, with the scores of the result.
+        problem: the validation rows, with the scores of the debiased network.
+        policy: the chosen policy.
+        objective: gives metric, budget and performance measure; its margin and kind do not matter.
     """
     own = problem.counts(policy.probability(problem.scores, problem.groups))
     chosen = _point(own, objective, chosen=True)
-    rungs = [_undominated(counts, objective) for counts in _met(problem, policy, objective)]
+    parts = [_undominated(counts, objective) for counts in _met(problem, policy, objective)]
     points = [chosen]
-    if rungs:
-        tp, fp, fn, tn = (torch.cat(side) for side in zip(*(r.sides for r in rungs), strict=True))
+    if parts:
+        tp, fp, fn, tn = (torch.cat(side) for side in zip(*(p.sides for p in parts), strict=True))
         pooled = Counts(tp, fp, fn, tn, own.design_effect)
         front = _undominated(pooled, objective, besides=chosen)
-        at = _spread(objective.chance(front), objective.performance(front), MAX_POINTS - 1)
+        at = _thin(objective.chance(front), objective.performance(front), MAX_POINTS - 1)
         points += [_point(front.take(i), objective) for i in at]
     return tuple(sorted(points, key=lambda p: (-p.probability, -p.performance)))
 
 
 def _met(problem: Problem, policy: Policy, objective: Objective) -> Iterator[Counts]:
-    """Counts (M, G) of cuts of the policy's kind that meet the budget here."""
+    """Yield counts (M, G) of thresholds of the policy's kind that meet the budget here."""
     if not policy.needs_group:
         counts = evaluate_all_thresholds(problem)[1]
         yield counts.take(objective.met(counts))
@@ -80,7 +82,7 @@ def _met(problem: Problem, policy: Policy, objective: Objective) -> Iterator[Cou
 def _undominated(
     counts: Counts, objective: Objective, besides: TradeoffPoint | None = None
 ) -> Counts:
-    """Those of the counts (M, G) that no other, nor a further point, equals or beats in both."""
+    """Return the Pareto-optimal ones of counts (M, G), less those ``besides`` equals or beats."""
     probability, performance = objective.chance(counts), objective.performance(counts)
     keep = ~performance.isnan()
     if besides is not None:
@@ -94,15 +96,20 @@ def _undominated(
     return counts.take(at[first])
 
 
-def _spread(probability: Tensor, performance: Tensor, most: int) -> list[int]:
-    """At most so many points of a front, both ends among them, in even steps along it."""
+def _thin(probability: Tensor, performance: Tensor, most: int) -> list[int]:
+    """Return at most ``most`` indices in even steps along the curve, both ends included.
+
+    Args:
+        probability, performance: (M,) of the points, in the order of the curve.
+        most: at least 2.
+    """
     n = len(probability)
     if n <= most:
         return list(range(n))
     length = torch.hypot(probability.diff(), performance.diff()).cumsum(0)
     steps = torch.linspace(0, 1, most, dtype=length.dtype, device=length.device) * length[-1]
-    found: list[int] = torch.searchsorted(length, steps[1:-1]).add(1).tolist()
-    return sorted({0, *found, n - 1})
+    inner: list[int] = torch.searchsorted(length, steps[1:-1]).add(1).tolist()
+    return sorted({0, *inner, n - 1})
 
 
 def _point(counts: Counts, objective: Objective, *, chosen: bool = False) -> TradeoffPoint:

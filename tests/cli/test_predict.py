@@ -176,7 +176,7 @@ def test_a_rule_by_group_takes_each_rows_group(
     ("column", "value", "said"),
     [
         ("color", "a", "new.csv has no column 'sex'"),
-        ("sex", "c", "The rule knows no group 'c'; it knows 'a', 'b'."),
+        ("sex", "c", "The rule has no threshold for group 'c'; its groups are 'a', 'b'."),
         ("sex", "", "value"),
     ],
 )
@@ -283,8 +283,9 @@ def test_an_existing_file_takes_force(fairfix: Run, place: Place, bare: Path) ->
         ("{", "rule.json is not JSON"),
         ("[]", "rule.json: a decision rule is a JSON object."),
         ("{}", "reads rules of version 1 with operator '>'"),
-        ('{"version": 1, "operator": ">"}', "not a decision rule: A rule has one threshold"),
-        ('{"version": 1, "operator": ">", "threshold": 3}', "A threshold lies in [-1, 1], not 3"),
+        ('{"version": 1, "operator": ">"}', "not a decision rule: A rule has exactly one of"),
+        ('{"version": 1, "operator": ">", "threshold": 3}',
+         "A threshold must be in [-1, 1], not 3"),
         ('{"version": 1, "operator": ">", "threshold": "0.5"}', "a threshold is a number"),
         ('{"version": 1, "operator": ">", "thresholds": {}}', "not a decision rule"),
         ('{"version": 1, "operator": ">", "threshold": 0.5, "output": "two logits"}',

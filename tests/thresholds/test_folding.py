@@ -33,7 +33,7 @@ def problem_for(scorer: Scorer) -> Problem:
 @pytest.mark.parametrize("name", OUTPUTS)
 @pytest.mark.parametrize("complement", [False, True])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_decisions_stay_also_on_other_rows(name: str, complement: bool, share: float) -> None:
+def test_decisions_are_unchanged_on_other_rows(name: str, complement: bool, share: float) -> None:
     scorer = zoo.scorer(name)
     scorer.complement = complement
     before = scorer.weights()
@@ -53,7 +53,7 @@ def test_decisions_stay_also_on_other_rows(name: str, complement: bool, share: f
 @pytest.mark.parametrize("threshold", [-1.0, 0.0, 1.0])
 def test_a_threshold_that_decides_all_rows_alike_is_refused(threshold: float) -> None:
     scorer = zoo.scorer("modules")
-    with pytest.raises(UsageError, match="decides all rows alike"):
+    with pytest.raises(UsageError, match="gives all rows the same decision"):
         fold_threshold(scorer, threshold, problem_for(scorer))
 
 

@@ -1,4 +1,4 @@
-"""Cuts by group against all combinations of cuts, tried one by one."""
+"""Thresholds per group against all combinations of thresholds, tried one by one."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ def aim(metric: str = "spd", performance: str = "balanced_accuracy", **given: fl
     return Objective(METRICS[metric], performance=PERFORMANCES[performance], **given)  # type: ignore[arg-type]
 
 
-def all_cuts(problem: Problem) -> list[tuple[Floats, Floats]]:
-    """For each group its cuts (K,), at a score or at -1, and their counts (4, K)."""
+def all_thresholds(problem: Problem) -> list[tuple[Floats, Floats]]:
+    """Each group's thresholds (K,), at its scores and at -1, and their counts (4, K)."""
     scores, labels, groups = (t.numpy() for t in (problem.scores, problem.labels, problem.groups))
     weights = np.ones(len(problem)) if problem.weights is None else problem.weights.numpy()
     weights = weights / weights.mean()
-    found = []
+    each = []
     for g in range(problem.n_groups):
         here = groups == g
-        cuts = np.append(np.unique(scores[here])[::-1], -1.0)
-        positive = scores[here] > cuts[:, None]
+        thresholds = np.append(np.unique(scores[here])[::-1], -1.0)
+        positive = scores[here] > thresholds[:, None]
         good, bad = weights[here] * labels[here], weights[here] * (1 - labels[here])
         tp, fp = positive @ good, positive @ bad
-        found.append((cuts, np.array([tp, fp, good.sum() - tp, bad.sum() - fp])))
-    return found
+        each.append((thresholds, np.array([tp, fp, good.sum() - tp, bad.sum() - fp])))
+    return each
 
 
 def all_tuples(problem: Problem) -> tuple[Floats, Floats]:
-    """Every combination: its cuts (M, G) and its counts (4, M, G)."""
-    each = all_cuts(problem)
-    at = np.array(list(itertools.product(*(range(len(cuts)) for cuts, _ in each))))
-    cuts = np.stack([each[g][0][at[:, g]] for g in range(len(each))], axis=1)
+    """All combinations: their thresholds (M, G) and their counts (4, M, G)."""
+    each = all_thresholds(problem)
+    at = np.array(list(itertools.product(*(range(len(thresholds)) for thresholds, _ in each))))
+    thresholds = np.stack([each[g][0][at[:, g]] for g in range(len(each))], axis=1)
     counts = np.stack([each[g][1][:, at[:, g]] for g in range(len(each))], axis=2)
-    return cuts, counts
+    return thresholds, counts
 
 
 def sizes(metric: str, counts: Floats) -> Floats:
@@ -84,34 +84,34 @@ def best_of_all(
     problem: Problem, metric: str, performance: str, limit: float, lower: int | None = None
 ) -> float:
     """The best performance of all combinations whose gap lies below the limit."""
-    cuts, counts = all_tuples(problem)
+    thresholds, counts = all_tuples(problem)
     within = sizes(metric, counts) < limit
     if lower is not None:
-        within &= ordered(problem, cuts, lower)
+        within &= ordered(problem, thresholds, lower)
     return float(performances(performance, counts)[within].max())
 
 
-def ordered(problem: Problem, cuts: Floats, lower: int) -> np.ndarray:
-    """Whether the same decisions can be had with the cut of ``lower`` at most the other's, (M,).
+def ordered(problem: Problem, thresholds: Floats, lower: int) -> np.ndarray:
+    """Whether thresholds can be moved so that ``lower`` has at most the other's, (M,) bool.
 
-    A cut at a score does the same up to the next score above it, and one at 1 for ever.
+    A threshold at a score decides the same up to the next higher score, one at 1 without end.
     """
     scores = problem.scores[problem.groups == 1 - lower].numpy()
     rising = np.append(np.unique(scores), np.inf)
-    above = rising[np.searchsorted(rising, cuts[:, 1 - lower], side="right")]
-    return cuts[:, lower] < above
+    above = rising[np.searchsorted(rising, thresholds[:, 1 - lower], side="right")]
+    return thresholds[:, lower] < above
 
 
-def check(found: GroupThresholds, problem: Problem, objective: Objective) -> None:
-    """The cuts do what is said of them on float32 scores, and are float32 themselves."""
-    thresholds = np.array(found.thresholds)
+def check(result: GroupThresholds, problem: Problem, objective: Objective) -> None:
+    """Counts and utility are those of the thresholds, which are exact in float32."""
+    thresholds = np.array(result.thresholds)
     assert np.array_equal(thresholds.astype(np.float32), thresholds)
     decisions = problem.scores.numpy() > thresholds.astype(np.float32)[problem.groups.numpy()]
     counts = count_by_hand(torch.from_numpy(decisions), problem)
-    assert torch.stack(found.counts.sides).numpy() == pytest.approx(counts, abs=1e-9)
-    policy = Policy.by_group(found.thresholds)
+    assert torch.stack(result.counts.sides).numpy() == pytest.approx(counts, abs=1e-9)
+    policy = Policy.by_group(result.thresholds)
     again = problem.counts(policy.decide(problem.scores, problem.groups))
-    assert found.utility == pytest.approx(float(objective.utility(again)), abs=1e-12)
+    assert result.utility == pytest.approx(float(objective.utility(again)), abs=1e-12)
 
 
 def problems(n_groups: int, n: int = 40) -> list[Problem]:
@@ -129,10 +129,10 @@ def problems(n_groups: int, n: int = 40) -> list[Problem]:
 def test_against_all_combinations(metric: str, n_groups: int, performance: str) -> None:
     for problem, budget in itertools.product(problems(n_groups), (0.0137, BUDGET, 0.437)):
         objective = aim(metric, performance, budget=budget, margin=0.003)
-        found = best_group_thresholds(problem, objective)
-        check(found, problem, objective)
+        result = best_group_thresholds(problem, objective)
+        check(result, problem, objective)
         best = best_of_all(problem, metric, performance, budget - 0.003)
-        assert found.utility == pytest.approx(best, abs=1e-12)
+        assert result.utility == pytest.approx(best, abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -149,89 +149,89 @@ def test_against_all_combinations_on_random_rows(seed: int) -> None:
     metric = str(rng.choice(THREE_GROUPS if n_groups == 3 else list(COORDINATES)))
     performance = str(rng.choice(list(GAINS)))
     objective = aim(metric, performance, budget=float(rng.uniform(0.01, 0.6)), margin=0.0)
-    found = best_group_thresholds(problem, objective)
-    check(found, problem, objective)
+    result = best_group_thresholds(problem, objective)
+    check(result, problem, objective)
     best = best_of_all(problem, metric, performance, objective.budget)
-    assert found.utility == pytest.approx(best, abs=1e-12)
+    assert result.utility == pytest.approx(best, abs=1e-12)
 
 
 @pytest.mark.parametrize("metric", COORDINATES)
 @pytest.mark.parametrize("budget", [0.05, 0.1, 0.2, 0.25])
 def test_gaps_just_at_the_budget(metric: str, budget: float) -> None:
-    """Where a gap is the budget but for rounding, either side of it will do."""
+    """Where a gap equals the budget up to rounding, either side is accepted."""
     problem = scored_rows(80, levels=15)
     objective = aim(metric, budget=budget, margin=0.0)
-    found = best_group_thresholds(problem, objective)
-    check(found, problem, objective)
+    result = best_group_thresholds(problem, objective)
+    check(result, problem, objective)
     just_below, just_above = (
         best_of_all(problem, metric, "balanced_accuracy", budget + by) for by in (-1e-12, 1e-12)
     )
-    assert just_below - 1e-12 <= found.utility <= just_above + 1e-12
+    assert just_below - 1e-12 <= result.utility <= just_above + 1e-12
 
 
 @pytest.mark.parametrize("lower", [0, 1])
 @pytest.mark.parametrize("metric", COORDINATES)
-def test_ordered_cuts_against_all_ordered_combinations(metric: str, lower: int) -> None:
+def test_ordered_thresholds_against_all_ordered_combinations(metric: str, lower: int) -> None:
     for problem, budget in itertools.product(problems(2), (0.0537, 0.437)):
         objective = aim(metric, budget=budget, margin=0.003)
-        found = best_group_thresholds(problem, objective, lower_group=lower)
-        check(found, problem, objective)
-        assert found.thresholds[lower] <= found.thresholds[1 - lower]
+        result = best_group_thresholds(problem, objective, lower_group=lower)
+        check(result, problem, objective)
+        assert result.thresholds[lower] <= result.thresholds[1 - lower]
         best = best_of_all(problem, metric, "balanced_accuracy", budget - 0.003, lower)
-        assert found.utility == pytest.approx(best, abs=1e-12)
+        assert result.utility == pytest.approx(best, abs=1e-12)
 
 
 @pytest.mark.parametrize("lower", [0, 1])
 @pytest.mark.parametrize("seed", range(10))
-def test_one_shared_cut_is_an_ordered_pair(lower: int, seed: int) -> None:
-    """However the scores of the groups lie between each other."""
+def test_one_shared_threshold_is_an_ordered_pair(lower: int, seed: int) -> None:
+    """For any interleaving of the scores of the groups."""
     problem = scored_rows(24, seed=seed)
     anything_goes = aim(budget=0.999, margin=0.0)
-    cuts = torch.cat([problem.scores, torch.tensor([-1.0])])
-    shared = anything_goes.utility(problem.counts(problem.scores > cuts.unsqueeze(1)))
-    found = best_group_thresholds(problem, anything_goes, lower_group=lower)
-    assert found.utility >= float(shared.max()) - 1e-12
+    thresholds = torch.cat([problem.scores, torch.tensor([-1.0])])
+    shared = anything_goes.utility(problem.counts(problem.scores > thresholds.unsqueeze(1)))
+    result = best_group_thresholds(problem, anything_goes, lower_group=lower)
+    assert result.utility >= float(shared.max()) - 1e-12
 
 
-def by_chance(problem: Problem, objective: Objective) -> tuple[float, float]:
-    """The objective of the best cuts for each of 40 fixed bounds, and of all combinations."""
+def fixed_bounds_and_all(problem: Problem, objective: Objective) -> tuple[float, float]:
+    """The best objective over the optima of 40 fixed bounds, and over all combinations."""
     key, performance = objective.metric.key, objective.performance.key
     most = 1.0 if objective.kind == "tradeoff" else objective.budget
-    cuts, counts = all_tuples(problem)
+    thresholds, counts = all_tuples(problem)
     size, good = sizes(key, counts), performances(performance, counts)
     winners = [
         int(np.where(size < most * rung / 40, good, -np.inf).argmax()) for rung in range(1, 41)
     ]
-    decisions = problem.scores.numpy() > cuts[:, problem.groups.numpy()]
+    decisions = problem.scores.numpy() > thresholds[:, problem.groups.numpy()]
     utility = objective.utility(problem.counts(torch.from_numpy(decisions)))
     return float(utility[winners].max()), float(utility.max())
 
 
 @pytest.mark.parametrize("kind", ["constrained", "tradeoff"])
 @pytest.mark.parametrize("metric", COORDINATES)
-def test_by_chance_no_fixed_bound_does_better(metric: str, kind: str) -> None:
+def test_chance_constrained_is_as_good_as_any_fixed_bound(metric: str, kind: str) -> None:
     for problem in problems(2, n=60):
         objective = Objective(METRICS[metric], BUDGET, kind=kind)
-        found = best_group_thresholds(problem, objective)
-        check(found, problem, objective)
-        of_bounds, of_all = by_chance(problem, objective)
-        assert of_bounds - 1e-9 <= found.utility <= of_all + 1e-12
-        assert found.utility >= of_all - 0.02
+        result = best_group_thresholds(problem, objective)
+        check(result, problem, objective)
+        of_bounds, of_all = fixed_bounds_and_all(problem, objective)
+        assert of_bounds - 1e-9 <= result.utility <= of_all + 1e-12
+        assert result.utility >= of_all - 0.02
 
 
 @pytest.mark.parametrize("metric", THREE_GROUPS)
-def test_by_chance_with_three_groups(metric: str) -> None:
+def test_chance_constrained_with_three_groups(metric: str) -> None:
     for problem in problems(3):
         objective = aim(metric, budget=BUDGET)
-        found = best_group_thresholds(problem, objective)
-        check(found, problem, objective)
-        of_bounds, of_all = by_chance(problem, objective)
-        assert of_bounds - 1e-9 <= found.utility <= of_all + 1e-12
+        result = best_group_thresholds(problem, objective)
+        check(result, problem, objective)
+        of_bounds, of_all = fixed_bounds_and_all(problem, objective)
+        assert of_bounds - 1e-9 <= result.utility <= of_all + 1e-12
 
 
 @pytest.mark.parametrize("metric", COORDINATES)
 @pytest.mark.parametrize("kind", ["constrained", "tradeoff"])
-def test_the_ladder_on_thinned_curves_finds_what_the_full_one_does(
+def test_a_coarse_search_finds_what_the_full_search_does(
     metric: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     problem = scored_rows(1200, seed=1, weighted=True)
@@ -259,30 +259,30 @@ def rows(scores: Sequence[float], labels: Sequence[int], groups: Sequence[int]) 
 
 @pytest.mark.parametrize("score", [1e-30, 1e-6, 0.3, 0.999])
 @pytest.mark.parametrize("lower", [None, 0, 1])
-def test_no_cut_between_scores_within_round_off(score: float, lower: int | None) -> None:
-    """The labels of group a ask for a cut between its middle scores; b's are cut anywhere."""
+def test_no_threshold_between_scores_within_round_off(score: float, lower: int | None) -> None:
+    """The labels of a need a threshold between its middle scores; b's are easily separated."""
     objective = aim(performance="accuracy", budget=0.999, margin=0.0)
     for share, allowed in ((0.5 * ROUND_OFF, False), (2 * ROUND_OFF, True)):
         upper = float(np.float32(score * (1 + share)))
         scores = [score / 2, score, upper, min(1.0, score * 2), 0.0, 1.0]
         problem = rows(scores, [0, 0, 1, 1, 0, 1], [0, 0, 0, 0, 1, 1])
-        found = best_group_thresholds(problem, objective, lower_group=lower)
-        assert found.utility == pytest.approx(1.0 if allowed else 5 / 6)
+        result = best_group_thresholds(problem, objective, lower_group=lower)
+        assert result.utility == pytest.approx(1.0 if allowed else 5 / 6)
 
 
-def test_no_ordered_cuts_between_groups_within_round_off() -> None:
-    """Only a shared cut between a's upper and b's lower score would be right for all rows."""
+def test_no_ordered_thresholds_between_groups_within_round_off() -> None:
+    """Only one threshold between the upper score of a and the lower one of b has no error."""
     objective = aim(performance="accuracy", budget=0.999, margin=0.0)
     for share, allowed in ((0.5 * ROUND_OFF, False), (4 * ROUND_OFF, True)):
         upper = float(np.float32(0.3 * (1 + share)))
         problem = rows([0.3, 0.9, 0.1, upper], [0, 1, 0, 1], [0, 0, 1, 1])
-        found = best_group_thresholds(problem, objective, lower_group=0)
-        assert found.utility == (1.0 if allowed else 0.75)
+        result = best_group_thresholds(problem, objective, lower_group=0)
+        assert result.utility == (1.0 if allowed else 0.75)
 
 
 @pytest.mark.parametrize("metric", ["ad", "aaod"])
-def test_metrics_that_do_not_grow_with_positives_are_refused(metric: str) -> None:
-    with pytest.raises(UsageError, match=rf"searched for spd, .*, not for {metric}\.$"):
+def test_metrics_without_increasing_rates_are_refused(metric: str) -> None:
+    with pytest.raises(UsageError, match=rf"support spd, .*, not {metric}\.$"):
         best_group_thresholds(scored_rows(40), aim(metric))
 
 
@@ -292,10 +292,9 @@ def test_f1_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("metric", "lower"), [("eqodds", None), ("spd", 1)])
-def test_a_third_group_is_refused_where_there_is_no_place_for_it(
-    metric: str, lower: int | None
-) -> None:
-    with pytest.raises(UsageError, match=f"Cuts by group for {metric} .* two groups only"):
+def test_a_third_group_is_refused_where_two_are_required(metric: str, lower: int | None) -> None:
+    what = "with lower_group" if lower else f"for {metric}"
+    with pytest.raises(UsageError, match=f"Thresholds per group {what} support two groups, not 3"):
         best_group_thresholds(scored_rows(60, 3), aim(metric), lower_group=lower)
 
 

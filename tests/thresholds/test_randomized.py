@@ -1,4 +1,4 @@
-"""Lotteries between cuts against a linear program of another make, and against fixed cuts."""
+"""Randomized thresholds against an independent linear program and against fixed thresholds."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ def performance_of(counts: Floats, performance: str) -> float:
 
 
 def program(problem: Problem, metric: str, performance: str, bound: float) -> float:
-    """The best expected performance of all lotteries of all cuts: every pair of groups by itself.
+    """The best expected performance over random choices among all thresholds.
 
-    For the mean of two ranges, every choice of the pair that makes either range.
+    The bound is imposed on every pair of groups.
     """
     n_groups = problem.n_groups
-    cuts = [
+    thresholds = [
         torch.tensor([*problem.scores[problem.groups == g].unique().tolist(), -1.0])
         for g in range(n_groups)
     ]
-    columns = [(g, float(t)) for g in range(n_groups) for t in cuts[g]]
+    columns = [(g, float(t)) for g in range(n_groups) for t in thresholds[g]]
     counts = np.stack(
         [
             count_by_hand((problem.scores > t) & (problem.groups == g), problem)[:2]
@@ -85,7 +85,9 @@ def program(problem: Problem, metric: str, performance: str, bound: float) -> fl
 @pytest.mark.parametrize("performance", GAINS)
 @pytest.mark.parametrize("n_groups", [2, 3])
 @pytest.mark.parametrize("metric", KEYS)
-def test_the_best_of_all_lotteries(metric: str, n_groups: int, performance: str) -> None:
+def test_the_best_of_all_randomized_thresholds(
+    metric: str, n_groups: int, performance: str
+) -> None:
     for seed, (levels, weighted) in enumerate(itertools.product((0, 6), (False, True))):
         problem = scored_rows(45, n_groups, seed=seed, levels=levels, weighted=weighted)
         for budget in (0.011, 0.137, 0.6):
@@ -98,8 +100,8 @@ def test_the_best_of_all_lotteries(metric: str, n_groups: int, performance: str)
 
 @pytest.mark.parametrize("metric", ["spd", "eod", "fprd"])
 @pytest.mark.parametrize("n_groups", [2, 3])
-def test_no_fixed_cuts_do_better(metric: str, n_groups: int) -> None:
-    """And some lottery does better than all fixed cuts."""
+def test_fixed_thresholds_are_never_better(metric: str, n_groups: int) -> None:
+    """And some randomized thresholds are better than all fixed ones."""
     gained = []
     for seed in range(12):
         problem = scored_rows(36, n_groups, seed=seed, levels=5 * (seed % 3), weighted=seed % 2 > 0)
@@ -113,7 +115,7 @@ def test_no_fixed_cuts_do_better(metric: str, n_groups: int) -> None:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_the_budget_is_met_strictly(seed: int) -> None:
-    """The program stops at the bound; rounding must not carry the gap over it."""
+    """The solution lies on the bound; rounding must not carry the gap over it."""
     rng = np.random.default_rng(seed)
     problem = scored_rows(300, int(rng.integers(2, 5)), seed=seed, weighted=bool(seed % 2))
     metric = str(rng.choice(KEYS))
@@ -125,24 +127,24 @@ def test_the_budget_is_met_strictly(seed: int) -> None:
 
 @pytest.mark.parametrize("kind", ["constrained", "tradeoff"])
 @pytest.mark.parametrize("metric", KEYS)
-def test_by_chance_no_fixed_bound_does_better(metric: str, kind: str) -> None:
+def test_chance_constrained_is_as_good_as_any_fixed_bound(metric: str, kind: str) -> None:
     problem = scored_rows(120, 3, seed=4, weighted=True)
     objective = Objective(METRICS[metric], 0.137, kind=kind)
 
     def utility(policy: Policy) -> float:
-        chances = policy.probability(problem.scores, problem.groups)
-        return float(objective.utility(problem.counts(chances)))
+        positive = policy.probability(problem.scores, problem.groups)
+        return float(objective.utility(problem.counts(positive)))
 
-    found = utility(best_randomized_thresholds(problem, objective))
+    result = utility(best_randomized_thresholds(problem, objective))
     of_bounds = [
         utility(best_randomized_thresholds(problem, aim(metric, budget=0.137 * rung / 40)))
         for rung in (1, 5, 10, 15, 20, 25, 30, 35, 40)
     ]
-    assert found >= max(of_bounds) - 1e-6
+    assert result >= max(of_bounds) - 1e-6
 
 
-def test_a_lottery_mixes_few_cuts() -> None:
-    """A corner of the program: for G groups and one gap, at most one cut a group and one more."""
+def test_few_thresholds_are_mixed() -> None:
+    """A vertex of the program: with one gap, few of the groups need a second threshold."""
     for seed in range(10):
         problem = scored_rows(90, 3, seed=seed)
         policy = best_randomized_thresholds(problem, aim("spd", budget=0.05))
@@ -151,17 +153,17 @@ def test_a_lottery_mixes_few_cuts() -> None:
 
 
 def test_drawn_decisions_have_the_expected_rates() -> None:
-    """Many rows of each kind, each with an id of its own."""
+    """Over many copies of each row, each with its own id."""
     problem = scored_rows(90, 2, seed=3)
     policy = best_randomized_thresholds(problem, aim("eqodds", budget=0.01))
     assert policy.randomized
     copies = problem.take(torch.arange(90).repeat(400))
-    lots = row_draws([f"row {i}" for i in range(len(copies))], "salt")
-    decided = count_by_hand(policy.decide(copies.scores, copies.groups, lots), copies) / 400
+    draws = row_draws([f"row {i}" for i in range(len(copies))], "salt")
+    decided = count_by_hand(policy.decide(copies.scores, copies.groups, draws), copies) / 400
     assert decided == pytest.approx(expected(policy, problem), abs=0.25)
 
 
-def test_the_method_gives_the_lottery() -> None:
+def test_the_method_returns_the_best_randomized_thresholds() -> None:
     problem = scored_rows(60, 3, seed=1)
     objective = aim("eqodds", budget=0.05)
     result = get("thresholds").run()(problem, objective, randomized=True)
@@ -171,7 +173,7 @@ def test_the_method_gives_the_lottery() -> None:
 
 @pytest.mark.parametrize("metric", ["di", "ad", "aaod"])
 def test_metrics_that_are_not_linear_are_refused(metric: str) -> None:
-    with pytest.raises(UsageError, match=f"spd, eod, fprd, aod, eqodds, not for {metric}"):
+    with pytest.raises(UsageError, match=f"support spd, eod, fprd, aod, eqodds, not {metric}"):
         best_randomized_thresholds(scored_rows(40), aim(metric))
 
 

@@ -1,4 +1,4 @@
-"""The decision rule: what it decides, and that its JSON says the same."""
+"""The decision rule: its decisions, its JSON, and what is refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHARED = DecisionRule(
     weights_sha256="ab" * 32,
 )
 BY_GROUP = DecisionRule(thresholds={"men": 0.6, "women": -1.0}, group_column="sex")
-LOTTERY = DecisionRule(
+RANDOMIZED = DecisionRule(
     randomized_thresholds={"men": ((0.6, 0.8), (0.3, 0.25)), "women": ((0.2, 1.0),)},
     salt="pinch",
     group_column="sex",
@@ -32,7 +32,7 @@ LOTTERY = DecisionRule(
 )
 
 
-@pytest.mark.parametrize("rule", [SHARED, BY_GROUP, LOTTERY, DecisionRule(-1.0)])
+@pytest.mark.parametrize("rule", [SHARED, BY_GROUP, RANDOMIZED, DecisionRule(-1.0)])
 def test_json_and_back(rule: DecisionRule) -> None:
     assert DecisionRule.from_json(json.loads(json.dumps(rule.to_json()))) == rule
 
@@ -78,32 +78,34 @@ def test_a_threshold_for_each_group_by_name(dtype: torch.dtype) -> None:
     rule = DecisionRule(thresholds={"women": 0.3, "men": 0.7}, group_column="sex")
     scores = torch.tensor([0.3, 0.5, 0.7, 0.8], dtype=dtype)
     for ids in ([0, 0, 0, 0], [1, 1, 1, 1], [0, 1, 0, 1]):
-        found = rule.decide(scores, torch.tensor(ids), ("men", "women"))
-        cuts = [0.3 if i else 0.7 for i in ids]
-        shared = [bool(DecisionRule(c).decide(scores)[k]) for k, c in enumerate(cuts)]
-        assert found.tolist() == shared
+        decisions = rule.decide(scores, torch.tensor(ids), ("men", "women"))
+        thresholds = [0.3 if i else 0.7 for i in ids]
+        shared = [bool(DecisionRule(c).decide(scores)[k]) for k, c in enumerate(thresholds)]
+        assert decisions.tolist() == shared
 
 
 def test_a_rule_by_group_needs_the_group() -> None:
     assert BY_GROUP.needs_group
     assert not SHARED.needs_group
-    with pytest.raises(TableError, match="needs the column 'sex'"):
+    with pytest.raises(TableError, match="needs the group of each row, from column 'sex'"):
         BY_GROUP.decide(torch.tensor([0.5]))
 
 
-def test_a_group_the_rule_does_not_know_is_named() -> None:
-    with pytest.raises(TableError, match=r"knows no group 'others'; it knows 'men', 'women'"):
+def test_an_unknown_group_is_named() -> None:
+    with pytest.raises(
+        TableError, match=r"no threshold for group 'others'; its groups are 'men', 'women'"
+    ):
         BY_GROUP.decide(torch.tensor([0.5]), torch.tensor([0]), ("others",))
 
 
 @pytest.mark.parametrize("threshold", [1.5, -1.01, math.inf, -math.inf, math.nan])
 def test_thresholds_lie_within_bounds(threshold: float) -> None:
     for wrong in ({"threshold": threshold}, {"thresholds": {"a": threshold}}):
-        with pytest.raises(UsageError, match=r"threshold lies in \[-1, 1\]"):
+        with pytest.raises(UsageError, match=r"threshold must be in \[-1, 1\]"):
             DecisionRule(**wrong)
 
 
-ONE_KIND = "one threshold, one for each group, or a lottery for each group"
+ONE_KIND = "exactly one of: a threshold, thresholds per group, or randomized thresholds per group"
 
 
 @pytest.mark.parametrize(
@@ -122,45 +124,45 @@ def test_a_rule_has_one_kind_of_threshold(wrong: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "said"),
+    ("steps", "message"),
     [
-        (((0.5, 1.5),), r"probability lies in \[0, 1\]"),
-        (((0.5, math.nan),), r"probability lies in \[0, 1\]"),
-        (((1.5, 0.5),), r"threshold lies in \[-1, 1\]"),
-        (((0.3, 0.5), (0.5, 0.2)), "thresholds of a lottery fall"),
-        ((), "thresholds of a lottery fall"),
+        (((0.5, 1.5),), r"probability must be in \[0, 1\]"),
+        (((0.5, math.nan),), r"probability must be in \[0, 1\]"),
+        (((1.5, 0.5),), r"threshold must be in \[-1, 1\]"),
+        (((0.3, 0.5), (0.5, 0.2)), "must be in descending order"),
+        ((), "must be in descending order"),
     ],
 )
-def test_a_lottery_has_falling_thresholds_and_probabilities(steps: Any, said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_randomized_thresholds_descend_and_have_probabilities(steps: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         DecisionRule(randomized_thresholds={"a": steps})
 
 
-def test_a_lottery_gives_each_row_its_chance_and_the_same_row_the_same_lot() -> None:
-    """Of men, 80 % above 0.6, 25 % from there to 0.3, none below; of women, all above 0.2."""
+def test_rows_are_positive_with_their_probability_and_keep_their_draw() -> None:
+    """Men: 80 % above 0.6, 25 % from 0.3 to 0.6, none below. Women: all above 0.2."""
     n = 6_000
     ids = np.array([f"person {i}" for i in range(n)])
     groups = torch.arange(n) % 2
     scores = torch.tensor([0.9, 0.9, 0.5, 0.5, 0.3, 0.1]).repeat(n // 6)
     names = ("men", "women")
-    found = LOTTERY.decide(scores, groups, names, ids)
+    decisions = RANDOMIZED.decide(scores, groups, names, ids)
     expected = {(0.9, 0): 0.8, (0.5, 0): 0.25, (0.3, 0): 0, (0.9, 1): 1, (0.5, 1): 1, (0.1, 1): 0}
-    for (score, group), chance in expected.items():
+    for (score, group), probability in expected.items():
         here = (scores == score) & (groups == group)
-        assert float(found[here].double().mean()) == pytest.approx(chance, abs=0.05)
+        assert float(decisions[here].double().mean()) == pytest.approx(probability, abs=0.05)
     order = torch.from_numpy(np.random.default_rng(0).permutation(n))[: n // 2]
-    again = LOTTERY.decide(scores[order], groups[order], names, ids[order.numpy()])
-    assert torch.equal(again, found[order])
-    salted = replace(LOTTERY, salt="grain").decide(scores, groups, names, ids)
-    assert not torch.equal(salted, found)
+    again = RANDOMIZED.decide(scores[order], groups[order], names, ids[order.numpy()])
+    assert torch.equal(again, decisions[order])
+    salted = replace(RANDOMIZED, salt="grain").decide(scores, groups, names, ids)
+    assert not torch.equal(salted, decisions)
 
 
-def test_a_lottery_needs_its_ids_or_the_features_it_was_made_with() -> None:
+def test_randomized_thresholds_need_the_ids_or_features_they_were_made_with() -> None:
     scores, groups, names = torch.tensor([0.5]), torch.tensor([0]), ("men", "women")
-    assert LOTTERY.randomized
-    with pytest.raises(TableError, match="draws lots by the column 'person'"):
-        LOTTERY.decide(scores, groups, names)
-    without = replace(LOTTERY, id_column=None)
+    assert RANDOMIZED.randomized
+    with pytest.raises(TableError, match="needs the id of each row, from column 'person'"):
+        RANDOMIZED.decide(scores, groups, names)
+    without = replace(RANDOMIZED, id_column=None)
     with pytest.raises(UsageError, match="--id"):
         without.decide(scores, groups, names)
     same = torch.ones(50, 3)
@@ -173,7 +175,7 @@ BARE = {"version": 1, "operator": ">"}
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         ([0.5], "a decision rule is a JSON object"),
         (None, "a decision rule is a JSON object"),
@@ -184,8 +186,8 @@ BARE = {"version": 1, "operator": ">"}
         ({**RIGHT, "threshold": "0.5"}, "a threshold is a number, not '0.5'"),
         ({**RIGHT, "threshold": True}, "a threshold is a number, not True"),
         ({**RIGHT, "threshold": None}, ONE_KIND),
-        ({**RIGHT, "threshold": math.nan}, "lies in"),
-        ({**RIGHT, "threshold": 3}, "lies in"),
+        ({**RIGHT, "threshold": math.nan}, "must be in"),
+        ({**RIGHT, "threshold": 3}, "must be in"),
         ({**BARE, "thresholds": {"a": "high"}}, "a threshold is a number, not 'high'"),
         ({**BARE, "thresholds": [0.5]}, "not a decision rule"),
         ({**BARE, "thresholds": {}}, ONE_KIND),
@@ -195,6 +197,6 @@ BARE = {"version": 1, "operator": ">"}
         ({**BARE, "lottery": {"a": 0.5}}, "not a decision rule"),
     ],
 )
-def test_json_that_is_no_rule_is_refused_by_its_name(data: object, said: str) -> None:
-    with pytest.raises(UsageError, match=f"^model.rule.json: .*{said}"):
+def test_invalid_rules_are_refused_with_their_source(data: object, message: str) -> None:
+    with pytest.raises(UsageError, match=f"^model.rule.json: .*{message}"):
         DecisionRule.from_json(data, "model.rule.json")

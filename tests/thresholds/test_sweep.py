@@ -1,4 +1,4 @@
-"""ThresholdSweep: every point is what its threshold decides, and the curve is well covered."""
+"""Threshold sweep: the figures of every point are exact, and the points cover the curve."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ def check(point: SweepPoint, problem: Problem, metric: str) -> None:
 @pytest.mark.parametrize(("groups", "weighted"), [(2, False), (3, True)])
 def test_every_point_is_exact(metric: str, groups: int, weighted: bool) -> None:
     problem = scored_rows(60, groups, seed=1, weighted=weighted)
-    found = threshold_sweep(problem, Objective(metric=METRICS[metric]), 0.4)
-    assert len(found.points) == 61
-    assert (found.metric, found.performance) == (metric, "balanced_accuracy")
-    assert found.groups == problem.group_names
-    for point in (*found.points, found.current):
+    sweep = threshold_sweep(problem, Objective(metric=METRICS[metric]), 0.4)
+    assert len(sweep.points) == 61
+    assert (sweep.metric, sweep.performance) == (metric, "balanced_accuracy")
+    assert sweep.groups == problem.group_names
+    for point in (*sweep.points, sweep.current):
         check(point, problem, metric)
 
 
 def test_a_long_curve_is_thinned_to_exact_points() -> None:
     problem = scored_rows(5000, seed=0)
-    found = threshold_sweep(problem, Objective(), 0.5)
-    assert 90 <= len(found.points) <= 101
-    for point in found.points[::10]:
+    sweep = threshold_sweep(problem, Objective(), 0.5)
+    assert 90 <= len(sweep.points) <= 101
+    for point in sweep.points[::10]:
         check(point, problem, "spd")
-    thresholds = np.array([point.threshold for point in found.points])
+    thresholds = np.array([point.threshold for point in sweep.points])
     assert (np.diff(thresholds) > 0).all()
     assert thresholds[[0, -1]].tolist() == [-1, 1]
-    assert found.points[0].selection_rates == (1, 1)
-    assert found.points[-1].selection_rates == (0, 0)
+    assert sweep.points[0].selection_rates == (1, 1)
+    assert sweep.points[-1].selection_rates == (0, 0)
 
 
 def test_crowded_scores_do_not_leave_holes() -> None:
@@ -58,35 +58,35 @@ def test_crowded_scores_do_not_leave_holes() -> None:
         torch.arange(3300) % 2,
         ("a", "b"),
     )
-    found = threshold_sweep(problem, Objective(), 0.5)
-    selected = np.array([np.mean(point.selection_rates) for point in found.points])
-    inner = np.array([point.threshold for point in found.points[1:-1]])
+    sweep = threshold_sweep(problem, Objective(), 0.5)
+    selected = np.array([np.mean(point.selection_rates) for point in sweep.points])
+    inner = np.array([point.threshold for point in sweep.points[1:-1]])
     assert np.abs(np.diff(selected)).max() < 0.03
     assert np.diff(inner).max() < 0.05
 
 
-def test_the_deployed_threshold_stands_where_it_is() -> None:
+def test_the_threshold_in_use_is_exact() -> None:
     problem = scored_rows(400, seed=2)
     middle = float(problem.scores.sort().values[200])  # equal to a score: that row is negative
-    found = threshold_sweep(problem, Objective(), middle).current
-    assert found.threshold == middle
-    assert np.mean(found.selection_rates) == pytest.approx(199 / 400)
-    check(found, problem, "spd")
+    point = threshold_sweep(problem, Objective(), middle).current
+    assert point.threshold == middle
+    assert np.mean(point.selection_rates) == pytest.approx(199 / 400)
+    check(point, problem, "spd")
 
 
 def test_other_performance_and_undefined_points() -> None:
     problem = scored_rows(40, seed=3)
     objective = Objective(metric=METRICS["di"], performance=PERFORMANCES["f1"])
-    found = threshold_sweep(problem, objective, 1.0)
-    assert found.performance == "f1"
-    assert math.isnan(found.current.gap)
-    assert math.isnan(found.points[-1].gap)
-    assert found.current.performance == 0
-    assert found.points[0].gap == 1
-    assert found.points[0].size == 0
+    sweep = threshold_sweep(problem, objective, 1.0)
+    assert sweep.performance == "f1"
+    assert math.isnan(sweep.current.gap)
+    assert math.isnan(sweep.points[-1].gap)
+    assert sweep.current.performance == 0
+    assert sweep.points[0].gap == 1
+    assert sweep.points[0].size == 0
 
 
-def test_equal_scores_have_one_cut_between_them() -> None:
+def test_equal_scores_share_one_threshold() -> None:
     problem = scored_rows(500, seed=0, levels=5)
-    found = threshold_sweep(problem, Objective(), 0.5)
-    assert len(found.points) == len(problem.scores.unique()) + 1
+    sweep = threshold_sweep(problem, Objective(), 0.5)
+    assert len(sweep.points) == len(problem.scores.unique()) + 1

@@ -1,4 +1,4 @@
-"""The curve of chance against performance, against all cuts tried one by one."""
+"""The trade-off curve against all thresholds, tried one by one."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ BUDGET = 0.1
 
 
 def every_pair(problem: Problem, objective: Objective) -> tuple[list[float], list[float]]:
-    """Probability and performance of every pair of cuts that meets the budget here."""
-    found: tuple[list[float], list[float]] = ([], [])
-    cuts = [[-1.0, *problem.scores[problem.groups == g].unique().tolist()] for g in (0, 1)]
-    for pair in itertools.product(*cuts):
+    """Probability and performance of every pair of thresholds that meets the budget here."""
+    met: tuple[list[float], list[float]] = ([], [])
+    by_group = [[-1.0, *problem.scores[problem.groups == g].unique().tolist()] for g in (0, 1)]
+    for pair in itertools.product(*by_group):
         decisions = problem.scores > torch.tensor(pair)[problem.groups]
         counts = problem.counts(decisions)
         if objective.met(counts):
-            found[0].append(float(objective.chance(counts)))
-            found[1].append(float(objective.performance(counts)))
-    return found
+            met[0].append(float(objective.chance(counts)))
+            met[1].append(float(objective.performance(counts)))
+    return met
 
 
 def best_above(points: tuple[TradeoffPoint, ...], probability: float) -> float:
@@ -41,15 +41,15 @@ def best_above(points: tuple[TradeoffPoint, ...], probability: float) -> float:
 
 
 @pytest.mark.parametrize("metric", ["spd", "eod", "aaod"])
-def test_shared_cuts_are_the_front_of_all_of_them(
+def test_shared_thresholds_are_the_front_of_all_thresholds(
     metric: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_POINTS", 10_000)
     problem, objective = scored_rows(300, seed=2), Objective(METRICS[metric], BUDGET)
     points = tradeoff_curve(problem, identity(problem, objective).policy, objective)
     rated = []
-    for cut in [-1.0, *problem.scores.tolist()]:
-        counts = problem.counts(problem.scores > cut)
+    for threshold in [-1.0, *problem.scores.tolist()]:
+        counts = problem.counts(problem.scores > threshold)
         if objective.met(counts):
             rated.append((float(objective.chance(counts)), float(objective.performance(counts))))
     expected = {
@@ -57,19 +57,21 @@ def test_shared_cuts_are_the_front_of_all_of_them(
         for one in rated
         if not any(a >= one[0] and b >= one[1] and (a, b) != one for a, b in rated)
     }
-    found = sorted((p.probability, p.performance) for p in points)
-    assert np.array(found) == pytest.approx(np.array(sorted(expected)))
-    assert len(found) > 3
+    front = sorted((p.probability, p.performance) for p in points)
+    assert np.array(front) == pytest.approx(np.array(sorted(expected)))
+    assert len(front) > 3
 
 
 @pytest.mark.parametrize("metric", ["spd", "eod"])
-def test_cuts_by_group_reach_what_all_pairs_do(metric: str) -> None:
+def test_thresholds_per_group_are_as_good_as_all_pairs(metric: str) -> None:
     problem, objective = scored_rows(90, seed=3), Objective(METRICS[metric], BUDGET)
     points = tradeoff_curve(problem, thresholds(problem, objective).policy, objective)
-    chances, performances = every_pair(problem, objective)
+    probabilities, performances = every_pair(problem, objective)
     for point in points:
         beaten = max(
-            b for a, b in zip(chances, performances, strict=True) if a >= point.probability - 1e-9
+            b
+            for a, b in zip(probabilities, performances, strict=True)
+            if a >= point.probability - 1e-9
         )
         assert beaten - 0.01 < point.performance < beaten + 1e-9
 
@@ -95,7 +97,7 @@ def test_the_choice_is_on_the_curve_and_marked(n_groups: int, risk: float | None
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_points_fall_in_chance_and_rise_in_performance(metric: str) -> None:
+def test_probability_falls_and_performance_rises_along_the_curve(metric: str) -> None:
     problem, objective = scored_rows(2000, seed=5), Objective(METRICS[metric], BUDGET)
     for policy in (Policy.shared(0.5), Policy.by_group((0.4, 0.6))):
         points = tradeoff_curve(problem, policy, objective)
@@ -118,7 +120,7 @@ def test_ends_of_a_long_curve_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(few) <= set(all_)
 
 
-def test_a_policy_of_another_aim_lies_below_the_curve() -> None:
+def test_a_policy_tuned_otherwise_lies_below_the_curve() -> None:
     problem, objective = scored_rows(2000, seed=7), Objective(budget=BUDGET)
     points = tradeoff_curve(problem, Policy.by_group((0.9, 0.1)), objective)
     (chosen,) = (p for p in points if p.chosen)
@@ -128,7 +130,7 @@ def test_a_policy_of_another_aim_lies_below_the_curve() -> None:
 
 
 @pytest.mark.parametrize(("metric", "performance"), [("aaod", "balanced_accuracy"), ("spd", "f1")])
-def test_it_stands_alone_where_cuts_by_group_are_not_searched(
+def test_the_policy_is_alone_where_thresholds_per_group_are_not_searched(
     metric: str, performance: str
 ) -> None:
     problem = scored_rows(200)
@@ -137,7 +139,7 @@ def test_it_stands_alone_where_cuts_by_group_are_not_searched(
     assert point.chosen
 
 
-def test_whatever_the_margin_the_curve_is_the_same() -> None:
+def test_the_curve_does_not_depend_on_the_margin() -> None:
     problem, policy = scored_rows(500, seed=8), Policy.by_group((0.4, 0.6))
     objective = Objective(budget=BUDGET)
     expected = tradeoff_curve(problem, policy, objective)
