@@ -20,11 +20,12 @@ from typing import Any
 import pandas as pd
 import torch
 from networks import networks
-from splits import FAIRLEARN, fairlearn_rule, halves, pooled_case
+from splits import FAIRLEARN, fairlearn_rule, pooled_case
 from torch import Tensor
 
 from fairfix import methods
 from fairfix.data.problem import Problem
+from fairfix.data.splitting import random_halves
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.rates import PERFORMANCES, is_trivial, noise_ceiling
 from fairfix.workflows.debias import make_objective
@@ -73,7 +74,7 @@ def cells(
     network: str, resplit: int, *, metric: str, method: str, ways: Mapping[str, Mapping[str, Any]]
 ) -> list[Cell]:
     """All ways on one re-split, fairlearn last where it knows the metric."""
-    fitting, judged = halves(pooled_case(network).problem, resplit)
+    fitting, judged = random_halves(pooled_case(network).problem, resplit)
     rules: dict[str, Rule] = {
         way: chosen(method, fitting, make_objective(metric, **options), resplit)
         for way, options in ways.items()

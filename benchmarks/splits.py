@@ -29,6 +29,7 @@ from torch import Tensor
 
 from fairfix import methods
 from fairfix.data.problem import Problem
+from fairfix.data.splitting import random_halves
 from fairfix.methods import _search as search
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.rates import METRICS
@@ -62,7 +63,7 @@ def cells(
 ) -> list[Cell]:
     """All methods on one re-split, the baseline first."""
     case, objective = pooled_case(network), make_objective(metric)
-    fitting, judged = halves(case.problem, resplit)
+    fitting, judged = random_halves(case.problem, resplit)
     found = {
         name: debias(
             replace(case, problem=fitting),
@@ -85,13 +86,6 @@ def cells(
 def pooled_case(network: str) -> Case:
     """Read once in every process."""
     return networks()[network].pooled_case()
-
-
-def halves(problem: Problem, seed: int) -> tuple[Problem, Problem]:
-    """The rows in random order, cut in the middle."""
-    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(problem)))
-    middle = len(problem) // 2
-    return problem.take(order[:middle]), problem.take(order[middle:])
 
 
 def fairlearn(fitting: Problem, judged: Problem, objective: Objective) -> Evaluation:

@@ -14,7 +14,7 @@ from fairfix.bench.cells import ATTRIBUTION
 from fairfix.bench.protocols import Base, Protocol, cells, chosen_datasets, task
 from fairfix.bench.study import Study, processes, study
 from fairfix.bench.task import Task, task_of
-from fairfix.data.splitting import apart, check_seed
+from fairfix.data.splitting import check_seed, split_problem
 from fairfix.errors import UsageError
 from fairfix.metrics.objective import Objective
 from fairfix.workflows.case import Case
@@ -114,7 +114,7 @@ def _splits(
     source = hashlib.sha256(whole.encode()).hexdigest()[:16]
     found = []
     for seed in seeds:
-        parts = apart(case.problem, share, seed, case.table.path.name)
+        parts = split_problem(case.problem, share, seed, case.table.path.name)
         fit, kept = (replace(case, problem=problem) for _, problem in parts)
         found.append(replace(task_of(fit, kept, name), split=seed, source=source))
     return found

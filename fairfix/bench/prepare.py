@@ -19,6 +19,7 @@ from fairfix.bench.datasets import Dataset
 from fairfix.bench.download import fetch
 from fairfix.data.spec.entries import Entry, Mapped, Number, OneHot
 from fairfix.data.spec.spec import DataSpec
+from fairfix.data.splitting import random_parts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,10 +80,9 @@ def prepare(
     rows = dataset.rows([found.path for found in fetch(dataset, download=download)])
     for name, protected in dataset.protected.items():
         rows[group_column(name)] = protected.groups(rows)
-    order = np.random.default_rng(seed).permutation(len(rows))
     parts = {
-        name: rows.iloc[order[int(low * len(rows)) : int(high * len(rows))]].reset_index(drop=True)
-        for name, (low, high) in PARTS.items()
+        part: rows.iloc[drawn].reset_index(drop=True)
+        for part, drawn in random_parts(len(rows), PARTS, seed).items()
     }
     return Prepared(dataset, attribute, parts, _spec(dataset, attribute, rows, parts["train"]))
 

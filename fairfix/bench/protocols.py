@@ -33,6 +33,7 @@ from fairfix.bench.prepare import PARTS, group_column, prepare
 from fairfix.bench.synthetic import Synthetic, loh, zafar
 from fairfix.bench.task import Rows, Task
 from fairfix.bench.training import Recipe, train
+from fairfix.data.splitting import consecutive_parts
 from fairfix.data.table import Columns
 from fairfix.errors import UsageError
 from fairfix.metrics.objective import Objective
@@ -224,10 +225,7 @@ def _label_values(column: Any) -> tuple[str, str]:
 def _synthetic_split(name: str, world: str, value: float, seed: int) -> Split:
     make, knob, _ = SYNTHETIC[world]
     rows = make(_SYNTHETIC_ROWS, seed=seed, **{knob: value})
-    at = {
-        part: slice(int(low * _SYNTHETIC_ROWS), int(high * _SYNTHETIC_ROWS))
-        for part, (low, high) in PARTS.items()
-    }
+    at = consecutive_parts(_SYNTHETIC_ROWS, PARTS)
     train_rows = rows.features[at["train"]]
     mean, scale = train_rows.mean(0), train_rows.std(0)
     standard = ((rows.features - mean) / np.where(scale == 0, 1, scale)).astype(np.float32)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from fairfix.data.problem import Problem
+from fairfix.data.splitting import resplit
 from fairfix.data.table import Columns
 from fairfix.data.table.table import Group, Table
 from fairfix.errors import UsageError
@@ -186,17 +187,12 @@ class Task:
             return self
         pooled = self.fitting.followed_by(self.judged)
         share = len(self.fitting) / len(pooled)
-        cell = 2 * pooled.groups + pooled.labels
-        fits = np.zeros(len(pooled), dtype=bool)
-        generator = np.random.default_rng(seed)
-        for value in np.unique(cell):
-            rows = generator.permutation(np.flatnonzero(cell == value))
-            fits[rows[: round(share * len(rows))]] = True
+        kept, held = resplit(pooled.labels, pooled.groups, share, seed)
         return replace(
             self,
             split=seed,
-            fitting=pooled.take(np.flatnonzero(fits)),
-            judged=pooled.take(np.flatnonzero(~fits)),
+            fitting=pooled.take(kept),
+            judged=pooled.take(held),
         )
 
 

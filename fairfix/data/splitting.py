@@ -1,6 +1,11 @@
-"""Rows a method may see, and rows kept away from it."""
+"""Every split of rows: stratified holdouts and re-splits, and the random parts of the papers.
+
+Each function is a pure function of its arguments; global random state is neither read nor changed.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -11,55 +16,121 @@ from fairfix.errors import TableError, UsageError
 
 
 def check_share(share: float) -> None:
-    """Raise UsageError for a share outside (0, 1)."""
+    """Raise ``UsageError`` if the share is not in (0, 1)."""
     if not 0 < share < 1:
-        raise UsageError(f"The holdout is a share of the rows between 0 and 1, not {share}.")
+        raise UsageError(f"The holdout must be a share of the rows between 0 and 1, not {share}.")
 
 
 def check_seed(seed: int) -> None:
-    """Raise UsageError for what is no seed."""
+    """Raise ``UsageError`` if the seed is not in 0..2**63 - 1."""
     if not 0 <= seed < 2**63:
-        raise UsageError(f"A seed is a whole number from 0 to 2**63 - 1, not {seed}.")
+        raise UsageError(f"The seed must be a whole number from 0 to 2**63 - 1, not {seed}.")
+
+
+def split_problem(
+    problem: Problem, share: float, seed: int, table: str
+) -> tuple[tuple[Tensor, Problem], tuple[Tensor, Problem]]:
+    """Split a problem into validation rows and test rows, as ``holdout`` does.
+
+    Args:
+        share: share of the rows held out for testing, in (0, 1).
+        table: name of the rows, for messages.
+
+    Returns:
+        Row numbers and problem of the validation rows, then those of the test rows.
+
+    Raises:
+        TableError: one of the parts lacks a group or a label.
+        UsageError: see ``check_share``.
+    """
+    validation, test = holdout(problem, share, seed)
+    try:
+        return (validation, problem.take(validation)), (test, problem.take(test))
+    except TableError as error:
+        raise TableError(
+            f"{table} has too few rows to hold some out for testing "
+            f"({str(error).removesuffix('.')}); add rows or pass a separate test table."
+        ) from None
 
 
 def holdout(problem: Problem, share: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Row numbers for fitting and for judging, both in table order.
+    """Return the row numbers of validation and test rows, (N - M,) and (M,), in table order.
 
-    Within every cell of label and group, ``share`` of the rows (rounded, at least one where the
-    cell has two) is drawn at random for judging.
+    Within each combination of group and label, ``share`` of the rows (rounded, but at least one,
+    and never all) is drawn at random for testing; the only row of a combination is kept for
+    validation.
 
     Raises:
-        UsageError: as ``check_share``.
+        UsageError: see ``check_share``.
     """
     check_share(share)
-    generator = np.random.default_rng(seed)
-    cell = (2 * problem.groups + problem.labels).cpu().numpy()
-    judged = np.zeros(len(cell), dtype=bool)
-    for value in np.unique(cell):
-        rows = np.flatnonzero(cell == value)
-        n = min(max(1, round(share * len(rows))), len(rows) - 1)
-        judged[generator.permutation(rows)[:n]] = True
+    strata = (2 * problem.groups + problem.labels).cpu().numpy()
+    test = _draw_by_stratum(strata, share, seed, on_both_sides=True)
     device = problem.groups.device
     return (
-        torch.from_numpy(np.flatnonzero(~judged)).to(device),
-        torch.from_numpy(np.flatnonzero(judged)).to(device),
+        torch.from_numpy(np.flatnonzero(~test)).to(device),
+        torch.from_numpy(np.flatnonzero(test)).to(device),
     )
 
 
-def apart(
-    problem: Problem, share: float, seed: int, table: str
-) -> tuple[tuple[Tensor, Problem], tuple[Tensor, Problem]]:
-    """Row numbers and problem for fitting, and the same for judging, as ``holdout`` draws them.
+def resplit(
+    labels: np.ndarray, groups: np.ndarray, share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw validation and test rows anew from rows that were both; return their row numbers.
 
-    Raises:
-        TableError: when either part of the ``table`` is no problem of its own.
-        UsageError: as ``check_share``.
+    Within each combination of group and label, ``share`` of the rows (rounded) is drawn at random
+    for validation. Unlike in ``holdout``, a small combination may be on one side only, so that the
+    sizes of the two parts stay as they were.
+
+    Args:
+        labels, groups: (N,) integers; labels are 0 or 1.
+        share: share of the validation rows, in [0, 1].
     """
-    fits, judged = holdout(problem, share, seed)
-    try:
-        return (fits, problem.take(fits)), (judged, problem.take(judged))
-    except TableError as error:
-        raise TableError(
-            f"{table} has too few rows to keep some away for judging "
-            f"({str(error).removesuffix('.')}); give more, or another table with --test."
-        ) from None
+    validation = _draw_by_stratum(2 * groups + labels, share, seed, on_both_sides=False)
+    return np.flatnonzero(validation), np.flatnonzero(~validation)
+
+
+def consecutive_parts(n: int, bounds: Mapping[str, tuple[float, float]]) -> dict[str, slice]:
+    """Return the slice of n rows for each part, given its bounds as shares of the rows."""
+    return {part: slice(int(low * n), int(high * n)) for part, (low, high) in bounds.items()}
+
+
+def random_parts(
+    n: int, bounds: Mapping[str, tuple[float, float]], seed: int
+) -> dict[str, np.ndarray]:
+    """Return the row numbers of each part of a random permutation of n rows, not stratified.
+
+    This is the split of Savani, White, Govindarajulu (2020) and of Marcinkevics, Ozkan, Vogt
+    (2022): 60 % for training, 20 % for validation, 20 % for testing.
+
+    Args:
+        bounds: first and last share of the permutation, by part, such as ``{"val": (0.6, 0.8)}``.
+    """
+    order = np.random.default_rng(seed).permutation(n)
+    return {part: order[rows] for part, rows in consecutive_parts(n, bounds).items()}
+
+
+def random_halves(problem: Problem, seed: int) -> tuple[Problem, Problem]:
+    """Split a problem into two random halves, not stratified."""
+    halves = random_parts(len(problem), {"first": (0, 0.5), "second": (0.5, 1)}, seed)
+    first, second = (problem.take(torch.from_numpy(rows)) for rows in halves.values())
+    return first, second
+
+
+def _draw_by_stratum(
+    strata: np.ndarray, share: float, seed: int, *, on_both_sides: bool
+) -> np.ndarray:
+    """Return a mask (N,) that is True for ``share`` of each stratum, drawn at random.
+
+    With ``on_both_sides`` each stratum of two or more rows has a row that is drawn and one that
+    is not, and the only row of a stratum is not drawn.
+    """
+    generator = np.random.default_rng(seed)
+    drawn = np.zeros(len(strata), dtype=bool)
+    for stratum in np.unique(strata):
+        rows = generator.permutation(np.flatnonzero(strata == stratum))
+        n = round(share * len(rows))
+        if on_both_sides:
+            n = min(max(1, n), len(rows) - 1)
+        drawn[rows[:n]] = True
+    return drawn

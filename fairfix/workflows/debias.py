@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fairfix import methods
 from fairfix.data.problem import Problem
-from fairfix.data.splitting import apart, check_seed, check_share
+from fairfix.data.splitting import check_seed, check_share, split_problem
 from fairfix.data.table import Group
 from fairfix.errors import TableError, UsageError
 from fairfix.methods._result import Result
@@ -166,7 +166,9 @@ def check_confidence(confidence: float) -> None:
 
 def _split(case: Case, share: float, seed: int) -> tuple[Problem, Problem, tuple[Groups, Groups]]:
     """Validation rows, test rows, and the group columns of each."""
-    (kept, validation), (held, held_out) = apart(case.problem, share, seed, case.table.path.name)
+    (kept, validation), (held, held_out) = split_problem(
+        case.problem, share, seed, case.table.path.name
+    )
 
     def groups(rows: Tensor) -> Groups:
         at = rows.cpu().numpy()

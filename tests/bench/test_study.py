@@ -778,7 +778,7 @@ def test_a_seed_out_of_range_is_refused(seed: str, tmp_path: Path) -> None:
     asked = ["bench", str(LOH / "model.pt"), str(LOH / "val.csv"), "--seed", seed]
     ended = CliRunner().invoke(app, [*asked, "-o", str(tmp_path / "out")])
     assert ended.exit_code == 2
-    assert f"A seed is a whole number from 0 to 2**63 - 1, not {seed}" in ended.stderr
+    assert f"The seed must be a whole number from 0 to 2**63 - 1, not {seed}" in ended.stderr
 
 
 def test_a_seed_draws_other_splits() -> None:
@@ -798,7 +798,7 @@ def test_a_table_too_small_to_split_is_refused_with_a_remedy(tmp_path: Path) -> 
     asked += ["--privileged", "1", "--arch", "mlp:relu-bn", "--jobs", "1"]
     ended = CliRunner().invoke(app, [*asked, "-o", str(tmp_path / "out")])
     assert ended.exit_code == 2
-    assert "too few rows to keep some away" in ended.stderr
+    assert "too few rows to hold some out for testing" in ended.stderr
     assert not (tmp_path / "out").exists()
 
 

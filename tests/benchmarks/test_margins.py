@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import fairfix as library
+from fairfix.data.splitting import random_halves
 from fairfix.errors import UsageError
 from fairfix.methods._search import LEARNED, Search
 from fairfix.methods.eqodds import eqodds
@@ -233,7 +234,7 @@ def test_ways_are_judged_on_the_half_that_did_not_choose(method: str) -> None:
     found = margins.cells("loh", 3, metric="spd", method=method, ways=ways)
     assert [cell.way for cell in found] == ["bold", "careful", "fairlearn"]
     case = networks.networks()["loh"].pooled_case()
-    fitting, judged = margins.halves(case.problem, 3)
+    fitting, judged = random_halves(case.problem, 3)
     for cell, options in zip(found, ways.values(), strict=False):
         fitted = library.debias(
             replace(case, problem=fitting),
@@ -251,7 +252,7 @@ def test_ways_are_judged_on_the_half_that_did_not_choose(method: str) -> None:
 
 def test_weights_that_a_method_changed_are_judged() -> None:
     case = networks.networks()["zafar"].pooled_case()
-    fitting, judged = margins.halves(case.problem, 0)
+    fitting, judged = random_halves(case.problem, 0)
     objective = Objective(margin=0.01)
     rule = margins.chosen("prune", fitting, objective, 0)
     outcome = library.debias(

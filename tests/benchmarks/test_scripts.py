@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 
 from fairfix.data.problem import Problem
+from fairfix.data.splitting import random_halves
 from fairfix.methods._search import Search
 from fairfix.methods.gda import gda
 from fairfix.metrics.objective import Objective
@@ -373,15 +374,15 @@ def test_every_cut_is_at_least_as_good_as_the_grid() -> None:
 def test_halves_share_no_row_and_leave_none_out() -> None:
     rows = biased_rows()
     problem = as_problem(rows)
-    one, other = splits.halves(problem, 3)
+    one, other = random_halves(problem, 3)
     assert (len(one), len(other)) == (N // 2, N // 2)
     assert one.features is not None
     assert other.features is not None
     seen = torch.cat([one.features, other.features])[:, 0].sort().values
     assert rows.features is not None
     assert torch.equal(seen, rows.features[:, 0].sort().values)
-    assert torch.equal(one.features, splits.halves(problem, 3)[0].features)
-    assert not torch.equal(one.features, splits.halves(problem, 4)[0].features)
+    assert torch.equal(one.features, random_halves(problem, 3)[0].features)
+    assert not torch.equal(one.features, random_halves(problem, 4)[0].features)
 
 
 def test_pooled_rows_are_both_tables_in_order() -> None:
@@ -403,7 +404,7 @@ def test_cells_judge_on_the_half_that_was_not_fitted(metric: str) -> None:
     found = {c.method: c for c in splits.cells("loh", 0, metric=metric, names=(), peers=True)}
     assert list(found) == ["identity", "fairlearn"]
     case, objective = splits.pooled_case("loh"), make_objective(metric)
-    fitting, judged = splits.halves(case.problem, 0)
+    fitting, judged = random_halves(case.problem, 0)
     halved = replace(case, problem=fitting), replace(case, problem=judged)
     threshold = debias(halved[0], "identity", objective, test=halved[1]).rule.threshold
     assert threshold is not None

@@ -124,7 +124,7 @@ TABLES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     ),
     "too short": (
         lambda t: t[t["label"].ne(t["group"])].groupby("label").head(1),
-        "too few rows to keep some away for judging",
+        "too few rows to hold some out for testing",
     ),
 }
 

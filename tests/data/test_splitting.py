@@ -1,13 +1,22 @@
-"""The holdout: disjoint, complete, stratified by label and group, and the same for a seed."""
+"""Splits of rows: disjoint, complete, stratified where they should be, and fixed by the seed."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from fairfix.data.problem import Problem
-from fairfix.data.splitting import holdout
-from fairfix.errors import UsageError
+from fairfix.data.splitting import (
+    check_seed,
+    consecutive_parts,
+    holdout,
+    random_halves,
+    random_parts,
+    resplit,
+    split_problem,
+)
+from fairfix.errors import TableError, UsageError
 from tests.helpers.toys import scored_rows
 
 
@@ -68,3 +77,69 @@ def test_a_cell_of_one_row_stays_with_fitting_and_one_of_two_is_shared() -> None
 def test_the_share_lies_between_0_and_1(share: float) -> None:
     with pytest.raises(UsageError, match="share of the rows between 0 and 1"):
         holdout(scored_rows(20), share, 0)
+
+
+def test_a_part_without_one_of_the_labels_is_refused_with_a_remedy() -> None:
+    labels, groups = torch.tensor([0, 1, 0, 0, 0, 0]), torch.tensor([0, 0, 0, 1, 1, 1])
+    problem = Problem(torch.rand(6), labels, groups, ("a", "b"))
+    with pytest.raises(TableError) as caught:
+        split_problem(problem, 0.3, 0, "val.csv")
+    assert str(caught.value) == (
+        "val.csv has too few rows to hold some out for testing (All rows here have the same label; "
+        "both are needed); add rows or pass a separate test table."
+    )
+
+
+def test_a_split_problem_has_the_rows_of_the_holdout() -> None:
+    problem = scored_rows(50)
+    parts = split_problem(problem, 0.4, 3, "val.csv")
+    for (rows, part), expected in zip(parts, holdout(problem, 0.4, 3), strict=True):
+        assert torch.equal(rows, expected)
+        assert torch.equal(part.scores, problem.scores[rows])
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_the_seed_lies_between_0_and_2_to_the_63(seed: int) -> None:
+    check_seed(2**63 - 1)
+    with pytest.raises(UsageError, match="The seed must be a whole number from 0"):
+        check_seed(seed)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 0.5, 1.0])
+def test_a_resplit_draws_the_share_of_every_cell(share: float) -> None:
+    problem = scored_rows(97, 3)
+    labels, groups = problem.labels.numpy(), problem.groups.numpy()
+    validation, test = resplit(labels, groups, share, 5)
+    assert np.sort(np.concatenate([validation, test])).tolist() == list(range(97))
+    for rows in (validation, test):
+        assert rows.tolist() == sorted(rows.tolist())
+    sizes = cell_sizes(problem, torch.arange(97))
+    drawn = cell_sizes(problem, torch.from_numpy(validation))
+    assert drawn == [round(share * size) for size in sizes]
+
+
+def test_a_resplit_permutes_one_cell_after_the_other() -> None:
+    """The random stream that published results were computed with."""
+    labels, groups = np.array([0, 1, 1, 0, 1, 0, 0, 1]), np.array([0, 0, 1, 1, 0, 0, 1, 1])
+    generator = np.random.default_rng(7)
+    cells = ([0, 5], [1, 4], [3, 6], [2, 7])
+    expected = sorted(int(generator.permutation(cell)[0]) for cell in cells)
+    assert resplit(labels, groups, 0.5, 7)[0].tolist() == expected
+
+
+def test_random_parts_are_consecutive_parts_of_one_permutation() -> None:
+    bounds = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}
+    order = np.random.default_rng(3).permutation(11)
+    parts = random_parts(11, bounds, 3)
+    assert [*parts] == ["train", "val", "test"]
+    for part, (first, last) in zip(parts.values(), [(0, 6), (6, 8), (8, 11)], strict=True):
+        assert part.tolist() == order[first:last].tolist()
+    assert consecutive_parts(11, bounds)["val"] == slice(6, 8)
+
+
+def test_the_second_of_two_random_halves_has_the_odd_row() -> None:
+    problem = scored_rows(41)
+    order = np.random.default_rng(2).permutation(41)
+    first, second = random_halves(problem, 2)
+    assert torch.equal(first.scores, problem.scores[order[:20]])
+    assert torch.equal(second.scores, problem.scores[order[20:]])
