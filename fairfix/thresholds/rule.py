@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from fairfix._utils.strict_json import validate
 from fairfix.errors import TableError, UsageError
 from fairfix.thresholds.policy import Policy, RandomizedThresholds, row_draws, row_ids
-
-VERSION = 1
+from fairfix.thresholds.rule_document import VERSION, RuleDocument
 
 
 @dataclass(frozen=True)
@@ -183,52 +183,32 @@ class DecisionRule:
         Raises:
             UsageError: if the data is not a rule of this version.
         """
-        if not isinstance(data, dict):
-            raise UsageError(f"{source}: a decision rule is a JSON object.")
-        if data.get("version") != VERSION or data.get("operator") != ">":
-            raise UsageError(
-                f"{source}: this fairfix reads rules of version {VERSION} with operator '>', not "
-                f"version {data.get('version')!r} with {data.get('operator')!r}."
-            )
+        if isinstance(data, dict):
+            _check_version(data.get("version"), data.get("operator"), source)
+        document = validate(RuleDocument, data, source)
         try:
             return cls(
-                threshold=_present(data.get("threshold"), _number),
-                thresholds=_present(data.get("thresholds"), _numbers),
-                randomized_thresholds=_present(data.get("lottery"), _randomized),
-                salt=_present(data.get("salt"), str),
-                group_column=data.get("group_column"),
-                id_column=data.get("id_column"),
-                positive_label=str(data.get("positive_label", "1")),
-                output_label=str(data.get("output_label", "1")),
-                output=str(data.get("output", "prob")),
-                metric=data.get("metric"),
-                budget=data.get("budget"),
-                weights_sha256=data.get("weights_sha256"),
+                threshold=document.threshold,
+                thresholds=document.thresholds,
+                randomized_thresholds=document.lottery,
+                salt=document.salt,
+                group_column=document.group_column,
+                id_column=document.id_column,
+                positive_label=document.positive_label,
+                output_label=document.output_label,
+                output=document.output,
+                metric=document.metric,
+                budget=document.budget,
+                weights_sha256=document.weights_sha256,
             )
-        except (AttributeError, TypeError, ValueError, UsageError) as error:
-            said = str(error).removesuffix(".")
-            raise UsageError(f"{source}: not a decision rule: {said}.") from None
+        except UsageError as error:
+            raise UsageError(f"{source}: not a decision rule: {error}") from None
 
 
-T = TypeVar("T")
-
-
-def _present(value: object, read: Callable[[Any], T]) -> T | None:
-    return None if value is None else read(value)
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"a threshold is a number, not {value!r}")
-    return float(value)
-
-
-def _numbers(values: Mapping[str, object]) -> dict[str, float]:
-    return {str(name): _number(value) for name, value in values.items()}
-
-
-def _randomized(groups: Mapping[str, Any]) -> dict[str, RandomizedThresholds]:
-    return {
-        str(name): tuple((_number(threshold), _number(chance)) for threshold, chance in steps)
-        for name, steps in groups.items()
-    }
+def _check_version(version: object, operator: object, source: str) -> None:
+    if isinstance(version, bool) or (version, operator) != (VERSION, ">"):
+        raise UsageError(
+            f"{source}: this fairfix reads rules of version {VERSION} with operator '>', not "
+            f"version {version!r} with {operator!r}. Use the release that wrote it, or debias "
+            "again."
+        )

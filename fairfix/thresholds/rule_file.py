@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from fairfix._utils.strict_json import read_json
 from fairfix.errors import UsageError
 from fairfix.models.checkpoint import Checkpoint, weights_sha256
 from fairfix.thresholds.rule import DecisionRule
@@ -16,13 +16,7 @@ def read_rule(path: Path) -> DecisionRule:
     Raises:
         UsageError: if the file cannot be read or does not hold a rule.
     """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"Cannot read the rule {path}: {error.strerror}.") from None
-    except ValueError as error:
-        raise UsageError(f"{path.name} is not JSON: {error}.") from None
-    return DecisionRule.from_json(data, path.name)
+    return DecisionRule.from_json(read_json(path), path.name)
 
 
 def stem_of(path: Path, *, folder: bool) -> str:

@@ -13,6 +13,7 @@ import torch
 
 from fairfix.errors import TableError, UsageError
 from fairfix.thresholds.rule import DecisionRule
+from fairfix.thresholds.rule_document import RuleDocument
 
 SHARED = DecisionRule(
     0.37,
@@ -177,26 +178,50 @@ BARE = {"version": 1, "operator": ">"}
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ([0.5], "a decision rule is a JSON object"),
-        (None, "a decision rule is a JSON object"),
+        ([0.5], "the top level must be an object, not a list"),
+        (None, "the top level must be an object, not null"),
         ({}, "rules of version 1 with operator '>', not version None"),
         ({**RIGHT, "version": 2}, "not version 2"),
         ({**RIGHT, "operator": ">="}, "with '>='"),
         (BARE, ONE_KIND),
-        ({**RIGHT, "threshold": "0.5"}, "a threshold is a number, not '0.5'"),
-        ({**RIGHT, "threshold": True}, "a threshold is a number, not True"),
+        ({**RIGHT, "threshold": "0.5"}, "threshold must be a number, not '0.5'"),
+        ({**RIGHT, "threshold": True}, "threshold must be a number, not true"),
         ({**RIGHT, "threshold": None}, ONE_KIND),
-        ({**RIGHT, "threshold": math.nan}, "must be in"),
-        ({**RIGHT, "threshold": 3}, "must be in"),
-        ({**BARE, "thresholds": {"a": "high"}}, "a threshold is a number, not 'high'"),
-        ({**BARE, "thresholds": [0.5]}, "not a decision rule"),
-        ({**BARE, "thresholds": {}}, ONE_KIND),
+        ({**RIGHT, "threshold": math.nan}, "threshold must be a finite number, not NaN"),
+        ({**RIGHT, "threshold": 3}, "threshold must be at most 1, not 3"),
+        ({**BARE, "thresholds": {"a": "high"}}, "thresholds.a must be a number, not 'high'"),
+        ({**BARE, "thresholds": [0.5]}, "thresholds must be an object, not a list"),
+        ({**BARE, "thresholds": {}}, "thresholds must not be empty"),
         ({**RIGHT, "thresholds": {"a": 0.5}}, ONE_KIND),
-        ({**BARE, "lottery": {"a": [[0.5, "half"]]}}, "a threshold is a number, not 'half'"),
-        ({**BARE, "lottery": {"a": [[0.5]]}}, "not a decision rule"),
-        ({**BARE, "lottery": {"a": 0.5}}, "not a decision rule"),
+        (
+            {**BARE, "lottery": {"a": [[0.5, "half"]]}},
+            r"lottery\.a\[0\]\[1\] must be a number, not 'half'",
+        ),
+        ({**BARE, "lottery": {"a": [[0.5]]}}, r"lottery\.a\[0\]"),
+        ({**BARE, "lottery": {"a": 0.5}}, r"lottery\.a must be a list, not 0\.5"),
+        ({**BARE, "lottery": {"a": []}}, r"lottery\.a must not be empty"),
+        ({**BARE, "lottery": {"a": [[0.3, 1.0], [0.5, 0.2]]}}, "must be in descending order"),
+        ({**RIGHT, "version": True}, "not version True"),
+        ({**RIGHT, "treshold": 0.5}, "unknown key 'treshold'; did you mean 'threshold'"),
+        ({**RIGHT, "score": "logit"}, "score must be 'probability' or '1 - probability'"),
+        ({**RIGHT, "positive_label": 1}, "positive_label must be a string, not 1"),
+        ({**RIGHT, "budget": 1.5}, "budget must be below 1, not 1.5"),
+        ({**RIGHT, "weights_sha256": "ab"}, "weights_sha256 must match the pattern"),
     ],
 )
 def test_invalid_rules_are_refused_with_their_source(data: object, message: str) -> None:
     with pytest.raises(UsageError, match=f"^model.rule.json: .*{message}"):
         DecisionRule.from_json(data, "model.rule.json")
+
+
+def test_a_whole_number_is_a_threshold() -> None:
+    rule = DecisionRule.from_json({**RIGHT, "threshold": 1})
+    assert rule == DecisionRule(1.0)
+    assert isinstance(rule.threshold, float)
+
+
+def test_a_written_rule_has_the_keys_of_its_document() -> None:
+    kinds = {"threshold", "thresholds", "lottery", "salt", "id_column"}
+    for rule in (SHARED, BY_GROUP, RANDOMIZED):
+        assert set(RuleDocument.model_fields) - kinds <= rule.to_json().keys()
+        assert rule.to_json().keys() <= set(RuleDocument.model_fields)

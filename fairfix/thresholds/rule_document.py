@@ -1,0 +1,67 @@
+"""The JSON document of a decision rule, as pydantic model: keys, types and ranges of version 1."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fairfix._utils.strict_json import StrictModel
+
+VERSION = 1
+
+Threshold = Annotated[float, Field(ge=-1, le=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Steps = Annotated[tuple[tuple[Threshold, Probability], ...], Field(min_length=1)]
+
+
+class RuleDocument(StrictModel):
+    """Positive where score > threshold.
+
+    Only ``version``, ``operator`` and one of ``threshold``, ``thresholds`` and ``lottery`` are
+    required in a file; ``DecisionRule.to_json`` writes all keys that apply.
+    """
+
+    version: Literal[1] = Field(description="Version of the rule.")
+    operator: Literal[">"] = Field(description="How score and threshold compare.")
+    score: Literal["probability", "1 - probability"] = Field(
+        "probability", description="The score, from the probability that the network outputs."
+    )
+    threshold: Threshold | None = Field(None, description="One threshold for all rows.")
+    thresholds: dict[str, Threshold] | None = Field(
+        None, min_length=1, description="One threshold per group, by its name."
+    )
+    lottery: dict[str, Steps] | None = Field(
+        None,
+        min_length=1,
+        description="Randomized thresholds per group, by its name: pairs of a threshold and a "
+        "probability, thresholds descending. The first threshold below the score gives the "
+        "probability of a positive decision; below all of them the decision is negative.",
+    )
+    salt: str | None = Field(
+        None, description="Key of the hash that maps the id of a row to its random draw."
+    )
+    id_column: str | None = Field(
+        None,
+        description="Column with the row ids for the random draws; null when the draws are made "
+        "from the features.",
+    )
+    needs_group: bool | None = Field(
+        None, description="Whether a decision depends on the group of the row."
+    )
+    group_column: str | None = Field(None, description="Column with the group of each row.")
+    positive_label: str = Field("1", description="The favorable label value.")
+    output_label: str = Field(
+        "1", description="The label value whose probability the network outputs."
+    )
+    output: str = Field("prob", description="Form of the network's output.")
+    metric: str | None = Field(
+        None, description="The metric the rule was tuned for; null if it was not tuned."
+    )
+    budget: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="The budget it was tuned for; null if it was not tuned."
+    )
+    weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
+        None,
+        description="Hash of the weights it belongs to; null if it belongs to scores only.",
+    )
