@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from inspect import isclass
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, Tag, ValidationError
@@ -69,11 +69,12 @@ def describe(
     for each in errors:
         if each["type"] == "extra_forbidden":
             *parent, key = each["loc"]
-            known = _keys_at(model_type, parent)
+            location, types = _follow(parent, model_type, data)
+            known = [name for kind in types for name in _fields(kind)]
             near = get_close_matches(str(key), known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {_listed(known)}"
-            return _location(parent, data), f"has an unknown key {key!r}; {hint}"
-    located = [(_location(each["loc"], data), each) for each in errors]
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {_listed(known)}"
+            return location, f"has an unknown key {key!r}; {hint}"
+    located = [(_follow(each["loc"], model_type, data)[0], each) for each in errors]
     location, first = located[0]
     if len(location) == len(first["loc"]) or first["type"] == "missing":
         return location, _clause([first])
@@ -81,20 +82,6 @@ def describe(
     family = [(at, each) for at, each in located if at[: len(location)] == location]
     location = max((at for at, _ in family), key=len)
     return location, _clause([each for at, each in family if at == location])
-
-
-def _location(steps: Sequence[str | int], data: object) -> Location:
-    """Return an error's location in ``data``, without the names of union alternatives."""
-    location: list[str | int] = []
-    for step in steps:
-        if isinstance(data, dict):
-            there = step in data
-        else:
-            there = isinstance(data, list | tuple) and isinstance(step, int) and step < len(data)
-        if there:  # else the name of an alternative, or a missing key
-            data = data[step]  # type: ignore[index]
-            location.append(step)
-    return tuple(location)
 
 
 def _clause(alternatives: Sequence[ErrorDetails]) -> str:
@@ -150,27 +137,42 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names))
 
 
-# Which keys a model has at the place of an unknown one.
+def _follow(
+    steps: Sequence[str | int], model_type: type[BaseModel], data: object
+) -> tuple[Location, list[Any]]:
+    """Follow pydantic's location of an error.
 
+    Pydantic's locations also have a step for each alternative of a union, by its tag or type.
 
-def _keys_at(model_type: type[BaseModel], steps: Sequence[str | int]) -> list[str]:
-    """Return the keys of the model that an error's location leads to."""
+    Returns:
+        The location in ``data`` and the types that the model has there.
+    """
+    location: list[str | int] = []
     types = _alternatives(model_type)
+    at_union = len(types) > 1
     for step in steps:
-        inside = [one for each in types for one in _children(each, step)]
-        named = [each for each in types if step in _union_labels(each)]
-        types = inside or named or types
-    return [key for each in types for key in _fields(each)]
+        if at_union:
+            types = [kind for kind in types if step in _union_labels(kind)] or types
+            at_union = False
+            continue
+        types = [inner for kind in types for inner in _children(kind, step)]
+        at_union = len(types) > 1
+        is_key = isinstance(data, dict) and step in data
+        if is_key or (isinstance(data, list | tuple) and step in range(len(data))):
+            data = data[step]  # type: ignore[index]
+            location.append(step)
+    return tuple(location), types
 
 
 def _alternatives(annotation: Any) -> list[Any]:
-    """Return the members of a union, with those of nested ones; other types are alone."""
+    """Return the members of a union other than None, flattened; other types are alone."""
     if get_origin(annotation) is Annotated:
         inner, *metadata = get_args(annotation)
         tagged = any(isinstance(each, Tag) for each in metadata)
         return [annotation] if tagged else _alternatives(inner)
     if get_origin(annotation) in (Union, UnionType):
-        return [one for member in get_args(annotation) for one in _alternatives(member)]
+        members = [kind for kind in get_args(annotation) if kind is not NoneType]
+        return [kind for member in members for kind in _alternatives(member)]
     return [annotation]
 
 

@@ -17,8 +17,13 @@ import numpy as np
 from fairfix._utils.atomic_write import check_place, write_text
 from fairfix.bench.datasets import Dataset
 from fairfix.bench.download import fetch
-from fairfix.data.spec.entries import Entry, Mapped, Number, OneHot
-from fairfix.data.spec.spec import DataSpec
+from fairfix.data.spec import DataSpec
+from fairfix.data.spec.encodings import (
+    Encoding,
+    MappedEncoding,
+    NumericEncoding,
+    OneHotEncoding,
+)
 from fairfix.data.splitting import random_parts
 
 if TYPE_CHECKING:
@@ -91,28 +96,35 @@ def _spec(dataset: Dataset, attribute: str, rows: pd.DataFrame, train: pd.DataFr
     """The encoding; categories are those of all rows, mean and scale those of the training rows."""
     standing_in = {p.column: name for name, p in reversed([*dataset.protected.items()])}
     standing_in[dataset.protected[attribute].column] = attribute
-    entries: list[Entry] = []
+    entries: list[Encoding] = []
     for column in dataset.features:
         if column in standing_in:
             protected = dataset.protected[standing_in[column]]
             values = {protected.unprivileged: 0.0, protected.privileged: 1.0}
             name = group_column(standing_in[column])
             mean, scale = _standard(train[name].map(values).to_numpy())
-            entries.append(Mapped(name, values, float(mean), float(scale)))
+            entries.append(
+                MappedEncoding(column=name, map=values, mean=float(mean), scale=float(scale))
+            )
         elif column not in dataset.categorical:
             mean, scale = _standard(train[column].to_numpy())
-            entries.append(Number(column, float(mean), float(scale)))
+            entries.append(NumericEncoding(column=column, mean=float(mean), scale=float(scale)))
     for column in dataset.categorical:
         if column not in standing_in:
             entries.append(_one_hot(column, rows, train))
     return DataSpec(tuple(entries))
 
 
-def _one_hot(column: str, rows: pd.DataFrame, train: pd.DataFrame) -> OneHot:
+def _one_hot(column: str, rows: pd.DataFrame, train: pd.DataFrame) -> OneHotEncoding:
     categories = tuple(sorted(rows[column].unique()))
     inputs = np.stack([(train[column] == value).to_numpy() for value in categories], axis=1)
     mean, scale = _standard(inputs)
-    return OneHot(column, tuple(map(str, categories)), tuple(mean.tolist()), tuple(scale.tolist()))
+    return OneHotEncoding(
+        column=column,
+        categories=tuple(map(str, categories)),
+        mean=tuple(mean.tolist()),
+        scale=tuple(scale.tolist()),
+    )
 
 
 def _standard(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -35,11 +35,12 @@ class Square(StrictModel):
 
 
 def kind_of(value: Any) -> str:
-    return "circle" if isinstance(value, dict) and "radius" in value else "square"
+    return "radius" if isinstance(value, dict) and "radius" in value else "square"
 
 
+# A tag may be the name of a key.
 Shape = Annotated[
-    Annotated[Circle, Tag("circle")] | Annotated[Square, Tag("square")], Discriminator(kind_of)
+    Annotated[Circle, Tag("radius")] | Annotated[Square, Tag("square")], Discriminator(kind_of)
 ]
 
 
@@ -125,7 +126,7 @@ def test_numbers_keep_every_bit() -> None:
         ),
         (
             {"shapes": [{"radius": 1, "xyz": 1}]},
-            "shapes[0] has an unknown key 'xyz'; known: 'radius', 'label'.",
+            "shapes[0] has an unknown key 'xyz'; known keys: 'radius', 'label'.",
         ),
         (
             {"shapes": [{"side": 1, "corners": [1, 2, 3, 4, 5]}]},

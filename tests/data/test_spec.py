@@ -109,14 +109,14 @@ def test_one_column_can_be_two_inputs_and_the_group(tmp_path: Path) -> None:
 def test_an_unknown_category_is_named_with_its_line(tmp_path: Path) -> None:
     columns = {"work": ["Private", "State", "Privat", "State"]}
     assert complaint(encoded, tmp_path, spec_of(WORK), columns) == (
-        "raw.csv, line 4, column 'work': 'Privat' is none of the 3 values in the data spec, the "
-        "nearest is 'Private'."
+        "raw.csv, line 4, column 'work': 'Privat' is not one of the 3 values in the data spec; "
+        "the nearest is 'Private'. Correct the cell or add the value to the data spec."
     )
 
 
 def test_a_blank_is_an_unknown_category_unless_it_is_listed(tmp_path: Path) -> None:
     columns = {"work": ["a", "", "b", "a"]}
-    assert "line 3, column 'work': '' is none of" in complaint(
+    assert "line 3, column 'work': '' is not one of" in complaint(
         encoded, tmp_path, spec_of({"column": "work", "categories": ["a", "b"]}), columns
     )
     table = encoded(tmp_path, spec_of({"column": "work", "categories": ["a", "b", ""]}), columns)
@@ -172,76 +172,112 @@ def test_json_comes_back_as_the_same_spec() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ([], "top level: [] where an object is expected."),
-        ({}, "top level: the key 'features' is missing."),
-        ({"features": []}, "features: [] where a list that is not empty is expected."),
-        ({"features": [3]}, "features[0]: 3 where an object is expected."),
-        ({"version": 2, "features": [AGE]}, "version: this fairfix reads version 1."),
+        ([], "the top level must be an object, not a list."),
+        ({}, "the top level has no key 'features'; add it."),
+        ({"features": []}, "features must not be empty."),
+        ({"features": {}}, "features must be a list, not an object."),
+        ({"features": [3]}, "features[0] must be an object, not 3."),
+        (
+            {"version": 2, "features": [AGE]},
+            "version must be 1, the only one that this fairfix reads.",
+        ),
         (
             {"features": [AGE], "favorable": 1},
-            "top level: unknown key 'favorable'; known are 'features', 'version'.",
+            "the top level has an unknown key 'favorable'; known keys: 'version', 'features'.",
         ),
         (
             {"features": [AGE, {"column": "x", "scal": 1}]},
-            "features[1]: unknown key 'scal'; did you mean 'scale'?",
+            "features[1] has an unknown key 'scal'; did you mean 'scale'?",
         ),
-        ({"features": [{"mean": 1}]}, "features[0]: the key 'column' is missing."),
-        ({"features": [{"column": 1}]}, "features[0].column: 1 where a string is expected."),
         (
-            {"features": [AGE | {"scale": 0}]},
-            "features[0].scale: 0 where a number above 0 is expected.",
+            {"features": [AGE, {"map": {"a": 1}, "colunm": "x"}]},
+            "features[1] has an unknown key 'colunm'; did you mean 'column'?",
         ),
+        (
+            {"features": [AGE | {"unknown": "zeros"}]},
+            "features[0] has an unknown key 'unknown'; known keys: 'column', 'mean', 'scale'.",
+        ),
+        ({"features": [{"mean": 1}]}, "features[0] has no key 'column'; add it."),
+        ({"features": [{"column": 1}]}, "features[0].column must be a string, not 1."),
+        ({"features": [AGE | {"scale": 0}]}, "features[0].scale must be above 0, not 0."),
         (
             {"features": [AGE | {"mean": float("nan")}]},
-            "features[0].mean: nan where a finite number is expected.",
+            "features[0].mean must be a finite number, not NaN.",
         ),
-        (
-            {"features": [AGE | {"mean": True}]},
-            "features[0].mean: True where a number is expected.",
-        ),
+        ({"features": [AGE | {"mean": True}]}, "features[0].mean must be a number, not true."),
         (
             {"features": [WORK | {"mean": [0.5]}]},
-            "features[0].mean: 1 numbers for 3 inputs.",
+            "features[0].mean must have 3 numbers, one per input, not 1.",
+        ),
+        (
+            {"features": [WORK | {"scale": [], "drop_first": True}]},
+            "features[0].scale must have 2 numbers, one per input, not 0.",
         ),
         (
             {"features": [WORK | {"scale": [1, 1, -1]}]},
-            "features[0].scale[2]: -1 where a number above 0 is expected.",
+            "features[0].scale[2] must be above 0, not -1.",
         ),
         (
             {"features": [WORK | {"unknown": "ignore"}]},
-            "features[0].unknown: 'ignore' where one of 'error', 'zeros' is expected.",
+            "features[0].unknown must be 'error' or 'zeros', not 'ignore'.",
         ),
         (
             {"features": [WORK | {"drop_first": 1}]},
-            "features[0].drop_first: 1 where true or false is expected.",
+            "features[0].drop_first must be true or false, not 1.",
         ),
         (
             {"features": [{"column": "x", "categories": ["1", 1.0]}]},
-            "features[0].categories: '1' stands twice (1, 1.0 and true are the same value).",
+            "features[0].categories has '1' twice (1, 1.0 and true are the same value); remove "
+            "one.",
+        ),
+        (
+            {"features": [{"column": "x", "categories": []}]},
+            "features[0].categories must not be empty.",
+        ),
+        (
+            {"features": [{"column": "x", "categories": ["a", None]}]},
+            "features[0].categories[1] must be a string or a number.",
         ),
         (
             {"features": [SEX | {"map": {"Male": "one"}}]},
-            "features[0].map['Male']: 'one' where a number is expected.",
+            "features[0].map.Male must be a number, not 'one'.",
+        ),
+        ({"features": [SEX | {"map": {}}]}, "features[0].map must not be empty."),
+        (
+            {"features": [SEX | {"map": {"1": 0, "1.0": 1}}]},
+            "features[0].map has '1' twice (1, 1.0 and true are the same value); remove one.",
         ),
         (
             {"features": [{"transformer": "p.skops", "columns": ["a"], "text": ["b"]}]},
-            "features[0].text[0]: 'b' where one of 'a' is expected.",
+            "features[0].text must name some of the columns 'a', not 'b'.",
+        ),
+        (
+            {"features": [{"transformer": "p.skops", "columns": []}]},
+            "features[0].columns must not be empty.",
         ),
     ],
 )
 def test_a_wrong_spec_is_refused_at_its_place(value: Any, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         DataSpec.from_json(value, file="m.data.json")
-    assert str(caught.value) == f"m.data.json, {message}"
+    assert str(caught.value) == f"m.data.json: {message}"
 
 
 def test_a_file_that_is_not_json_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.data.json"
     path.write_text('{"features": [}')
-    assert "m.data.json is not JSON" in complaint(DataSpec.load, path)
+    assert "m.data.json is not valid JSON at line 1, column 15" in complaint(DataSpec.load, path)
     path.write_text("[" * 100_000)
-    assert "m.data.json is not JSON" in complaint(DataSpec.load, path)
+    assert "m.data.json: lists and objects are nested more" in complaint(DataSpec.load, path)
     assert "cannot be read" in complaint(DataSpec.load, tmp_path)
+
+
+def test_a_repeated_key_is_refused_at_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "m.data.json"
+    path.write_text('{"features": [{"column": "a"}, {"column": "b", "mean": 1, "mean": 2}]}')
+    assert complaint(DataSpec.load, path) == (
+        "m.data.json: features[1] has the key 'mean' twice; remove one."
+    )
 
 
 @pytest.mark.parametrize("model", ["net.pt", "net.debiased.pt", "net.safetensors"])
@@ -329,8 +365,8 @@ def test_text_for_a_transformer_must_be_named(
 ) -> None:
     spec = DataSpec.from_json({"features": [PREP | {"text": []}]}, folder=tmp_path)
     assert complaint(encoded, tmp_path, spec, raw) == (
-        "raw.csv, line 2, column 'work': 'a' is not a number; name it under \"text\" for "
-        "prep.skops."
+        "raw.csv, line 2, column 'work': 'a' is not a number; if it is text, list it under "
+        '"text" for prep.skops in the data spec.'
     )
 
 
@@ -364,7 +400,7 @@ def test_a_transformer_file_must_be_one(tmp_path: Path) -> None:
     message = complaint(DataSpec.from_json, FOREIGN, folder=tmp_path)
     assert message.startswith("prep.skops cannot be read as an object saved by skops")
     skops.dump({"a": 1}, tmp_path / "prep.skops")
-    assert "holds a dict, not a fitted transformer" in complaint(
+    assert "holds an object of type dict, not a fitted transformer" in complaint(
         DataSpec.from_json, FOREIGN, folder=tmp_path
     )
 

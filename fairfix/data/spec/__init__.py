@@ -1,9 +1,9 @@
-"""How a raw table becomes the inputs of a network: a plain JSON file beside the model.
+"""Data specs: how a raw table becomes the inputs of a network, as a JSON file beside the model.
 
-``spec`` holds the file as a whole, ``entries`` the encodings that it can list, ``transformer``
-the one that calls a scikit-learn transformer, ``document`` checks JSON value by value.
+``data_spec`` holds the file as a whole, ``encodings`` the encodings of one column that it may list,
+``transformer_encoding`` the one that calls a scikit-learn transformer.
 """
 
-from fairfix.data.spec.spec import DataSpec
+from fairfix.data.spec.data_spec import DataSpec
 
 __all__ = ["DataSpec"]

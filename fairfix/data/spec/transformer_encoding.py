@@ -1,0 +1,136 @@
+"""The encoding by a scikit-learn transformer, saved by skops so that no foreign code is run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field, ValidationInfo, field_validator
+
+from fairfix._utils.strict_json import StrictModel
+from fairfix.data.table.cell_values import MISSING, listed, numbers
+from fairfix.errors import TableError, TrustError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class TransformerEntry(StrictModel):
+    """The entry of the file: a transformer and the columns that it was fitted with, in order.
+
+    Attributes:
+        transformer: the skops file, relative to the folder of the data spec.
+        text: those of the ``columns`` that the transformer takes as text; the others are numbers.
+    """
+
+    transformer: str
+    columns: tuple[str, ...] = Field(min_length=1)
+    text: tuple[str, ...] = ()
+
+    @field_validator("text")
+    @classmethod
+    def _check_text(cls, text: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        columns = info.data.get("columns", text)
+        for name in text:
+            if name not in columns:
+                raise ValueError(f"must name some of the columns {listed(columns)}, not {name!r}")
+        return text
+
+
+@dataclass(frozen=True)
+class TransformerEncoding:
+    """The outputs of a fitted transformer. Missing cells reach it as NaN."""
+
+    entry: TransformerEntry
+    transformer: Any
+    names: tuple[str, ...]
+
+    @classmethod
+    def load(cls, entry: TransformerEntry, folder: Path, *, trust: bool) -> TransformerEncoding:
+        """Load the transformer of an entry from its file in the folder.
+
+        Args:
+            trust: whether it may hold types that could run code.
+
+        Raises:
+            TrustError: it needs types that skops does not know as harmless, without ``trust``.
+            UsageError: the file is missing, damaged or not a transformer.
+        """
+        transformer = _load(folder / entry.transformer, trust=trust)
+        return cls(entry, transformer, _output_names(transformer, entry.transformer))
+
+    def to_json(self) -> dict[str, Any]:
+        """See ``Encoding``."""
+        return self.entry.model_dump(mode="json")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """See ``Encoding``."""
+        return self.entry.columns
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """See ``Encoding``."""
+        return self.entry.text
+
+    def encode(self, frame: pd.DataFrame) -> np.ndarray:
+        """See ``Encoding``.
+
+        Raises:
+            TableError: the transformer refuses the rows; its own message is quoted.
+        """
+        file = self.entry.transformer
+        cells = frame[list(self.columns)].copy()
+        for name in self.columns:
+            if name in self.text_columns:
+                column = cells[name].astype(object)
+                cells[name] = column.mask(column.isna() | column.isin(MISSING), np.nan)
+            else:
+                cells[name] = numbers(
+                    cells[name], f'if it is text, list it under "text" for {file} in the data spec'
+                )
+        named = hasattr(self.transformer, "feature_names_in_")
+        try:
+            outputs = self.transformer.transform(cells if named else cells.to_numpy())
+        except (ValueError, TypeError) as error:
+            raise TableError(f"{file} cannot transform the table: {error}") from None
+        dense = outputs.toarray() if hasattr(outputs, "toarray") else outputs
+        return np.asarray(dense, dtype=np.float64)
+
+
+def _load(path: Path, *, trust: bool) -> Any:
+    try:
+        import skops.io as skops
+    except ModuleNotFoundError:
+        raise UsageError(
+            f"Reading {path.name} needs the package skops; install it with pip install skops."
+        ) from None
+
+    if not path.is_file():
+        raise UsageError(f"There is no file {path}, which the data spec names.")
+    try:
+        untrusted = skops.get_untrusted_types(file=path)
+        if not untrusted or trust:
+            transformer = skops.load(path, trusted=untrusted)
+    except Exception as error:  # a damaged file can raise anything
+        raise UsageError(
+            f"{path.name} cannot be read as an object saved by skops ({error}); save it again."
+        ) from None
+    if untrusted and not trust:
+        raise TrustError(
+            f"{path.name} holds types that may run code: {listed(untrusted)}. If the file is "
+            "yours, pass trust=True (--trust-checkpoint)."
+        )
+    return transformer
+
+
+def _output_names(transformer: Any, file: str) -> tuple[str, ...]:
+    try:
+        return tuple(map(str, transformer.get_feature_names_out()))
+    except (AttributeError, ValueError):
+        raise UsageError(
+            f"{file} holds an object of type {type(transformer).__name__}, not a fitted "
+            "transformer with get_feature_names_out; save the fitted transformer."
+        ) from None
