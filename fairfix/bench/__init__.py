@@ -1,1 +1,1 @@
-"""Benchmarks: problems, protocols and comparisons of methods."""
+"""Method comparisons: data sets, protocols, studies and their pages."""

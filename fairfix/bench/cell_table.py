@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 BASELINE = "identity"  # retuned threshold; gains are measured against it
-UNMODIFIED = "original"  # label of the unmodified model; its figures come with the baseline's rows
+UNMODIFIED = "unmodified"  # label of the unmodified model, measured in the baseline's cells
 GROUP_THRESHOLDS = "thresholds"
 
 
@@ -75,7 +75,7 @@ def _lines(row: Row) -> Iterator[dict[str, Any]]:
     }
     yield cell | _figures(row, goal, "debiased", row["needs_group"]) | cost
     if row["method"] == BASELINE:
-        unmodified = _figures(row, goal, "original", needs_group=False)
+        unmodified = _figures(row, goal, UNMODIFIED, needs_group=False)
         yield cell | {"method": UNMODIFIED} | unmodified | {"ceiling": math.nan}
 
 
@@ -85,7 +85,7 @@ def method_label(row: Row) -> str:
 
 
 def _figures(row: Row, goal: Goal, state: str, needs_group: bool) -> dict[str, Any]:
-    test, validation = row["judged"][state], row["fitting"][state]
+    test, validation = row["test"][state], row["validation"][state]
     gap = gap_size(goal.metric, test["gap"])
     performance = nan_if_none(test["performance"])
     return {
@@ -96,8 +96,8 @@ def _figures(row: Row, goal: Goal, state: str, needs_group: bool) -> dict[str, A
         "objective": goal.value(gap, performance),
         "held": test["met"],
         "trivial": test["trivial"],
-        "fitting_gap": nan_if_none(validation["gap"]),
-        "fitting_performance": nan_if_none(validation["performance"]),
+        "validation_gap": nan_if_none(validation["gap"]),
+        "validation_performance": nan_if_none(validation["performance"]),
         "ceiling": nan_if_none(row["ceiling"]),
         "rows": test["rows"],
         "overlap": _overlap(row),
@@ -112,7 +112,7 @@ def gap_size(metric: str, gap: float | None) -> float:
 def _overlap(row: Row) -> float:
     if "overlap" in row:
         return float(row["overlap"])
-    rows = (float(row[part]["debiased"]["rows"]) for part in ("judged", "fitting"))
+    rows = (float(row[part]["debiased"]["rows"]) for part in ("test", "validation"))
     return next(rows) / next(rows)
 
 

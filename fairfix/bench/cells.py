@@ -1,10 +1,10 @@
-"""One cell of a study: a method on a split for a metric, and what came out of it as a row.
+"""One cell of a study: run a method on a split for a metric and return the result as a row.
 
-In the place of a method may stand ``attribution``: which weights carry the gap of the untouched
-network.
+The method ``attribution`` stands for the attribution of the unmodified network's gap to its
+weights.
 
-A row is plain JSON. All of it but ``cost`` and ``host`` follows from the cell, so that a study that
-was resumed has the rows of one that was not interrupted.
+A row is plain JSON. Everything but ``cost`` and ``host`` is determined by the cell, so a resumed
+study has the rows of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from typing import Any
 import torch
 
 from fairfix._utils.version import __version__
-from fairfix.bench.attribution import attribute
 from fairfix.bench.goal import objective_from_json
 from fairfix.bench.task import Task
+from fairfix.bench.weight_attribution import attribute_gap
 from fairfix.errors import FairfixError
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.rates import METRICS, Counts, noise_ceiling
@@ -34,21 +34,21 @@ from fairfix.workflows.case import Case
 from fairfix.workflows.debias import debias
 from fairfix.workflows.outcome import Comparison
 
-ROW_VERSION = 3
+ROW_VERSION = 4
 ATTRIBUTION = "attribution"
-LARGEST = (10, 100, 1000)  # of how many weights the share is said
+LARGEST = (10, 100, 1000)  # numbers of most influential weights whose share is reported
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What is to be run.
+    """The definition of one cell.
 
     Attributes:
-        task, split: which rows and network; ``task_sha256`` is the hash of both, ``source`` of what
-            all splits of the task have in common.
-        method: its name, or ``ATTRIBUTION``.
-        options: of the method.
-        goal: of the objective: metric, budget, margin, performance, kind, lambda, k, risk.
+        task, split: name and split of the task; ``task_sha256`` is its hash, ``source`` the hash of
+            what all splits of the task share.
+        method: method name, or ``ATTRIBUTION``.
+        goal: the objective as plain data (see ``goal_to_json``).
+        options: options of the method.
     """
 
     task: str
@@ -74,100 +74,102 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """A hash of the cell and of the version of fairfix: what a finished row is known by."""
-        said = json.dumps([__version__, ROW_VERSION, self.to_json()], sort_keys=True)
-        return hashlib.sha256(said.encode()).hexdigest()[:32]
+        """Hash of the cell and the version of fairfix, by which a finished row is found."""
+        content = json.dumps([__version__, ROW_VERSION, self.to_json()], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:32]
 
     def objective(self) -> Objective:
-        """The objective that the goal names."""
+        """Return the objective of the goal."""
         return objective_from_json(self.goal)
 
 
 def run_cell(cell: Cell, task: Task) -> dict[str, Any]:
-    """Run one cell; what fairfix refuses, or what fails, becomes a row that says why."""
-    row = _begun(cell) | {"overlap": task.overlap}
+    """Run one cell; a refusal or failure becomes a row with the reason."""
+    row = _row_header(cell) | {"overlap": task.overlap}
     try:
-        return row | _measured(cell, *_cases(cell.task_sha256, task))
+        return row | _timed_result(cell, *_cases(cell.task_sha256, task))
     except FairfixError as error:
         return row | {"status": "refused", "reason": str(error)}
-    except Exception as error:  # one broken cell is no reason to lose the other 99,999
-        _last.clear()
+    except Exception as error:  # a failing cell must not stop the study
+        _cached_cases.clear()
         return row | _failure(error)
 
 
-def _measured(cell: Cell, case: Case, judged: Case) -> dict[str, Any]:
-    """The figures of a cell, and what they cost."""
-    reset = _reset_peak()
+def _timed_result(cell: Cell, case: Case, test: Case) -> dict[str, Any]:
+    """Return the result of a cell with its cost."""
+    can_measure = _reset_peak_memory()
     wall, cpu = time.perf_counter(), time.process_time()
-    found = _attributed(cell, case) if cell.method == ATTRIBUTION else _figures(cell, case, judged)
-    found["cost"] = {
+    if cell.method == ATTRIBUTION:
+        result = _attribution_result(cell, case)
+    else:
+        result = _method_result(cell, case, test)
+    result["cost"] = {
         "seconds": time.perf_counter() - wall,
         "cpu_seconds": time.process_time() - cpu,
-        "peak_memory_mib": _peak() if reset else None,
+        "peak_memory_mib": _peak_memory() if can_measure else None,
     }
-    found["host"] = {"machine": platform.machine(), "torch": torch.__version__}
-    return found
+    result["host"] = {"machine": platform.machine(), "torch": torch.__version__}
+    return result
 
 
-def failed(cell: Cell, error: BaseException) -> dict[str, Any]:
-    """The row of a cell that ended with an error which is no refusal."""
-    return _begun(cell) | _failure(error)
+def failed_row(cell: Cell, error: BaseException) -> dict[str, Any]:
+    """Return the row of a cell that failed with an unexpected error."""
+    return _row_header(cell) | _failure(error)
 
 
-def _begun(cell: Cell) -> dict[str, Any]:
+def _row_header(cell: Cell) -> dict[str, Any]:
     return {"version": ROW_VERSION, "key": cell.key, "fairfix": __version__} | cell.to_json()
 
 
 def _failure(error: BaseException) -> dict[str, Any]:
-    said = ": ".join(filter(None, [type(error).__name__, str(error).partition("\n")[0]]))
-    return {"status": "failed", "reason": said}
+    reason = ": ".join(filter(None, [type(error).__name__, str(error).partition("\n")[0]]))
+    return {"status": "failed", "reason": reason}
 
 
-_last: dict[str, tuple[Case, Case]] = {}
+_cached_cases: dict[str, tuple[Case, Case]] = {}
 
 
 def _cases(sha256: str, task: Task) -> tuple[Case, Case]:
-    """The task's cases; a process works on one task for many cells in a row."""
-    if sha256 not in _last:
-        _last.clear()
-        _last[sha256] = task.cases()
-    return _last[sha256]
+    """Return the task's cases, cached: a process runs many cells of one task in a row."""
+    if sha256 not in _cached_cases:
+        _cached_cases.clear()
+        _cached_cases[sha256] = task.cases()
+    return _cached_cases[sha256]
 
 
-def _figures(cell: Cell, case: Case, judged: Case) -> dict[str, Any]:
+def _method_result(cell: Cell, case: Case, test: Case) -> dict[str, Any]:
     objective = cell.objective()
     outcome = debias(
-        case, cell.method, objective, test=judged, seed=cell.seed, options=dict(cell.options)
+        case, cell.method, objective, test=test, seed=cell.seed, options=dict(cell.options)
     )
-    comparison = outcome.test
     return {
         "status": "done",
         "needs_group": outcome.rule.needs_group,
         "changes_weights": outcome.state is not None,
-        "judged": _comparison(comparison, objective),
-        "fitting": _comparison(outcome.validation, objective),
-        "ceiling": ceiling(comparison.debiased, objective),
+        "test": _comparison(outcome.test, objective),
+        "validation": _comparison(outcome.validation, objective),
+        "ceiling": ceiling(outcome.test.debiased, objective),
         "trajectory": [
-            [_plain(step.gap), _plain(step.performance)] for step in outcome.result.trajectory
+            [_finite(step.gap), _finite(step.performance)] for step in outcome.result.trajectory
         ],
         "chosen": outcome.result.chosen,
         "warnings": list(outcome.warnings),
     }
 
 
-def _attributed(cell: Cell, case: Case) -> dict[str, Any]:
+def _attribution_result(cell: Cell, case: Case) -> dict[str, Any]:
     metric = METRICS[cell.goal["metric"]]
-    found = attribute(case.problem, metric, seed=cell.seed, **cell.options)
+    attribution = attribute_gap(case.problem, metric, seed=cell.seed, **cell.options)
     figures = ("gap", "gap_of_decisions", "spread", "r2", "r2_of_decisions", "r2_of_fit")
-    coefficients = found.coefficients.astype("<f4").tobytes()
+    coefficients = attribution.coefficients.astype("<f4").tobytes()
     return {
         "status": "measured",
         ATTRIBUTION: {
-            **{name: _plain(getattr(found, name)) for name in figures},
-            "draws": found.draws,
-            "sd": found.sd,
-            "shares": found.by_parameter(),
-            "share_of_largest": {str(n): found.share_of_largest(n) for n in LARGEST},
+            **{name: _finite(getattr(attribution, name)) for name in figures},
+            "draws": attribution.draws,
+            "sd": attribution.sd,
+            "shares": attribution.by_parameter(),
+            "share_of_largest": {str(n): attribution.share_of_largest(n) for n in LARGEST},
             "coefficients": base64.b64encode(coefficients).decode(),
         },
     }
@@ -175,48 +177,58 @@ def _attributed(cell: Cell, case: Case) -> dict[str, Any]:
 
 def _comparison(comparison: Comparison, objective: Objective) -> dict[str, Any]:
     return {
-        name: _evaluation(evaluation, objective)
-        for name, evaluation in (
-            ("original", comparison.unmodified),
-            ("identity", comparison.retuned),
+        state: _evaluation(evaluation, objective)
+        for state, evaluation in (
+            ("unmodified", comparison.unmodified),
+            ("retuned", comparison.retuned),
             ("debiased", comparison.debiased),
         )
     }
 
 
-def _evaluation(e: Evaluation, objective: Objective) -> dict[str, Any]:
+def _evaluation(evaluation: Evaluation, objective: Objective) -> dict[str, Any]:
     return {
-        "rows": e.rows,
-        "gap": _plain(e.gaps[objective.metric.key]),
-        "performance": _plain(e.performance[objective.performance.key]),
-        "objective": _plain(e.objective),
-        "met": e.met,
-        "trivial": e.trivial,
-        "gaps": {key: _plain(value) for key, value in e.gaps.items()},
-        "performances": {key: _plain(value) for key, value in e.performance.items()},
+        "rows": evaluation.rows,
+        "gap": _finite(evaluation.gaps[objective.metric.key]),
+        "performance": _finite(evaluation.performance[objective.performance.key]),
+        "objective": _finite(evaluation.objective),
+        "met": evaluation.met,
+        "trivial": evaluation.trivial,
+        "gaps": {key: _finite(value) for key, value in evaluation.gaps.items()},
+        "performances": {key: _finite(value) for key, value in evaluation.performance.items()},
     }
 
 
-def ceiling(e: Evaluation, objective: Objective) -> float | None:
-    """P(the budget holds on these rows) of a rule with the same rates but a true gap of 0.
+def ceiling(
+    test: Evaluation, objective: Objective, validation: Evaluation | None = None
+) -> float | None:
+    """Return P(the budget holds on the test rows) for a rule of the same rates and a true gap of 0.
 
-    The noise of the judged rows alone; no method can be sure of more. None where undefined.
+    Only the sampling noise of the test rows counts, plus that of the validation rows if given: no
+    method can be surer of the budget. None if the gap is undefined.
     """
-    sides = [
-        torch.tensor([getattr(g, side) for g in e.groups], dtype=torch.float64)
-        for side in ("tp", "fp", "fn", "tn")
-    ]
-    if math.isnan(e.gaps[objective.metric.key]):
+    if math.isnan(test.gaps[objective.metric.key]):
         return None
-    return noise_ceiling(objective.metric, objective.budget, Counts(*sides))
+    counts = [_counts(each) for each in (test, validation) if each is not None]
+    return noise_ceiling(objective.metric, objective.budget, *counts)
 
 
-def _plain(value: float) -> float | None:
+def _counts(evaluation: Evaluation) -> Counts:
+    return Counts(
+        *(
+            torch.tensor([getattr(g, side) for g in evaluation.groups], dtype=torch.float64)
+            for side in ("tp", "fp", "fn", "tn")
+        )
+    )
+
+
+def _finite(value: float) -> float | None:
+    """Return the value, None if it is undefined."""
     return float(value) if math.isfinite(value) else None
 
 
-def _reset_peak() -> bool:
-    """Forget the process's peak memory so far; False where the system cannot."""
+def _reset_peak_memory() -> bool:
+    """Reset the peak memory of this process; return False where the system cannot."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -224,8 +236,8 @@ def _reset_peak() -> bool:
     return True
 
 
-def _peak() -> float | None:
-    """Peak resident memory since ``_reset_peak``, in MiB."""
+def _peak_memory() -> float | None:
+    """Return the peak resident memory since ``_reset_peak_memory``, in MiB."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:

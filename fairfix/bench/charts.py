@@ -1,4 +1,4 @@
-"""The pictures of a study, as inline SVG without scripts; ``fairfix.report.svg`` has the parts."""
+"""The charts of a study page, as inline SVG without scripts."""
 
 from __future__ import annotations
 
@@ -32,36 +32,36 @@ from fairfix.report.svg import (
 SHOWN_DOTS = 40
 SHOWN_STEPS = 80
 COLORS = 8
-ASIDE = 0.35  # percent of the width between whiskers that would cover each other
+WHISKER_OFFSET = 0.35  # percent of the width, so that whiskers at one point do not overlap
 
 
-def kind(line: MethodSummary) -> str:
-    """The mark of a method: what it changes, and what it needs to know."""
-    known = {BASELINE: "retuned", UNMODIFIED: "unmodified", GROUP_THRESHOLDS: "cuts"}
-    return known.get(line.method, "aware" if line.needs_group else "free")
+def mark_kind(method: MethodSummary) -> str:
+    """Return the kind of mark of a method (see ``svg.SHAPES``)."""
+    references = {BASELINE: "retuned", UNMODIFIED: "unmodified", GROUP_THRESHOLDS: "cuts"}
+    return references.get(method.method, "aware" if method.needs_group else "free")
 
 
-def title(key: str) -> str:
-    """The full name of a metric or performance."""
+def metric_title(key: str) -> str:
+    """Return the full name of a metric or performance measure."""
     return TITLES.get(key, key)
 
 
-def capital(words: str) -> str:
-    return words[:1].upper() + words[1:]
+def _capitalize(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 @dataclass(frozen=True)
-class Boxes:
-    """Values over splits on one scale: a dot each, quartiles as a box, the median as a line."""
+class BoxStrips:
+    """Strips with the values of all splits as dots, quartiles as a box and the median as a line."""
 
     scale: Scale | LogScale
 
     def axis(self) -> Markup:
-        """The ticks of the scale."""
+        """Return the ticks of the scale."""
         return axis(self.scale, self.scale.label)
 
-    def strip(self, values: Sequence[float], spread: Quartiles, said: str) -> Markup:
-        """One row of a table; ``said`` is the picture in words."""
+    def strip(self, values: Sequence[float], spread: Quartiles, title: str) -> Markup:
+        """Return the strip of one table row; ``title`` describes it for screen readers."""
         at = self.scale.at
         shown = sorted(value for value in values if not math.isnan(value))
         shown = [shown[i] for i in thin(len(shown), SHOWN_DOTS)]
@@ -71,69 +71,72 @@ class Boxes:
                 area(at(spread.lower_quartile), at(spread.upper_quartile), 24, 76, class_="box")
             )
             drawn += [_dot(at(value), 36 + 28 * (i % 2)) for i, value in enumerate(shown)]
-            where = at(spread.median)
-            drawn.append(segment(where, 18, where, 82, "median"))
-        return tag("svg", tag("title", said), *drawn, class_="strip", role="img")
+            median = at(spread.median)
+            drawn.append(segment(median, 18, median, 82, "median"))
+        return tag("svg", tag("title", title), *drawn, class_="strip", role="img")
 
 
 def _dot(x: float, y: float) -> Markup:
     return tag("circle", cx=percent(x), cy=percent(y), r=2, class_="dot")
 
 
-def plane(goal: Goal, lines: Sequence[MethodSummary], spreads: Mapping[str, str]) -> Markup:
-    """Every method by its mean performance and mean size of the gap, with quartiles over splits.
+def plane_chart(goal: Goal, methods: Sequence[MethodSummary], titles: Mapping[str, str]) -> Markup:
+    """Draw every method by mean performance and mean absolute gap, with quartiles over splits.
 
-    Behind them the budget, or for a trade-off lines of equal worth. What can be had by moving cuts
-    alone is joined by a line. ``spreads`` says each method in words.
+    The background shows the budget, or contours of equal trade-off. A dashed line connects the
+    unmodified model, the retuned threshold and the group thresholds: what thresholds alone reach.
+    ``titles`` describes each method for screen readers.
     """
-    known = [x for x in lines if not math.isnan(x.mean_gap + x.mean_performance)]
+    known = [x for x in methods if not math.isnan(x.mean_gap + x.mean_performance)]
     across = [v for x in known for v in (x.mean_performance, *x.performance[1:])]
     up = [v for x in known for v in (x.mean_gap, *x.gap[1:])]
-    behind = (
-        "Slanted lines join what is of equal worth."
+    background = (
+        "Slanted lines connect points of equal trade-off."
         if goal.smaller_is_better
         else (f"The shaded band is the budget of {goal.budget:g}.")
     )
     plot = Plot(
         Scale.over(across),
         Scale.over([0.0, *([] if goal.smaller_is_better else [goal.budget]), *up]),
-        f"{capital(title(goal.performance_key))}, mean",
-        "Size of the gap, mean",
+        f"{_capitalize(metric_title(goal.performance_key))}, mean",
+        "Absolute gap, mean",
         "Fairness against performance",
-        "To the right is better performance, further down a smaller gap; whiskers are quartiles "
-        f"over splits. {behind}",
+        "Performance increases to the right, the absolute gap upwards; whiskers are quartiles "
+        f"over splits. {background}",
     )
     ground = (
-        contours(plot, goal.weight) if goal.smaller_is_better else [plot.across(0.0, goal.budget)]
+        _contours(plot, goal.weight) if goal.smaller_is_better else [plot.across(0.0, goal.budget)]
     )
-    cuts = [x for x in known if x.method in (UNMODIFIED, BASELINE, GROUP_THRESHOLDS)]
-    cuts.sort(key=lambda x: (UNMODIFIED, BASELINE, GROUP_THRESHOLDS).index(x.method))
-    joined = plot.line([(x.mean_performance, x.mean_gap) for x in cuts], "cuts-alone")
+    order = (UNMODIFIED, BASELINE, GROUP_THRESHOLDS)
+    references = sorted(
+        (x for x in known if x.method in order), key=lambda x: order.index(x.method)
+    )
+    line = plot.line([(x.mean_performance, x.mean_gap) for x in references], "thresholds-alone")
     marks = [
-        symbol(kind(x), *plot.point(x.mean_performance, x.mean_gap), title=spreads[x.method])
+        symbol(mark_kind(x), *plot.point(x.mean_performance, x.mean_gap), title=titles[x.method])
         for x in known
     ]
-    places = [(x.method, *plot.point(x.mean_performance, x.mean_gap)) for x in known]
-    whiskers = [whisker for x in known for whisker in _cross(plot, x)]
-    return plot.draw(*ground, joined, *whiskers, *marks, *labels(places), class_="tall plane")
+    points = [(x.method, *plot.point(x.mean_performance, x.mean_gap)) for x in known]
+    whiskers = [whisker for x in known for whisker in _whiskers(plot, x)]
+    return plot.draw(*ground, line, *whiskers, *marks, *point_labels(points), class_="tall plane")
 
 
-def _cross(plot: Plot, line: MethodSummary) -> Iterable[Markup]:
-    x, y = plot.point(line.mean_performance, line.mean_gap)
-    left, right = (plot.x.at(v) for v in line.performance[1:])
-    low, high = (100 - plot.y.at(v) for v in line.gap[1:])
-    yield segment(left, y, right, y, f"whisker faint {kind(line)}")
-    yield segment(x, low, x, high, f"whisker faint {kind(line)}")
+def _whiskers(plot: Plot, method: MethodSummary) -> Iterable[Markup]:
+    x, y = plot.point(method.mean_performance, method.mean_gap)
+    left, right = (plot.x.at(v) for v in method.performance[1:])
+    low, high = (100 - plot.y.at(v) for v in method.gap[1:])
+    yield segment(left, y, right, y, f"whisker faint {mark_kind(method)}")
+    yield segment(x, low, x, high, f"whisker faint {mark_kind(method)}")
 
 
-def contours(plot: Plot, weight: float) -> list[Markup]:
-    """Lines of equal weight * gap + (1 - weight) * (1 - performance), with their values."""
+def _contours(plot: Plot, weight: float) -> list[Markup]:
+    """Draw labeled lines of equal weight * gap + (1 - weight) * (1 - performance)."""
 
-    def worth(performance: float, gap: float) -> float:
+    def trade_off(performance: float, gap: float) -> float:
         return weight * gap + (1 - weight) * (1 - performance)
 
     left, right, low, high = plot.x.low, plot.x.high, plot.y.low, plot.y.high
-    scale = Scale.over([worth(right, low), worth(left, high)])
+    scale = Scale.over([trade_off(right, low), trade_off(left, high)])
     drawn = []
     for value in scale.ticks[1:-1]:
         ends = [
@@ -154,101 +157,100 @@ def contours(plot: Plot, weight: float) -> list[Markup]:
 
 
 @dataclass(frozen=True)
-class Type:
-    """How large a letter is in percent of a drawing, and where such a drawing is shown."""
+class LabelSize:
+    """Size of a letter in percent of the chart, and the CSS class of charts of that width."""
 
     width: float
     height: float
     class_: str
 
-    def box(self, name: str, x: float, y: float, side: int) -> Box:
-        """What a name covers that begins (side 1) or ends (side -1) at a point."""
-        near, far = x + 1.5 * side, x + side * (1.5 + self.width * len(name))
-        return Box(min(near, far), max(near, far), y - self.height / 2, y + self.height / 2)
+    def box(self, text: str, x: float, y: float, side: int) -> LabelBox:
+        """Return the area of a label that starts (side 1) or ends (side -1) at a point."""
+        near, far = x + 1.5 * side, x + side * (1.5 + self.width * len(text))
+        return LabelBox(min(near, far), max(near, far), y - self.height / 2, y + self.height / 2)
 
 
 @dataclass(frozen=True)
-class Box:
-    """Part of a drawing, in percent from the left and from the top."""
+class LabelBox:
+    """A rectangle in a chart, in percent from the left and from the top."""
 
     left: float
     right: float
     top: float
     bottom: float
 
-    def meets(self, other: Box) -> bool:
-        """Whether they share more than an edge."""
+    def overlaps(self, other: LabelBox) -> bool:
+        """Return whether the two share more than an edge."""
         across = self.left < other.right and other.left < self.right
         return across and self.top < other.bottom - 0.01 and other.top < self.bottom - 0.01
 
     @property
     def inside(self) -> bool:
-        """Whether it lies in the drawing, or hardly out of it."""
+        """Whether the rectangle lies within the chart, with a small tolerance."""
         return self.left > -1 and self.right < 101 and self.top > -4 and self.bottom < 104
 
 
-TYPES = (Type(1.05, 3.9, "on-wide"), Type(2.4, 5.6, "on-narrow"))
-SHIFTS = sorted(range(-14, 15), key=abs)  # in lines of type
+LABEL_SIZES = (LabelSize(1.05, 3.9, "on-wide"), LabelSize(2.4, 5.6, "on-narrow"))
+SHIFTS = sorted(range(-14, 15), key=abs)  # in lines of text
 
 
-def labels(places: Sequence[tuple[str, float, float]]) -> list[Markup]:
-    """A name beside each point (in percent), moved up or down where something else stands.
+def point_labels(points: Sequence[tuple[str, float, float]]) -> list[Markup]:
+    """Draw a label next to each point (in percent), moved up or down to avoid overlaps.
 
-    They are drawn twice, for wide drawings and for narrow ones; the style sheet shows one.
+    Labels are drawn for wide and for narrow charts; the style sheet shows one of the two.
     """
-    return [tag("g", *_placed(places, letters), class_=letters.class_) for letters in TYPES]
+    return [tag("g", *_labels(points, size), class_=size.class_) for size in LABEL_SIZES]
 
 
-def _placed(places: Sequence[tuple[str, float, float]], letters: Type) -> Iterable[Markup]:
-    taken = [Box(x - 1, x + 1, y - 1.5, y + 1.5) for _, x, y in places]
-    for name, x, y in sorted(places, key=lambda place: place[2]):
-        side, down, box = _free(letters, name, x, y, taken)
+def _labels(points: Sequence[tuple[str, float, float]], size: LabelSize) -> Iterable[Markup]:
+    taken = [LabelBox(x - 1, x + 1, y - 1.5, y + 1.5) for _, x, y in points]
+    for text, x, y in sorted(points, key=lambda point: point[2]):
+        side, label_y, box = _free_position(size, text, x, y, taken)
         taken.append(box)
-        moved = down != y
+        moved = label_y != y
         if moved:
-            yield segment(x, y, x + side * 1.5, down, "leader")
+            yield segment(x, y, x + side * 1.5, label_y, "leader")
         yield tag(
             "text",
-            name,
+            text,
             x=percent(x + side * (1.5 if moved else 0)),
-            y=percent(down),
+            y=percent(label_y),
             dx=side * (2 if moved else 9),
             dy="0.32em",
             class_=f"{'start' if side > 0 else 'end'} name",
         )
 
 
-def _free(
-    letters: Type, name: str, x: float, y: float, taken: Sequence[Box]
-) -> tuple[int, float, Box]:
-    """The nearest place for a name: on which side of the point, and how far down."""
+def _free_position(
+    size: LabelSize, text: str, x: float, y: float, taken: Sequence[LabelBox]
+) -> tuple[int, float, LabelBox]:
+    """Return the nearest free position of a label: side of the point, y, and area."""
     sides = (1, -1) if x < 60 else (-1, 1)
     for shift in SHIFTS:
         for side in sides:
-            down = y + shift * letters.height
-            box = letters.box(name, x, down, side)
-            if box.inside and not any(map(box.meets, taken)):
-                return side, down, box
-    return sides[0], y, letters.box(name, x, y, sides[0])
+            label_y = y + shift * size.height
+            box = size.box(text, x, label_y, side)
+            if box.inside and not any(map(box.overlaps, taken)):
+                return side, label_y, box
+    return sides[0], y, size.box(text, x, y, sides[0])
 
 
 Run = tuple[np.ndarray, int]
+"""One split: steps (S, 2) with gap and performance on validation rows, and the chosen step."""
 
 
 @dataclass(frozen=True)
-class Course:
-    """What a method's steps were like."""
+class StepCharts:
+    """Absolute gap and performance of a method by step."""
 
     gap: Markup
     performance: Markup
 
 
-def course(goal: Goal, runs: Sequence[Run]) -> Course | None:
-    """Size of the gap and performance by step, median and quartiles over splits.
+def step_charts(goal: Goal, runs: Sequence[Run]) -> StepCharts | None:
+    """Draw absolute gap and performance by step, median and quartiles over splits.
 
-    Args:
-        runs: of every split the steps (S, 2), gap and performance on the fitting rows, and the
-            number of the one that was kept. None is drawn where no split has more than two.
+    Returns None if no split has more than two steps.
     """
     longest = max((len(steps) for steps, _ in runs), default=0)
     if longest < 3:
@@ -261,12 +263,12 @@ def course(goal: Goal, runs: Sequence[Run]) -> Course | None:
     at = [[steps[s] for steps, _ in runs if len(steps) > s] for s in shown]
     gaps = [[_size(goal, float(step[0])) for step in steps] for steps in at]
     performances = [[float(step[1]) for step in steps] for steps in at]
-    kept = [step for _, step in runs]
+    chosen = [step for _, step in runs]
     band = None if goal.smaller_is_better else (0.0, goal.budget)
-    name = capital(title(goal.performance_key))
-    return Course(
-        _course_plot(shown, gaps, "Size of the gap", band, kept),
-        _course_plot(shown, performances, name, None, kept),
+    name = _capitalize(metric_title(goal.performance_key))
+    return StepCharts(
+        _step_chart(shown, gaps, "Absolute gap", band, chosen),
+        _step_chart(shown, performances, name, None, chosen),
     )
 
 
@@ -274,33 +276,33 @@ def _size(goal: Goal, gap: float) -> float:
     return gap_size(goal.metric, None if math.isnan(gap) else gap)
 
 
-def _course_plot(
+def _step_chart(
     steps: Sequence[int],
     values: Sequence[Sequence[float]],
     name: str,
     band: tuple[float, float] | None,
-    kept: Sequence[int],
+    chosen: Sequence[int],
 ) -> Markup:
-    quartiles = [_quartiles(at) for at in values]
+    by_step = [_quartiles(at) for at in values]
     last = max(1, steps[-1])
-    ends = [v for q in quartiles if q is not None for v in q]
+    ends = [v for q in by_step if q is not None for v in q]
     plot = Plot(
         Scale(0.0, float(last), max(1.0, Scale.over([0, last], wanted=4).step)),
         Scale.over([*ends, *(band or ())], wanted=4),
         "Step",
         "",
         f"{name} by step",
-        f"{name} on the fitting rows by step: median and quartiles over splits. The marks below "
-        "are the steps kept.",
+        f"{name} on validation rows by step: median and quartiles over splits. Marks at the "
+        "bottom are the chosen steps.",
     )
     middle: list[Point] = [
-        (step, None if q is None else q[1]) for step, q in zip(steps, quartiles, strict=True)
+        (step, None if q is None else q[1]) for step, q in zip(steps, by_step, strict=True)
     ]
-    known = [(s, q) for s, q in zip(steps, quartiles, strict=True) if q is not None]
+    known = [(s, q) for s, q in zip(steps, by_step, strict=True) if q is not None]
     spread = [(s, q[2]) for s, q in known] + [(s, q[0]) for s, q in reversed(known)]
     rug = [
-        segment(plot.x.at(k), 95, plot.x.at(k), 100, "kept")
-        for k in sorted({k for k in kept if k <= last})
+        segment(plot.x.at(step), 95, plot.x.at(step), 100, "chosen-step")
+        for step in sorted({step for step in chosen if step <= last})
     ]
     return plot.draw(
         *([plot.across(*band)] if band else []),
@@ -313,8 +315,8 @@ def _course_plot(
 
 def _corners(plot: Plot, points: Sequence[tuple[float, float]]) -> Iterable[str]:
     for i, point in enumerate(points):
-        across, down = plot.point(*point)
-        yield f"{'L' if i else 'M'}{across:.1f} {down:.1f}"
+        x, y = plot.point(*point)
+        yield f"{'L' if i else 'M'}{x:.1f} {y:.1f}"
 
 
 def _quartiles(values: Sequence[float]) -> tuple[float, float, float] | None:
@@ -327,52 +329,56 @@ def _quartiles(values: Sequence[float]) -> tuple[float, float, float] | None:
 
 @dataclass(frozen=True)
 class Series:
-    """A method along the knob of a sweep: (knob, spread over splits)."""
+    """A method in a sweep: (parameter, quartiles over splits) for each point."""
 
     method: str
     color: int
     points: tuple[tuple[float, Quartiles], ...]
 
 
-def along(
-    series: Sequence[Series], knob: str, name: str, band: tuple[float, float] | None
+def sweep_chart(
+    series: Sequence[Series], parameter: str, name: str, band: tuple[float, float] | None
 ) -> Markup:
-    """A line a method through its medians, with quartiles as whiskers side by side."""
+    """Draw one line per method through its medians, with quartiles as whiskers side by side."""
     known = [point for each in series for point in each.points]
     plot = Plot(
         Scale.over([x for x, _ in known]),
         Scale.over([*(band or ()), *(v for _, spread in known for v in spread)]),
-        knob,
+        parameter,
         "",
-        f"{capital(name)} by {knob}",
-        f"{capital(name)} by {knob}: a line a method through its medians; whiskers are quartiles "
-        "over splits.",
+        f"{_capitalize(name)} by {parameter}",
+        f"{_capitalize(name)} by {parameter}: one line per method through its medians; whiskers "
+        "are quartiles over splits.",
     )
     layers = [plot.across(*band)] if band else []
     for i, each in enumerate(series):
-        shade = f"c{each.color % COLORS}{' dashed' if each.color >= COLORS else ''}"
-        aside = ASIDE * (i - (len(series) - 1) / 2)
-        places = [plot.point(x, spread.median) for x, spread in each.points]
-        course = [f"{x + aside:.1f} {y:.1f}" for x, y in places]
-        layers.append(path("M" + "L".join(course), f"along {shade}"))
-        for (x, spread), (where, middle) in zip(each.points, places, strict=True):
-            where += aside
+        color = _color_class(each.color)
+        offset = WHISKER_OFFSET * (i - (len(series) - 1) / 2)
+        medians = [plot.point(x, spread.median) for x, spread in each.points]
+        line = [f"{x + offset:.1f} {y:.1f}" for x, y in medians]
+        layers.append(path("M" + "L".join(line), f"sweep-line {color}"))
+        for (value, spread), (x, y) in zip(each.points, medians, strict=True):
+            x += offset
             low, high = (100 - plot.y.at(v) for v in spread[1:])
-            layers.append(segment(where, low, where, high, f"bar-line {shade}"))
+            title = f"{each.method}, {parameter} {value:g}: {number(spread.median)}"
+            layers.append(segment(x, low, x, high, f"bar-line {color}"))
             layers.append(
-                tag("circle", tag("title", f"{each.method}, {knob} {x:g}: {number(spread.median)}"),
-                    cx=percent(where), cy=percent(middle), r=3, class_=f"point {shade}")
+                tag("circle", tag("title", title),
+                    cx=percent(x), cy=percent(y), r=3, class_=f"point {color}")
             )  # fmt: skip
     return plot.draw(*layers, class_="tall")
 
 
+def _color_class(color: int) -> str:
+    return f"c{color % COLORS}{' dashed' if color >= COLORS else ''}"
+
+
 def color_key(color: int) -> Markup:
-    """The line of a method for a legend."""
-    shade = f"c{color % COLORS}{' dashed' if color >= COLORS else ''}"
+    """Draw the line of a method for a legend."""
     return tag(
         "svg",
-        tag("path", d="M-8 0H8", class_=f"along {shade}"),
-        tag("circle", r=3, class_=f"point {shade}"),
+        tag("path", d="M-8 0H8", class_=f"sweep-line {_color_class(color)}"),
+        tag("circle", r=3, class_=f"point {_color_class(color)}"),
         class_="key",
         viewBox="-8 -8 16 16",
         aria_hidden="true",

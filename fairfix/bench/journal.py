@@ -1,8 +1,8 @@
-"""rows.jsonl: one line a finished cell, only ever appended to.
+"""The journal of a study, rows.jsonl: one line per finished cell, append only.
 
-A line is on the disk before the next cell counts as begun. A torn last line, as a killed process
-leaves it, is cut off when the study goes on; nothing else is ever changed. A file that is no
-journal is left as it is.
+A line is synced to disk before the next cell starts. A truncated last line, as a killed process
+leaves it, is removed when the study is resumed; nothing else is ever changed. A file that is not a
+journal is left untouched.
 """
 
 from __future__ import annotations
@@ -19,53 +19,53 @@ from fairfix.bench.row_schema import is_row
 from fairfix.errors import OutputError, TableError
 
 _CHUNK = 2**16
-_BEGINNING = b'{"version": '  # of every row, and so of a torn one
+_ROW_PREFIX = b'{"version": '  # every row starts with it, a truncated one too
 
 
 class Journal:
-    """The rows of a study in a file; one process at a time writes it."""
+    """The rows of a study in a file that one process at a time may write."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Within it no other process may write the file.
+        """Lock the file against other writers.
 
         Raises:
-            OutputError: when another one does.
+            OutputError: if another process is writing it.
         """
         with self.path.open("ab") as file:
             _lock(file, self.path)
             yield
 
     def resume(self) -> set[str]:
-        """The keys of the finished cells; what a killed writer left half written is cut off.
+        """Return the keys of the finished cells and remove a truncated last line.
 
-        Cells that failed are not among them: they are run again.
+        Failed cells are not among them, so they are run again.
 
         Raises:
-            TableError: when a line is no row.
+            TableError: if a line is not a row.
         """
         if not self.path.exists():
             return set()
         done = {row["key"] for row in self.rows() if row["status"] != "failed"}
         with self.path.open("r+b") as file:
-            file.truncate(_whole(file))
+            file.truncate(_end_of_last_line(file))
         return done
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Every row, in the order in which cells were finished; a torn one is left out.
+        """Yield every row in the order in which cells finished, without a truncated last line.
 
         Raises:
-            TableError: when a line is no row.
+            TableError: if a line is not a row.
         """
         with self.path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if line.endswith(b"\n"):
                     yield self._row(line, number)
-                elif not (line.startswith(_BEGINNING) or _BEGINNING.startswith(line)):
-                    raise self._no_row(number)
+                elif not (line.startswith(_ROW_PREFIX) or _ROW_PREFIX.startswith(line)):
+                    raise self._invalid(number)
 
     def _row(self, line: bytes, number: int) -> dict[str, Any]:
         try:
@@ -73,23 +73,23 @@ class Journal:
         except ValueError:
             row = None
         if not is_row(row):
-            raise self._no_row(number)
+            raise self._invalid(number)
         return dict(row)
 
-    def _no_row(self, number: int) -> TableError:
+    def _invalid(self, number: int) -> TableError:
         return TableError(
-            f"{self.path}, line {number}: no row of a study. Remove the line, or name another "
-            "folder with -o."
+            f"{self.path}, line {number}: not a row of a study. Remove the line, or choose another "
+            "output folder (-o)."
         )
 
     def append(self, row: dict[str, Any]) -> None:
-        """Write one row, whole, and see it on the disk.
+        """Append one row and sync it to disk.
 
         Raises:
-            OSError: when there is no room; what was written of the row is taken back.
+            OSError: if the disk is full; a partly written row is removed.
         """
-        said = json.dumps(row, allow_nan=False, ensure_ascii=False)
-        line = said.encode(errors="replace") + b"\n"  # names of files need not be Unicode
+        text = json.dumps(row, allow_nan=False, ensure_ascii=False)
+        line = text.encode(errors="replace") + b"\n"  # file names need not be Unicode
         with self.path.open("ab", buffering=0) as file:
             before = file.tell()
             try:
@@ -102,8 +102,8 @@ class Journal:
                 raise
 
 
-def _whole(file: BinaryIO) -> int:
-    """Where the last whole line ends."""
+def _end_of_last_line(file: BinaryIO) -> int:
+    """Return the position after the last complete line."""
     end = file.seek(0, os.SEEK_END)
     while end:
         start = max(0, end - _CHUNK)
@@ -116,7 +116,7 @@ def _whole(file: BinaryIO) -> int:
 
 
 def _lock(file: BinaryIO, path: Path) -> None:
-    """Keep others away until the file is closed, where the system can."""
+    """Lock the file until it is closed, on systems with file locks."""
     try:
         import fcntl
     except ImportError:
@@ -125,7 +125,7 @@ def _lock(file: BinaryIO, path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise OutputError(
-            f"Another study is writing {path}; name another folder with -o."
+            f"Another study is writing {path}; choose another output folder (-o)."
         ) from None
-    except OSError:  # a file system without locks
+    except OSError:  # the file system has no locks
         return

@@ -1,7 +1,7 @@
-"""Other classifiers on the same rows, to see what a base network is worth.
+"""Other classifiers trained on the same rows, as a reference for the base networks.
 
-Logistic regression and a random forest (Savani, White, Govindarajulu 2020, table 3), as
-scikit-learn has them. Only their scores are used.
+Logistic regression and a random forest (Savani, White, Govindarajulu 2020, table 3) from
+scikit-learn. Only their scores are used.
 """
 
 from __future__ import annotations
@@ -11,35 +11,36 @@ from typing import Any
 
 import numpy as np
 
-RIVALS = ("logistic", "forest")
+CLASSIFIERS = ("logistic", "forest")
 
 
-def scores(
-    rival: str,
+def classifier_scores(
+    name: str,
     train_rows: tuple[np.ndarray, np.ndarray],
-    others: Mapping[str, np.ndarray],
+    parts: Mapping[str, np.ndarray],
     *,
     seed: int,
 ) -> dict[str, np.ndarray]:
-    """P(label = 1) of the rows of every part of ``others``, (N,) float32, by its name.
+    """Train a classifier and return P(label = 1) for the rows of each part, (N,) float32.
 
     Args:
-        rival: one of ``RIVALS``.
-        train_rows: features (N, D) and labels (N,) in {0, 1} to learn from.
-        others: features (N, D) of each part.
-        seed: of the forest's trees.
+        name: one of ``CLASSIFIERS``.
+        train_rows: features (N, D) and labels (N,) in {0, 1}.
+        parts: features (N, D) by part.
+        seed: seed of the random forest.
     """
     features, labels = train_rows
-    fitted = _classifier(rival, seed).fit(features, labels)
+    classifier = _classifier(name, seed).fit(features, labels)
     return {
-        part: fitted.predict_proba(rows)[:, 1].astype(np.float32) for part, rows in others.items()
+        part: classifier.predict_proba(rows)[:, 1].astype(np.float32)
+        for part, rows in parts.items()
     }
 
 
-def _classifier(rival: str, seed: int) -> Any:
+def _classifier(name: str, seed: int) -> Any:
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
 
-    if rival == "logistic":
+    if name == "logistic":
         return LogisticRegression(max_iter=1000)
     return RandomForestClassifier(random_state=seed, n_jobs=1)

@@ -1,19 +1,21 @@
-"""From what a user asks for to the tasks and cells of a study."""
+"""Plan a study: the tasks and cells that a user's request stands for."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from fairfix import methods
 from fairfix._utils.progress import tracked
 from fairfix.bench.cell_table import BASELINE, GROUP_THRESHOLDS
-from fairfix.bench.cells import ATTRIBUTION
-from fairfix.bench.protocols import Base, Protocol, cells, chosen_datasets, task
-from fairfix.bench.study import Study, processes, study
-from fairfix.bench.task import Task, task_of
+from fairfix.bench.cells import ATTRIBUTION, Cell
+from fairfix.bench.goal import goal_to_json
+from fairfix.bench.protocol_task import protocol_task
+from fairfix.bench.protocols import BaseClassifier, Protocol, chosen_datasets
+from fairfix.bench.study import Study, worker_processes
+from fairfix.bench.task import Task, task_from_cases
 from fairfix.data.splitting import check_seed, split_problem
 from fairfix.errors import UsageError
 from fairfix.metrics.objective import Objective
@@ -21,127 +23,135 @@ from fairfix.workflows.case import Case
 
 
 @dataclass(frozen=True)
-class Unit:
-    """A task that is not made yet: a data set's split, and how its classifier is made."""
+class PlannedTask:
+    """A task before its rows are prepared and its base classifier is trained."""
 
     dataset: str
     seed: int
-    base: Base
+    base: BaseClassifier
     variant: str
 
-    def task(self) -> Task:
-        """Prepare the split and train the network, or find it in the cache."""
-        return task(self.dataset, self.seed, self.base, self.variant)
+    def build(self) -> Task:
+        """Prepare the split and train the network, or load it from the cache."""
+        return protocol_task(self.dataset, self.seed, self.base, self.variant)
 
 
-def units(
+def plan_tasks(
     protocol: Protocol, datasets: Sequence[str], seeds: int | None, variants: Sequence[str]
-) -> list[Unit]:
-    """Every split of every data set, for the protocol's own network and the variants asked for.
+) -> list[PlannedTask]:
+    """Return every split of every data set, for the protocol's network and the given variants.
 
     Raises:
-        UsageError: for what the protocol does not have.
+        UsageError: if the protocol has no such data set or variant, or there is no seed.
     """
     count = protocol.seeds if seeds is None else seeds
     if count < 1:
-        raise UsageError(f"A study has at least one seed, not {count}.")
+        raise UsageError(f"A study needs at least one seed, not {count}.")
     for name in variants:
         if name not in protocol.variants:
             known = ", ".join(protocol.variants) or "none"
             raise UsageError(f"The variants of {protocol.name} are {known}, not {name!r}.")
-    bases: dict[str, Base] = {"": protocol.recipe}
+    bases: dict[str, BaseClassifier] = {"": protocol.recipe}
     bases |= {name: protocol.variants[name] for name in variants}
     return [
-        Unit(dataset, seed, base, variant)
+        PlannedTask(dataset, seed, base, variant)
         for dataset in chosen_datasets(protocol, datasets)
         for variant, base in bases.items()
         for seed in range(count)
     ]
 
 
-def part(items: Sequence[Unit], number: int, of: int) -> list[Unit]:
-    """Part ``number`` (from 1) of ``of``, all of about equal size.
+def array_part(tasks: Sequence[PlannedTask], index: int, count: int) -> list[PlannedTask]:
+    """Return part ``index`` (from 1) of ``count`` parts of about equal size.
 
     Raises:
-        UsageError: when there is no such part.
+        UsageError: if there is no such part.
     """
-    if not 1 <= number <= of:
-        raise UsageError(f"An array is i/n with 1 <= i <= n, not {number}/{of}.")
-    start, end = (len(items) * n // of for n in (number - 1, number))
-    return list(items[start:end])
+    if not 1 <= index <= count:
+        raise UsageError(f"An array is i/n with 1 <= i <= n, not {index}/{count}.")
+    start, end = (len(tasks) * n // count for n in (index - 1, index))
+    return list(tasks[start:end])
 
 
-def made(wanted: Sequence[Unit], jobs: int) -> list[Task]:
-    """The tasks of units, networks trained by several processes at once."""
-    if jobs == 1 or len(wanted) < 2:
-        return [unit.task() for unit in tracked(wanted, "networks")]
+def build_tasks(planned: Sequence[PlannedTask], jobs: int) -> list[Task]:
+    """Build the tasks; networks are trained by ``jobs`` processes."""
+    if jobs == 1 or len(planned) < 2:
+        return [each.build() for each in tracked(planned, "networks")]
     from joblib import Parallel, delayed
 
-    with processes(1):
+    with worker_processes(1):
         tasks = Parallel(n_jobs=jobs, return_as="generator")(
-            delayed(Unit.task)(unit) for unit in wanted
+            delayed(PlannedTask.build)(each) for each in planned
         )
-        return [task for task, _ in zip(tasks, tracked(wanted, "networks"), strict=True)]
+        return [task for task, _ in zip(tasks, tracked(planned, "networks"), strict=True)]
 
 
-def own_tasks(
+def model_tasks(
     loaded: Sequence[tuple[Case, Case | None]], seeds: int, holdout_share: float, first: int = 0
 ) -> list[Task]:
-    """The user's models, each on ``seeds`` splits, numbered from ``first`` on.
+    """Return the tasks of the user's models: ``seeds`` splits each, numbered from ``first``.
 
-    With a test table, split 0 is the two tables as they are and others draw the same rows anew;
-    without one, every split holds out other rows.
+    With a test table, split 0 is the two tables as given, and later splits draw the same rows anew.
+    Without one, every split holds out other rows.
+
+    Args:
+        loaded: each model on its table, and on the test table if there is one.
+        holdout_share: share of the rows held out without a test table, in (0, 1).
+
+    Raises:
+        UsageError: if ``seeds`` is below 1 or a seed is out of range.
     """
     if seeds < 1:
-        raise UsageError(f"A study has at least one seed, not {seeds}.")
+        raise UsageError(f"A study needs at least one seed, not {seeds}.")
     check_seed(first)
     check_seed(first + seeds - 1)
     names = _names([case for case, _ in loaded])
-    found: list[Task] = []
+    tasks: list[Task] = []
     for name, (case, test) in zip(names, loaded, strict=True):
-        found += _splits(name, case, test, range(first, first + seeds), holdout_share)
-    return found
+        tasks += _splits(name, case, test, range(first, first + seeds), holdout_share)
+    return tasks
 
 
 def _splits(
     name: str, case: Case, test: Case | None, seeds: Sequence[int], share: float
 ) -> list[Task]:
     if test is not None:
-        tables = task_of(case, test, name)
-        tables = replace(tables, source=tables.sha256[:16])
-        return [tables.resplit(seed) for seed in seeds]
-    whole = f"{task_of(case, case, name).sha256} {share}"
-    source = hashlib.sha256(whole.encode()).hexdigest()[:16]
-    found = []
+        task = task_from_cases(case, test, name)
+        task = replace(task, source=task.sha256[:16])
+        return [task.resplit(seed) for seed in seeds]
+    origin = f"{task_from_cases(case, case, name).sha256} {share}"
+    source = hashlib.sha256(origin.encode()).hexdigest()[:16]
+    tasks = []
     for seed in seeds:
         parts = split_problem(case.problem, share, seed, case.table.path.name)
-        fit, kept = (replace(case, problem=problem) for _, problem in parts)
-        found.append(replace(task_of(fit, kept, name), split=seed, source=source))
-    return found
+        validation, held_out = (replace(case, problem=problem) for _, problem in parts)
+        task = task_from_cases(validation, held_out, name)
+        tasks.append(replace(task, split=seed, source=source))
+    return tasks
 
 
 def _names(cases: Sequence[Case]) -> list[str]:
-    """File names where they differ, else whole paths."""
+    """Return the file names if they differ, else the whole paths."""
     paths = [(case.checkpoint or case.table).path for case in cases]
     names = [path.name for path in paths]
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
-def chosen_methods(asked: Sequence[str], usual: Sequence[str]) -> list[str]:
-    """The methods of a study, the usual ones where none is asked for; "all" stands for all.
+def chosen_methods(requested: Sequence[str], default: Sequence[str]) -> list[str]:
+    """Return the methods of a study: the requested ones, else the default ones; "all" is all.
 
-    The baseline and the threshold-only frontier are always among them.
+    The retuned threshold and the group thresholds are always included.
 
     Raises:
-        UsageError: for an unknown one.
+        UsageError: if a method is unknown.
     """
-    wanted = methods.names() if "all" in asked else asked or usual
-    for name in wanted:
+    names = methods.names() if "all" in requested else requested or default
+    for name in names:
         methods.get(name)
-    return list(dict.fromkeys((BASELINE, GROUP_THRESHOLDS, *wanted)))
+    return list(dict.fromkeys((BASELINE, GROUP_THRESHOLDS, *names)))
 
 
-def planned(
+def plan_study(
     tasks: Sequence[Task],
     objectives: Sequence[Objective],
     names: Sequence[str],
@@ -149,10 +159,36 @@ def planned(
     *,
     attribution: bool = False,
 ) -> Study:
-    """Every method for every objective on every task; ``options`` of methods by name.
+    """Return the study of every method for every objective on every task.
 
-    With ``attribution`` the gaps are attributed to the networks' weights as well.
+    Args:
+        options: method options by method name.
+        attribution: also attribute the gaps to the networks' weights.
     """
-    given = options or {}
-    wanted = [*names, ATTRIBUTION] if attribution else names
-    return study(tasks, lambda each, sha256: cells(each, sha256, objectives, wanted, given))
+    cell_names = [*names, ATTRIBUTION] if attribution else names
+    return Study.of(
+        tasks,
+        lambda task, sha256: _cells(task, sha256, objectives, cell_names, options or {}),
+    )
+
+
+def _cells(
+    task: Task,
+    sha256: str,
+    objectives: Sequence[Objective],
+    methods: Sequence[str],
+    options: Mapping[str, Mapping[str, Any]],
+) -> Iterator[Cell]:
+    """Yield a cell for every method (or attribution) and objective on a task."""
+    for objective in objectives:
+        for method in methods:
+            yield Cell(
+                task=task.name,
+                split=task.split,
+                task_sha256=sha256,
+                method=method,
+                seed=task.split,
+                goal=goal_to_json(objective),
+                options=dict(options.get(method, {})),
+                source=task.source,
+            )

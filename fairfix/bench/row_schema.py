@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-STATES = ("original", "identity", "debiased")
+STATES = ("unmodified", "retuned", "debiased")
 Check = Callable[[Any], bool]
 
 
@@ -109,8 +109,8 @@ _ATTRIBUTION: dict[str, Check] = {
 }
 _DONE: dict[str, Check] = {
     "needs_group": _flag,
-    "judged": _comparison,
-    "fitting": _comparison,
+    "test": _comparison,
+    "validation": _comparison,
     "ceiling": _figure,
     "overlap": _number,
     "trajectory": _steps,

@@ -1,4 +1,4 @@
-"""Tasks that differ in one number of their name, as ``loh/alpha=0.5``: a sweep."""
+"""Sweeps: tasks whose names differ in one number only, such as ``loh/alpha=0.5``."""
 
 from __future__ import annotations
 
@@ -10,43 +10,45 @@ from dataclasses import dataclass
 from fairfix.bench.goal import Goal
 from fairfix.bench.summary import TaskSummary
 
-_NAMED = re.compile(r"(?P<world>[^/=]+)/(?P<knob>\w+)=(?P<value>[^ ]+)(?P<rest>.*)", re.DOTALL)
+_TASK_NAME = re.compile(
+    r"(?P<problem>[^/=]+)/(?P<parameter>\w+)=(?P<value>[^ ]+)(?P<variant>.*)", re.DOTALL
+)
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Tables of one goal by the value of the knob, in rising order; two at least."""
+    """Summaries of one goal by the value of a parameter, in ascending order; at least two."""
 
     name: str
-    knob: str
+    parameter: str
     goal: Goal
-    tables: tuple[tuple[float, TaskSummary], ...]
+    summaries: tuple[tuple[float, TaskSummary], ...]
 
 
-def sweeps(tables: Sequence[TaskSummary]) -> list[Sweep]:
-    """Every sweep among the tables, in the order of its first table."""
-    found: dict[tuple[str, str, Goal], dict[float, TaskSummary]] = {}
-    for table in tables:
-        place = _place(table.task)
-        if place is not None:
-            name, knob, value = place
-            found.setdefault((name, knob, table.goal), {}).setdefault(value, table)
+def sweeps(summaries: Sequence[TaskSummary]) -> list[Sweep]:
+    """Return every sweep among the summaries, in the order of its first one."""
+    groups: dict[tuple[str, str, Goal], dict[float, TaskSummary]] = {}
+    for summary in summaries:
+        parsed = _parse(summary.task)
+        if parsed is not None:
+            name, parameter, value = parsed
+            groups.setdefault((name, parameter, summary.goal), {}).setdefault(value, summary)
     return [
-        Sweep(name, knob, goal, tuple(sorted(at.items(), key=lambda pair: pair[0])))
-        for (name, knob, goal), at in found.items()
-        if len(at) > 1
+        Sweep(name, parameter, goal, tuple(sorted(by_value.items(), key=lambda pair: pair[0])))
+        for (name, parameter, goal), by_value in groups.items()
+        if len(by_value) > 1
     ]
 
 
-def _place(task: str) -> tuple[str, str, float] | None:
-    """Whose sweep, which knob, and where it stands; None for a task of its own."""
-    named = _NAMED.fullmatch(task)
-    if named is None:
+def _parse(task: str) -> tuple[str, str, float] | None:
+    """Return sweep name, parameter and value of a task name; None if it has no finite value."""
+    match = _TASK_NAME.fullmatch(task)
+    if match is None:
         return None
     try:
-        value = float(named["value"])
+        value = float(match["value"])
     except ValueError:
         return None
     if not math.isfinite(value):
         return None
-    return named["world"] + named["rest"], named["knob"], value
+    return match["problem"] + match["variant"], match["parameter"], value

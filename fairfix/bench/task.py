@@ -1,4 +1,4 @@
-"""A classifier and its rows as plain data, so that a cell can run anywhere."""
+"""A task of a study: a classifier and its rows as plain data, so that cells can run anywhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fairfix.workflows.case import Case, ModelOptions, make_scorer, problem_of, 
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowArrays:
     """N rows: ``features`` (N, D) float32 or ``scores`` (N,), labels, group ids, weights, ids."""
 
     features: np.ndarray | None
@@ -34,13 +34,13 @@ class Rows:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, index: np.ndarray) -> Rows:
-        """Some of the rows."""
+    def take(self, index: np.ndarray) -> RowArrays:
+        """Return the rows with the given positions."""
 
         def some(values: np.ndarray | None) -> np.ndarray | None:
             return None if values is None else values[index]
 
-        return Rows(
+        return RowArrays(
             some(self.features),
             some(self.scores),
             self.labels[index],
@@ -49,13 +49,13 @@ class Rows:
             some(self.ids),
         )
 
-    def owned(self) -> Rows:
-        """The same rows, copied where they are another process's and not to be written to."""
+    def writable(self) -> RowArrays:
+        """Return the same rows; arrays in another process's shared memory are copied."""
 
         def own(values: np.ndarray | None) -> np.ndarray | None:
             return values if values is None or values.flags.writeable else values.copy()
 
-        return Rows(
+        return RowArrays(
             own(self.features),
             own(self.scores),
             self.labels.copy(),
@@ -64,13 +64,13 @@ class Rows:
             own(self.ids),
         )
 
-    def followed_by(self, other: Rows) -> Rows:
-        """These rows, then the other ones."""
+    def concatenate(self, other: RowArrays) -> RowArrays:
+        """Return these rows followed by the other ones."""
 
         def both(one: np.ndarray | None, two: np.ndarray | None) -> np.ndarray | None:
             return None if one is None or two is None else np.concatenate([one, two])
 
-        return Rows(
+        return RowArrays(
             both(self.features, other.features),
             both(self.scores, other.scores),
             np.concatenate([self.labels, other.labels]),
@@ -85,15 +85,17 @@ class Task:
     """One classifier on one split of rows.
 
     Attributes:
-        name: what it is called in tables, such as "adult/sex" or a model's file name.
-        split: which split of the rows this is.
-        files: the checkpoint, as path below a folder and bytes; empty for scores alone.
-        model: which of ``files`` is the checkpoint ("" for the folder itself).
-        fitting, judged: rows that methods see, and rows that they never see.
-        source: what all splits of the task have in common, as a hash: which classifier or recipe,
-            which rows, how they are split. Results of two sources are never put together.
-        overlap: judged rows for each other row that splits of this task are drawn from, 0 where
-            every split has rows of its own: how much less splits differ than new rows would.
+        name: name in tables, such as "adult/sex" or the file name of a model.
+        split: number of the split.
+        files: the checkpoint's content by path below a folder; empty for scores only.
+        model: the key in ``files`` that is the checkpoint, or the checkpoint folder's name; "" for
+            scores only.
+        validation, test: rows that methods are tuned on, and rows that they never see.
+        threshold: the threshold in use today.
+        source: hash of what all splits of the task share: the classifier or recipe, the rows and
+            the way they are split. Results of different sources are never combined.
+        overlap: test rows per other row that the splits of this task are drawn from, 0 if every
+            split has rows of its own (see ``split_statistics.mean_interval``).
     """
 
     name: str
@@ -105,32 +107,31 @@ class Task:
     favorable: str
     label_values: tuple[str, ...]
     group_names: tuple[str, ...]
-    fitting: Rows
-    judged: Rows
+    validation: RowArrays
+    test: RowArrays
     threshold: float = 0.5
     source: str = ""
     overlap: float = 0.0
 
     @property
     def sha256(self) -> str:
-        """Of everything that a result depends on."""
+        """Hash of everything that a result depends on."""
         digest = hashlib.sha256()
         for name, content in sorted(self.files.items()):
             digest.update(os.fsencode(name) + b"\0" + hashlib.sha256(content).digest())
-        for rows in (self.fitting, self.judged):
+        for rows in (self.validation, self.test):
             for values in (rows.features, rows.scores, rows.labels, rows.groups, rows.weights):
                 if values is not None:
                     digest.update(np.ascontiguousarray(values).tobytes())
-            if rows.ids is not None:  # lots are drawn by them
+            if rows.ids is not None:  # randomized thresholds depend on them
                 digest.update("\0".join(map(str, rows.ids)).encode(errors="surrogatepass"))
-        said = repr((self.model, self.options, self.favorable, self.threshold))
-        digest.update(said.encode(errors="surrogatepass"))
+        settings = repr((self.model, self.options, self.favorable, self.threshold))
+        digest.update(settings.encode(errors="surrogatepass"))
         return digest.hexdigest()
 
     def cases(self) -> tuple[Case, Case]:
-        """The case to fit and the case to judge."""
-        fitting, judged = self.fitting.owned(), self.judged.owned()
-        table = self._table(fitting)
+        """Return the case with the validation rows and the case with the test rows."""
+        table = self._table(self.validation.writable())
         if not self.files:
             case = Case(
                 None,
@@ -156,11 +157,11 @@ class Task:
                 problem_of(table, scorer, self.options, self.threshold),
                 output_label,
             )
-        other = self._table(judged)
-        problem = problem_of(other, case.problem.scorer, self.options, self.threshold)
-        return case, replace(case, problem=problem, table=other)
+        test_table = self._table(self.test.writable())
+        problem = problem_of(test_table, case.problem.scorer, self.options, self.threshold)
+        return case, replace(case, problem=problem, table=test_table)
 
-    def _table(self, rows: Rows) -> Table:
+    def _table(self, rows: RowArrays) -> Table:
         return Table(
             path=Path(self.name.replace("/", " ")),
             sha256="",
@@ -178,26 +179,20 @@ class Task:
         )
 
     def resplit(self, seed: int) -> Task:
-        """The same rows, drawn anew: as many for fitting and for judging as before.
+        """Return the task with its rows drawn anew into parts of the same sizes.
 
-        Split 0 is the task itself. Rows are drawn within every cell of label and group, so that no
-        split lacks a group.
+        Split 0 is the task itself. Rows are drawn within each combination of group and label.
         """
         if seed == 0:
             return self
-        pooled = self.fitting.followed_by(self.judged)
-        share = len(self.fitting) / len(pooled)
-        kept, held = resplit(pooled.labels, pooled.groups, share, seed)
-        return replace(
-            self,
-            split=seed,
-            fitting=pooled.take(kept),
-            judged=pooled.take(held),
-        )
+        pooled = self.validation.concatenate(self.test)
+        share = len(self.validation) / len(pooled)
+        validation, test = resplit(pooled.labels, pooled.groups, share, seed)
+        return replace(self, split=seed, validation=pooled.take(validation), test=pooled.take(test))
 
 
-def task_of(case: Case, judged: Case, name: str) -> Task:
-    """A case that was read from files, and the rows it is judged on, as a task."""
+def task_from_cases(case: Case, test: Case, name: str) -> Task:
+    """Return the task of a case that was read from files, with the rows of its test case."""
     files, model = _files(case)
     return Task(
         name=name,
@@ -209,10 +204,10 @@ def task_of(case: Case, judged: Case, name: str) -> Task:
         favorable=case.table.favorable,
         label_values=case.table.label_values,
         group_names=case.problem.group_names,
-        fitting=_rows(case.problem),
-        judged=_rows(judged.problem),
+        validation=_row_arrays(case.problem),
+        test=_row_arrays(test.problem),
         threshold=case.problem.threshold,
-        overlap=len(judged.problem) / len(case.problem),
+        overlap=len(test.problem) / len(case.problem),
     )
 
 
@@ -222,17 +217,17 @@ def _files(case: Case) -> tuple[dict[str, bytes], str]:
     path = case.checkpoint.path
     if not path.is_dir():
         return {path.name: path.read_bytes()}, path.name
-    inside = sorted(p for p in path.rglob("*") if p.is_file())
-    if not inside:
-        raise UsageError(f"{path} holds no files.")
-    return {f"model/{p.relative_to(path).as_posix()}": p.read_bytes() for p in inside}, "model"
+    members = sorted(p for p in path.rglob("*") if p.is_file())
+    if not members:
+        raise UsageError(f"The folder {path} contains no files; give a folder with a checkpoint.")
+    return {f"model/{p.relative_to(path).as_posix()}": p.read_bytes() for p in members}, "model"
 
 
-def _rows(problem: Problem) -> Rows:
+def _row_arrays(problem: Problem) -> RowArrays:
     def array(values: torch.Tensor | None) -> np.ndarray | None:
         return None if values is None else values.cpu().numpy()
 
-    return Rows(
+    return RowArrays(
         array(problem.features),
         None if problem.scorer is not None else array(problem.scores),
         problem.labels.cpu().numpy(),

@@ -1,8 +1,8 @@
-"""The papers' network and its training: a few lines of plain PyTorch.
+"""The papers' base network and its training, in plain PyTorch.
 
-Ten hidden layers of 32 units, each Linear, ReLU, dropout, BatchNorm; one sigmoid output
+Ten hidden layers of 32 units, each linear, ReLU, dropout, BatchNorm; one sigmoid output
 (Marcinkevics, Ozkan, Vogt 2022, after Savani, White, Govindarajulu 2020). Trained by Adam on binary
-cross-entropy; of all epochs the one with the least validation loss is kept, as a copy.
+cross-entropy; the weights of the epoch with the lowest validation loss are kept.
 """
 
 from __future__ import annotations
@@ -22,11 +22,15 @@ from fairfix._utils.progress import tracked
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a base network is built and trained.
+    """Architecture and training of a base network.
 
     Attributes:
-        epochs: at most; training stops after ``patience`` epochs without a lower validation loss.
-        rate: of Adam; divided by 10 after half the patience without a lower loss.
+        depth: hidden layers after the first one.
+        width: units per hidden layer.
+        epochs: upper limit; training stops after ``patience`` epochs without a lower validation
+            loss.
+        rate: learning rate of Adam; divided by 10 after half the patience without a lower loss.
+        batch: rows per batch.
     """
 
     depth: int = 10
@@ -41,8 +45,8 @@ class Recipe:
         return asdict(self)
 
 
-class Network(nn.Module):
-    """(N, D) features to P(label = 1), (N, 1); BatchNorm stands after ReLU and dropout."""
+class BaseNetwork(nn.Module):
+    """Map features (N, D) to P(label = 1), (N, 1); BatchNorm follows ReLU and dropout."""
 
     def __init__(self, inputs: int, recipe: Recipe) -> None:
         super().__init__()
@@ -57,7 +61,7 @@ class Network(nn.Module):
         return self.logit(features).sigmoid()
 
     def logit(self, features: Tensor) -> Tensor:
-        """The output before its sigmoid, (N, 1)."""
+        """Return the output before the sigmoid, (N, 1)."""
         h = self._block(self.fc0, self.bn0, features)
         for linear, norm in zip(self.fcs, self.bns, strict=True):
             h = self._block(linear, norm, h)
@@ -72,53 +76,55 @@ class Network(nn.Module):
 
 def train(
     train_rows: tuple[np.ndarray, np.ndarray],
-    stop_rows: tuple[np.ndarray, np.ndarray],
+    validation_rows: tuple[np.ndarray, np.ndarray],
     recipe: Recipe,
     *,
     seed: int,
 ) -> dict[str, Tensor]:
-    """The trained network's state; global random state is left as found.
+    """Train a base network and return its state; global random state is restored.
 
     Args:
-        train_rows: features (N, D) float32 and labels (N,) in {0, 1} to learn from.
-        stop_rows: the same, to choose the epoch by.
-        seed: of initial weights, batches and dropout.
+        train_rows: features (N, D) float32 and labels (N,) in {0, 1}.
+        validation_rows: the same; their loss selects the epoch.
+        seed: seed of initial weights, batches and dropout.
     """
     features, labels = _tensors(train_rows)
-    stop_features, stop_labels = _tensors(stop_rows)
+    validation_features, validation_labels = _tensors(validation_rows)
     with torch.random.fork_rng(devices=[]), _one_thread():
         torch.default_generator.manual_seed(seed)
-        network = Network(features.shape[1], recipe)
+        network = BaseNetwork(features.shape[1], recipe)
         optimizer = torch.optim.Adam(network.parameters(), lr=recipe.rate, fused=True)
         schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
             optimizer, patience=recipe.patience // 2
         )
         loss = nn.BCEWithLogitsLoss()
-        best, least, since = copy.deepcopy(network.state_dict()), float("inf"), 0
+        best_state, best_loss, stale = copy.deepcopy(network.state_dict()), float("inf"), 0
         for _ in tracked(range(recipe.epochs), "train"):
             network.train()
             for batch in torch.randperm(len(features)).split(recipe.batch):
                 if len(batch) == 1:
-                    continue  # BatchNorm has nothing to normalize by
+                    continue  # BatchNorm cannot normalize a single row
                 optimizer.zero_grad()
                 loss(network.logit(features[batch]).squeeze(1), labels[batch]).backward()
                 optimizer.step()
             network.eval()
             with torch.no_grad():
-                stop = float(loss(network.logit(stop_features).squeeze(1), stop_labels))
-            schedule.step(stop)
-            if stop < least:
-                best, least, since = copy.deepcopy(network.state_dict()), stop, 0
+                logits = network.logit(validation_features).squeeze(1)
+                validation_loss = float(loss(logits, validation_labels))
+            schedule.step(validation_loss)
+            if validation_loss < best_loss:
+                best_state, best_loss = copy.deepcopy(network.state_dict()), validation_loss
+                stale = 0
             else:
-                since += 1
-                if since >= recipe.patience:
+                stale += 1
+                if stale >= recipe.patience:
                     break
-    return best
+    return best_state
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Sums of several threads differ in their last digits, and a network in its epoch."""
+    """Use one thread: sums over several threads differ in their last digits."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

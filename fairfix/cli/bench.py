@@ -13,9 +13,16 @@ import numpy as np
 from fairfix._utils.progress import tracked
 from fairfix.bench.cell_table import UNMODIFIED, latest_rows
 from fairfix.bench.journal import Journal
-from fairfix.bench.plan import chosen_methods, made, own_tasks, part, planned, units
+from fairfix.bench.plan import (
+    array_part,
+    build_tasks,
+    chosen_methods,
+    model_tasks,
+    plan_study,
+    plan_tasks,
+)
 from fairfix.bench.protocols import Protocol, protocol
-from fairfix.bench.study import Backend, Study, cores, dask, local
+from fairfix.bench.study import Backend, Study, available_cores, dask_backend, local_backend
 from fairfix.cli.bench_output import WRITTEN, Row, told
 from fairfix.cli.console import progress, say
 from fairfix.cli.option_values import Values
@@ -72,11 +79,11 @@ class Asked:
                 )
         objectives = _with_choice(_objectives(chosen, self.metrics), self.given)
         names = chosen_methods(_listed(self.methods), chosen.methods)
-        wanted = units(chosen, _listed(self.datasets), self.seeds, _listed(self.variants))
+        planned = plan_tasks(chosen, _listed(self.datasets), self.seeds, _listed(self.variants))
         if self.array is not None:
-            wanted = part(wanted, *_array(self.array))
-        tasks = made(wanted, jobs)
-        return planned(tasks, objectives, names, chosen.options, attribution=self.attribution)
+            planned = array_part(planned, *_array(self.array))
+        tasks = build_tasks(planned, jobs)
+        return plan_study(tasks, objectives, names, chosen.options, attribution=self.attribution)
 
     def _own(self) -> Study:
         if len(self.paths) < 2:
@@ -98,8 +105,8 @@ class Asked:
             )
             loaded.append((case, None if judged is None else case.companion(judged)))
         seeds = SEEDS if self.seeds is None else self.seeds
-        tasks = own_tasks(loaded, seeds, values["holdout"], values["seed"])
-        return planned(tasks, objectives, names, attribution=self.attribution)
+        tasks = model_tasks(loaded, seeds, values["holdout"], values["seed"])
+        return plan_study(tasks, objectives, names, attribution=self.attribution)
 
 
 def run(
@@ -141,7 +148,7 @@ def run(
             )
         place = None if output is None else _folder(output, rows)
         return told(_read(rows), place, json=json, quiet=quiet)
-    processes = cores() if jobs is None else jobs
+    processes = available_cores() if jobs is None else jobs
     runs = _backend(backend, scheduler, processes)
     place = output or Path("fairfix-bench")
     begun = not place.exists()
@@ -171,10 +178,10 @@ def _backend(name: str, scheduler: str | None, jobs: int) -> Backend:
     if name == "local":
         if scheduler is not None:
             raise UsageError("--scheduler belongs to --backend dask.")
-        return local(jobs)
+        return local_backend(jobs)
     if scheduler is None:
         raise UsageError("--backend dask needs the --scheduler ADDRESS of a running cluster.")
-    return dask(scheduler)
+    return dask_backend(scheduler)
 
 
 def _folder(place: Path, rows: Sequence[Path] = ()) -> Path:
@@ -284,8 +291,8 @@ def _light(row: dict[str, Any]) -> Row:
     """A row without what nothing here looks at, and its steps in little room."""
     if row["status"] != "done":
         return row
-    for rows in ("judged", "fitting"):
+    for rows in ("test", "validation"):
         for state, figures in row[rows].items():
-            if (rows, state) != ("judged", UNMODIFIED):
+            if (rows, state) != ("test", UNMODIFIED):
                 del figures["gaps"], figures["performances"]
     return row | {"trajectory": np.array(row["trajectory"], dtype=np.float32)}

@@ -25,8 +25,8 @@ def bench_options(
         str | None,
         option(
             B,
-            "Methods, comma-separated, or all; identity and thresholds are always among them, and "
-            "original, the network as deployed.",
+            "Methods, comma-separated, or all; identity, thresholds and the unmodified model are "
+            "always included.",
             "--methods",
             default="those of the protocol, else all",
         ),

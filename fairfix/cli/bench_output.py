@@ -10,8 +10,8 @@ from typing import Any
 from rich.table import Table
 
 from fairfix._utils.atomic_write import write_bytes
-from fairfix.bench.attribution_summary import Attributions, attributions
-from fairfix.bench.base_networks import Networks, networks
+from fairfix.bench.attribution_summary import AttributionSummary, summarize_attributions
+from fairfix.bench.base_network_summary import BaseNetworkSummary, summarize_base_networks
 from fairfix.bench.cell_table import BASELINE, UNMODIFIED, cell_table
 from fairfix.bench.page import page
 from fairfix.bench.split_statistics import MeanInterval
@@ -36,11 +36,15 @@ def told(
     quiet: bool,
 ) -> int:
     """Say what the rows say, and write it beside them; the exit code."""
-    found, bases, carried = summarize(rows), networks(rows), attributions(rows)
+    found, bases, carried = (
+        summarize(rows),
+        summarize_base_networks(rows),
+        summarize_attributions(rows),
+    )
     if place is not None:
         written += _write(rows, found, bases, carried, place)
     if json:
-        parts: dict[str, Sequence[MethodSummary | Networks | Attributions]] = {
+        parts: dict[str, Sequence[MethodSummary | BaseNetworkSummary | AttributionSummary]] = {
             "summary": [line for table in found for line in table.methods],
             "networks": bases,
             "attribution": carried,
@@ -68,8 +72,8 @@ def told(
 def _write(
     rows: Sequence[Row],
     found: Sequence[TaskSummary],
-    bases: Sequence[Networks],
-    carried: Sequence[Attributions],
+    bases: Sequence[BaseNetworkSummary],
+    carried: Sequence[AttributionSummary],
     place: Path,
 ) -> tuple[Path, ...]:
     """The page and the tables, each whole or not at all."""
@@ -118,7 +122,7 @@ def _table(made: TaskSummary, lines: Sequence[MethodSummary]) -> Table:
     return table(title, header, [_cells(line) for line in lines])
 
 
-def _carried(found: Sequence[Attributions]) -> list[Table | str]:
+def _carried(found: Sequence[AttributionSummary]) -> list[Table | str]:
     """What attributions to weights say, if any were asked for."""
     if not found:
         return []
@@ -131,7 +135,7 @@ def _carried(found: Sequence[Attributions]) -> list[Table | str]:
             f"{each.r2.mean:.3f}",
             f"{each.r2_of_fit.mean:.3f}",
             f"{each.share_of_largest[100].mean:.2f}",
-            " to ".join(f"{end:.2f}" for end in each.singular_ends),
+            " to ".join(f"{end:.2f}" for end in each.singular_range),
         ]
         for each in found
     ]
@@ -176,7 +180,7 @@ def _legend(found: Sequence[TaskSummary], rows: Iterable[Row]) -> list[str]:
     kinds = {table.goal.smaller_is_better for table in found}
     lines = []
     if False in kinds:
-        lines.append("objective: performance where the budget held on judged rows, else 0")
+        lines.append("objective: performance if the budget held on test rows, else 0")
     if True in kinds:
         lines.append("trade-off: lambda |gap| + (1 - lambda) (1 - performance); less is better")
     if found:

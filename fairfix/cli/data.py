@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from fairfix.bench.datasets import DATASETS, Dataset, dataset
 from fairfix.bench.download import DownloadError, fetch
-from fairfix.bench.prepare import prepare, write
+from fairfix.bench.prepare import prepare_split, write_split
 from fairfix.cli.console import emit, say, show, table
 from fairfix.errors import UsageError
 
@@ -106,8 +106,8 @@ def _prepare(
     json: bool,
     quiet: bool,
 ) -> None:
-    prepared = prepare(chosen, attribute, seed=seed)
-    paths = write(prepared, folder, force=force)
+    prepared = prepare_split(chosen, attribute, seed=seed)
+    paths = write_split(prepared, folder, force=force)
     protected = chosen.protected[prepared.attribute]
     if json:
         emit(

@@ -1,4 +1,4 @@
-"""The public data sets: AIF360's own classes are the oracle for rows and encodings."""
+"""The public data sets; AIF360's own classes are the oracle for rows and encodings."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairfix.bench import download as fetching
 from fairfix.bench.datasets import DATASETS, Dataset, RawFile, dataset
 from fairfix.bench.download import DownloadError, cache_folder, fetch
-from fairfix.bench.prepare import Prepared, group_column, prepare, write
+from fairfix.bench.prepare import PreparedSplit, group_column, prepare_split, write_split
 from fairfix.data.spec import DataSpec
 from fairfix.data.table import Columns
 from fairfix.errors import OutputError, UsageError
@@ -34,7 +33,7 @@ AIF360 = {
 
 @pytest.fixture
 def raw() -> Path:
-    """The folder of raw files, or a skip."""
+    """The folder of raw files; skips without it."""
     folder = Path(os.environ.get("FAIRFIX_DATA", "nowhere")) / "data" / "raw"
     if not folder.is_dir():
         pytest.skip("FAIRFIX_DATA names no folder with the raw benchmark data")
@@ -43,14 +42,14 @@ def raw() -> Path:
 
 @pytest.fixture
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No local folder, and a cache of its own."""
+    """An empty cache and no local folder."""
     monkeypatch.delenv("FAIRFIX_DATA", raising=False)
     monkeypatch.setenv("FAIRFIX_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
-def theirs(name: str, kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """AIF360's own reading of the same files."""
+def aif360_dataset(name: str, kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the same files as AIF360 reads them."""
     from aif360 import datasets
 
     read = pd.read_csv
@@ -64,15 +63,15 @@ def theirs(name: str, kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def old_strings() -> Iterator[None]:
-    """AIF360 expects strings as pandas 2 had them."""
+    """Use the string type of pandas 2, which AIF360 expects."""
     with pd.option_context("future.infer_string", False):
         yield
 
 
-def prepared_here(name: str, attribute: str) -> Prepared:
-    """A split of a data set whose files are here, or a skip."""
+def prepared_or_skip(name: str, attribute: str) -> PreparedSplit:
+    """Return a split of a data set; skip if its files are not on this machine."""
     try:
-        return prepare(dataset(name), attribute, seed=3, download=False)
+        return prepare_split(dataset(name), attribute, seed=3, download=False)
     except DownloadError as error:
         pytest.skip(str(error))
 
@@ -86,9 +85,9 @@ def test_rows_and_encoding_are_those_of_aif360(
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> None:
-    ours = prepared_here(name, attribute)
+    ours = prepared_or_skip(name, attribute)
     request.getfixturevalue("old_strings")
-    other = theirs(name, AIF360[name, attribute], raw, monkeypatch)
+    other = aif360_dataset(name, AIF360[name, attribute], raw, monkeypatch)
     order = np.random.default_rng(3).permutation(len(other.features))
     start = 0
     sizes = {part: len(table) for part, table in ours.parts.items()}
@@ -123,8 +122,8 @@ def prepared_group(rows: pd.DataFrame, attribute: str) -> pd.Series[str]:
 
 
 def test_a_written_split_is_read_as_it_was_prepared(raw: Path, tmp_path: Path) -> None:
-    prepared = prepare(dataset("compas"), "sex", seed=1)
-    paths = write(prepared, tmp_path / "compas")
+    prepared = prepare_split(dataset("compas"), "sex", seed=1)
+    paths = write_split(prepared, tmp_path / "compas")
     assert {path.name for path in paths} == {
         "train.csv",
         "val.csv",
@@ -138,14 +137,14 @@ def test_a_written_split_is_read_as_it_was_prepared(raw: Path, tmp_path: Path) -
     assert set(table["race"]) > {"Caucasian", "African-American", "Hispanic"}
     assert spec == prepared.spec
     with pytest.raises(OutputError, match="exists"):
-        write(prepared, tmp_path / "compas")
+        write_split(prepared, tmp_path / "compas")
 
 
 def test_a_prepared_table_feeds_a_network_by_its_data_spec(raw: Path, tmp_path: Path) -> None:
     import torch
 
-    prepared = prepare(dataset("compas"), seed=1)
-    write(prepared, tmp_path)
+    prepared = prepare_split(dataset("compas"), seed=1)
+    write_split(prepared, tmp_path)
     torch.manual_seed(0)
     torch.save(torch.nn.Sequential(torch.nn.Linear(401, 1)).state_dict(), tmp_path / "model.pt")
     case = load(
@@ -163,13 +162,13 @@ def test_a_prepared_table_feeds_a_network_by_its_data_spec(raw: Path, tmp_path: 
 
 
 def test_equal_seeds_give_equal_splits_and_others_do_not(raw: Path) -> None:
-    one, again, other = (prepare(dataset("compas"), seed=seed) for seed in (0, 0, 1))
+    one, again, other = (prepare_split(dataset("compas"), seed=seed) for seed in (0, 0, 1))
     pd.testing.assert_frame_equal(one.parts["val"], again.parts["val"])
     assert not one.parts["val"].equals(other.parts["val"])
 
 
 def tiny(*hashes: str, url: str = "", member: str = "") -> Dataset:
-    """A data set of one file."""
+    """Return a data set of one file."""
     from dataclasses import replace
 
     raw = RawFile("tiny/file.csv", url, hashes, member)
@@ -190,7 +189,7 @@ def test_a_file_of_another_edition_is_refused(empty: Path) -> None:
         fetch(tiny(sha256(b"other")))
 
 
-def test_the_local_folder_comes_before_the_cache(
+def test_the_local_folder_is_preferred_to_the_cache(
     empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for folder, text in ((empty, "cached"), (tmp_path / "local" / "data" / "raw", "local")):
@@ -202,13 +201,13 @@ def test_the_local_folder_comes_before_the_cache(
     assert cache_folder() == empty
 
 
-def test_a_file_that_is_not_here_says_how_to_get_it(empty: Path) -> None:
+def test_a_missing_file_error_explains_how_to_get_it(empty: Path) -> None:
     with pytest.raises(DownloadError, match="run 'fairfix data fetch adult'"):
         fetch(dataset("adult"), download=False)
 
 
 class Retrieve:
-    """In the place of pooch.retrieve: what a server would send, or its refusal."""
+    """Stand-in for pooch.retrieve: the content a server sends, or a connection error."""
 
     def __init__(self, content: bytes | None) -> None:
         self.content = content
@@ -243,7 +242,7 @@ def test_a_download_is_kept(
     assert fetch(wanted)[0].path == empty / "tiny" / "file.csv"
 
 
-def test_no_network_says_where_to_put_the_file(
+def test_a_connection_error_explains_where_to_put_the_file(
     empty: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import pooch
@@ -256,7 +255,7 @@ def test_no_network_says_where_to_put_the_file(
 @pytest.mark.parametrize(("name", "attribute"), [("adult", "age"), ("compas", "sx")])
 def test_an_unknown_attribute_is_refused_by_name(name: str, attribute: str) -> None:
     with pytest.raises(UsageError, match=f"{name} has the protected attributes .*{attribute!r}"):
-        prepare(dataset(name), attribute)
+        prepare_split(dataset(name), attribute)
 
 
 def test_an_unknown_data_set_is_refused_by_name() -> None:
@@ -265,7 +264,7 @@ def test_an_unknown_data_set_is_refused_by_name() -> None:
 
 
 def german(rows: list[tuple[str, int, int]]) -> str:
-    """Lines as the publisher has them: personal status, age and credit differ."""
+    """Return lines in the published format with the given personal status, age and credit."""
     head = "A11 6 A34 A43 1169 A65 A75 4"
     return "".join(
         f"{head} {status} A101 4 A121 {age} A143 A152 2 A173 1 A192 A201 {credit}\n"
@@ -299,7 +298,7 @@ def test_acs_keeps_working_adults(empty: Path) -> None:
 
 
 def test_law_has_the_published_rows() -> None:
-    ours = prepared_here("law", "race")
+    ours = prepared_or_skip("law", "race")
     table = pd.concat(ours.parts.values())
     assert len(table) == 20_798
     assert (table[ours.group] == "Non-White").sum() == 3_307
@@ -320,7 +319,7 @@ def test_law_names_its_groups(empty: Path) -> None:
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_every_data_set_is_whole(name: str) -> None:
+def test_every_data_set_definition_is_consistent(name: str) -> None:
     each = DATASETS[name]
     assert set(each.categorical) < {*each.features} or not each.categorical
     assert {p.column for p in each.protected.values()} <= set(each.features)
@@ -328,4 +327,4 @@ def test_every_data_set_is_whole(name: str) -> None:
     assert all(len(h) == 64 and int(h, 16) for raw in each.files for h in raw.sha256)
     assert each.label not in each.features
     assert json.dumps(each.terms)
-    assert fetching.cache_folder()
+    assert cache_folder()

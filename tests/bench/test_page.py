@@ -1,4 +1,4 @@
-"""The page of a study: its figures are the summary's, it is harmless, and a browser lays it out."""
+"""The study page: figures match the summary, text is escaped, and a browser lays it out."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from fairfix.bench.attribution_summary import attributions
-from fairfix.bench.base_networks import networks
-from fairfix.bench.charts import TYPES, Boxes, course, labels
+from fairfix.bench.attribution_summary import summarize_attributions
+from fairfix.bench.base_network_summary import summarize_base_networks
+from fairfix.bench.charts import LABEL_SIZES, BoxStrips, point_labels, step_charts
 from fairfix.bench.page import SHOWN_TABLES, page
 from fairfix.bench.split_statistics import Quartiles
 from fairfix.bench.summary import summarize
@@ -39,7 +39,7 @@ def study(
     steps: int = 30,
     **goal: Any,
 ) -> list[Row]:
-    """Rows as a study leaves them, with figures drawn by a fixed seed."""
+    """Return rows of a study with figures drawn with a fixed seed."""
     random = np.random.default_rng(7)
     return [
         _row(random, task, split, metric, m, method, steps, goal)
@@ -73,12 +73,12 @@ def _row(
 
     debiased = evaluation(random.normal(0.01, 0.03), 0.55 + 0.03 * m + random.normal(0, 0.01))
     states = {
-        "original": evaluation(-0.2, 0.7)
+        "unmodified": evaluation(-0.2, 0.7)
         | {
             "gaps": {each: -0.2 + 0.01 * split * i for i, each in enumerate(METRICS)},
             "performances": dict.fromkeys([*PERFORMANCES, "auc"], 0.7 + 0.01 * split),
         },
-        "identity": evaluation(0.02, 0.55),
+        "retuned": evaluation(0.02, 0.55),
         "debiased": debiased,
     }
     taken = 1 if method == "identity" else 2 if method in AWARE else steps
@@ -106,8 +106,8 @@ def _row(
         "overlap": 0.25,
         "status": "done",
         "needs_group": method in AWARE,
-        "judged": states,
-        "fitting": states,
+        "test": states,
+        "validation": states,
         "ceiling": 0.91,
         "trajectory": [[0.2 - 0.004 * i, 0.7 - 0.002 * i] for i in range(taken)],
         "chosen": taken // 2,
@@ -117,12 +117,12 @@ def _row(
 
 
 def refused(row: Row, reason: str, status: str = "refused") -> Row:
-    kept = {key: row[key] for key in row if key not in ("judged", "fitting", "cost")}
+    kept = {key: row[key] for key in row if key not in ("test", "validation", "cost")}
     return kept | {"method": "layerwise", "status": status, "reason": reason}
 
 
 def measured(row: Row, parameter: str = "fc.weight") -> Row:
-    """In the place of a method, which weights carry the gap."""
+    """Return the row of a weight attribution."""
     kept = refused(row, "", "measured") | {"method": "attribution", "options": {}}
     random = np.random.default_rng(row["split"])
     coefficients = base64.b64encode(random.normal(size=500).astype("<f4").tobytes()).decode()
@@ -144,7 +144,7 @@ def sweep(values: tuple[float, ...] = (0, 0.5, 1, 2.5)) -> list[Row]:
 
 
 def table_rows(text: str, class_: str) -> list[list[str]]:
-    """The words of every body row with figures in the first table of a class."""
+    """Return the text of every body row with figures in the first table of a class."""
     found = re.search(rf'<table class="{class_}">.*?</table>', text, re.S)
     assert found is not None
     rows = re.findall(r"<tr>(.*?)</tr>", found[0], re.S)
@@ -161,7 +161,7 @@ def interval(figure: tuple[float, float, float]) -> str:
     return f"{value} {low} to {high}"
 
 
-# What it says.
+# Figures and text.
 
 
 def test_the_figures_of_the_page_are_those_of_the_summary() -> None:
@@ -185,27 +185,27 @@ def test_the_figures_of_the_page_are_those_of_the_summary() -> None:
         else:
             assert gain.removeprefix("+") == interval(line.gain)
             assert gain.startswith("+") == (line.gain.value > 0)
-        if line.method not in ("identity", "original"):
+        if line.method not in ("identity", "unmodified"):
             assert p == ("< 0.001" if line.p < 0.001 else written(line.p))
 
 
-def test_ranks_say_who_needs_the_group_and_what_is_not_shown() -> None:
+def test_ranks_mark_methods_that_need_the_group_and_gains_not_shown() -> None:
     rows = study()
     (table,) = summarize(rows)
     words = section(page(rows), "table-1")
-    first, second = words.index("Group-free"), words.index("Needs the group at prediction")
+    first, second = words.index("Group-free"), words.index("Needs the group column at prediction")
     for line in table.methods:
         place = words.index(f"{line.method} ", first)
         assert (place > second) == line.needs_group
     assert any(not line.gain_shown for line in table.methods if line.method == "gda")
-    assert "gda no gain on identity shown" in words
+    assert "gda no gain over identity shown" in words
     assert "identity trivial on most splits" in words
 
 
-def test_a_trade_off_is_called_one_and_ranks_the_smallest_first() -> None:
+def test_a_trade_off_is_named_and_ranks_the_smallest_first() -> None:
     rows = study(kind="tradeoff", performance="accuracy")
     words = section(page(rows), "table-1")
-    assert "0.75 × the size of the statistical parity difference + 0.25 × (1 − accuracy)" in words
+    assert "0.75 × absolute statistical parity difference + 0.25 × (1 − accuracy)" in words
     assert "smaller is better" in words
     means = [float(row[1].split()[0]) for row in table_rows(page(rows), "figures")]
     free = [line for line in summarize(rows)[0].methods if not line.needs_group]
@@ -215,7 +215,7 @@ def test_a_trade_off_is_called_one_and_ranks_the_smallest_first() -> None:
     assert "within the budget" not in words
 
 
-def test_what_has_no_result_is_said_once_with_its_reason() -> None:
+def test_a_refusal_is_listed_once_with_its_reason() -> None:
     rows = study()
     more = [refused(row, "not for <spd>") for row in rows if row["method"] == "prune"]
     text = page([*rows, *more, refused(study(splits=9)[-1], "RuntimeError: boom", "failed")])
@@ -232,13 +232,13 @@ def test_a_study_without_any_result_has_a_page() -> None:
     assert "No cell has a result" in Page(page([])).text
 
 
-def test_undefined_figures_are_called_so() -> None:
+def test_undefined_figures_are_shown_as_undefined() -> None:
     rows = study()
     for row in rows:
         if row["method"] == "gda":
-            row["judged"] = {
-                **row["judged"],
-                "debiased": {**row["judged"]["debiased"], "gap": None, "met": False},
+            row["test"] = {
+                **row["test"],
+                "debiased": {**row["test"]["debiased"], "gap": None, "met": False},
             }
     row = next(row for row in table_rows(page(rows), "figures") if row[0].startswith("gda"))
     assert row[1] == "0.000 0.000 to 0.000"
@@ -255,7 +255,7 @@ def test_many_tables_are_listed_and_the_first_drawn() -> None:
     assert f"model {SHOWN_TABLES + 2}" in section(text, "overview")
 
 
-def test_links_lead_somewhere_and_equal_rows_give_equal_pages() -> None:
+def test_links_have_targets_and_equal_rows_give_equal_pages() -> None:
     rows = [*study(), *sweep()]
     text = page(rows)
     found = Page(text)
@@ -265,12 +265,12 @@ def test_links_lead_somewhere_and_equal_rows_give_equal_pages() -> None:
     assert page(json.loads(json.dumps(rows))) == text
 
 
-# Networks.
+# Base networks.
 
 
-def test_networks_as_deployed_are_told_by_every_split() -> None:
+def test_base_networks_are_summarized_over_splits() -> None:
     rows = study(("a", "b"), ("spd", "eod"), splits=6)
-    found = networks(rows)
+    found = summarize_base_networks(rows)
     listed = table_rows(re.sub(r".*<section id=.networks.>", "", page(rows), flags=re.S), "strips")
     assert [(row[0], *row[2:]) for row in listed] == [
         (
@@ -284,18 +284,18 @@ def test_networks_as_deployed_are_told_by_every_split() -> None:
     assert 'id="networks"' not in page(study(splits=1))
 
 
-def test_which_weights_carry_the_gap_stands_where_it_was_asked_for() -> None:
+def test_weight_attribution_is_shown_on_request() -> None:
     rows = study(splits=4)
     more = [measured(row) for row in rows if row["method"] == "identity"]
     words = section(page([*rows, *more]), "weights")
-    (found,) = attributions(more)
-    low, high = found.singular_ends
+    (found,) = summarize_attributions(more)
+    low, high = found.singular_range
     assert "compas/race statistical parity difference, n = 4" in words
     assert f"{low:.2f} to {high:.2f}" in words
     assert "fc.weight 0.75" in words
     assert 'id="weights"' not in page(rows)
     assert section(page([*rows, *more]), "table-1") == section(page(rows), "table-1")
-    assert "24 with a result, 4 on weights" in Page(page([*rows, *more])).text
+    assert "24 with a result, 4 weight attributions" in Page(page([*rows, *more])).text
 
 
 # Sweeps.
@@ -304,21 +304,21 @@ def test_which_weights_carry_the_gap_stands_where_it_was_asked_for() -> None:
 def test_tasks_that_differ_in_a_number_are_a_sweep() -> None:
     names = ("loh/alpha=10", "loh/alpha=2", "loh/alpha=2 wide", "zafar/theta=1", "a/b=x", "m.pt")
     found = sweeps(summarize(study((*names, "loh/alpha=nan"), ("spd", "eod"), splits=2)))
-    assert [(each.name, each.knob, each.goal.metric) for each in found] == [
+    assert [(each.name, each.parameter, each.goal.metric) for each in found] == [
         ("loh", "alpha", "spd"),
         ("loh", "alpha", "eod"),
     ]
-    assert [value for value, _ in found[0].tables] == [2, 10]
-    assert [table.task for _, table in found[0].tables] == ["loh/alpha=2", "loh/alpha=10"]
+    assert [value for value, _ in found[0].summaries] == [2, 10]
+    assert [table.task for _, table in found[0].summaries] == ["loh/alpha=2", "loh/alpha=10"]
 
 
-def test_a_sweep_draws_a_line_a_method_and_lists_its_medians() -> None:
+def test_a_sweep_draws_one_line_per_method_and_lists_its_medians() -> None:
     rows = sweep()
     text = page(rows)
     found = re.search(r'<section id="sweep-1">.*?</section>', text, re.S)
     assert found is not None
     methods = {line.method for table in summarize(rows) for line in table.methods}
-    drawn = re.findall(r'<path d="(M[^"]*)" class="along [^"]*" vector', found[0])
+    drawn = re.findall(r'<path d="(M[^"]*)" class="sweep-line [^"]*" vector', found[0])
     assert len(drawn) == 2 * len(methods)
     assert {d.count("L") for d in drawn} == {3}
     medians = {
@@ -334,10 +334,10 @@ def test_a_sweep_draws_a_line_a_method_and_lists_its_medians() -> None:
         ]
 
 
-# What the pictures draw.
+# Charts.
 
 
-def test_methods_stand_in_the_plane_where_the_axes_say() -> None:
+def test_methods_are_plotted_where_the_axes_say() -> None:
     rows = study()
     (table,) = summarize(rows)
     found = re.search(r'<svg class="plot tall plane".*?</svg>\s*</figure>', page(rows), re.S)
@@ -350,13 +350,13 @@ def test_methods_stand_in_the_plane_where_the_axes_say() -> None:
     }
     ticks: dict[str, list[tuple[float, float]]] = {"x": [], "y": []}
     for text in root.findall("text"):
-        along = {"middle": "x", "end": "y"}.get(text.attrib.get("class", ""))
-        if along is not None:
+        axis = {"middle": "x", "end": "y"}.get(text.attrib.get("class", ""))
+        if axis is not None:
             value = float((text.text or "").replace("−", "-"))
-            ticks[along].append((value, float(text.attrib[along].rstrip("%"))))
+            ticks[axis].append((value, float(text.attrib[axis].rstrip("%"))))
 
-    def at(along: str, value: float) -> float:
-        (low, start), (high, end) = ticks[along][0], ticks[along][-1]
+    def at(axis: str, value: float) -> float:
+        (low, start), (high, end) = ticks[axis][0], ticks[axis][-1]
         return start + (value - low) / (high - low) * (end - start)
 
     assert marks.keys() == {line.method for line in table.methods}
@@ -367,9 +367,9 @@ def test_methods_stand_in_the_plane_where_the_axes_say() -> None:
         assert y == pytest.approx(at("y", line.mean_gap), abs=0.2)
 
 
-def test_names_in_the_plane_do_not_cover_each_other() -> None:
+def test_labels_do_not_overlap() -> None:
     places = [(f"method {i}", 50 + 0.1 * i, 80 + 0.1 * i) for i in range(12)]
-    for drawn, letters in zip(labels(places), TYPES, strict=True):
+    for drawn, letters in zip(point_labels(places), LABEL_SIZES, strict=True):
         found = [e for e in ElementTree.fromstring(drawn) if e.tag == "text"]
         boxes = [
             letters.box(
@@ -392,7 +392,7 @@ def test_names_in_the_plane_do_not_cover_each_other() -> None:
 def test_a_box_spans_the_quartiles() -> None:
     values = [0.1, 0.2, 0.3, 0.4, math.nan]
     strip = ElementTree.fromstring(
-        Boxes(Scale(0.0, 1.0, 0.5)).strip(values, Quartiles(0.25, 0.175, 0.325), "said")
+        BoxStrips(Scale(0.0, 1.0, 0.5)).strip(values, Quartiles(0.25, 0.175, 0.325), "title")
     )
     box = next(e for e in strip if e.attrib.get("class") == "box")
     assert (box.attrib["x"], box.attrib["width"]) == ("17.5%", "15%")
@@ -400,15 +400,15 @@ def test_a_box_spans_the_quartiles() -> None:
     assert next(e for e in strip if e.attrib.get("class") == "median").attrib["x1"] == "25%"
 
 
-def test_a_course_is_the_median_of_the_splits_that_got_so_far() -> None:
+def test_a_step_chart_shows_the_median_of_the_splits_that_reached_it() -> None:
     goal = summarize(study())[0].goal
     runs = [(np.array([[g, 0.5]] * n), 1) for g, n in ((0.1, 6), (-0.2, 6), (0.3, 4), (0.4, 2))]
-    drawn = course(goal, runs)
+    drawn = step_charts(goal, runs)
     assert drawn is not None
     line = re.search(r'<path d="([^"]*)" class="course strong"', drawn.gap)
     assert line is not None
     down = [float(point.split()[1]) for point in re.split("[ML]", line[1])[1:]]
-    assert len(down) == 6  # the last two steps have half of the splits
+    assert len(down) == 6  # the last two steps exist in half of the splits
     top, bottom = 0.4, 0.0
 
     def value(y: float) -> float:
@@ -416,12 +416,12 @@ def test_a_course_is_the_median_of_the_splits_that_got_so_far() -> None:
 
     medians = [0.25, 0.25, 0.2, 0.2, 0.15, 0.15]
     assert [value(y) for y in down] == pytest.approx(medians, abs=0.01)
-    assert course(goal, [(np.array([[0.1, 0.5]] * 2), 1)]) is None
-    undefined = course(goal, [(np.array([[math.nan, 0.5]] * 5), 1)])
+    assert step_charts(goal, [(np.array([[0.1, 0.5]] * 2), 1)]) is None
+    undefined = step_charts(goal, [(np.array([[math.nan, 0.5]] * 5), 1)])
     assert undefined is not None
 
 
-def test_seconds_stand_by_their_order_of_magnitude() -> None:
+def test_seconds_are_on_a_logarithmic_scale() -> None:
     scale = LogScale.over([0.02, 3.0])
     assert [scale.label(tick) for tick in scale.ticks] == ["0.01", "0.1", "1", "10"]
     assert [scale.at(x) for x in (0.01, 0.1, 10.0, 99.0, 0.0)] == pytest.approx(
@@ -431,25 +431,25 @@ def test_seconds_stand_by_their_order_of_magnitude() -> None:
     assert LogScale.over([]).ticks == [1, 10]
 
 
-# What comes from files is text and nothing else.
+# Text from files is escaped.
 
 
-def infested(evil: str) -> list[Row]:
+def with_hostile_text(evil: str) -> list[Row]:
     rows = copy.deepcopy(study(splits=2))
     for row in rows:
         row |= {"task": evil, "fairfix": evil}
         if row["method"] == "gda":
             row["options"] = {"why": evil}
-    carried = [measured(row, evil) for row in rows if row["method"] == "identity"]
-    worlds = [{**row, "task": f"{evil}/{name}"} for row in rows for name in ("k=1", "k=2")]
-    return [*rows, *worlds, *carried, refused(rows[0], evil)]
+    measured_rows = [measured(row, evil) for row in rows if row["method"] == "identity"]
+    sweep_rows = [{**row, "task": f"{evil}/{name}"} for row in rows for name in ("k=1", "k=2")]
+    return [*rows, *sweep_rows, *measured_rows, refused(rows[0], evil)]
 
 
 @pytest.mark.parametrize("evil", HOSTILE, ids=range(len(HOSTILE)))
 def test_a_string_changes_no_element_of_the_page(evil: str) -> None:
-    evil = evil.encode(errors="replace").decode()  # as a journal has it
-    tame = re.sub(r"[^ /=]", "x", evil)
-    harmless, found = (Page(page(infested(name))) for name in (tame, evil))
+    evil = evil.encode(errors="replace").decode()  # as in a journal
+    plain = re.sub(r"[^ /=]", "x", evil)
+    harmless, found = (Page(page(with_hostile_text(name))) for name in (plain, evil))
     assert found.tags == harmless.tags
     assert not {"script", "img", "link", "iframe"} & {tag for tag, _ in found.tags}
     names = {name for _, attributes in found.tags for name in attributes}
@@ -480,14 +480,14 @@ def laid_out(tmp_path_factory: pytest.TempPathFactory) -> Layout:
             "networks": page([*study(), *map(measured, study())]),
             "tradeoff": page(study(kind="tradeoff")),
             "sweep": page(sweep()),
-            "evil": page(infested(HOSTILE[0])),
-            "wide": page(infested(HOSTILE[6])),
+            "evil": page(with_hostile_text(HOSTILE[0])),
+            "wide": page(with_hostile_text(HOSTILE[6])),
             "empty": page([]),
         },
     )
 
 
-def test_nothing_sticks_out_on_a_phone_nor_on_a_desk(laid_out: Layout) -> None:
+def test_nothing_overflows_on_narrow_and_wide_screens(laid_out: Layout) -> None:
     for name, frame in laid_out[0].items():
         assert frame["scroll"] <= frame["width"], (name, frame["out"][:5])
         assert frame["out"] == [], name

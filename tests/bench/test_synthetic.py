@@ -12,7 +12,7 @@ from scipy.stats import multivariate_normal
 from sklearn.linear_model import LogisticRegression
 
 from fairfix.bench import synthetic
-from fairfix.bench.synthetic import Synthetic, loh, zafar
+from fairfix.bench.synthetic import SyntheticRows, loh, zafar
 from fairfix.errors import UsageError
 
 MANY = 100_000
@@ -21,7 +21,7 @@ LIKE = multivariate_normal([2, 2], [[5, 1], [1, 5]])
 
 
 @cache
-def many_loh() -> tuple[Synthetic, dict[str, np.ndarray]]:
+def many_loh() -> tuple[SyntheticRows, dict[str, np.ndarray]]:
     data = loh(MANY, alpha=1.0, seed=1)
     return data, dict(zip(data.feature_names, data.features.T, strict=True))
 
@@ -39,7 +39,7 @@ def one_hot(column: dict[str, np.ndarray]) -> np.ndarray:
     ],
 )
 @pytest.mark.parametrize("n", [1, 50])
-def test_shapes_and_types(draw: Callable[[int], Synthetic], width: int, n: int) -> None:
+def test_shapes_and_types(draw: Callable[[int], SyntheticRows], width: int, n: int) -> None:
     data = draw(n)
     assert data.features.shape == (n, width)
     assert data.features.dtype == np.float64
@@ -52,7 +52,7 @@ def test_shapes_and_types(draw: Callable[[int], Synthetic], width: int, n: int) 
 
 
 @pytest.mark.parametrize("draw", [loh, zafar])
-def test_a_seed_fixes_the_rows_and_another_changes_them(draw: Callable[..., Synthetic]) -> None:
+def test_a_seed_fixes_the_rows_and_another_changes_them(draw: Callable[..., SyntheticRows]) -> None:
     first, again, other = draw(200, seed=5), draw(200, seed=5), draw(200, seed=6)
     for name in ("features", "label", "group"):
         assert np.array_equal(getattr(first, name), getattr(again, name))
@@ -60,7 +60,9 @@ def test_a_seed_fixes_the_rows_and_another_changes_them(draw: Callable[..., Synt
 
 
 @pytest.mark.parametrize("draw", [loh, zafar])
-def test_global_random_state_is_neither_read_nor_changed(draw: Callable[..., Synthetic]) -> None:
+def test_global_random_state_is_neither_read_nor_changed(
+    draw: Callable[..., SyntheticRows],
+) -> None:
     np.random.seed(1)
     torch.manual_seed(1)
     numpy_before, torch_before = np.random.get_state(), torch.get_rng_state()
@@ -85,7 +87,7 @@ def test_global_random_state_is_neither_read_nor_changed(draw: Callable[..., Syn
         (lambda: zafar(5, theta=math.inf, seed=0), "theta is inf"),
     ],
 )
-def test_what_is_out_of_range_is_named(draw: Callable[[], Synthetic], named: str) -> None:
+def test_arguments_out_of_range_are_named(draw: Callable[[], SyntheticRows], named: str) -> None:
     with pytest.raises(UsageError, match=named):
         draw()
 
@@ -117,7 +119,7 @@ def test_loh_other_columns_have_their_distributions() -> None:
     assert data.group.mean() == pytest.approx(0.5, abs=0.01)
 
 
-def test_loh_features_say_nothing_of_the_group_but_a() -> None:
+def test_loh_only_feature_a_is_related_to_the_group() -> None:
     data, _ = many_loh()
     others = data.features[:, :-1]
     difference = others[data.group == 0].mean(0) - others[data.group == 1].mean(0)
@@ -156,7 +158,7 @@ def test_loh_gap_of_the_labels_grows_with_alpha_as_computed() -> None:
     assert sizes[0] < 0.012 < 0.1 < sizes[1]
 
 
-def plane(monkeypatch: pytest.MonkeyPatch, theta: float) -> Synthetic:
+def plane(monkeypatch: pytest.MonkeyPatch, theta: float) -> SyntheticRows:
     """Zafar's rows with the random network taken out: the features are the plane itself."""
     monkeypatch.setattr(synthetic, "_random_network", lambda x, widths: x)
     return zafar(MANY, theta=theta, seed=1)
@@ -195,7 +197,7 @@ def test_zafar_group_has_the_posterior_at_the_rotated_point(
         assert abs((coordinate * residual).sum() / spread) < 4
 
 
-def test_zafar_rotation_sets_the_group_alone() -> None:
+def test_zafar_rotation_changes_the_group_only() -> None:
     near, far = (
         zafar(20_000, theta=0.7, features=5, seed=7),
         zafar(20_000, theta=1.2, features=5, seed=7),

@@ -172,6 +172,6 @@ def test_many_tables_at_once() -> None:
         ({"risk": 0.1, "kind": "tradeoff"}, "margin auto and the constrained objective alone"),
     ],
 )
-def test_what_is_out_of_range_is_named(wrong: dict[str, float], said: str) -> None:
+def test_arguments_out_of_range_are_named(wrong: dict[str, float], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         Objective(**wrong)

@@ -1021,7 +1021,7 @@ def laid_out(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Docume
 Layout = tuple[dict[str, Document], list[str]]
 
 
-def test_nothing_sticks_out_on_a_phone_nor_on_a_desk(laid_out: Layout) -> None:
+def test_nothing_overflows_on_narrow_and_wide_screens(laid_out: Layout) -> None:
     for name, frame in laid_out[0].items():
         assert frame["scroll"] <= frame["width"], (name, frame["out"][:5])
         assert frame["out"] == [], name

@@ -1,0 +1,170 @@
+"""Build one task of a protocol: an encoded split with its base network or other classifier."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from safetensors.torch import save
+
+from fairfix._utils.atomic_write import write_bytes
+from fairfix._utils.version import __version__
+from fairfix.bench.datasets import dataset
+from fairfix.bench.download import cache_folder
+from fairfix.bench.other_classifiers import classifier_scores
+from fairfix.bench.prepare import PART_RANGES, group_column, prepare_split
+from fairfix.bench.protocols import BaseClassifier
+from fairfix.bench.synthetic import SYNTHETIC, SyntheticProblem
+from fairfix.bench.task import RowArrays, Task
+from fairfix.bench.training import Recipe, train
+from fairfix.data.splitting import consecutive_parts
+from fairfix.data.table import Columns
+from fairfix.workflows.case import ModelOptions
+
+ARCH = "mlp:relu-bn"
+_SYNTHETIC_ROWS = 10_000
+
+
+@dataclass(frozen=True)
+class EncodedSplit:
+    """One encoded split of a data set, by part: "train", "val" and "test".
+
+    Attributes:
+        fresh: True if the split has rows of its own, which no other split draws.
+    """
+
+    name: str
+    seed: int
+    features: Mapping[str, np.ndarray]
+    labels: Mapping[str, np.ndarray]
+    groups: Mapping[str, np.ndarray]
+    group_names: tuple[str, str]
+    label_values: tuple[str, str]
+    favorable: str
+    fresh: bool
+
+    def sha256(self) -> str:
+        """Return the hash of everything that training uses."""
+        digest = hashlib.sha256()
+        for part in ("train", "val"):
+            digest.update(self.features[part].tobytes() + self.labels[part].tobytes())
+        return digest.hexdigest()
+
+
+def encoded_split(name: str, seed: int) -> EncodedSplit:
+    """Return a split of "name/attribute", or rows of a synthetic problem drawn with the seed."""
+    first, _, rest = name.partition("/")
+    if first in SYNTHETIC:
+        return _synthetic_split(name, SYNTHETIC[first], float(rest.partition("=")[2]), seed)
+    prepared = prepare_split(dataset(first), rest, seed=seed)
+    column = group_column(rest)
+    privileged = prepared.privileged
+    return EncodedSplit(
+        name=name,
+        seed=seed,
+        features={part: prepared.inputs(part) for part in PART_RANGES},
+        labels={part: prepared.labels(part) for part in PART_RANGES},
+        groups={
+            part: (table[column] == privileged).to_numpy().astype(np.int64)
+            for part, table in prepared.parts.items()
+        },
+        group_names=(prepared.dataset.protected[rest].unprivileged, privileged),
+        label_values=_label_values(prepared.parts["train"][prepared.dataset.label]),
+        favorable=prepared.dataset.favorable,
+        fresh=False,
+    )
+
+
+def _label_values(column: Any) -> tuple[str, str]:
+    first, second = sorted(map(str, column.unique()))
+    return first, second
+
+
+def _synthetic_split(name: str, problem: SyntheticProblem, value: float, seed: int) -> EncodedSplit:
+    rows = problem.draw(_SYNTHETIC_ROWS, seed=seed, **{problem.parameter: value})
+    slices = consecutive_parts(_SYNTHETIC_ROWS, PART_RANGES)
+    train_rows = rows.features[slices["train"]]
+    mean, scale = train_rows.mean(0), train_rows.std(0)
+    standardized = ((rows.features - mean) / np.where(scale == 0, 1, scale)).astype(np.float32)
+    return EncodedSplit(
+        name=name,
+        seed=seed,
+        features={part: standardized[rows_of] for part, rows_of in slices.items()},
+        labels={part: rows.label[rows_of] for part, rows_of in slices.items()},
+        groups={part: rows.group[rows_of] for part, rows_of in slices.items()},
+        group_names=("0", "1"),
+        label_values=("0", "1"),
+        favorable="1",
+        fresh=True,
+    )
+
+
+def trained_network(split: EncodedSplit, recipe: Recipe) -> bytes:
+    """Return the split's base network as safetensors; trained once, then cached."""
+    key = json.dumps([__version__, recipe.to_json(), split.seed, split.sha256()])
+    name = hashlib.sha256(key.encode()).hexdigest()[:32]
+    path = cache_folder() / "networks" / f"{name}.safetensors"
+    if path.is_file():
+        return path.read_bytes()
+    state = train(
+        (split.features["train"], split.labels["train"]),
+        (split.features["val"], split.labels["val"]),
+        recipe,
+        seed=split.seed,
+    )
+    content = save(state)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, content)
+    return content
+
+
+def protocol_task(name: str, seed: int, base: BaseClassifier, variant: str = "") -> Task:
+    """Return a split of a data set with its trained network or another classifier's scores."""
+    split = encoded_split(name, seed)
+    if isinstance(base, Recipe):
+        model = "model.safetensors"
+        files = {model: trained_network(split, base)}
+        validation, test = (_rows(split, part) for part in ("val", "test"))
+    else:
+        model, files = "", {}
+        train_rows = split.features["train"], split.labels["train"]
+        parts = {part: split.features[part] for part in ("val", "test")}
+        scores = classifier_scores(base, train_rows, parts, seed=seed)
+        validation, test = (_rows(split, part, scores[part]) for part in parts)
+    return Task(
+        name=f"{name} {variant}" if variant else name,
+        split=seed,
+        files=files,
+        model=model,
+        options=ModelOptions(arch=ARCH, output_kind="logit", device="cpu"),
+        columns=Columns(favorable=split.favorable, privileged=split.group_names[1]),
+        favorable=split.favorable,
+        label_values=split.label_values,
+        group_names=split.group_names,
+        validation=validation,
+        test=test,
+        source=_source(name, base),
+        overlap=0.0 if split.fresh else _overlap(split),
+    )
+
+
+def _source(name: str, base: BaseClassifier) -> str:
+    recipe = base.to_json() if isinstance(base, Recipe) else base
+    return hashlib.sha256(json.dumps([name, recipe]).encode()).hexdigest()[:16]
+
+
+def _overlap(split: EncodedSplit) -> float:
+    others = sum(len(labels) for part, labels in split.labels.items() if part != "test")
+    return len(split.labels["test"]) / others
+
+
+def _rows(split: EncodedSplit, part: str, scores: np.ndarray | None = None) -> RowArrays:
+    """Return the rows of a part; rows with scores only get their numbers as ids."""
+    labels, groups = split.labels[part], split.groups[part]
+    if scores is None:
+        return RowArrays(split.features[part], None, labels, groups)
+    return RowArrays(None, scores, labels, groups, ids=np.arange(len(labels)))

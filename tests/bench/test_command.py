@@ -1,0 +1,187 @@
+"""The command ``fairfix bench``: studies of own models and by protocol."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from fairfix.bench.protocols import PROTOCOLS, Protocol
+from fairfix.bench.training import Recipe
+from fairfix.cli.app import app
+from fairfix.metrics.objective import Objective
+from fairfix.metrics.rates import METRICS
+from tests.helpers.studies import LOH
+
+SMALL = Recipe(depth=1, width=4, epochs=1)
+WRITTEN = (
+    *("rows.jsonl", "report.html", "summary.csv"),
+    *("cells.csv", "cells.parquet", "networks.csv"),
+)
+
+
+def test_the_command_runs_resumes_and_summarizes(tmp_path: Path) -> None:
+    arguments = ["bench", str(LOH / "model.pt"), str(LOH / "val.csv"), "--methods", "roc"]
+    arguments += ["--seeds", "2", "--jobs", "1", "-o", str(tmp_path / "out")]
+    runner = CliRunner()
+    first = runner.invoke(app, arguments)
+    assert first.exit_code == 0, first.stderr
+    for name in ("identity", "unmodified", "thresholds", "roc"):
+        assert name in first.stdout
+    again = runner.invoke(app, [*arguments, "--json"])
+    assert "6 of 6 cells are done already" in again.stderr
+    document = json.loads(again.stdout)
+    assert document["cells"] == 6
+    assert max(map(len, first.stdout.splitlines())) <= 100
+    out = tmp_path / "out"
+    assert [line for line in first.stdout.splitlines() if line.startswith("wrote")] == [
+        f"wrote {out / name}" for name in WRITTEN
+    ]
+    assert len((out / "cells.csv").read_text().splitlines()) == 9
+    read = pd.read_csv(out / "cells.csv")
+    kept = pd.read_parquet(out / "cells.parquet")
+    assert list(kept) == list(read)
+    assert kept["objective"].tolist() == pytest.approx(read["objective"].tolist())
+    listed = pd.read_csv(out / "summary.csv").to_dict("records")
+    assert [line["method"] for line in listed] == [line["method"] for line in document["summary"]]
+    for one, two in zip(listed, document["summary"], strict=True):
+        assert one.keys() == two.keys()
+        assert one["mean_objective"] == pytest.approx(two["mean_objective"])
+    rows = str(out / "rows.jsonl")
+    summed = runner.invoke(
+        app, ["bench", "--rows", rows, "--rows", rows, "--json", "-o", str(tmp_path / "other")]
+    )
+    assert json.loads(summed.stdout) == document
+    for name in WRITTEN[1:]:
+        assert (tmp_path / "other" / name).read_bytes() == (out / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Give models and a table"),
+        (["model.pt"], "Give models and a table"),
+        (["a.pt", "b.csv", "--protocol", "m22"], "leave out 'a.pt'"),
+        (["a.pt", "b.csv", "--datasets", "compas"], "need a --protocol"),
+        (["--protocol", "m23"], "The protocols are m22, s20, not 'm23'"),
+        (["--protocol", "m22", "--array", "x"], "An array is i/n"),
+        (["--protocol", "m22", "--metrics", ","], "A list of names is empty"),
+        (["--protocol", "m22", "--methods", ""], "A list of names is empty"),
+        (["--protocol", "m22", "--metrics", "sdp"], "Metrics to debias are spd"),
+        (["--protocol", "s20", "--variants", "wide"], "variants of s20 are dropout-0.5"),
+        (["--protocol", "m22", "--seeds", "0"], "at least one seed"),
+        (["--protocol", "m22", "--budget", "0.1"], "its own goal, networks and rows"),
+        (["--backend", "dask"], "--scheduler ADDRESS"),
+        (["--scheduler", "tcp://a:1"], "belongs to --backend dask"),
+        (["--jobs", "0"], "processes must be at least 1, not 0"),
+        (["--rows", "nothing.jsonl"], "There is no file nothing.jsonl"),
+        (["--rows", "nothing.jsonl", "--methods", "roc"], "leave out all but -o"),
+        (["a.pt", "b.csv", "--rows", "nothing.jsonl"], "leave out all but -o"),
+        (["--rows", "nothing.jsonl", "--budget", "0.1"], "leave out all but -o"),
+    ],
+)
+def test_usage_errors_are_one_sentence(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["bench", *arguments])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stdout == ""
+    assert not [*tmp_path.iterdir()]  # no folder is left behind
+
+
+def test_files_of_other_origin_are_never_replaced(tmp_path: Path) -> None:
+    arguments = ["bench", str(LOH / "model.pt"), str(LOH / "val.csv"), "--methods", "identity"]
+    arguments += ["--seeds", "1", "--jobs", "1"]
+    mine, study = tmp_path / "mine", tmp_path / "study"
+    mine.mkdir()
+    (mine / "summary.csv").write_text("my own")
+    result = CliRunner().invoke(app, [*arguments, "-o", str(mine)])
+    assert result.exit_code == 2
+    assert "summary.csv is of no study that stands there" in result.stderr
+    assert (mine / "summary.csv").read_text() == "my own"
+    assert CliRunner().invoke(app, [*arguments, "-o", str(study)]).exit_code == 0
+    other = tmp_path / "rows.jsonl"
+    other.write_bytes((study / "rows.jsonl").read_bytes())
+    result = CliRunner().invoke(app, ["bench", "--rows", str(other), "-o", str(study)])
+    assert result.exit_code == 2
+    assert "holds another study" in result.stderr
+    own = str(study / "rows.jsonl")
+    assert CliRunner().invoke(app, ["bench", "--rows", own, "-o", str(study)]).exit_code == 0
+    other.write_text("")
+    result = CliRunner().invoke(app, ["bench", "--rows", str(other)])
+    assert result.exit_code == 2
+    assert "there are no rows to sum up" in result.stderr
+
+
+@pytest.mark.parametrize("seed", ["-1", "99999999999999999999999"])
+def test_a_seed_out_of_range_is_refused(seed: str, tmp_path: Path) -> None:
+    arguments = ["bench", str(LOH / "model.pt"), str(LOH / "val.csv"), "--seed", seed]
+    result = CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert f"The seed must be a whole number from 0 to 2**63 - 1, not {seed}" in result.stderr
+
+
+def test_a_table_too_small_to_split_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    table = pd.read_csv(LOH / "val.csv")
+    lone = pd.concat([table[table["group"] == 1].head(200), table[table["group"] == 0].head(1)])
+    lone.to_csv(tmp_path / "lone.csv", index=False)
+    arguments = [
+        "bench",
+        str(LOH / "model.pt"),
+        str(tmp_path / "lone.csv"),
+        "--methods",
+        "identity",
+    ]
+    arguments += ["--privileged", "1", "--arch", "mlp:relu-bn", "--jobs", "1"]
+    result = CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert "too few rows to hold some out for testing" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def small_protocol(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A protocol that runs in a moment."""
+    monkeypatch.setenv("FAIRFIX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(
+        PROTOCOLS,
+        "m22",
+        Protocol("m22", "a paper", (), 1, SMALL, (Objective(METRICS["spd"]),), ("identity",)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], {"k": math.sqrt(2), "margin": None, "risk": None}),
+        (["--k", "1"], {"k": 1.0, "margin": None, "risk": None}),
+        (["--risk", "0.2"], {"k": math.sqrt(2), "margin": None, "risk": 0.2}),
+        (["--margin", "0.01"], {"margin": 0.01, "risk": None}),
+    ],
+)
+@pytest.mark.usefixtures("small_protocol")
+def test_a_protocol_takes_margin_k_and_risk(
+    options: list[str], expected: dict[str, Any], tmp_path: Path
+) -> None:
+    arguments = ["bench", "--protocol", "m22", "--datasets", "loh", "--seeds", "2", "--jobs", "1"]
+    result = CliRunner().invoke(app, [*arguments, *options, "-o", str(tmp_path)])
+    assert result.exit_code == 0, result.stderr
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    for row in rows:
+        assert row["goal"] | expected == row["goal"]
+    page = (tmp_path / "report.html").read_text()
+    assert "Base networks" in page
+
+
+def test_a_trade_off_refuses_k_and_risk(tmp_path: Path) -> None:
+    arguments = ["bench", "--protocol", "s20", "--k", "1", "--risk", "0.1", "-o", str(tmp_path)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "knows no chance; leave out --k" in result.stderr

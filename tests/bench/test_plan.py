@@ -1,0 +1,34 @@
+"""Planning of tasks and methods."""
+
+from __future__ import annotations
+
+import pytest
+
+from fairfix.bench.plan import array_part, chosen_methods, model_tasks, plan_tasks
+from fairfix.bench.protocols import protocol
+from fairfix.errors import UsageError
+from tests.helpers.studies import loh_case
+
+
+def test_parts_of_an_array_are_the_whole() -> None:
+    whole = plan_tasks(protocol("m22"), [], 3, [])
+    assert len(whole) == 9
+    assert [unit for i in range(1, 5) for unit in array_part(whole, i, 4)] == whole
+    assert len({unit.seed for unit in whole}) == 3
+    with pytest.raises(UsageError, match="1 <= i <= n"):
+        array_part(whole, 5, 4)
+
+
+def test_baseline_and_group_thresholds_are_always_included() -> None:
+    assert chosen_methods(["prune"], [])[:2] == ["identity", "thresholds"]
+    with pytest.raises(UsageError, match="no method 'prun'"):
+        chosen_methods(["prun"], [])
+
+
+def test_a_seed_draws_other_splits() -> None:
+    whole = loh_case()
+    first, later = (model_tasks([(whole, None)], 2, 0.3, seed) for seed in (0, 1))
+    assert [each.split for each in later] == [1, 2]
+    assert first[1].sha256 == later[0].sha256
+    assert len({each.source for each in (*first, *later)}) == 1
+    assert model_tasks([(whole, None)], 1, 0.5)[0].source != first[0].source
