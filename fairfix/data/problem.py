@@ -1,4 +1,4 @@
-"""The rows a method may see, checked once when made."""
+"""The problem that a method solves: a classifier and the group-labeled rows it may see."""
 
 from __future__ import annotations
 
@@ -17,22 +17,29 @@ from fairfix.models.scorer import Scorer
 
 @dataclass(frozen=True)
 class Problem:
-    """A trained classifier and group-labeled rows.
+    """A trained classifier and N group-labeled rows, checked when it is made.
+
+    All tensors are on one device and have one entry per row, in the same order.
 
     Attributes:
-        scores: (N,) float32 in [0, 1], P(favorable) of the untouched network.
-        labels: (N,) int64, 1 = favorable.
-        groups: (N,) int64 in 0..G-1; of two, 0 is unprivileged and 1 privileged.
-        group_names: G names.
-        scorer: the network; None when only its scores are known.
-        features: (N, D) float32, the network's input; None with ``scorer`` None.
-        weights: (N,) non-negative row weights, or None.
-        threshold: the cut deployed today, in [-1, 1].
-        ids: (N,) what tells a row from others, for rules that draw lots; None where nothing does.
+        scores: (N,) float32 in [0, 1], the unmodified model's probability of the favorable
+            outcome.
+        labels: (N,) int64, 1 = favorable, 0 = unfavorable. Both occur.
+        groups: (N,) int64 in 0..G-1; with two groups 0 is unprivileged and 1 privileged. Every
+            group occurs.
+        group_names: the names of the G groups, at least two.
+        scorer: the network; None if only its scores are known.
+        features: (N, D) float32, the inputs of the network; None if ``scorer`` is None.
+        weights: (N,) floating point, finite, non-negative and not all 0: how many rows each row
+            counts for, up to a common factor. None counts every row once.
+        threshold: the threshold in use today, in [-1, 1]; a score above it is a favorable
+            decision.
+        ids: (N,) strings that identify the rows, for rules with randomized thresholds and for
+            fingerprints; None if the rows have none.
 
     Raises:
-        TableError: no rows, lengths that differ, values out of range, fewer than two groups, a
-            group without rows, or rows of one label only.
+        TableError: there are no rows, the lengths differ, a value is out of range, there are
+            fewer than two groups, a group has no rows, or all rows have the same label.
     """
 
     scores: Tensor
@@ -46,43 +53,58 @@ class Problem:
     ids: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        n = len(self.scores)
-        if n == 0:
-            raise TableError("There are no rows.")
-        parts = (self.labels, self.groups, self.features, self.weights)
-        if any(part is not None and len(part) != n for part in parts):
-            raise TableError("Scores, labels, groups, features and weights differ in length.")
+        if len(self.scores) == 0:
+            raise TableError("There are no rows; a problem needs rows of every group.")
+        self._check_lengths()
         if not bool(((self.scores >= 0) & (self.scores <= 1)).all()):
-            raise TableError("Scores must be probabilities: some are NaN or lie outside [0, 1].")
+            raise TableError("Scores must be probabilities, but some are NaN or outside [0, 1].")
         if not bool(((self.labels == 0) | (self.labels == 1)).all()):
-            raise TableError("Labels must be 0 or 1.")
+            raise TableError("Labels must be 0 or 1; encode the favorable value as 1.")
         if self.weights is not None and not _are_weights(self.weights):
             raise TableError("Row weights must be finite, not negative, and not all 0.")
         if len(self.group_names) < 2:
             raise TableError("A fairness gap needs at least two groups.")
         if int(self.groups.min()) < 0 or int(self.groups.max()) >= self.n_groups:
-            raise TableError("Group ids must lie in 0..G-1.")
+            raise TableError(
+                f"Groups must be numbers from 0 to {self.n_groups - 1}, the positions of their "
+                "names in group_names."
+            )
         sizes = torch.bincount(self.groups, minlength=self.n_groups)
         if int(sizes.min()) == 0:
             name = self.group_names[int(sizes.argmin())]
-            raise TableError(f"Group {name!r} has no rows; every group needs some.")
+            raise TableError(f"Group {name!r} has no rows; every group needs at least one.")
         if int(self.labels.min()) == int(self.labels.max()):
-            raise TableError("All rows here have the same label; both are needed.")
+            raise TableError("All rows have the same label; rows of both labels are needed.")
+
+    def _check_lengths(self) -> None:
+        lengths = {
+            name: len(values)
+            for name in ("scores", "labels", "groups", "features", "weights", "ids")
+            if (values := getattr(self, name)) is not None
+        }
+        if len(set(lengths.values())) > 1:
+            listed = ", ".join(f"{name} {n}" for name, n in lengths.items())
+            raise TableError(f"Lengths differ: {listed}. Each needs one entry per row.")
 
     @property
     def n_groups(self) -> int:
+        """The number of groups, G."""
         return len(self.group_names)
 
     def __len__(self) -> int:
+        """Return the number of rows, N."""
         return len(self.scores)
 
     def counts(self, decisions: Tensor) -> Counts:
-        """Counts by group of decisions (..., N), hard or soft."""
+        """Return the counts by group of decisions (..., N) in [0, 1], hard or soft."""
         return count_cells(decisions, self.cells, self._design_effect)
 
     @cached_property
     def cells(self) -> Tensor:
-        """(N, 2 G) float64: each row's weight in its cell of group and label (``rates.cells``)."""
+        """(N, 2 G) float64: the weight of each row in the column of its group and label.
+
+        See ``fairfix.metrics.rates.cells``.
+        """
         return cells(self.labels, self.groups, self.n_groups, self.weights)
 
     @cached_property
@@ -90,17 +112,27 @@ class Problem:
         return design_effect(self.groups, self.n_groups, self.weights)
 
     def network(self) -> tuple[Scorer, Tensor]:
-        """A copy of the scorer, all of whose parameters may be changed, and the features (N, D).
+        """Return a copy of the scorer with all parameters trainable, and the features (N, D).
 
         Raises:
-            TableError: when the problem has scores alone.
+            TableError: the problem has only scores.
         """
         if self.scorer is None or self.features is None:
-            raise TableError("This method changes the network's weights and needs a model.")
+            raise TableError(
+                "This method changes the weights of a network and needs a model, not only scores; "
+                "pass the model or choose another method."
+            )
         return copy.deepcopy(self.scorer).eval().requires_grad_(), self.features
 
     def take(self, index: Tensor) -> Problem:
-        """The problem on a subset of its rows."""
+        """Return the problem of a subset of the rows.
+
+        Args:
+            index: (M,) row numbers, or an (N,) mask.
+
+        Raises:
+            TableError: the subset lacks a group or a label.
+        """
         return replace(
             self,
             scores=self.scores[index],

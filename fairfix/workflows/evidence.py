@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fairfix.data.problem import Problem
-from fairfix.data.row_fingerprints import Fingerprint, fingerprint
+from fairfix.data.row_fingerprints import RowFingerprints, fingerprint_rows
 from fairfix.data.table import Group
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.rates import METRICS, PERFORMANCES, Counts
@@ -134,7 +134,7 @@ class Evidence:
     overfitting: tuple[str, ...]
     subgroups: SubgroupScan
     histograms: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
-    tuned_rows: Fingerprint | None
+    tuned_rows: RowFingerprints | None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -179,7 +179,7 @@ def collect_evidence(
             confidence=confidence,
         ),
         histograms=_histograms(before, after),
-        tuned_rows=fingerprint(validation.problem, f"{case.table.sha256}-{seed}"),
+        tuned_rows=fingerprint_rows(validation.problem, f"{case.table.sha256}-{seed}"),
     )
 
 

@@ -266,7 +266,10 @@ def test_scores_from_nowhere_or_from_both(fairfix: Run, place: Place, command: s
 def test_scores_do_for_methods_that_only_cut(fairfix: Run, place: Place, draw: Draw) -> None:
     table = place.table(draw(300, 2).assign(p=0.5))
     said = refused(fairfix, place, "gda", "-", table, "--score", "p")
-    assert said == "This method changes the network's weights and needs a model."
+    assert said == (
+        "This method changes the weights of a network and needs a model, not only scores; pass the "
+        "model or choose another method."
+    )
     assert "not from 0 to 1" in refused(fairfix, place, "audit", "-", table, "--score", "x0")
 
 

@@ -338,10 +338,10 @@ def test_a_table_that_the_rule_was_fitted_on_is_refused(
 def test_validation_rows_are_known_in_another_table(
     fairfix: Run, place: Place, debiased: Path
 ) -> None:
-    from fairfix.data.row_fingerprints import fingerprint
+    from fairfix.data.row_fingerprints import fingerprint_rows
     from fairfix.workflows.case import load
 
-    known = fingerprint(load(place.model, place.val).problem, "salt")
+    known = fingerprint_rows(load(place.model, place.val).problem, "salt")
     assert known is not None
     path = debiased.with_suffix(".report.json")
     report = json.loads(path.read_text())
@@ -350,11 +350,11 @@ def test_validation_rows_are_known_in_another_table(
     mostly = place.table(pd.concat([fitted[:600], fresh[:400]]), "mostly.csv")
     ended = fairfix("gate", debiased, mostly)
     assert ended.code == 2
-    assert "60.0% of 1,000 rows compared equal a row that the rule was fitted on" in ended.sentence
+    assert "60.0% of 1,000 compared rows equal a row that the rule was tuned on" in ended.sentence
     partly = place.table(pd.concat([fitted[:200], fresh]), "partly.csv")
     ended = fairfix("gate", debiased, partly, "--budget", "spd=0.9")
     assert ended.code == 0
-    assert "warning: 20.0% of 1,000 rows compared equal a row" in ended.err
+    assert "warning: 20.0% of 1,000 compared rows equal a row" in ended.err
     ended = fairfix("gate", debiased, place.test, "--budget", "spd=0.9")
     assert ended.code == 0
     assert "warning" not in ended.err

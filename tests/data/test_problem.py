@@ -1,4 +1,4 @@
-"""A problem is checked once, when it is made."""
+"""A problem checks its rows once, when it is made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fairfix.errors import TableError
 from tests.helpers import zoo
 from tests.helpers.toys import biased_problem, count_by_hand, scored_rows
 
-RIGHT: dict[str, Any] = {
+VALID: dict[str, Any] = {
     "scores": torch.tensor([0.0, 0.2, 0.7, 1.0]),
     "labels": torch.tensor([0, 1, 0, 1]),
     "groups": torch.tensor([0, 0, 1, 1]),
@@ -22,30 +22,31 @@ RIGHT: dict[str, Any] = {
 }
 
 
-def test_what_is_right_is_taken_as_it_is() -> None:
-    problem = Problem(**RIGHT)
+def test_valid_rows_are_accepted() -> None:
+    problem = Problem(**VALID)
     assert len(problem) == 4
     assert problem.n_groups == 2
     assert problem.threshold == 0.5
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("invalid", "message"),
     [
         ({name: torch.tensor([]) for name in ("scores", "labels", "groups")}, "no rows"),
-        ({"labels": torch.tensor([0, 1])}, "differ in length"),
-        ({"groups": torch.tensor([0, 1])}, "differ in length"),
-        ({"weights": torch.ones(3)}, "differ in length"),
-        ({"features": torch.ones(5, 2)}, "differ in length"),
+        ({"labels": torch.tensor([0, 1])}, "Lengths differ: scores 4, labels 2, groups 4"),
+        ({"groups": torch.tensor([0, 1])}, "groups 2."),
+        ({"weights": torch.ones(3)}, "weights 3."),
+        ({"features": torch.ones(5, 2)}, "features 5."),
+        ({"ids": np.array(["a", "b"], object)}, "ids 2."),
         ({"scores": torch.tensor([0.0, 0.2, 0.7, 1.1])}, "outside"),
         ({"scores": torch.tensor([-0.1, 0.2, 0.7, 1.0])}, "outside"),
         ({"scores": torch.tensor([0.0, torch.nan, 0.7, 1.0])}, "NaN"),
         ({"labels": torch.tensor([0, 2, 0, 1])}, "Labels must be 0 or 1"),
         ({"labels": torch.tensor([-1, 1, 0, 1])}, "Labels must be 0 or 1"),
-        ({"labels": torch.tensor([1, 1, 1, 1])}, "same label"),
+        ({"labels": torch.tensor([1, 1, 1, 1])}, "All rows have the same label"),
         ({"group_names": ("all",), "groups": torch.zeros(4).long()}, "at least two groups"),
-        ({"groups": torch.tensor([0, 0, 1, 2])}, "0..G-1"),
-        ({"groups": torch.tensor([0, 0, -1, 1])}, "0..G-1"),
+        ({"groups": torch.tensor([0, 0, 1, 2])}, "Groups must be numbers from 0 to 1"),
+        ({"groups": torch.tensor([0, 0, -1, 1])}, "Groups must be numbers from 0 to 1"),
         ({"group_names": ("women", "men", "others")}, "'others' has no rows"),
         ({"weights": torch.tensor([1.0, 1, -1, 1])}, "not negative"),
         ({"weights": torch.tensor([1.0, 1, torch.nan, 1])}, "finite"),
@@ -53,9 +54,9 @@ def test_what_is_right_is_taken_as_it_is() -> None:
         ({"weights": torch.zeros(4)}, "not all 0"),
     ],
 )
-def test_what_is_wrong_is_named(wrong: dict[str, Any], said: str) -> None:
-    with pytest.raises(TableError, match=said):
-        Problem(**{**RIGHT, **wrong})
+def test_invalid_rows_are_refused_with_the_reason(invalid: dict[str, Any], message: str) -> None:
+    with pytest.raises(TableError, match=message):
+        Problem(**{**VALID, **invalid})
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -83,7 +84,7 @@ def test_cells_hold_each_row_once_with_its_weight() -> None:
     assert cells.argmax(1).tolist() == (2 * problem.groups + problem.labels).tolist()
 
 
-def test_without_a_network_there_is_none_to_change() -> None:
+def test_a_problem_of_scores_has_no_network() -> None:
     with pytest.raises(TableError, match="needs a model"):
         scored_rows(20).network()
 
@@ -104,7 +105,7 @@ def test_the_network_is_a_copy_whose_parameters_may_all_change() -> None:
 
 
 def test_other_groups_give_other_cells() -> None:
-    problem = Problem(**RIGHT)
+    problem = Problem(**VALID)
     before = problem.cells
     turned = replace(problem, groups=1 - problem.groups)
     assert torch.equal(turned.cells, before.roll(2, 1))

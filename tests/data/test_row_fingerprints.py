@@ -1,4 +1,4 @@
-"""Fingerprints of fitting rows, against hashes made by hand and known shares of reused rows."""
+"""Fingerprints of tuned rows, against hashes made by hand and known shares of reused rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from fairfix.data.problem import Problem
-from fairfix.data.row_fingerprints import Fingerprint, Overlap, fingerprint, overlap
+from fairfix.data.row_fingerprints import Overlap, RowFingerprints, fingerprint_rows, overlap
 from fairfix.errors import UsageError
 
 
@@ -37,8 +37,8 @@ def normal(n: int, seed: int = 0, width: int = 3) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(n, width))
 
 
-def known(problem: Problem, salt: str = "salt") -> Fingerprint:
-    found = fingerprint(problem, salt)
+def known(problem: Problem, salt: str = "salt") -> RowFingerprints:
+    found = fingerprint_rows(problem, salt)
     assert found is not None
     return found
 
@@ -51,7 +51,14 @@ def test_hashes_made_by_hand() -> None:
         hashlib.blake2b(struct.pack("<3f", *row, place % 2), digest_size=8, key=key).hexdigest()
         for place, row in enumerate([(1, 2.5), (-3, 0), (0.1, 7), (8, 9)])
     ]
-    assert found == Fingerprint("pepper", 1.0, tuple(sorted(expected)), "features", 0.0)
+    assert found == RowFingerprints(
+        version=1,
+        salt="pepper",
+        share=1.0,
+        basis="features",
+        repeated=0.0,
+        hashes=tuple(sorted(expected)),
+    )
 
 
 def test_a_row_is_the_same_row_in_any_table() -> None:
@@ -87,21 +94,21 @@ def test_the_salt_changes_every_hash_and_nothing_else() -> None:
 
 
 def test_many_rows_are_sampled_by_their_hash() -> None:
-    """A third of the judged rows are fitting rows; 2/3 of all rows fall outside the share."""
+    """A third of the test rows are tuned rows; 2/3 of all rows fall outside the share."""
     features = normal(60_000)
     first = known(rows(features))
     assert first.share == pytest.approx(1 / 3)
     assert len(first.hashes) == pytest.approx(20_000, rel=0.03)
     assert list(first.hashes) == sorted(first.hashes)
-    judged = features.copy()
-    judged[20_000:] = normal(40_000, seed=1)
-    found = overlap(first, rows(judged))
+    test = features.copy()
+    test[20_000:] = normal(40_000, seed=1)
+    found = overlap(first, rows(test))
     assert found.rows_compared == pytest.approx(20_000, rel=0.03)
     assert found.share_of_rows == pytest.approx(1 / 3, abs=0.015)
     assert found.reused == pytest.approx(1 / 3, abs=0.015)
 
 
-def test_few_distinct_rows_are_all_kept_however_often_they_stand_there() -> None:
+def test_few_distinct_rows_are_all_kept_however_often_they_occur() -> None:
     features = np.random.default_rng(0).integers(0, 2, (60_000, 3))
     first = known(rows(features))
     assert (first.share, len(first.hashes), first.repeated) == (1.0, 16, 1.0)
@@ -119,33 +126,35 @@ def draw(n: int, seed: int) -> np.ndarray:
 
 
 def test_rows_that_look_alike_by_chance_are_not_taken_for_reused() -> None:
-    fitted = draw(2000, 0)
-    first = known(rows(fitted))
+    tuned = draw(2000, 0)
+    first = known(rows(tuned))
     assert 0.5 < first.repeated < 0.9
     fresh = overlap(first, rows(draw(2000, 1)))
     assert fresh.share_of_rows == pytest.approx(first.repeated, abs=0.04)
     assert fresh.reused < 0.12
-    mixed = np.concatenate([fitted[:1200], draw(800, 2)])
+    mixed = np.concatenate([tuned[:1200], draw(800, 2)])
     assert overlap(first, rows(mixed)).reused == pytest.approx(0.6, abs=0.1)
-    assert overlap(first, rows(fitted)).reused == 1
+    assert overlap(first, rows(tuned)).reused == 1
 
 
-def test_what_was_found_is_said() -> None:
-    assert Overlap(0.08, 9045, 0.072).sentence == (
-        "8.0% of 9,045 rows compared equal a row that the rule was fitted on, where chance alone "
-        "makes 7.2% likely"
+def test_the_description_of_an_overlap() -> None:
+    assert Overlap(0.08, 9045, 0.072).description == (
+        "8.0% of 9,045 compared rows equal a row that the rule was tuned on, 7.2% expected by "
+        "chance"
     )
-    assert "no row could be compared" in Overlap(math.nan, 0, 0.0).sentence
+    assert "no row could be compared" in Overlap(math.nan, 0, 0.0).description
 
 
-def test_where_most_rows_look_alike_nothing_is_known_of_reuse() -> None:
+def test_reuse_is_undefined_where_most_rows_are_equal() -> None:
     alike = Overlap(1.0, 500, 0.95)
     assert math.isnan(alike.reused)
-    assert alike.sentence.startswith("95.0% of the rows that the rule was fitted on equal another")
+    assert alike.description.startswith(
+        "95.0% of the rows that the rule was tuned on equal another"
+    )
     assert Overlap(0.5, 500, 0.6).reused == 0
 
 
-def test_ids_stand_for_rows_without_features() -> None:
+def test_ids_identify_rows_without_features() -> None:
     ids = np.array([f"p{i}" for i in range(100)], dtype=object)
     first = known(rows(None, ids=ids))
     assert (first.basis, len(first.hashes)) == ("ids", 100)
@@ -156,57 +165,63 @@ def test_ids_stand_for_rows_without_features() -> None:
     assert known(both).basis == "features"
 
 
-def test_without_features_and_ids_nothing_can_be_said() -> None:
+def test_without_features_and_ids_there_is_no_result() -> None:
     bare = rows(None, n=50)
-    assert fingerprint(bare, "salt") is None
+    assert fingerprint_rows(bare, "salt") is None
     for basis in (rows(normal(50)), rows(None, ids=np.arange(50).astype(object))):
         found = overlap(known(basis), bare)
         assert (found.rows_compared, math.isnan(found.share_of_rows)) == (0, True)
         assert math.isnan(found.reused)
 
 
-def test_a_sample_that_no_row_falls_into_says_nothing() -> None:
-    first = replace(known(rows(normal(50))), share=1e-15, hashes=())
+def test_a_share_without_rows_gives_no_result() -> None:
+    first = known(rows(normal(50))).model_copy(update={"share": 1e-15, "hashes": ()})
     assert overlap(first, rows(normal(50))).rows_compared == 0
 
 
-def test_it_comes_back_from_json() -> None:
+def test_json_round_trip() -> None:
     for n in (30, 40_000):
         first = known(rows(normal(n)))
-        assert Fingerprint.from_json(json.loads(json.dumps(first.to_json()))) == first
+        assert RowFingerprints.from_json(json.loads(json.dumps(first.to_json()))) == first
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        ({"version": 2}, "version is 2"),
-        ({"salt": 3}, "salt"),
-        ({"basis": "names"}, "'names'"),
-        ({"share": 0}, "share 0"),
-        ({"share": 1.5}, "share 1.5"),
-        ({"share": float("nan")}, "share nan"),
-        ({"share": True}, "share True"),
-        ({"repeated": -0.1}, "-0.1"),
-        ({"repeated": None}, "None"),
-        ({"hashes": "00" * 8}, "hashes"),
-        ({"hashes": ["00" * 8, "xyz"]}, "hashes"),
-        ({"hashes": [17]}, "hashes"),
+        ({"version": 2}, "version must be 1, not 2."),
+        ({"salt": 3}, "salt must be a string, not 3."),
+        ({"basis": "names"}, "basis must be 'features' or 'ids', not 'names'."),
+        ({"share": 0}, "share must be above 0, not 0."),
+        ({"share": 1.5}, "share must be at most 1, not 1.5."),
+        ({"share": float("nan")}, "share must be a finite number, not NaN."),
+        ({"share": True}, "share must be a number, not true."),
+        ({"repeated": -0.1}, "repeated must be at least 0, not -0.1."),
+        ({"repeated": None}, "repeated must be a number, not null."),
+        ({"hashes": "00" * 8}, "hashes must be a list, not '0000000000000000'."),
+        (
+            {"hashes": ["00" * 8, "xyz"]},
+            "hashes[1] must match the pattern ^[0-9a-f]{16}$, not 'xyz'.",
+        ),
+        ({"hashes": [17]}, "hashes[0] must be a string, not 17."),
     ],
 )
-def test_spoilt_json_is_refused(change: dict[str, Any], said: str) -> None:
+def test_damaged_json_is_refused_at_its_place(change: dict[str, Any], message: str) -> None:
     data = {**known(rows(normal(5))).to_json(), **change}
-    with pytest.raises(UsageError, match=r"model\.report\.json: .*fitting rows") as error:
-        Fingerprint.from_json(data, "model.report.json")
-    assert said in str(error.value)
+    with pytest.raises(UsageError) as error:
+        RowFingerprints.from_json(data, "model.report.json, tuned_rows")
+    assert str(error.value) == (
+        f"model.report.json, tuned_rows: {message} Use the report as it was written, or debias "
+        "again."
+    )
 
 
 @pytest.mark.parametrize("data", [None, [], "text", {}])
-def test_what_is_no_fingerprint_is_refused(data: object) -> None:
-    with pytest.raises(UsageError, match="cannot be read"):
-        Fingerprint.from_json(data)
+def test_other_json_is_refused(data: object) -> None:
+    with pytest.raises(UsageError, match=r"^report: the top level (must be an object|has no key)"):
+        RowFingerprints.from_json(data)
 
 
-def test_a_hundred_thousand_wide_rows_take_no_second() -> None:
+def test_a_hundred_thousand_wide_rows_take_less_than_a_second() -> None:
     """A tenth of a second each on a slow core: a million rows stay far below 10 s."""
     problem = rows(normal(100_000, width=60))
     start = time.process_time()

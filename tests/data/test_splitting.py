@@ -85,8 +85,8 @@ def test_a_part_without_one_of_the_labels_is_refused_with_a_remedy() -> None:
     with pytest.raises(TableError) as caught:
         split_problem(problem, 0.3, 0, "val.csv")
     assert str(caught.value) == (
-        "val.csv has too few rows to hold some out for testing (All rows here have the same label; "
-        "both are needed); add rows or pass a separate test table."
+        "val.csv has too few rows to hold some out for testing (All rows have the same label; "
+        "rows of both labels are needed); add rows or pass a separate test table."
     )
 
 

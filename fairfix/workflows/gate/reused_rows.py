@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fairfix.data.row_fingerprints import Fingerprint, overlap
+from fairfix.data.row_fingerprints import RowFingerprints, overlap
 from fairfix.errors import UsageError
 from fairfix.models.checkpoint import weights_sha256
 from fairfix.thresholds.rule_file import stem_of
@@ -66,8 +66,8 @@ def _found(case: Case, rule: Path | None) -> Reuse:
     known = report.get("tuned_rows")
     if known is None:
         return Reuse(None, f"{path.name} does not tell the fitting rows, {unchecked}", notes)
-    seen = overlap(Fingerprint.from_json(known, path.name), case.problem)
-    return Reuse(None if math.isnan(seen.reused) else seen.reused, seen.sentence, notes)
+    seen = overlap(RowFingerprints.from_json(known, f"{path.name}, tuned_rows"), case.problem)
+    return Reuse(None if math.isnan(seen.reused) else seen.reused, seen.description, notes)
 
 
 def _turned(case: Case, data: dict[str, Any], source: str) -> tuple[str, ...]:
