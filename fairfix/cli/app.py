@@ -1,29 +1,28 @@
-"""The commands, and how each of them ends."""
+"""The command-line program: registers the commands, runs one, and returns its exit code."""
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Any
 
 import typer
 
-from fairfix import methods
 from fairfix._utils.version import __version__
-from fairfix.cli import bench_options as study_options
-from fairfix.cli import options
-from fairfix.cli.commands import Commands
-from fairfix.cli.exits import INTERRUPTED, READER_GONE, failure
+from fairfix.cli.command_group import CommandGroup
+from fairfix.cli.command_specs import CommandSpec, command_specs
+from fairfix.cli.exits import INTERRUPTED, STDOUT_CLOSED, describe_failure
+from fairfix.cli.help import HelpCommand, help_options
+from fairfix.cli.options.option import signature
 
 app = typer.Typer(
     name="fairfix",
-    cls=Commands,
-    help="Debias an already trained PyTorch classifier, and say honestly how far it worked.",
+    cls=CommandGroup,
+    help="Debias an already trained PyTorch classifier and report what held-out rows show.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -32,18 +31,18 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Entry point of ``fairfix``."""
+    """Run ``fairfix``, the entry point of the package."""
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as on stderr, whatever the locale
+        sys.stdout.reconfigure(errors="backslashreplace")  # as on stderr, in every locale
     try:
         app()
-    except Exception as error:  # outside of any command; Python's own exit code would be a gate's 1
-        found = failure(error)
-        typer.echo(f"fairfix: {found.said}", err=True)
-        sys.exit(found.code)
+    except Exception as error:  # raised outside a command; Python would exit with 1, a verdict
+        failed = describe_failure(error)
+        typer.echo(f"fairfix: {failed.message}", err=True)
+        sys.exit(failed.exit_code)
 
 
-def _version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"fairfix {__version__}")
         raise typer.Exit
@@ -52,150 +51,48 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
+        False, "--version", callback=_print_version, is_eager=True, help="Show the version."
     ),
 ) -> None: ...
 
 
-def _ending(body: Callable[..., int | None], debug: bool, values: dict[str, Any]) -> int:
-    """Run a command's body; the exit code, with one clear sentence where it failed."""
+def _exit_code(body: Callable[..., int | None], debug: bool, values: dict[str, Any]) -> int:
+    """Run the body of a command and return its exit code; print one message if it failed."""
     try:
         code = body(**values) or 0
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
-        typer.echo("fairfix: interrupted; no partial file was left.", err=True)
+        typer.echo("fairfix: interrupted; no partial files were left.", err=True)
         return INTERRUPTED
-    except BrokenPipeError:  # as of "| head"; Python must not find the pipe again when it ends
+    except BrokenPipeError:  # Python would flush the closed pipe again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return READER_GONE
+        return STDOUT_CLOSED
     except Exception as error:
         if debug:
             traceback.print_exc()
-        found = failure(error)
-        typer.echo(f"fairfix: {found.said}", err=True)
-        return found.code
+        failed = describe_failure(error)
+        typer.echo(f"fairfix: {failed.message}", err=True)
+        return failed.exit_code
 
 
-def _add(
-    name: str,
-    help_text: str,
-    module: str,
-    groups: Sequence[Callable[..., None]],
-    *,
-    panel: str,
-    own: Sequence[inspect.Parameter] = (),
-    bound: dict[str, Any] | None = None,
-) -> None:
-    """Add a command whose body, ``run`` of a module in this folder, is imported when it runs."""
+def _register(spec: CommandSpec) -> None:
+    """Add a command to ``app``."""
 
     def command(**values: Any) -> None:
         debug = values.pop("debug")
 
         def body(**given: Any) -> int | None:
-            run = import_module(f"fairfix.cli.{module}").run
-            result: int | None = run(**(bound or {}), **given)
+            run = import_module(f"fairfix.cli.{spec.module}").run
+            result: int | None = run(**spec.bound, **given)
             return result
 
-        raise typer.Exit(_ending(body, debug, values))
+        raise typer.Exit(_exit_code(body, debug, values))
 
-    command.__signature__ = options.signature(groups, own)  # type: ignore[attr-defined]
-    app.command(name, help=help_text, rich_help_panel=panel)(command)
+    groups = (*spec.groups, help_options)
+    command.__signature__ = signature(groups, spec.own)  # type: ignore[attr-defined]
+    app.command(spec.name, cls=HelpCommand, help=spec.summary, rich_help_panel=spec.panel)(command)
 
 
-o = options
-_add(
-    "inspect",
-    "Say what a checkpoint is: format, layers, parameters, prunable units, inputs, output.",
-    "inspect",
-    (o.model_argument, o.model_options, o.talk_options),
-    panel="Look",
-)
-_add(
-    "audit",
-    "Measure every metric with its interval, by group, intersection and subgroup; change nothing.",
-    "audit",
-    (
-        o.arguments,
-        o.audit_options,
-        o.evidence_options,
-        o.table_options,
-        o.model_options,
-        o.rule_options,
-        o.threshold_options,
-        o.talk_options,
-    ),
-    panel="Look",
-)
-_add(
-    "gate",
-    "Hold a model against budgets and floors; exit 0 when all are certified, 1 when one is "
-    "violated, 3 when the rows cannot tell.",
-    "gate",
-    (
-        o.arguments,
-        o.gate_options,
-        o.evidence_options,
-        o.threshold_options,
-        o.table_options,
-        o.model_options,
-        o.rule_options,
-        o.talk_options,
-    ),
-    panel="Look",
-)
-for _name in methods.names():
-    _method = methods.get(_name)
-    _add(
-        _name,
-        _method.description,
-        "method",
-        (
-            o.arguments,
-            o.goal_options,
-            o.evidence_options,
-            o.threshold_options,
-            o.table_options,
-            o.model_options,
-            o.output_options,
-            o.talk_options,
-        ),
-        panel="Debias",
-        own=o.method_options(_method),
-        bound={"name": _name},
-    )
-_add(
-    "bench",
-    "Compare methods on rows that no method saw: on your models, or by a paper's protocol.",
-    "bench",
-    (
-        study_options.bench_options,
-        o.goal_options,
-        o.threshold_options,
-        o.table_options,
-        o.model_options,
-        o.talk_options,
-    ),
-    panel="Compare",
-)
-_add(
-    "data",
-    "List, fetch and prepare the public benchmark data sets.",
-    "data",
-    (study_options.data_options, o.talk_options),
-    panel="Compare",
-)
-_add(
-    "predict",
-    "Apply a checkpoint and its rule to a table; write scores and decisions.",
-    "predict",
-    (
-        o.arguments,
-        o.table_options,
-        o.model_options,
-        o.rule_options,
-        o.predict_options,
-        o.talk_options,
-    ),
-    panel="Use",
-)
+for _spec in command_specs().values():
+    _register(_spec)

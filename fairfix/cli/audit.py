@@ -9,8 +9,8 @@ from typing import Any
 from rich.table import Table
 
 from fairfix._utils.atomic_write import check_place, write_text
-from fairfix.cli.console import emit, say, short, show, table
-from fairfix.cli.option_values import Values
+from fairfix.cli.console import build_table, print_json, print_messages, print_output, shorten
+from fairfix.cli.option_values import OptionValues
 from fairfix.report.figures import TITLES
 from fairfix.report.html import audit_html
 from fairfix.report.markdown import cut, figure, number
@@ -35,8 +35,8 @@ def run(
     quiet: bool,
     **given: Any,
 ) -> None:
-    values = Values.collect("audit", given, data)
-    objective, cut = values.objective(), values.cut(rule)
+    values = OptionValues.collect("audit", given, data)
+    objective, cut = values.objective(), values.threshold_without(rule)
     case = load(
         model,
         data,
@@ -49,7 +49,7 @@ def run(
         check_place(html, inputs, force=force, option="--html")
     found, where = choose_rule(case, rule, cut)
     case = ruled(case, found)
-    say((*case.notes, f"decisions by {where}"), quiet=quiet)
+    print_messages((*case.notes, f"decisions by {where}"), quiet=quiet)
     measured = audit(
         case,
         found,
@@ -61,12 +61,12 @@ def run(
     if html is not None:
         write_text(html, audit_html(document))
     if json:
-        emit(document)
+        print_json(document)
     elif not quiet:
-        show(*(_power(document) if power else _tables(document)))
+        print_output(*(_power(document) if power else _tables(document)))
         if html is not None:
-            show(f"wrote {html}")
-    say((f"warning: {warning}" for warning in _warnings(document)), quiet=quiet)
+            print_output(f"wrote {html}")
+    print_messages((f"warning: {warning}" for warning in _warnings(document)), quiet=quiet)
 
 
 def _warnings(document: Document) -> Iterator[str]:
@@ -130,7 +130,7 @@ def _by_group(column: str, measured: Document) -> Table:
     rows += [[g["name"], "AUC", *_spelled(g["auc"]), g["rows"]] for g in groups]
     if len({g["threshold"] for g in groups}) > 1:
         rows += [[g["name"], "cut", cut(g["threshold"]), "", "", g["rows"]] for g in groups]
-    return table(f"By {column}", ["group", "measure", *ENDS, "n"], rows)
+    return build_table(f"By {column}", ["group", "measure", *ENDS, "n"], rows)
 
 
 def _spelled(raw: Document) -> list[str]:
@@ -141,9 +141,9 @@ def _spelled(raw: Document) -> list[str]:
 def _metrics(column: str, measured: Document) -> Table:
     figures = {**measured["gaps"], **measured["performance"]}
     rows = [[TITLES[key], key, *_spelled(f)] for key, f in figures.items()]
-    names = [short(g["name"]) for g in measured["groups"]]
+    names = [shorten(g["name"]) for g in measured["groups"]]
     sign = f"{names[0]} minus {names[1]}" if len(names) == 2 else "largest minus smallest"
-    return table(f"{column}: {sign}", ["measure", "key", *ENDS], rows)
+    return build_table(f"{column}: {sign}", ["measure", "key", *ENDS], rows)
 
 
 def _calibration(column: str, measured: Document) -> Table:
@@ -158,7 +158,7 @@ def _calibration(column: str, measured: Document) -> Table:
         ]
         for part in measured["calibration"]
     ]
-    return table(f"{column}: scores against labels", header, rows)
+    return build_table(f"{column}: scores against labels", header, rows)
 
 
 def _stacked(raw: Document) -> tuple[str, ...]:
@@ -176,7 +176,7 @@ def _intersection(crossed: Document) -> Table:
     seen = "" if gaps is None else f", spd {number(gaps['spd'])}, eod {number(gaps['eod'])}"
     few = f"; under 30 rows: {len(crossed['too_small'])}" if crossed["too_small"] else ""
     header = ["group", "rows", *list(RATES.values())[:3]]
-    return table(f"By {' & '.join(crossed['columns'])}{seen}{few}", header, rows)
+    return build_table(f"By {' & '.join(crossed['columns'])}{seen}{few}", header, rows)
 
 
 def _subgroups(found: Document) -> Table:
@@ -185,7 +185,10 @@ def _subgroups(found: Document) -> Table:
         [
             (
                 f"{each['title']}:",
-                *(f"  {short(f'{column}: {values}')}" for column, values in each["where"].items()),
+                *(
+                    f"  {shorten(f'{column}: {values}')}"
+                    for column, values in each["where"].items()
+                ),
             ),
             each["rows"],
             number(each["rate"]),
@@ -196,4 +199,4 @@ def _subgroups(found: Document) -> Table:
         for each in found["found"]
     ]
     title = f"Subgroups unlike the rest, on {found['tested']} rows that the search did not see"
-    return table(title, header, rows)
+    return build_table(title, header, rows)

@@ -1,4 +1,4 @@
-"""``fairfix bench``: what is asked for, run."""
+"""``fairfix bench``: plans a study from the command line, runs or resumes it, summarizes it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from fairfix.bench.plan import (
 )
 from fairfix.bench.protocols import Protocol, protocol
 from fairfix.bench.study import Backend, Study, available_cores, dask_backend, local_backend
-from fairfix.cli.bench_output import WRITTEN, Row, told
-from fairfix.cli.console import progress, say
-from fairfix.cli.option_values import Values
+from fairfix.cli.bench_output import WRITTEN, Row, write_and_print
+from fairfix.cli.console import print_messages, progress_bars
+from fairfix.cli.option_values import OptionValues
 from fairfix.errors import FairfixError, OutputError, UsageError
 from fairfix.methods import names as method_names_known
 from fairfix.metrics.objective import Objective
@@ -34,12 +34,12 @@ from fairfix.workflows.case import load
 
 JOURNAL = "rows.jsonl"
 SEEDS = 5
-CHOICES = ("k", "margin", "risk")  # how cuts are chosen, which no protocol says
+THRESHOLD_CHOICE = ("k", "margin", "risk")  # how thresholds are chosen; no protocol fixes it
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a study is to be of, as the command line has it; ``given`` are the shared options."""
+class StudyRequest:
+    """The study options of the command line; ``given`` are the shared options."""
 
     paths: Sequence[str]
     methods: str | None
@@ -53,30 +53,26 @@ class Asked:
     given: dict[str, Any]
 
     @property
-    def anything(self) -> bool:
-        """Whether the command line says anything of a study."""
+    def is_given(self) -> bool:
+        """Whether the command line has any study option."""
         own = (value for name, value in vars(self).items() if name != "given")
         return any(own) or any(map(_is_given, self.given.values()))
 
     def study(self, jobs: int) -> Study:
-        """Every cell; networks that are to be trained first are trained by ``jobs`` processes."""
+        """Return all cells; ``jobs`` processes train the networks that are needed first."""
         if self.protocol is not None:
             return self._by_protocol(protocol(self.protocol), jobs)
         if self.datasets or self.variants or self.array:
-            raise UsageError("--datasets, --variants and --array need a --protocol.")
+            raise UsageError("--datasets, --variants and --array need --protocol.")
         return self._own()
 
     def _by_protocol(self, chosen: Protocol, jobs: int) -> Study:
         if self.paths:
-            raise UsageError(
-                f"A protocol has its own models and rows; leave out {self.paths[0]!r}."
-            )
+            raise UsageError(f"A protocol has its own models and rows; remove {self.paths[0]!r}.")
         for option, value in self.given.items():
-            if option not in CHOICES and _is_given(value):
-                said = f"--{option.rstrip('_').replace('_', '-')}"
-                raise UsageError(
-                    f"A protocol has its own goal, networks and rows; leave out {said}."
-                )
+            if option not in THRESHOLD_CHOICE and _is_given(value):
+                flag = f"--{option.rstrip('_').replace('_', '-')}"
+                raise UsageError(f"A protocol has its own goal, networks and rows; remove {flag}.")
         objectives = _with_choice(_objectives(chosen, self.metrics), self.given)
         names = chosen_methods(_listed(self.methods), chosen.methods)
         planned = plan_tasks(chosen, _listed(self.datasets), self.seeds, _listed(self.variants))
@@ -87,9 +83,9 @@ class Asked:
 
     def _own(self) -> Study:
         if len(self.paths) < 2:
-            raise UsageError("Give models and a table, or --protocol, or --rows; see bench --help.")
+            raise UsageError("Give models and a table, or --protocol, or --rows.")
         *models, table = self.paths
-        values = Values.collect("bench", self.given, Path(table))
+        values = OptionValues.collect("bench", self.given, Path(table))
         goal = values.objective()
         objectives = [replace(goal, metric=_metric(key)) for key in _listed(self.metrics)] or [goal]
         names = chosen_methods(_listed(self.methods), method_names_known())
@@ -129,7 +125,7 @@ def run(
     quiet: bool,
     **given: Any,
 ) -> int:
-    asked = Asked(
+    request = StudyRequest(
         paths=paths or (),
         methods=method_names,
         metrics=metrics,
@@ -142,79 +138,82 @@ def run(
         given=given,
     )
     if rows:
-        if asked.anything:
+        if request.is_given:
             raise UsageError(
-                "--rows sums up what was run: leave out all but -o, --json and --quiet."
+                "--rows summarizes finished runs; remove every option but -o, --json and --quiet."
             )
         place = None if output is None else _folder(output, rows)
-        return told(_read(rows), place, json=json, quiet=quiet)
+        return write_and_print(_read(rows), place, json=json, quiet=quiet)
     processes = available_cores() if jobs is None else jobs
     runs = _backend(backend, scheduler, processes)
     place = output or Path("fairfix-bench")
     begun = not place.exists()
     journal = Journal(_folder(place) / JOURNAL)
     try:
-        with progress(quiet=quiet):
-            study = asked.study(processes)
+        with progress_bars(quiet=quiet):
+            study = request.study(processes)
             done = len({cell.key for cell in study.cells} & journal.resume())
             if done:
-                say([f"{done} of {len(study.cells)} cells are done already"], quiet=quiet)
+                message = f"{done} of {len(study.cells)} cells are done already"
+                print_messages([message], quiet=quiet)
             left = range(len(study.cells) - done)
             for _ in zip(tracked(left, "cells"), study.run(journal, runs), strict=True):
                 pass
     except FairfixError:
         if begun:
-            _leave(place)
+            _remove_empty(place)
         raise
     except KeyboardInterrupt:
-        say(["finished cells are kept: the same command goes on from there"], quiet=quiet)
+        print_messages(["finished cells are kept; run the same command to resume"], quiet=quiet)
         raise
     wanted = {cell.key for cell in study.cells}
     found = latest_rows(_light(row) for row in journal.rows() if row["key"] in wanted)
-    return told(found, place, journal.path, json=json, quiet=quiet)
+    return write_and_print(found, place, journal.path, json=json, quiet=quiet)
 
 
 def _backend(name: str, scheduler: str | None, jobs: int) -> Backend:
     if name == "local":
         if scheduler is not None:
-            raise UsageError("--scheduler belongs to --backend dask.")
+            raise UsageError("--scheduler needs --backend dask.")
         return local_backend(jobs)
     if scheduler is None:
-        raise UsageError("--backend dask needs the --scheduler ADDRESS of a running cluster.")
+        raise UsageError("--backend dask needs --scheduler with the address of a running cluster.")
     return dask_backend(scheduler)
 
 
 def _folder(place: Path, rows: Sequence[Path] = ()) -> Path:
-    """The folder, made where there is none; ``rows`` are the journals to be summed up there.
+    """Return the output directory, created if needed.
+
+    Args:
+        place: its path.
+        rows: the journals to summarize there, if any.
 
     Raises:
-        OutputError: when it cannot be one, or holds files of other origin that would be replaced.
+        OutputError: it cannot be created, or holds other files that would be replaced.
     """
     try:
         place.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        raise OutputError(
-            f"{place} is a file, and a folder is needed; name another with -o."
-        ) from None
+        raise OutputError(f"{place} is a file, not a directory; name another with -o.") from None
     journal = place / JOURNAL
     if (
         rows
         and journal.exists()
         and not any(path.samefile(journal) for path in rows if path.exists())
     ):
-        raise OutputError(f"{place} holds another study; name another folder with -o.")
+        raise OutputError(f"{place} holds another study; name another directory with -o.")
     if not rows and not journal.exists():
         taken = [name for name in WRITTEN if (place / name).exists()]
         if taken:
             raise OutputError(
-                f"{place / taken[0]} is of no study that stands there, and would be replaced; name "
-                "another folder with -o."
+                f"{place / taken[0]} exists and does not belong to a study there; name another "
+                "directory with -o."
             )
     return place
 
 
-def _leave(place: Path) -> None:
-    """Take back a folder that was made for a study which did not begin."""
+def _remove_empty(place: Path) -> None:
+    """Remove the directory that was created for a study that did not start."""
     journal = place / JOURNAL
     with suppress(OSError):
         if journal.exists() and journal.stat().st_size == 0:
@@ -227,15 +226,15 @@ def _is_given(value: Any) -> bool:
 
 
 def _with_choice(objectives: Sequence[Objective], given: dict[str, Any]) -> list[Objective]:
-    """The objectives with what the command line says of how cuts are chosen."""
-    asked = {name: given[name] for name in CHOICES if given.get(name) is not None}
+    """Return the objectives with the command line's choice of thresholds."""
+    asked = {name: given[name] for name in THRESHOLD_CHOICE if given.get(name) is not None}
     if not asked:
         return list(objectives)
     if any(objective.kind == "tradeoff" for objective in objectives):
         raise UsageError(
-            f"The trade-off objective of this protocol knows no chance; leave out --{min(asked)}."
+            f"The trade-off objective of this protocol has no budget; remove --{min(asked)}."
         )
-    choice = Values(asked, {}, {}, None).objective()
+    choice = OptionValues(asked, {}, {}, None).objective()
     return [
         replace(objective, margin=choice.margin, risk=choice.risk, k=choice.k)
         for objective in objectives
@@ -250,7 +249,7 @@ def _objectives(chosen: Protocol, metrics: str | None) -> list[Objective]:
 
 def _metric(key: str) -> Any:
     if key not in METRICS:
-        raise UsageError(f"Metrics to debias are {', '.join(METRICS)}, not {key!r}.")
+        raise UsageError(f"Unknown metric {key!r}; use {', '.join(METRICS)}.")
     return METRICS[key]
 
 
@@ -259,21 +258,19 @@ def _listed(names: str | None) -> list[str]:
         return []
     found = [name.strip() for name in names.split(",") if name.strip()]
     if not found:
-        raise UsageError(
-            f"A list of names is empty: {names!r}. Leave the option out, or name some."
-        )
+        raise UsageError(f"The list of names {names!r} is empty; add names or remove the option.")
     return found
 
 
 def _array(text: str) -> tuple[int, int]:
     number, slash, of = text.partition("/")
     if not (slash and number.isdigit() and of.isdigit()):
-        raise UsageError(f"An array is i/n, such as 3/20, not {text!r}.")
+        raise UsageError(f"--array must be i/n, such as 3/20, not {text!r}.")
     return int(number), int(of)
 
 
 def _read(files: Sequence[Path]) -> list[Row]:
-    """The rows of several journals; of a cell that stands in them twice, the last row."""
+    """Return the rows of several journals; the last row of a cell that occurs twice."""
 
     def rows() -> Iterator[Row]:
         for path in files:
@@ -283,12 +280,12 @@ def _read(files: Sequence[Path]) -> list[Row]:
 
     found = latest_rows(rows())
     if not found:
-        raise UsageError(f"{', '.join(map(str, files))}: there are no rows to sum up.")
+        raise UsageError(f"{', '.join(map(str, files))}: there are no rows to summarize.")
     return found
 
 
 def _light(row: dict[str, Any]) -> Row:
-    """A row without what nothing here looks at, and its steps in little room."""
+    """Return a row without the fields that the summary does not use."""
     if row["status"] != "done":
         return row
     for rows in ("test", "validation"):

@@ -1,4 +1,4 @@
-"""What the rows of a study say: on the terminal, and in the files beside them."""
+"""Summary of a study: tables on the terminal and files next to its rows."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from fairfix.bench.cell_table import BASELINE, UNMODIFIED, cell_table
 from fairfix.bench.page import page
 from fairfix.bench.split_statistics import MeanInterval
 from fairfix.bench.summary import MethodSummary, TaskSummary, summarize
-from fairfix.cli.console import emit, say, short, show, table
+from fairfix.cli.console import build_table, print_json, print_messages, print_output, shorten
 from fairfix.cli.exits import INTERNAL
 
 WRITTEN = (
     *("report.html", "summary.csv", "cells.csv", "cells.parquet"),
     *("networks.csv", "attribution.csv"),
 )
-MOSTLY = 0.5  # share of splits from which a trait is said of a method
+MOSTLY = 0.5  # share of trivial splits from which a method is called trivial
 SHORT = {"balanced_accuracy": "BA", "accuracy": "acc.", "f1": "F1"}
 Row = Mapping[str, Any]
 
 
-def told(
+def write_and_print(
     rows: Sequence[Row],
     place: Path | None,
     *written: Path,
     json: bool,
     quiet: bool,
 ) -> int:
-    """Say what the rows say, and write it beside them; the exit code."""
+    """Summarize rows, write the files to ``place``, print the summary, return the exit code."""
     found, bases, carried = (
         summarize(rows),
         summarize_base_networks(rows),
@@ -49,7 +49,7 @@ def told(
             "networks": bases,
             "attribution": carried,
         }
-        emit(
+        print_json(
             {"cells": len(rows), "without_result": _without_result(rows)}
             | {name: [_plain(each.flat()) for each in part] for name, part in parts.items()}
         )
@@ -60,12 +60,13 @@ def told(
             for need in (False, True)
             if (of_kind := [line for line in table.methods if line.needs_group == need])
         ]
-        show(*(_table(*kind) for kind in kinds), *_carried(carried), *_legend(found, rows))
+        print_output(*(_table(*kind) for kind in kinds), *_carried(carried), *_legend(found, rows))
     if not (json or quiet):
-        show(*(f"wrote {path}" for path in written))
+        print_output(*(f"wrote {path}" for path in written))
     failed = [row for row in rows if row["status"] == "failed"]
     if failed:
-        say([f"{len(failed)} cells failed; the same command runs them again"], quiet=False)
+        message = f"{len(failed)} cells failed; run the same command to repeat them"
+        print_messages([message], quiet=False)
     return INTERNAL if failed else 0
 
 
@@ -76,7 +77,7 @@ def _write(
     carried: Sequence[AttributionSummary],
     place: Path,
 ) -> tuple[Path, ...]:
-    """The page and the tables, each whole or not at all."""
+    """Write the page and the tables, each atomically, and return their paths."""
     import pandas as pd
 
     lines = pd.DataFrame([line.flat() for table in found for line in table.methods])
@@ -104,7 +105,7 @@ def _plain(line: dict[str, Any]) -> dict[str, Any]:
 
 
 def _table(made: TaskSummary, lines: Sequence[MethodSummary]) -> Table:
-    """The methods of one kind on one task; the files beside have every figure."""
+    """Return the methods of one kind on one task as a table; the files have every figure."""
     first, goal = lines[0], made.goal
     header = [
         "method",
@@ -118,12 +119,12 @@ def _table(made: TaskSummary, lines: Sequence[MethodSummary]) -> Table:
     kind = "the group is needed at prediction" if first.needs_group else "group-free"
     splits = max(line.splits for line in lines)
     budget = "" if goal.smaller_is_better else f" < {goal.budget:g}"
-    title = f"{short(made.task)}, {goal.metric}{budget}, {splits} splits: {kind}"
-    return table(title, header, [_cells(line) for line in lines])
+    title = f"{shorten(made.task)}, {goal.metric}{budget}, {splits} splits: {kind}"
+    return build_table(title, header, [_cells(line) for line in lines])
 
 
 def _carried(found: Sequence[AttributionSummary]) -> list[Table | str]:
-    """What attributions to weights say, if any were asked for."""
+    """Return the attribution of the gap to weights, if there is any."""
     if not found:
         return []
     header = ["networks of", "metric", "n", "R2", "R2 fitted", "top 100", "singular values"]
@@ -140,7 +141,7 @@ def _carried(found: Sequence[AttributionSummary]) -> list[Table | str]:
         for each in found
     ]
     return [
-        table("Which weights carry the gap", header, rows),
+        build_table("Which weights carry the gap", header, rows),
         "R2: of a linear model by gradients, on random changes of all weights; fitted: by lasso",
         "top 100: share of that variance in 100 weights; singular values near 1: nothing is shared",
     ]
@@ -160,7 +161,7 @@ def _cells(line: MethodSummary) -> list[str]:
 
 
 def _interval(figure: MeanInterval, sign: str) -> str:
-    """A mean and half its interval, where they are known."""
+    """Return a mean ± half its interval, as far as they are defined."""
     if math.isnan(figure.value):
         return ""
     half = figure.high - figure.value
@@ -176,21 +177,21 @@ def _remark(line: MethodSummary) -> str:
 
 
 def _legend(found: Sequence[TaskSummary], rows: Iterable[Row]) -> list[str]:
-    """What the columns are, what lacks splits, and what was refused, each reason once."""
+    """Return notes: meaning of the columns, missing splits, reasons of refusal, each once."""
     kinds = {table.goal.smaller_is_better for table in found}
     lines = []
     if False in kinds:
         lines.append("objective: performance if the budget held on test rows, else 0")
     if True in kinds:
-        lines.append("trade-off: lambda |gap| + (1 - lambda) (1 - performance); less is better")
+        lines.append("trade-off: lambda |gap| + (1 - lambda) (1 - performance); lower is better")
     if found:
         budgets = sorted({table.goal.budget for table in found})
         lines += [
-            "figures are means over splits, s the median",
+            "figures are means over splits, s is the median",
             f"held: share of splits with a gap below {', '.join(f'{b:g}' for b in budgets)} / the "
             "same of a rule with a true gap of 0",
-            "gain: difference to identity, better is positive; shown where p by Holm < 0.05",
-            "trivial: on most splits nearly all rows are decided alike",
+            "gain: difference to identity, positive is better; shown where p (Holm) < 0.05",
+            "trivial: nearly all rows get the same decision on most splits",
             "±: half the 95 % interval; *: Pareto front of its kind by mean gap and performance",
         ]
     lines += [
@@ -210,7 +211,7 @@ def _legend(found: Sequence[TaskSummary], rows: Iterable[Row]) -> list[str]:
 
 
 def _without_result(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """What was refused or failed, each reason once."""
+    """Return what was refused or failed, each reason once."""
     found = {
         (row["method"], row["task"], row["goal"]["metric"], row["status"], row["reason"]): None
         for row in rows

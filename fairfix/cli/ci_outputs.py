@@ -1,4 +1,4 @@
-"""Where a CI server looks: JUnit and SARIF files, annotations and the step summary of GitHub."""
+"""Outputs of a gate for CI: JUnit and SARIF files, GitHub annotations and step summary."""
 
 from __future__ import annotations
 
@@ -19,17 +19,20 @@ from fairfix.report.sarif import DRIVER, sarif, sarif_failure
 
 
 @dataclass(frozen=True)
-class Channels:
-    """Files to write; on GitHub Actions also its log and its summary."""
+class CiOutputs:
+    """The files of a gate; on GitHub Actions also annotations and the step summary."""
 
     junit: Path | None = None
     sarif: Path | None = None
 
-    def clear(self, inputs: Iterable[Path]) -> None:
-        """Remove what an earlier gate wrote, so that nobody takes it for this one's finding.
+    def remove_stale(self, inputs: Iterable[Path]) -> None:
+        """Remove the files of an earlier gate, which would look like this one's result.
+
+        Args:
+            inputs: files that must not be replaced.
 
         Raises:
-            OutputError: when a file cannot be written to its place, or is none of a gate's.
+            OutputError: a file cannot be written, or was not written by a gate.
         """
         used = tuple(inputs)
         if self.junit is not None and self.junit == self.sarif:
@@ -50,11 +53,11 @@ class Channels:
             if path is not None:
                 path.unlink(missing_ok=True)
 
-    def tell(self, gate: Document) -> None:
-        """Write what was found everywhere.
+    def write(self, gate: Document) -> None:
+        """Write the result of a gate to every output.
 
         Raises:
-            OutputError: when a file cannot be written.
+            OutputError: a file cannot be written.
         """
         if self.junit is not None:
             write_text(self.junit, junit(gate))
@@ -62,8 +65,8 @@ class Channels:
             write_text(self.sarif, sarif(gate))
         _github(github.commands(gate), github.summary(gate))
 
-    def tell_failure(self, failure: Failure) -> None:
-        """Write everywhere that nothing was judged; the failure counts, not how telling it goes."""
+    def write_failure(self, failure: Failure) -> None:
+        """Write to every output that no verdict was reached; ignore outputs that fail."""
         if self.junit is not None:
             with suppress(OutputError):
                 write_text(self.junit, junit_failure(*failure))

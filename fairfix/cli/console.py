@@ -1,6 +1,6 @@
-"""How commands talk: results on stdout, everything else on stderr.
+"""Terminal output: results on stdout, messages and progress on stderr.
 
-What stands in files and names of files is shown as it is: no markup, no control characters.
+Text from files and file names is printed literally: no markup, no control characters.
 """
 
 from __future__ import annotations
@@ -20,46 +20,50 @@ from rich.text import Text
 
 from fairfix._utils.progress import listening
 
-_WIDEST = 40  # characters of a name in a table of figures; the files have it whole
+_MAX_NAME = 40  # characters of a name in a table; files have the full name
 
 
-def say(notes: Iterable[str], *, quiet: bool) -> None:
-    """Notes, one a line, on stderr."""
+def print_messages(messages: Iterable[str], *, quiet: bool) -> None:
+    """Print messages on stderr, one per line."""
     if not quiet:
-        for note in notes:
-            print(f"fairfix: {printable(note)}", file=sys.stderr)
+        for message in messages:
+            print(f"fairfix: {printable(message)}", file=sys.stderr)
 
 
-def emit(document: dict[str, Any]) -> None:
-    """The machine-readable result, alone on stdout."""
+def print_json(document: dict[str, Any]) -> None:
+    """Print the machine-readable result on stdout."""
     print(json.dumps(document, indent=2, allow_nan=False))
 
 
-def show(*tables: Table | str) -> None:
-    """Tables and lines on stdout."""
+def print_output(*blocks: Table | str) -> None:
+    """Print tables and lines of text on stdout."""
     console = _Console(soft_wrap=True, highlight=False)
-    for each in tables:
-        console.print(printable(each) if isinstance(each, str) else each, markup=False)
+    for block in blocks:
+        console.print(printable(block) if isinstance(block, str) else block, markup=False)
 
 
 class _Console(Console):
-    """A console that leaves it to the command what to do when nobody reads on."""
+    """A console that reports a closed stdout to the command."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
 
 
 def printable(text: str) -> str:
-    """The text with a mark in the place of every control character."""
+    """Return the text with a replacement mark for every control character."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
 
 
-def table(
+def build_table(
     title: str, header: Iterable[str], rows: Iterable[Iterable[object]], *, numbers: bool = True
 ) -> Table:
-    """A table for the terminal; every cell is taken literally, a tuple as so many lines.
+    """Return a table for the terminal.
 
-    ``numbers`` stand right of the names in the first column, which are shortened.
+    Args:
+        title: heading above the table.
+        header: names of the columns.
+        rows: cells, printed literally; a tuple is a cell of several lines.
+        numbers: align all columns but the first to the right, and shorten names in the first.
     """
     made = Table(
         title=_cell(title),
@@ -74,14 +78,14 @@ def table(
         made.add_column(_cell(name), justify="right" if right else "left", overflow="fold")
     for first, *others in rows:
         shortened = numbers and isinstance(first, str)
-        made.add_row(_cell(short(str(first)) if shortened else first), *map(_cell, others))
+        made.add_row(_cell(shorten(str(first)) if shortened else first), *map(_cell, others))
     return made
 
 
-def short(name: str) -> str:
-    """The name with an ellipsis in the place of its middle, where it is very long."""
-    half = _WIDEST // 2  # names often differ at their ends alone
-    return name if len(name) <= _WIDEST else f"{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[-half:]}"
+def shorten(name: str) -> str:
+    """Return a name of at most 41 characters; an ellipsis replaces the middle of a longer one."""
+    half = _MAX_NAME // 2  # names often differ only at their ends
+    return name if len(name) <= _MAX_NAME else f"{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[-half:]}"
 
 
 def _cell(value: object) -> Text:
@@ -90,8 +94,8 @@ def _cell(value: object) -> Text:
 
 
 @contextmanager
-def progress(*, quiet: bool) -> Iterator[None]:
-    """Show bars for long work where stderr is a terminal."""
+def progress_bars(*, quiet: bool) -> Iterator[None]:
+    """Show progress bars while stderr is a terminal."""
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
         yield

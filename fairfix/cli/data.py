@@ -1,4 +1,4 @@
-"""``fairfix data``: the public data sets."""
+"""``fairfix data``: lists, downloads and prepares the public data sets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 from fairfix.bench.datasets import DATASETS, Dataset, dataset
 from fairfix.bench.download import DownloadError, fetch
 from fairfix.bench.prepare import prepare_split, write_split
-from fairfix.cli.console import emit, say, show, table
+from fairfix.cli.console import build_table, print_json, print_messages, print_output
 from fairfix.errors import UsageError
 
 
@@ -25,13 +25,13 @@ def run(
 ) -> None:
     if action == "list":
         if name is not None:
-            raise UsageError(f"'fairfix data list' lists all data sets and takes no {name!r}.")
+            raise UsageError(f"'fairfix data list' lists all data sets; remove {name!r}.")
         _list(json=json, quiet=quiet)
         return
     if name is None:
         raise UsageError(f"'fairfix data {action}' needs a data set: {', '.join(DATASETS)}.")
     if seed < 0:
-        raise UsageError(f"A seed is a whole number from 0, not {seed}.")
+        raise UsageError(f"--seed must be a whole number of at least 0, not {seed}.")
     chosen = dataset(name)
     if action == "fetch":
         _fetch(chosen, json=json, quiet=quiet)
@@ -59,9 +59,9 @@ def _list(*, json: bool, quiet: bool) -> None:
         for each in DATASETS.values()
     ]
     if json:
-        emit({"datasets": found})
+        print_json({"datasets": found})
     elif not quiet:
-        header = ["name", "what", "protected attributes", "on this machine", "origin, terms"]
+        header = ["name", "title", "protected attributes", "downloaded", "origin, terms"]
         rows = [
             [
                 each["name"],
@@ -72,16 +72,16 @@ def _list(*, json: bool, quiet: bool) -> None:
             ]
             for each in found
         ]
-        show(table("Data sets", header, rows, numbers=False))
+        print_output(build_table("Data sets", header, rows, numbers=False))
 
 
 def _fetch(chosen: Dataset, *, json: bool, quiet: bool) -> None:
     found = fetch(chosen)
     unchecked = [each for each in found if not each.checked]
-    say(
+    print_messages(
         (
-            f"warning: no published hash is on record for {each.raw.relative_path}; this file has "
-            f"sha256 {each.sha256}"
+            f"warning: {each.raw.relative_path} has no published hash; this file has sha256 "
+            f"{each.sha256}"
             for each in unchecked
         ),
         quiet=quiet,
@@ -91,9 +91,9 @@ def _fetch(chosen: Dataset, *, json: bool, quiet: bool) -> None:
             {"file": str(each.path), "sha256": each.sha256, "checked": each.checked}
             for each in found
         ]
-        emit({"name": chosen.name, "files": files})
+        print_json({"name": chosen.name, "files": files})
     elif not quiet:
-        show(*(f"{each.path}" for each in found))
+        print_output(*(f"{each.path}" for each in found))
 
 
 def _prepare(
@@ -110,7 +110,7 @@ def _prepare(
     paths = write_split(prepared, folder, force=force)
     protected = chosen.protected[prepared.attribute]
     if json:
-        emit(
+        print_json(
             {
                 "name": chosen.name,
                 "attribute": prepared.attribute,
@@ -122,7 +122,7 @@ def _prepare(
         )
     elif not quiet:
         sizes = ", ".join(f"{part} {len(rows)}" for part, rows in prepared.parts.items())
-        show(
+        print_output(
             f"{chosen.title}: {sizes} rows; group {prepared.group}, privileged "
             f"{protected.privileged!r}",
             *(f"wrote {path}" for path in paths),

@@ -1,4 +1,4 @@
-"""How a command that failed ends: one clear sentence, and an exit code that says whose fault."""
+"""Exit codes and the message of a command that failed."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from typing import NamedTuple
 
 from fairfix.errors import FairfixError
 
-INTERNAL, INTERRUPTED, READER_GONE = 4, 130, 141
+INTERNAL, INTERRUPTED, STDOUT_CLOSED = 4, 130, 141
 
 
 class Failure(NamedTuple):
-    """What is said, and the exit code."""
+    """The message for the user, and the exit code."""
 
-    said: str
-    code: int
+    message: str
+    exit_code: int
 
 
-def failure(error: Exception) -> Failure:
-    """What an exception means to the person at the keyboard."""
+def describe_failure(error: Exception) -> Failure:
+    """Return the message and exit code of an exception."""
     if isinstance(error, FairfixError):
         return Failure(str(error), error.exit_code)
     if isinstance(error, OSError):
         where = f" {error.filename!r}" if error.filename else " the output"
-        said = f"cannot use{where}: {error.strerror or error}."
-        return Failure(said, FairfixError.exit_code)
-    said = ": ".join(filter(None, [type(error).__name__, str(error).partition("\n")[0]]))
-    return Failure(f"internal error, {said} (--debug shows where).", INTERNAL)
+        message = f"cannot use{where}: {error.strerror or error}."
+        return Failure(message, FairfixError.exit_code)
+    reason = ": ".join(filter(None, [type(error).__name__, str(error).partition("\n")[0]]))
+    return Failure(f"internal error, {reason} (--debug shows where).", INTERNAL)

@@ -1,7 +1,7 @@
-"""``fairfix gate``: may this model be deployed? The exit code says it, the rest says why.
+"""``fairfix gate``: checks a model against demands; the exit code is the verdict.
 
-Whatever ends a run before it could judge is told apart from every verdict: by the exit code, and in
-the files, which never hold what an earlier run found.
+A run that ends before a verdict has another exit code and says so in its files, which never hold
+the result of an earlier run.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fairfix.cli.ci_outputs import Channels
-from fairfix.cli.console import emit, say, show, table
-from fairfix.cli.exits import failure
-from fairfix.cli.option_values import Values
+from fairfix.cli.ci_outputs import CiOutputs
+from fairfix.cli.console import build_table, print_json, print_messages, print_output
+from fairfix.cli.exits import describe_failure
+from fairfix.cli.option_values import OptionValues
 from fairfix.data.table import Columns
 from fairfix.report.gate_words import HEADER, Document, cells, power_line, sentence
 from fairfix.workflows.audit import choose_rule
@@ -35,35 +35,35 @@ def run(
     quiet: bool,
     **given: Any,
 ) -> int:
-    channels = Channels(junit, sarif)
+    ci_outputs = CiOutputs(junit, sarif)
     inputs = (data, *(() if model == "-" else (Path(model),)), *(() if rule is None else (rule,)))
-    channels.clear(inputs)
+    ci_outputs.remove_stale(inputs)
     try:
-        found = _judge(model, data, rule, given)
-        document = gate_document(found)
-        channels.tell(document)
+        result = _judge(model, data, rule, given)
+        document = gate_document(result)
+        ci_outputs.write(document)
     except Exception as error:
-        channels.tell_failure(failure(error))
+        ci_outputs.write_failure(describe_failure(error))
         raise
-    say(found.notes, quiet=quiet)
+    print_messages(result.notes, quiet=quiet)
     if json:
-        emit(document)
+        print_json(document)
     elif not quiet:
-        _show(document)
-    say((f"warning: {warning}" for warning in found.warnings), quiet=quiet)
-    return found.exit_code
+        _print(document)
+    print_messages((f"warning: {warning}" for warning in result.warnings), quiet=quiet)
+    return result.exit_code
 
 
 def _judge(model: str, data: Path, rule: Path | None, given: dict[str, Any]) -> Gate:
-    values = Values.collect("gate", given, data)
-    asked, baseline = values.demands(), values["baseline"]
-    check_baseline(asked, given=baseline is not None)
-    cut = values.cut(rule)
+    values = OptionValues.collect("gate", given, data)
+    demands, baseline = values.demands(), values["baseline"]
+    check_baseline(demands, given=baseline is not None)
+    threshold_given = values.threshold_without(rule)
     columns, options, threshold = values.columns(), values.model_options(), values["threshold"]
     case = load(model, data, columns=columns, options=options, threshold=threshold)
     return gate(
-        Judged.by(case, *choose_rule(case, rule, cut)),
-        asked,
+        Judged.by(case, *choose_rule(case, rule, threshold_given)),
+        demands,
         model=model,
         reuse=reuse(case, rule),
         baseline=baseline and _baseline(baseline, data, columns, options, threshold),
@@ -76,7 +76,7 @@ def _judge(model: str, data: Path, rule: Path | None, given: dict[str, Any]) -> 
 def _baseline(
     model: Path, data: Path, columns: Columns, options: ModelOptions, threshold: float
 ) -> Judged:
-    """The same rows as another model decides them, by its own rule."""
+    """Return the decisions of another model on the same rows, by its own rule."""
     if columns.score is not None:
         ignored = (*columns.ignore, columns.score)
         columns = replace(columns, score=None, ignore=ignored)
@@ -84,11 +84,11 @@ def _baseline(
     return Judged.by(case, *choose_rule(case))
 
 
-def _show(gate: Document) -> None:
-    """What the table can show at all, every demand, and why those not certified are not."""
-    show(
+def _print(gate: Document) -> None:
+    """Print what the rows can certify, every demand, and the reason of each that is not met."""
+    print_output(
         *map(power_line, gate["power"]),
-        table("", HEADER, map(cells, gate["checks"]), numbers=False),
+        build_table("", HEADER, map(cells, gate["checks"]), numbers=False),
         *(sentence(gate, check) for check in gate["checks"] if check["standing"] != "passed"),
         gate["headline"],
     )

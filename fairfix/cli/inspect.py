@@ -1,4 +1,4 @@
-"""``fairfix inspect``: what a checkpoint is."""
+"""``fairfix inspect``: shows format, layers, inputs and output of a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from fairfix.cli.console import emit, say, show, table
-from fairfix.cli.option_values import Values
+from fairfix.cli.console import build_table, print_json, print_messages, print_output
+from fairfix.cli.option_values import OptionValues
 from fairfix.errors import CheckpointError
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
@@ -20,27 +20,27 @@ from fairfix.workflows.case import input_width
 
 
 def run(*, model: str, json: bool, quiet: bool, **given: Any) -> None:
-    values = Values.collect("inspect", given, Path(model))
+    values = OptionValues.collect("inspect", given, Path(model))
     options = values.model_options()
     checkpoint = checkpoints.read(
         Path(model), arch=options.arch, arch_args=options.arch_args, trust=options.trust
     )
-    say(checkpoint.notes, quiet=quiet)
+    print_messages(checkpoint.notes, quiet=quiet)
     found = _document(checkpoint)
     if json:
-        emit(found)
+        print_json(found)
     elif not quiet:
         facts = [[key, _shown(key, found)] for key in found if key not in ("unknown", "tensors")]
         layers = [[t["name"], t["shape"], t["dtype"]] for t in found["tensors"]]
-        show(
-            table(checkpoint.path.name, ["what", "value"], facts, numbers=False),
-            table("Tensors", ["name", "shape", "type"], layers, numbers=False),
+        print_output(
+            build_table(checkpoint.path.name, ["what", "value"], facts, numbers=False),
+            build_table("Tensors", ["name", "shape", "type"], layers, numbers=False),
         )
 
 
 def _document(checkpoint: Checkpoint) -> dict[str, Any]:
     tensors = checkpoint.tensors
-    known = checkpoint.module is not None  # else the tensors' names, and so their hash, are open
+    known = checkpoint.module is not None  # else tensor names, and so the hash, are not final
     rule = find_rule(checkpoint)[0] if known else None
     found: dict[str, Any] = {
         "file": checkpoint.path.name,
@@ -74,10 +74,10 @@ def _document(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _network(checkpoint: Checkpoint, module: nn.Module) -> tuple[dict[str, Any], str]:
-    """Inputs, output and prunable units, as far as rows of a flat table show, and why no more."""
+    """Return inputs, output and prunable units as found on random rows, and why any is unknown."""
     width = input_width(checkpoint)
     if width is None:
-        return {}, "the first layer is not linear, so its weight does not say how wide a row is"
+        return {}, "the first layer is not linear, so its weight does not give the number of inputs"
     rows = torch.randn(64, width, generator=torch.Generator().manual_seed(0))
     try:
         output = detect_output(module, rows)

@@ -1,4 +1,4 @@
-"""A debiasing command: read, debias, judge, write, show."""
+"""A debiasing command: loads the inputs, runs the method, saves and prints the result."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fairfix import methods
-from fairfix.cli.console import emit, progress, say, show
-from fairfix.cli.option_values import Values
+from fairfix.cli.console import print_json, print_messages, print_output, progress_bars
+from fairfix.cli.option_values import OptionValues
 from fairfix.cli.summary import summary
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.rates import Counts
@@ -26,12 +26,12 @@ def run(
     *, name: str, model: str, data: Path, json: bool, quiet: bool, force: bool, **given: Any
 ) -> None:
     own = [option.name for option in methods.get(name).options]
-    values = Values.collect(name, given, data, own)
-    objective, judged_on = values.objective(), values.test()
+    values = OptionValues.collect(name, given, data, own)
+    objective, test_table = values.objective(), values.test()
     options = checked_options(
         name,
         values.own,
-        holdout_share=values["holdout"] if judged_on is None else None,
+        holdout_share=values["holdout"] if test_table is None else None,
         seed=values["seed"],
     )
     export_to = values["export"] and Path(values["export"])
@@ -44,17 +44,17 @@ def run(
         options=values.model_options(),
         threshold=values["threshold"],
     )
-    test = None if judged_on is None else case.companion(judged_on)
+    test = None if test_table is None else case.companion(test_table)
     destination = Destination.of(case, values["output"], export_to)
     destination.check(case, test, force=force)
     export_notes = () if export_to is None else check_export(case, name, test)
     if values.source is not None:
-        say([f"settings from {values.source}"], quiet=quiet)
-    say((*case.notes, *export_notes), quiet=quiet)
+        print_messages([f"settings from {values.source}"], quiet=quiet)
+    print_messages((*case.notes, *export_notes), quiet=quiet)
     if test is not None:
-        say((f"{test.table.path.name}: {note}" for note in test.notes), quiet=quiet)
-    say([_power(case, test, values, objective)], quiet=quiet)
-    with progress(quiet=quiet):
+        print_messages((f"{test.table.path.name}: {note}" for note in test.notes), quiet=quiet)
+    print_messages([_power(case, test, values, objective)], quiet=quiet)
+    with progress_bars(quiet=quiet):
         outcome = debias(
             case,
             name,
@@ -67,18 +67,18 @@ def run(
             strict=bool(values["strict"]),
             options=options,
         )
-    say(outcome.result.notes, quiet=quiet)
+    print_messages(outcome.result.notes, quiet=quiet)
     report = document(outcome, shlex.join(["fairfix", *sys.argv[1:]]))
     save(outcome, values["output"], force=force, export_to=export_to, report=report)
     if json:
-        emit(report)
+        print_json(report)
     elif not quiet:
-        show(*summary(report), *(f"wrote {path}" for path in destination.paths))
-    say([f"warning: {warning}" for warning in report["warnings"]], quiet=quiet)
+        print_output(*summary(report), *(f"wrote {path}" for path in destination.paths))
+    print_messages([f"warning: {warning}" for warning in report["warnings"]], quiet=quiet)
 
 
-def _power(case: Case, test: Case | None, values: Values, objective: Objective) -> str:
-    """What the rows to be judged can show of the budget at all, under the cut deployed today."""
+def _power(case: Case, test: Case | None, values: OptionValues, objective: Objective) -> str:
+    """Return which gap the test rows can certify, at today's threshold, in words."""
     problem = case.problem if test is None else test.problem
     share = values["holdout"] if test is None else 1.0
     counts = problem.counts(problem.scores > problem.threshold)

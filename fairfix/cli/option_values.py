@@ -1,4 +1,4 @@
-"""What the user asked for: the command line first, then the settings file, then the defaults."""
+"""Values of the shared options: from the command line, else the settings file, else defaults."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fairfix.cli.options import DEFAULTS
+from fairfix.cli.command_specs import command_specs
+from fairfix.cli.options.option import DEFAULTS
 from fairfix.cli.settings import Settings, load_settings
 from fairfix.errors import TrustError, UsageError
 
@@ -19,16 +20,17 @@ if TYPE_CHECKING:
     from fairfix.workflows.case import ModelOptions
     from fairfix.workflows.gate.demands import Demand
 
-_ARCH_ARGS = 'write keyword arguments such as {"width": 32}'
+_ARCH_ARGS_REMEDY = 'write keyword arguments such as {"width": 32}'
 
 
 @dataclass(frozen=True)
-class Values:
-    """Every shared option by name with underscores; None when it was given nowhere.
+class OptionValues:
+    """The shared options by name, with underscores; None without a value or default.
 
     Attributes:
-        own: options of the command's method, where they were given. They take the place of shared
-            ones of the same name.
+        given: options on the command line.
+        settings: options in the settings file.
+        own: given options of the command's method; they replace shared options of the same name.
         source: the settings file, if there is one.
     """
 
@@ -40,35 +42,40 @@ class Values:
     @classmethod
     def collect(
         cls, command: str, given: Mapping[str, Any], anchor: Path, own: Collection[str] = ()
-    ) -> Values:
-        """Options of a command, completed from the settings file nearest to ``anchor``.
+    ) -> OptionValues:
+        """Combine the options of a command with the settings file nearest to ``anchor``.
+
+        Args:
+            command: name of the command.
+            given: its options as Typer passes them; ``lambda_`` is ``lambda``.
+            anchor: the table or model, whose directory is searched first.
+            own: names of the options of the command's method.
 
         Raises:
-            TrustError: when that file asks for code to be run and the command line does not
-                allow it.
-            UsageError: when it is wrong.
+            TrustError: the file names code to run, and the command line does not allow it.
+            UsageError: the file is invalid.
         """
-        found = load_settings(anchor, Path.cwd())
-        table = found.commands.get(command, {})
-        _check_tables(found, command, {*(name.rstrip("_") for name in given), *own})
-        mine = found.for_command(command)
-        needs = mine.needs_trust()
-        if needs and not given.get("trust_checkpoint") and given.get("arch") is None:
+        settings = load_settings(anchor, Path.cwd())
+        table = settings.commands.get(command, {})
+        _check_tables(settings, command, {*(name.rstrip("_") for name in given), *own})
+        combined = settings.for_command(command)
+        code = combined.needs_trust()
+        if code and not given.get("trust_checkpoint") and given.get("arch") is None:
             raise TrustError(
-                f"{needs} would run code that a file names. Look at it, then give "
-                "--trust-checkpoint, or name it by --arch on the command line."
+                f"{code} would run code from a file. Check that code, then add "
+                "--trust-checkpoint or give --arch on the command line."
             )
-        command_line = {k.rstrip("_"): v for k, v in given.items() if not _left_out(v)}
+        command_line = {k.rstrip("_"): v for k, v in given.items() if not _is_omitted(v)}
         return cls(
             given={k: v for k, v in command_line.items() if k not in own},
-            settings={k: v for k, v in mine.values.items() if k not in own},
+            settings={k: v for k, v in combined.values.items() if k not in own},
             own={
                 name: place[name]
                 for name in own
                 for place in (table, command_line)
                 if name in place
             },
-            source=found.source,
+            source=settings.source,
         )
 
     def __getitem__(self, name: str) -> Any:
@@ -77,11 +84,12 @@ class Values:
 
     @property
     def _privileged(self) -> Any:
-        """That of a settings file belongs to the group column of that file."""
-        elsewhere = "group" in self.given and "privileged" not in self.given
-        return None if elsewhere else self["privileged"]
+        """The privileged group; the one in a settings file is for the group column there."""
+        other_column = "group" in self.given and "privileged" not in self.given
+        return None if other_column else self["privileged"]
 
     def columns(self) -> Columns:
+        """Return the roles of the table's columns."""
         from fairfix.data.table import Columns
 
         return Columns(
@@ -98,6 +106,7 @@ class Values:
         )
 
     def model_options(self) -> ModelOptions:
+        """Return how the model is read and run."""
         from fairfix.workflows.case import ModelOptions
 
         return ModelOptions(
@@ -111,51 +120,53 @@ class Values:
             batch_size=self["batch_size"],
         )
 
-    def cut(self, rule: Path | None) -> float | None:
-        """The threshold that stands on the command line in the place of a rule.
+    def threshold_without(self, rule: Path | None) -> float | None:
+        """Return the threshold on the command line, which is used instead of a rule.
 
         Raises:
-            UsageError: when it stands beside one.
+            UsageError: there is also a rule.
         """
-        found: float | None = self.given.get("threshold")
-        if found is not None and rule is not None:
-            raise UsageError("Rows are cut by --rule or by --threshold: give one.")
-        return found
+        threshold: float | None = self.given.get("threshold")
+        if threshold is not None and rule is not None:
+            raise UsageError("--rule and --threshold exclude each other; give one.")
+        return threshold
 
     def test(self) -> Path | None:
-        """The table to judge on; a holdout asked for on the command line beats one in a file.
+        """Return the table of test rows, if any.
+
+        --holdout on the command line replaces a test table in the settings file.
 
         Raises:
-            UsageError: when the command line asks for both.
+            UsageError: the command line has both.
         """
         if "holdout" not in self.given:
-            found: Path | None = self["test"]
-            return found
+            table: Path | None = self["test"]
+            return table
         if "test" in self.given:
-            raise UsageError("Rows to judge on come from --test or from --holdout: give one.")
+            raise UsageError("Test rows come from --test or from --holdout; give one.")
         return None
 
     def objective(self) -> Objective:
-        """What is optimized.
+        """Return what is optimized.
 
         Raises:
-            UsageError: also for an option on the command line that the others leave no use for.
+            UsageError: an option is invalid, or has no effect together with the others.
         """
         from fairfix.workflows.debias import make_objective
 
         if "lambda" in self.given and self["objective"] != "tradeoff":
             raise UsageError(
-                "--lambda weighs the gap in the trade-off objective alone: add --objective "
-                "tradeoff, or leave it out."
+                "--lambda has an effect only with --objective tradeoff; add that or remove "
+                "--lambda."
             )
-        by_chance = self["margin"] == "auto" and self["objective"] == "constrained"
+        by_probability = self["margin"] == "auto" and self["objective"] == "constrained"
         for name in ("risk", "k"):
-            if name in self.given and not by_chance:
+            if name in self.given and not by_probability:
                 raise UsageError(
-                    f"--{name} goes with --margin auto and the constrained objective alone: leave "
-                    "it out, or the other."
+                    f"--{name} has an effect only with --margin auto and --objective constrained; "
+                    f"remove --{name} or change those."
                 )
-        overruled = not by_chance and bool({"margin", "objective"} & self.given.keys())
+        ignore_risk = not by_probability and bool({"margin", "objective"} & self.given.keys())
         return make_objective(
             self["metric"],
             _budget(self["budget"], self["metric"]),
@@ -163,19 +174,19 @@ class Values:
             performance=self["performance"],
             kind=self["objective"],
             weight=self["lambda"],
-            risk=None if overruled else self["risk"],
+            risk=None if ignore_risk else self["risk"],
             k=self["k"],
         )
 
     def demands(self) -> tuple[Demand, ...]:
-        """What a gate demands; none where neither command line nor settings say it.
+        """Return the demands of a gate; none without options and settings.
 
         Raises:
-            UsageError: for a demand that is none.
+            UsageError: a demand is invalid.
         """
         from fairfix.workflows.gate.demands import Kind, demands
 
-        places = (self.given, self.settings)  # and no default: an unsaid budget is no demand
+        places = (self.given, self.settings)  # without the default: it is not a demand
         budget = next((place["budget"] for place in places if "budget" in place), ())
         one = not isinstance(budget, list | tuple)
         return (
@@ -189,20 +200,18 @@ class Values:
         )
 
 
-def _left_out(value: Any) -> bool:
-    return value is None or value is False  # and not 0, which equals False
+def _is_omitted(value: Any) -> bool:
+    return value is None or value is False  # by identity: 0 equals False
 
 
-def _check_tables(found: Settings, command: str, options: Collection[str]) -> None:
-    """See that the tables of a settings file are named after commands, and hold their options."""
-    from fairfix.cli.app import app
-
-    found.check_commands([str(each.name) for each in app.registered_commands])
-    for name in found.commands.get(command, {}):
+def _check_tables(settings: Settings, command: str, options: Collection[str]) -> None:
+    """Raise UsageError unless the tables of a settings file are commands with known options."""
+    settings.check_commands(list(command_specs()))
+    for name in settings.commands.get(command, {}):
         if name not in options:
             near = get_close_matches(name, options, 1)
             hint = f"; did you mean {near[0]!r}?" if near else "."
-            raise UsageError(f"{found.source}: {name!r} in [{command}] is no option of it{hint}")
+            raise UsageError(f"{settings.source}: [{command}] has no option {name!r}{hint}")
 
 
 def _names(value: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -218,14 +227,14 @@ def _object(value: str | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     try:
         parsed = json.loads(value)
     except ValueError as error:
-        raise UsageError(f"--arch-args is not JSON ({error}); {_ARCH_ARGS}.") from None
+        raise UsageError(f"--arch-args is not JSON ({error}); {_ARCH_ARGS_REMEDY}.") from None
     if not isinstance(parsed, dict):
-        raise UsageError(f"--arch-args is no JSON object; {_ARCH_ARGS}.")
+        raise UsageError(f"--arch-args is not a JSON object; {_ARCH_ARGS_REMEDY}.")
     return parsed
 
 
 def _budget(value: float | tuple[str, ...], metric: str) -> float:
-    """The budget of the metric: a number, or what the entry ``metric=number`` says of it."""
+    """Return the budget of a metric from a number or from entries ``metric=number``."""
     if not isinstance(value, tuple):
         return value
     for entry in value:
@@ -234,10 +243,8 @@ def _budget(value: float | tuple[str, ...], metric: str) -> float:
             try:
                 return float(number.partition(":")[0])  # a gate's severity may follow
             except ValueError:
-                raise UsageError(f"A budget is metric=number, not {entry!r}.") from None
-    raise UsageError(
-        f"No budget is set for {metric}, only {', '.join(value)}; give one with --budget."
-    )
+                raise UsageError(f"A budget must be metric=number, not {entry!r}.") from None
+    raise UsageError(f"There is no budget for {metric}, only {', '.join(value)}; add --budget.")
 
 
 def _margin(value: str | float) -> float | None:
@@ -246,4 +253,4 @@ def _margin(value: str | float) -> float | None:
     try:
         return float(value)
     except ValueError:
-        raise UsageError(f"--margin is auto or a number, not {value!r}.") from None
+        raise UsageError(f"--margin must be auto or a number, not {value!r}.") from None

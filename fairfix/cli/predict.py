@@ -1,4 +1,4 @@
-"""``fairfix predict``: scores and decisions for the rows of a table."""
+"""``fairfix predict``: writes scores and decisions for the rows of a table."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from fairfix._utils.atomic_write import check_place, write_text
-from fairfix.cli.console import emit, say, show
-from fairfix.cli.option_values import Values
+from fairfix.cli.console import print_json, print_messages, print_output
+from fairfix.cli.option_values import OptionValues
 from fairfix.errors import UsageError
 from fairfix.workflows.predict import predict
 
@@ -26,15 +26,15 @@ def run(
 ) -> None:
     to_stdout = str(output) == "-"
     if to_stdout and json:
-        raise UsageError("--json and -o - both want standard output: give one of them.")
+        raise UsageError("--json and -o - both write to stdout; give one of them.")
     destination = _destination(output, data)
     if not to_stdout:
         used = [data, *(() if model == "-" else (Path(model),)), *(() if rule is None else (rule,))]
         check_place(destination, used, force=force)
-    values = Values.collect("predict", given, data)
+    values = OptionValues.collect("predict", given, data)
     columns = values.columns()
     found = predict(model, data, columns=columns, options=values.model_options(), rule=rule)
-    say(found.notes, quiet=quiet)
+    print_messages(found.notes, quiet=quiet)
     text = found.csv(columns.id)
     if to_stdout:
         sys.stdout.write(text)
@@ -42,9 +42,9 @@ def run(
     write_text(destination, text)
     rows, positive = len(found.decisions), int(found.decisions.sum())
     if json:
-        emit({"rows": rows, "positive": positive, "written": str(destination)})
+        print_json({"rows": rows, "positive": positive, "written": str(destination)})
     elif not quiet:
-        show(f"{positive} of {rows} decisions are positive; wrote {destination}")
+        print_output(f"{positive} of {rows} decisions are positive; wrote {destination}")
 
 
 def _destination(output: Path | None, data: Path) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from fairfix.cli.console import short, table
+from fairfix.cli.console import build_table, shorten
 from fairfix.report.markdown import ROWS, STATES, condition, figure, number, verdict
 
 LONG = 60  # letters of a word, from which a name is shortened
@@ -25,14 +25,14 @@ def summary(report: dict[str, Any]) -> Iterator[Table | str]:
         yield _comparison(report, rows)
     yield _by_group(report["results"]["test"])
     yield f"Positive {condition(report['rule'])}."
-    yield re.sub(rf"\S{{{LONG},}}", lambda word: short(word[0]), verdict(report))
+    yield re.sub(rf"\S{{{LONG},}}", lambda word: shorten(word[0]), verdict(report))
 
 
 def _comparison(report: dict[str, Any], rows: str) -> Table:
     objective, results = report["objective"], report["results"][rows]
     metric, measure = objective["metric"], objective["performance"]
     header = ["network", metric, measure.replace("_", " "), "objective"]
-    return table(
+    return build_table(
         f"{ROWS[rows].capitalize()}: {results['debiased']['rows']}",
         [*header, f"within {objective['budget']:g}"],
         [
@@ -49,7 +49,7 @@ def _comparison(report: dict[str, Any], rows: str) -> Table:
 
 
 def _by_group(judged: dict[str, Any]) -> Table:
-    return table(
+    return build_table(
         "By group, judged rows: before -> after",
         ["group", "rows", "positive", "true positive rate", "false positive rate", "accuracy"],
         [

@@ -66,23 +66,23 @@ def test_the_command_runs_resumes_and_summarizes(tmp_path: Path) -> None:
     [
         ([], "Give models and a table"),
         (["model.pt"], "Give models and a table"),
-        (["a.pt", "b.csv", "--protocol", "m22"], "leave out 'a.pt'"),
-        (["a.pt", "b.csv", "--datasets", "compas"], "need a --protocol"),
+        (["a.pt", "b.csv", "--protocol", "m22"], "remove 'a.pt'"),
+        (["a.pt", "b.csv", "--datasets", "compas"], "need --protocol"),
         (["--protocol", "m23"], "The protocols are m22, s20, not 'm23'"),
-        (["--protocol", "m22", "--array", "x"], "An array is i/n"),
-        (["--protocol", "m22", "--metrics", ","], "A list of names is empty"),
-        (["--protocol", "m22", "--methods", ""], "A list of names is empty"),
-        (["--protocol", "m22", "--metrics", "sdp"], "Metrics to debias are spd"),
+        (["--protocol", "m22", "--array", "x"], "--array must be i/n"),
+        (["--protocol", "m22", "--metrics", ","], "is empty; add names or remove the option"),
+        (["--protocol", "m22", "--methods", ""], "is empty; add names or remove the option"),
+        (["--protocol", "m22", "--metrics", "sdp"], "Unknown metric 'sdp'; use spd"),
         (["--protocol", "s20", "--variants", "wide"], "variants of s20 are dropout-0.5"),
         (["--protocol", "m22", "--seeds", "0"], "at least one seed"),
         (["--protocol", "m22", "--budget", "0.1"], "its own goal, networks and rows"),
-        (["--backend", "dask"], "--scheduler ADDRESS"),
-        (["--scheduler", "tcp://a:1"], "belongs to --backend dask"),
+        (["--backend", "dask"], "needs --scheduler with the address"),
+        (["--scheduler", "tcp://a:1"], "--scheduler needs --backend dask"),
         (["--jobs", "0"], "processes must be at least 1, not 0"),
         (["--rows", "nothing.jsonl"], "There is no file nothing.jsonl"),
-        (["--rows", "nothing.jsonl", "--methods", "roc"], "leave out all but -o"),
-        (["a.pt", "b.csv", "--rows", "nothing.jsonl"], "leave out all but -o"),
-        (["--rows", "nothing.jsonl", "--budget", "0.1"], "leave out all but -o"),
+        (["--rows", "nothing.jsonl", "--methods", "roc"], "remove every option but -o"),
+        (["a.pt", "b.csv", "--rows", "nothing.jsonl"], "remove every option but -o"),
+        (["--rows", "nothing.jsonl", "--budget", "0.1"], "remove every option but -o"),
     ],
 )
 def test_usage_errors_are_one_sentence(
@@ -104,7 +104,7 @@ def test_files_of_other_origin_are_never_replaced(tmp_path: Path) -> None:
     (mine / "summary.csv").write_text("my own")
     result = CliRunner().invoke(app, [*arguments, "-o", str(mine)])
     assert result.exit_code == 2
-    assert "summary.csv is of no study that stands there" in result.stderr
+    assert "summary.csv exists and does not belong to a study there" in result.stderr
     assert (mine / "summary.csv").read_text() == "my own"
     assert CliRunner().invoke(app, [*arguments, "-o", str(study)]).exit_code == 0
     other = tmp_path / "rows.jsonl"
@@ -117,7 +117,7 @@ def test_files_of_other_origin_are_never_replaced(tmp_path: Path) -> None:
     other.write_text("")
     result = CliRunner().invoke(app, ["bench", "--rows", str(other)])
     assert result.exit_code == 2
-    assert "there are no rows to sum up" in result.stderr
+    assert "there are no rows to summarize" in result.stderr
 
 
 @pytest.mark.parametrize("seed", ["-1", "99999999999999999999999"])
@@ -184,4 +184,4 @@ def test_a_trade_off_refuses_k_and_risk(tmp_path: Path) -> None:
     arguments = ["bench", "--protocol", "s20", "--k", "1", "--risk", "0.1", "-o", str(tmp_path)]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
-    assert "knows no chance; leave out --k" in result.stderr
+    assert "has no budget; remove --k" in result.stderr

@@ -140,8 +140,8 @@ def test_command_and_library_agree(place: Place, fairfix: Run) -> None:
     [
         (("--risk", "1.5"), "A risk lies between 0 and 1, not 1.5."),
         (("--k", "0"), "k is a number above 0, not 0.0."),
-        (("--risk", "0.1", "--margin", "0.01"), "--risk goes with --margin auto"),
-        (("--k", "1", "--objective", "tradeoff"), "--k goes with --margin auto"),
+        (("--risk", "0.1", "--margin", "0.01"), "--risk has an effect only with --margin auto"),
+        (("--k", "1", "--objective", "tradeoff"), "--k has an effect only with --margin auto"),
     ],
 )
 def test_what_does_not_fit_is_refused(

@@ -234,7 +234,7 @@ def test_a_cut_on_the_command_line_beats_the_rule_found(fairfix: Run, place: Pla
     ended = fairfix("audit", place.model, place.val, "--threshold", 0.5, "--rule", path)
     assert (ended.code, ended.sentence) == (
         2,
-        "Rows are cut by --rule or by --threshold: give one.",
+        "--rule and --threshold exclude each other; give one.",
     )
 
 

@@ -42,9 +42,12 @@ OPTIONS = {
     "budget nan": (["--budget", "nan"], "between 0 and 1, not nan"),
     "margin": (["--margin", "0.05"], "in [0, budget); 0.05 does not fit a budget of 0.05"),
     "margin nan": (["--margin", "nan"], "in [0, budget); nan does not fit"),
-    "margin text": (["--margin", "wide"], "--margin is auto or a number, not 'wide'"),
+    "margin text": (["--margin", "wide"], "--margin must be auto or a number, not 'wide'"),
     "lambda": (["--objective", "tradeoff", "--lambda", "2"], "lambda lies in [0, 1], not 2.0"),
-    "lambda alone": (["--lambda", "0.5"], "trade-off objective alone: add --objective tradeoff"),
+    "lambda alone": (
+        ["--lambda", "0.5"],
+        "only with --objective tradeoff; add that or remove --lambda",
+    ),
     "holdout 0": (["--holdout", "0"], "between 0 and 1, not 0.0"),
     "holdout 1": (["--holdout", "1"], "between 0 and 1, not 1.0"),
     "holdout 2": (["--holdout", "2"], "between 0 and 1, not 2.0"),
@@ -86,7 +89,7 @@ def test_an_option_that_is_none(fairfix: Run, place: Place, options: list[str], 
 def test_both_test_and_holdout(fairfix: Run, place: Place) -> None:
     options = ("--test", place.test, "--holdout", 0.3)
     said = refused(fairfix, place, "prune", place.model, place.val, *options)
-    assert said == "Rows to judge on come from --test or from --holdout: give one."
+    assert said == "Test rows come from --test or from --holdout; give one."
 
 
 TABLES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
@@ -294,7 +297,7 @@ def bare(place: Place, trained: nn.Sequential) -> Path:
         (["--arch", "torch.nn:Linear", "--arch-args", '{"in_features": 4, "out_features": 1}'],
          "do not fit the architecture"),
         (["--arch", "torch.nn:Identity", "--arch-args", "{width: 3}"], "--arch-args is not JSON ("),
-        (["--arch", "torch.nn:Identity", "--arch-args", "[3]"], "--arch-args is no JSON object"),
+        (["--arch", "torch.nn:Identity", "--arch-args", "[3]"], "--arch-args is not a JSON object"),
     ],
 )  # fmt: skip
 def test_an_architecture(
@@ -352,4 +355,4 @@ def test_an_interruption_leaves_nothing(
     before = place.files()
     ended = fairfix("prune", place.model, place.val)
     assert (ended.code, place.files()) == (130, before)
-    assert ended.sentence == "interrupted; no partial file was left."
+    assert ended.sentence == "interrupted; no partial files were left."

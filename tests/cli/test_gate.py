@@ -296,7 +296,7 @@ def test_demands_in_a_settings_file(fairfix: Run, table: Path) -> None:
         ((*SPD, "--confidence", "0.5"), "A confidence lies between 0.5 and 1, not 0.5."),
         ((*SPD, "--baseline", "old.pt"), "give --max-drop and --baseline together."),
         ((*SPD, "--max-drop", "0.02"), "give --max-drop and --baseline together."),
-        ((*SPD, "--threshold", "0.5", "--rule", "r.json"), "--rule or by --threshold: give one."),
+        ((*SPD, "--threshold", "0.5", "--rule", "r.json"), "exclude each other; give one."),
     ],
 )
 def test_a_wrong_demand(fairfix: Run, table: Path, options: tuple[str, ...], said: str) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import fairfix as library
-from fairfix.cli.console import short
+from fairfix.cli.console import shorten
 from fairfix.errors import TableError, UsageError
 from tests.helpers.runs import Draw, Place, Run
 
@@ -93,7 +93,7 @@ def facts(ended: Any) -> str:
 
 def test_a_network_that_does_not_begin_with_a_linear_layer(fairfix: Run, place: Place) -> None:
     torch.save(nn.Sequential(nn.Conv1d(1, 2, 3), nn.Flatten(), nn.Linear(4, 1)), place.model)
-    why = "the first layer is not linear, so its weight does not say how wide a row is"
+    why = "the first layer is not linear, so its weight does not give the number of inputs"
     shown = facts(fairfix("inspect", place.model))
     for what in ("inputs", "output", "prunable_units"):
         assert f" {what} unknown: {why} " in shown
@@ -168,9 +168,9 @@ def test_long_names_of_groups_are_shortened_on_the_terminal_alone(
 
 
 def test_short_names_stay_and_long_ones_keep_both_ends() -> None:
-    assert short("b" * 40) == "b" * 40
-    cut = short("<" + "b" * 40 + ">")
-    assert (cut[0], cut[-1], len(cut)) == ("<", ">", 41)
+    assert shorten("b" * 40) == "b" * 40
+    shortened = shorten("<" + "b" * 40 + ">")
+    assert (shortened[0], shortened[-1], len(shortened)) == ("<", ">", 41)
 
 
 # Before anything is read.
@@ -181,7 +181,7 @@ def test_short_names_stay_and_long_ones_keep_both_ends() -> None:
     [
         (["--holdout", "2"], "between 0 and 1, not 2.0"),
         (["--seed", "-1"], "from 0 to 2**63 - 1, not -1"),
-        (["--lambda", "0.5"], "trade-off objective alone"),
+        (["--lambda", "0.5"], "only with --objective tradeoff"),
         (["--threshold", "3"], "in [-1, 1], not 3.0"),
         (["--batch-size", "0"], "at least one row, not 0"),
         (["--device", "gpu"], "no device 'gpu'"),

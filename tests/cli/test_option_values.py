@@ -96,10 +96,10 @@ def test_a_budget_for_each_metric(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('budget = "eod=0.1"', "No budget is set for spd, only eod=0.1; give one with --budget."),
-        ('budget = "spd=little"', "A budget is metric=number, not 'spd=little'."),
+        ('budget = "eod=0.1"', "There is no budget for spd, only eod=0.1; add --budget."),
+        ('budget = "spd=little"', "A budget must be metric=number, not 'spd=little'."),
         ("[pruen]\nseed = 1", "unknown command 'pruen'; did you mean 'prune'?"),
-        ("[prune]\nper-stpe = 1", "'per_stpe' in [prune] is no option of it; did you mean "),
+        ("[prune]\nper-stpe = 1", "[prune] has no option 'per_stpe'; did you mean "),
         ('[prune]\nmax-units = "3"', "max_units must be of type int, not '3'."),
         ('[prune]\nscore = "p"', "score must be removal or gradient, not 'p'."),
         ("budgte = 1", "unknown setting 'budgte'; did you mean 'budget'?"),
@@ -142,7 +142,7 @@ def test_code_named_by_a_file_is_refused(
     settings.write_text('arch = "net.py:net"\narch-args = { width = 12 }\n')
     ended = fairfix("prune", place.model, place.val)
     assert ended.code == 2
-    assert "would run code that a file names" in ended.sentence
+    assert "would run code from a file" in ended.sentence
     assert "--trust-checkpoint" in ended.sentence
     assert not code.with_name("ran").exists()
     assert fairfix("prune", place.model, place.val, "--trust-checkpoint").code == 0

@@ -228,7 +228,7 @@ def test_json_counts_what_was_written(fairfix: Run, place: Place, bare: Path) ->
     ended = fairfix("predict", place.model, bare, "--json", "-o", "-")
     assert (ended.code, ended.sentence) == (
         2,
-        "--json and -o - both want standard output: give one of them.",
+        "--json and -o - both write to stdout; give one of them.",
     )
 
 

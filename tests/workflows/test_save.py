@@ -330,7 +330,7 @@ def test_an_interrupt_from_the_keyboard(place: Place) -> None:
     finally:
         running.kill()
     assert running.returncode == 130
-    assert (said, out) == ("fairfix: interrupted; no partial file was left.\n", "")
+    assert (said, out) == ("fairfix: interrupted; no partial files were left.\n", "")
     assert place.files() == before
 
 

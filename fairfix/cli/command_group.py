@@ -1,4 +1,4 @@
-"""The commands as a whole: a wrong command line is refused in one sentence, like all else."""
+"""The group of all commands: reports a wrong command line in one sentence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from fairfix.cli.exits import INTERRUPTED
 
 
-class Commands(TyperGroup):
+class CommandGroup(TyperGroup):
     """All commands, without the boxes that Typer draws around errors."""
 
     def main(
@@ -25,7 +25,7 @@ class Commands(TyperGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run the command line, and unless ``standalone_mode`` is off end the program."""
+        """Run the command line; exit the process unless ``standalone_mode`` is false."""
         run = partial(
             super().main, args, prog_name, complete_var, False, windows_expand_args, **extra
         )
@@ -36,20 +36,20 @@ class Commands(TyperGroup):
         except typer.Abort:
             code = INTERRUPTED
         except Exception as error:
-            if not hasattr(error, "format_message"):  # then it is none of Typer's
+            if not hasattr(error, "format_message"):  # not an error of Typer
                 raise
-            typer.echo(_said(error), err=True)
+            typer.echo(_message(error), err=True)
             code = error.exit_code  # type: ignore[attr-defined]
         sys.exit(code)
 
 
-def _said(error: Any) -> str:
-    """What Typer has to say, and where to read on; the help itself where nothing was asked for."""
-    message = str(error.format_message())
+def _message(error: Any) -> str:
+    """Return Typer's message and where to read on, or the help if no command was given."""
+    text = str(error.format_message())
     if type(error).__name__ == "NoArgsIsHelpError":
-        return message
-    said = " ".join(message.replace(": Value error, ", ": ").split())
-    if said.endswith(("?", ".")):
-        return f"fairfix: {said}"
+        return text
+    line = " ".join(text.replace(": Value error, ", ": ").split())
+    if line.endswith(("?", ".")):
+        return f"fairfix: {line}"
     place = error.ctx.command_path if error.ctx else "fairfix"
-    return f"fairfix: {said}. See {place} --help."
+    return f"fairfix: {line}. See {place} --help."

@@ -1,0 +1,1 @@
+"""The command-line options, defined once each and grouped by topic."""

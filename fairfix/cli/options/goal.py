@@ -1,0 +1,106 @@
+"""Options for the goal: metric, budget, objective, test rows, confidence, today's threshold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from fairfix.cli.options.option import advanced, common, default_text
+
+
+def goal_options(
+    metric: Annotated[
+        str | None, common("Fairness metric.", "--metric", default=default_text("metric"))
+    ] = None,
+    budget: Annotated[
+        float | None,
+        common("Largest absolute gap.", "--budget", default=default_text("budget")),
+    ] = None,
+    test: Annotated[Path | None, common("Table of held-out test rows.", "--test")] = None,
+    seed: Annotated[
+        int | None, common("Random seed.", "--seed", default=default_text("seed"))
+    ] = None,
+    margin: Annotated[
+        str | None,
+        advanced(
+            "Safety margin subtracted from the budget on the validation rows; auto instead weighs "
+            "performance by the probability that the budget holds.",
+            "--margin",
+            default=default_text("margin"),
+        ),
+    ] = None,
+    risk: Annotated[
+        float | None,
+        advanced(
+            "With --margin auto: largest allowed probability of exceeding the budget, such as 0.1.",
+            "--risk",
+            default="none; performance is weighed by the probability",
+        ),
+    ] = None,
+    k: Annotated[
+        float | None,
+        advanced(
+            "With --margin auto: factor on the standard error of the gap. 1 is for the true gap, "
+            "sqrt(1 + n / m) for the gap on m test rows after tuning on n.",
+            "--k",
+            default="1.414, for a test set of equal size",
+        ),
+    ] = None,
+    performance: Annotated[
+        str | None,
+        advanced(
+            "balanced_accuracy, accuracy or f1.",
+            "--performance",
+            default=default_text("performance"),
+        ),
+    ] = None,
+    objective: Annotated[
+        Literal["constrained", "tradeoff"] | None,
+        advanced(
+            "Best performance within the budget, or a weighted sum of gap and performance.",
+            "--objective",
+            default=default_text("objective"),
+        ),
+    ] = None,
+    lambda_: Annotated[
+        float | None,
+        advanced(
+            "Trade-off weight of the gap; needs --objective tradeoff.",
+            "--lambda",
+            default=default_text("lambda"),
+        ),
+    ] = None,
+    holdout: Annotated[
+        float | None,
+        advanced(
+            "Without --test: share of the rows held out as test rows.",
+            "--holdout",
+            default=default_text("holdout"),
+        ),
+    ] = None,
+) -> None: ...
+
+
+def threshold_options(
+    threshold: Annotated[
+        float | None,
+        advanced("Threshold in use today.", "--threshold", default=default_text("threshold")),
+    ] = None,
+) -> None: ...
+
+
+def confidence_options(
+    confidence: Annotated[
+        float | None,
+        advanced(
+            "Confidence 1 - alpha of each one-sided test, in (0.5, 1); confidence intervals are "
+            "two-sided at 1 - 2 alpha.",
+            "--confidence",
+            default=default_text("confidence"),
+        ),
+    ] = None,
+    strict: Annotated[
+        bool,
+        advanced("Use exact (Clopper-Pearson) intervals for every rate; wider.", "--strict"),
+    ] = False,
+) -> None: ...

@@ -1,0 +1,137 @@
+"""Options for the inputs: the model, the table and its columns, the decision rule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from fairfix.cli.options.option import advanced, common, default_text
+
+_Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="Checkpoint file or directory; - with --score.",
+        show_default=False,
+    ),
+]
+_Data = Annotated[
+    Path,
+    typer.Argument(metavar="DATA", help="Table: .csv, .csv.gz or .parquet.", show_default=False),
+]
+
+
+def arguments(model: _Model, data: _Data) -> None: ...
+
+
+def model_argument(model: _Model) -> None: ...
+
+
+def table_options(
+    label: Annotated[
+        str | None, common("Label column.", "--label", default=default_text("label"))
+    ] = None,
+    favorable: Annotated[
+        str | None, common("Favorable label value.", "--favorable", default="1")
+    ] = None,
+    group: Annotated[
+        list[str] | None,
+        common(
+            "Group column; repeatable, the first is debiased.",
+            "--group",
+            default=default_text("group"),
+        ),
+    ] = None,
+    privileged: Annotated[
+        str | None, common("Privileged group; with several columns, of the first.", "--privileged")
+    ] = None,
+    missing_group: Annotated[
+        Literal["error", "keep"] | None,
+        advanced(
+            "Refuse rows without a group value, or keep them as a group of their own.",
+            "--missing-group",
+            default=default_text("missing_group"),
+        ),
+    ] = None,
+    id: Annotated[str | None, advanced("Column that identifies a row.", "--id")] = None,
+    ignore: Annotated[
+        str | None,
+        advanced("Columns that are not features, comma-separated.", "--ignore"),
+    ] = None,
+    weight: Annotated[str | None, advanced("Column of row weights.", "--weight")] = None,
+    features: Annotated[
+        str | None,
+        advanced(
+            "Feature columns in the order of the network's inputs, comma-separated.",
+            "--features",
+            default="the order in the data spec, else all other columns in file order",
+        ),
+    ] = None,
+    score: Annotated[
+        str | None,
+        advanced("Column of scores in [0, 1], used in place of a model (MODEL is -).", "--score"),
+    ] = None,
+    data_spec: Annotated[
+        Path | None,
+        advanced(
+            "Data spec: how a raw table is encoded for the network.",
+            "--data-spec",
+            default="<model stem>.data.json",
+        ),
+    ] = None,
+) -> None: ...
+
+
+def model_options(
+    arch: Annotated[
+        str | None,
+        common(
+            "Architecture of bare weights: file.py:Class, package.module:callable or mlp:relu.",
+            "--arch",
+        ),
+    ] = None,
+    arch_args: Annotated[
+        str | None,
+        advanced("Keyword arguments of the architecture, as a JSON object.", "--arch-args"),
+    ] = None,
+    output_kind: Annotated[
+        Literal["auto", "prob", "logit"] | None,
+        advanced(
+            "Output of the network: probability or logit.",
+            "--output-kind",
+            default=default_text("output_kind"),
+        ),
+    ] = None,
+    output_label: Annotated[
+        str | None,
+        advanced(
+            "Label value whose probability the network outputs.",
+            "--output-label",
+            default="1, else the favorable value",
+        ),
+    ] = None,
+    trust_checkpoint: Annotated[
+        bool,
+        advanced("Allow code from the checkpoint to run.", "--trust-checkpoint"),
+    ] = False,
+    device: Annotated[
+        str | None,
+        advanced("auto, cpu, cuda, ...", "--device", default=default_text("device")),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        advanced("Rows in one forward pass.", "--batch-size", default=default_text("batch_size")),
+    ] = None,
+) -> None: ...
+
+
+def rule_options(
+    rule: Annotated[
+        Path | None,
+        common(
+            "Decision rule.", "--rule", default="the rule in the checkpoint, else <stem>.rule.json"
+        ),
+    ] = None,
+) -> None: ...

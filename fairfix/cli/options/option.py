@@ -1,0 +1,101 @@
+"""How an option is declared: help panels, defaults, and signatures for Typer.
+
+An option of a command is None unless it was given. ``fairfix.cli.option_values`` then takes the
+value from the settings file, else from ``DEFAULTS``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
+
+import typer
+
+from fairfix.methods import Method
+
+COMMON, ADVANCED = "Common options", "Advanced options"
+
+DEFAULTS: dict[str, Any] = {
+    "label": "label",
+    "group": ["group"],
+    "missing_group": "error",
+    "output_kind": "auto",
+    "device": "auto",
+    "batch_size": 65_536,
+    "seed": 0,
+    "metric": "spd",
+    "budget": 0.05,
+    "margin": "auto",
+    "performance": "balanced_accuracy",
+    "objective": "constrained",
+    "lambda": 0.75,
+    "k": math.sqrt(2),
+    "holdout": 0.3,
+    "threshold": 0.5,
+    "confidence": 0.95,
+    "on_inconclusive": "fail",
+}
+
+
+def common(text: str, *names: str, default: str = "") -> Any:
+    """Return an option that ``--help`` shows; ``default`` is the default in words."""
+    return _option(COMMON, text, names, default)
+
+
+def advanced(text: str, *names: str, default: str = "") -> Any:
+    """Return an option that only ``--help-all`` shows; ``default`` is the default in words."""
+    return _option(ADVANCED, text, names, default)
+
+
+def _option(panel: str, text: str, names: Sequence[str], default: str) -> Any:
+    help_text = f"{text} (default: {default})" if default else text
+    return typer.Option(*names, help=help_text, rich_help_panel=panel, show_default=False)
+
+
+def default_text(name: str) -> str:
+    """Return the default of an option as its help shows it."""
+    value = DEFAULTS[name]
+    return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def method_options(method: Method) -> list[inspect.Parameter]:
+    """Return the options of a method as keyword parameters for Typer."""
+    parameters = []
+    for own in method.options:
+        kind: Any = Literal.__getitem__(own.choices) if own.choices else own.type
+        info = common(
+            own.help[:1].upper() + own.help[1:],
+            f"--{own.name.replace('_', '-')}",
+            default="" if own.type is bool or own.default == "" else str(own.default),
+        )
+        is_flag = own.type is bool
+        parameters.append(
+            inspect.Parameter(
+                own.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=False if is_flag else None,
+                annotation=Annotated[kind if is_flag else kind | None, info],
+            )
+        )
+    return parameters
+
+
+def signature(
+    groups: Sequence[Callable[..., None]], own: Sequence[inspect.Parameter] = ()
+) -> inspect.Signature:
+    """Return the keyword parameters of several option groups as one signature.
+
+    Args:
+        groups: functions whose parameters are options.
+        own: options of a method; they come first and replace shared options of the same name.
+    """
+    replaced = {parameter.name for parameter in own}
+    shared = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for group in groups
+        for parameter in inspect.signature(group, eval_str=True).parameters.values()
+        if parameter.name not in replaced
+    ]
+    return inspect.Signature([*own, *shared])
