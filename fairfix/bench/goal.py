@@ -64,7 +64,7 @@ class Goal:
             margin=goal["margin"],
             weight=goal["lambda"],
             k=goal["k"],
-            risk=goal.get("risk"),
+            risk=goal["risk"],
         )
 
     @property

@@ -83,7 +83,7 @@ def _row(
     }
     taken = 1 if method == "identity" else 2 if method in AWARE else steps
     return {
-        "version": 2,
+        "version": 4,
         "key": f"{task} {split} {metric} {method}",
         "fairfix": "1.2.3",
         "task": task,
@@ -103,6 +103,7 @@ def _row(
             **goal,
         },
         "options": {},
+        "source": "",
         "overlap": 0.25,
         "status": "done",
         "needs_group": method in AWARE,
