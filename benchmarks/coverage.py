@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
-from fairfix.metrics.rates import Counts
+from fairfix.metrics.counts import Counts
 from fairfix.stats.gap_intervals import Cells, certified, limits
 from fairfix.stats.performance_intervals import LIMITS, auc, auc_change, change_limits, score
 from fairfix.stats.power import rows_needed

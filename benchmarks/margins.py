@@ -27,7 +27,8 @@ from fairfix import methods
 from fairfix.data.problem import Problem
 from fairfix.data.splitting import random_halves
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import PERFORMANCES, is_trivial, noise_ceiling
+from fairfix.metrics.performance import PERFORMANCES, is_trivial
+from fairfix.metrics.registry import noise_ceiling
 from fairfix.workflows.debias import make_objective
 
 WAYS: dict[str, dict[str, Any]] = {

@@ -32,7 +32,7 @@ from fairfix.data.problem import Problem
 from fairfix.data.splitting import random_halves
 from fairfix.methods import _search as search
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import METRICS
+from fairfix.metrics.registry import METRICS
 from fairfix.stats.evaluation import Evaluation, evaluate
 from fairfix.workflows.case import Case
 from fairfix.workflows.debias import debias, make_objective

@@ -22,7 +22,9 @@ from rows import PARTS, Rows, loh_raw_rows, loh_rows, zafar_rows
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from fairfix.metrics.rates import balanced_accuracy, count, spd
+from fairfix.metrics.counts import count
+from fairfix.metrics.performance import balanced_accuracy
+from fairfix.metrics.registry import METRICS
 
 HERE = Path(__file__).resolve().parent
 WRITTEN = ("val", "test")
@@ -175,7 +177,10 @@ def build(name: str, sample: Sample, out: Path) -> list[str]:
         text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
         write(folder / f"{name_of_part}.csv", text)
         counts = count(decisions[part], label[part], group[part], 2)
-        accuracy, gap = balanced_accuracy(counts.total()).item(), spd(counts).value.item()
+        accuracy, gap = (
+            balanced_accuracy(counts.total()).item(),
+            METRICS["spd"](counts).value.item(),
+        )
         figures.append(f"| {name} | {name_of_part} | {len(table)} | {accuracy:.3f} | {gap:+.3f} |")
     return figures
 

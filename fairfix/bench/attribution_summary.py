@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 
 from fairfix.bench.cell_table import Row, nan_if_none
-from fairfix.bench.cells import ATTRIBUTION
-from fairfix.bench.row_format import LARGEST
+from fairfix.bench.cells import ATTRIBUTION, LARGEST
 from fairfix.bench.split_statistics import MeanSd, flatten, mean_sd
 
 

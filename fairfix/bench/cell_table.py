@@ -35,7 +35,7 @@ def latest_rows(rows: Iterable[Row]) -> list[Row]:
 
 def _numbered(row: Row, sources: list[str]) -> Row:
     """Return the row, its task name numbered if it is not the name's first source."""
-    source = row["source"]
+    source = row.get("source", "")
     if source not in sources:
         sources.append(source)
     number = sources.index(source) + 1
@@ -100,13 +100,20 @@ def _figures(row: Row, goal: Goal, state: str, needs_group: bool) -> dict[str, A
         "validation_performance": nan_if_none(validation["performance"]),
         "ceiling": nan_if_none(row["ceiling"]),
         "rows": test["rows"],
-        "overlap": row["overlap"],
+        "overlap": _overlap(row),
     }
 
 
 def gap_size(metric: str, gap: float | None) -> float:
     """Return the size of a reported gap, as a budget bounds it; NaN if undefined."""
     return nan_if_none(size(metric, Figure(gap)).value)
+
+
+def _overlap(row: Row) -> float:
+    if "overlap" in row:
+        return float(row["overlap"])
+    rows = (float(row[part]["debiased"]["rows"]) for part in ("test", "validation"))
+    return next(rows) / next(rows)
 
 
 def nan_if_none(value: float | None) -> float:

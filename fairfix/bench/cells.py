@@ -24,18 +24,20 @@ import torch
 
 from fairfix._utils.version import __version__
 from fairfix.bench.goal import objective_from_json
-from fairfix.bench.row_format import LARGEST, ROW_VERSION, STATES
 from fairfix.bench.task import Task
 from fairfix.bench.weight_attribution import attribute_gap
 from fairfix.errors import FairfixError
+from fairfix.metrics.counts import Counts
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import METRICS, Counts, noise_ceiling
+from fairfix.metrics.registry import METRICS, noise_ceiling
 from fairfix.stats.evaluation import Evaluation
 from fairfix.workflows.case import Case
 from fairfix.workflows.debias import debias
 from fairfix.workflows.outcome import Comparison
 
+ROW_VERSION = 4
 ATTRIBUTION = "attribution"
+LARGEST = (10, 100, 1000)  # numbers of most influential weights whose share is reported
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,14 @@ def _attribution_result(cell: Cell, case: Case) -> dict[str, Any]:
 
 
 def _comparison(comparison: Comparison, objective: Objective) -> dict[str, Any]:
-    return {state: _evaluation(getattr(comparison, state), objective) for state in STATES}
+    return {
+        state: _evaluation(evaluation, objective)
+        for state, evaluation in (
+            ("unmodified", comparison.unmodified),
+            ("retuned", comparison.retuned),
+            ("debiased", comparison.debiased),
+        )
+    }
 
 
 def _evaluation(evaluation: Evaluation, objective: Objective) -> dict[str, Any]:

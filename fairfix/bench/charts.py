@@ -13,8 +13,9 @@ from fairfix.bench.cell_table import BASELINE, GROUP_THRESHOLDS, UNMODIFIED, gap
 from fairfix.bench.goal import Goal
 from fairfix.bench.split_statistics import Quartiles
 from fairfix.bench.summary import MethodSummary
+from fairfix.metrics.registry import title as title_of
 from fairfix.report.charts import axis
-from fairfix.report.figures import TITLES, number, thin
+from fairfix.report.figures import number, thin
 from fairfix.report.svg import (
     LogScale,
     Plot,
@@ -43,7 +44,7 @@ def mark_kind(method: MethodSummary) -> str:
 
 def metric_title(key: str) -> str:
     """Return the full name of a metric or performance measure."""
-    return TITLES.get(key, key)
+    return title_of(key)
 
 
 def _capitalize(text: str) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import METRICS, PERFORMANCES
+from fairfix.metrics.performance import PERFORMANCES
+from fairfix.metrics.registry import METRICS
 
 
 def goal_to_json(objective: Objective) -> dict[str, Any]:
@@ -64,7 +65,7 @@ class Goal:
             margin=goal["margin"],
             weight=goal["lambda"],
             k=goal["k"],
-            risk=goal["risk"],
+            risk=goal.get("risk"),
         )
 
     @property

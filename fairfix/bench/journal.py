@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fairfix.bench.row_format import parse_row
+from fairfix.bench.row_schema import is_row
 from fairfix.errors import OutputError, TableError
 
 _CHUNK = 2**16
@@ -63,19 +63,23 @@ class Journal:
         with self.path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if line.endswith(b"\n"):
-                    try:
-                        row = parse_row(line)
-                    except ValueError as error:
-                        raise self._invalid(number, str(error)) from None
-                    yield row
+                    yield self._row(line, number)
                 elif not (line.startswith(_ROW_PREFIX) or _ROW_PREFIX.startswith(line)):
-                    raise self._invalid(number, "it is not valid JSON")
+                    raise self._invalid(number)
 
-    def _invalid(self, number: int, reason: str) -> TableError:
-        stop = "" if reason.endswith("?") else "."
+    def _row(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not is_row(row):
+            raise self._invalid(number)
+        return dict(row)
+
+    def _invalid(self, number: int) -> TableError:
         return TableError(
-            f"{self.path}, line {number}: not a row of a study; {reason}{stop} Remove the line, or "
-            "choose another output folder (-o)."
+            f"{self.path}, line {number}: not a row of a study. Remove the line, or choose another "
+            "output folder (-o)."
         )
 
     def append(self, row: dict[str, Any]) -> None:

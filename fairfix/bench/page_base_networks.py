@@ -12,7 +12,7 @@ from fairfix.bench.attribution_summary import AttributionSummary
 from fairfix.bench.base_network_summary import BaseNetworkSummary
 from fairfix.bench.charts import BoxStrips, metric_title
 from fairfix.bench.split_statistics import MeanSd, mean_sd, quartiles
-from fairfix.metrics.rates import PERFORMANCES
+from fairfix.metrics.performance import PERFORMANCES
 from fairfix.report.figures import number
 from fairfix.report.svg import Scale
 

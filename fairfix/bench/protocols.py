@@ -23,7 +23,8 @@ from fairfix.bench.synthetic import SYNTHETIC
 from fairfix.bench.training import Recipe
 from fairfix.errors import UsageError
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import METRICS, PERFORMANCES
+from fairfix.metrics.performance import PERFORMANCES
+from fairfix.metrics.registry import METRICS
 
 BaseClassifier = Recipe | str  # how a network is trained, or one of ``CLASSIFIERS``
 

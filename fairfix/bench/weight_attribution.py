@@ -21,7 +21,7 @@ from fairfix._utils.progress import tracked
 from fairfix.data.problem import Problem
 from fairfix.errors import TableError, UsageError
 from fairfix.methods._soft_gap import proxy, proxy_gradient
-from fairfix.metrics.rates import Metric
+from fairfix.metrics.registry import Metric
 from fairfix.models.parameter_names import chosen_parameters
 from fairfix.models.scorer import Scorer
 from fairfix.models.weight_batches.perturbations import Draws, at_once

@@ -11,7 +11,7 @@ from rich.table import Table
 from fairfix._utils.atomic_write import check_place, write_text
 from fairfix.cli.console import build_table, print_json, print_messages, print_output, shorten
 from fairfix.cli.option_values import OptionValues
-from fairfix.report.figures import TITLES
+from fairfix.metrics.registry import title as title_of
 from fairfix.report.html import audit_html
 from fairfix.report.markdown import cut, figure, number
 from fairfix.report.words import audit_headline, certifiable
@@ -140,7 +140,7 @@ def _spelled(raw: Document) -> list[str]:
 
 def _metrics(column: str, measured: Document) -> Table:
     figures = {**measured["gaps"], **measured["performance"]}
-    rows = [[TITLES[key], key, *_spelled(f)] for key, f in figures.items()]
+    rows = [[title_of(key), key, *_spelled(f)] for key, f in figures.items()]
     names = [shorten(g["name"]) for g in measured["groups"]]
     sign = f"{names[0]} minus {names[1]}" if len(names) == 2 else "largest minus smallest"
     return build_table(f"{column}: {sign}", ["measure", "key", *ENDS], rows)

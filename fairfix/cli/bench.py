@@ -29,7 +29,7 @@ from fairfix.cli.option_values import OptionValues
 from fairfix.errors import FairfixError, OutputError, UsageError
 from fairfix.methods import names as method_names_known
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import METRICS
+from fairfix.metrics.registry import METRICS
 from fairfix.workflows.case import load
 
 JOURNAL = "rows.jsonl"

@@ -11,8 +11,8 @@ from fairfix import methods
 from fairfix.cli.console import print_json, print_messages, print_output, progress_bars
 from fairfix.cli.option_values import OptionValues
 from fairfix.cli.summary import summary
+from fairfix.metrics.counts import Counts
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import Counts
 from fairfix.report.words import certifiable
 from fairfix.stats.power import power
 from fairfix.workflows.case import Case, load

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fairfix.errors import TableError
-from fairfix.metrics.rates import Counts, cells, count_cells, design_effect
+from fairfix.metrics.counts import Counts, cells, count_cells, design_effect
 from fairfix.models.scorer import Scorer
 
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from fairfix.data.problem import Problem
-from fairfix.metrics.rates import Metric, count_cells
+from fairfix.metrics.counts import count_cells
+from fairfix.metrics.registry import Metric
 from fairfix.models.scorer import Scorer
 
 BATCH = 65_536
@@ -23,8 +24,7 @@ def proxy(metric: Metric, scores: Tensor, cells: Tensor) -> Tensor:
 
     A scalar; the disparate impact ratio is taken less 1.
     """
-    gap = metric(count_cells(scores, cells.to(scores.dtype)))
-    return gap.value - gap.neutral
+    return metric(count_cells(scores, cells.to(scores.dtype))).value - metric.neutral
 
 
 def proxy_gradient(

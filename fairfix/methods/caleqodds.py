@@ -22,8 +22,8 @@ from fairfix.data.problem import Problem
 from fairfix.methods._aif360 import PRIVILEGED, UNPRIVILEGED, check_two_groups, dataset, quiet
 from fairfix.methods._result import Result
 from fairfix.methods._search import policy_result
+from fairfix.metrics.counts import Counts
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import Counts
 from fairfix.thresholds.policy import Policy, randomize_threshold
 from fairfix.thresholds.shared import evaluate_all_thresholds
 

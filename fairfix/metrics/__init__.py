@@ -1,1 +1,30 @@
-"""Counts by group, fairness metrics, performance measures, and the objective built on them."""
+"""Fairness metrics, performance measures, and the objective built on them.
+
+A metric is one entry of the registry. ``register`` adds one from outside; an installed package adds
+one through the entry-point group ``fairfix.metrics``.
+"""
+
+from __future__ import annotations
+
+from fairfix.metrics.counts import Counts, count
+from fairfix.metrics.gaps import Contrast, Gap
+from fairfix.metrics.objective import Objective
+from fairfix.metrics.performance import PERFORMANCES, Performance
+from fairfix.metrics.rates import Rate
+from fairfix.metrics.registry import METRICS, Metric, get, names, register
+
+__all__ = [
+    "METRICS",
+    "PERFORMANCES",
+    "Contrast",
+    "Counts",
+    "Gap",
+    "Metric",
+    "Objective",
+    "Performance",
+    "Rate",
+    "count",
+    "get",
+    "names",
+    "register",
+]

@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from fairfix.errors import UsageError
-from fairfix.metrics.rates import METRICS, PERFORMANCES, Counts, Gap, Metric, Performance
+from fairfix.metrics.counts import Counts
+from fairfix.metrics.gaps import Gap
+from fairfix.metrics.performance import PERFORMANCES, Performance
+from fairfix.metrics.registry import METRICS, Metric
 
 NEGLIGIBLE = 1e-9
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from fairfix.report.figures import TITLES, Figure, budget_band, neutral
+from fairfix.metrics.registry import title as title_of
+from fairfix.report.figures import Figure, budget_band, is_ratio, neutral
 from fairfix.report.svg import Plot, Point, Scale, rule, segment, symbol
 
 UNIT = Scale(0.0, 1.0, 0.25)
@@ -41,13 +42,13 @@ def reliability(part: Mapping[str, Any], name: str) -> Markup:
 def gap_curve(found: Mapping[str, Any], budget: float) -> Markup:
     """The metric by shared threshold over its budget band; of the ratio, the size of its gap."""
     metric = found["metric"]
-    ratio = metric == "di"  # beyond all bounds where one group gets nothing
+    ratio = is_ratio(metric)  # beyond all bounds where one group gets nothing
     key, band, zero = (
         ("size", (0.0, budget), 0.0)
         if ratio
         else ("gap", budget_band(metric, budget), neutral(metric))
     )
-    title = TITLES.get(metric, metric)
+    title = title_of(metric)
     plot = _plot(
         found,
         key,
@@ -62,7 +63,7 @@ def gap_curve(found: Mapping[str, Any], budget: float) -> Markup:
 
 def performance_curve(found: Mapping[str, Any]) -> Markup:
     """The performance by shared threshold."""
-    title = TITLES.get(found["performance"], found["performance"])
+    title = title_of(found["performance"])
     plot = _plot(
         found, "performance", [], title, "Performance by threshold", f"The {title} at every one."
     )

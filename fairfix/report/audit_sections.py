@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from fairfix.metrics.registry import title as title_of
 from fairfix.report import audit_charts, sections, words
 from fairfix.report.charts import Mark, Strips
-from fairfix.report.figures import TITLES, Figure, budget_band, labels, neutral, short, thin
+from fairfix.report.figures import Figure, budget_band, is_ratio, labels, neutral, short, thin
 
 Document = Mapping[str, Any]
 Row = dict[str, Any]
@@ -24,7 +25,7 @@ def facts(document: Document) -> list[Row]:
     """The performance on all rows, which every column shares."""
     measured = next(iter(document["groups"].values()))
     return [
-        {"title": TITLES.get(key, key), "figure": Figure.of(raw)}
+        {"title": title_of(key), "figure": Figure.of(raw)}
         for key, raw in measured["performance"].items()
     ]
 
@@ -66,8 +67,8 @@ def gaps(measured: Document, claim: Document) -> list[Row]:
     The band is the claim's budget, drawn for the metrics on the claim's scale.
     """
     kinds = {
-        "Differences": [key for key in measured["gaps"] if key != "di"],
-        "Ratio": [key for key in measured["gaps"] if key == "di"],
+        "Differences": [key for key in measured["gaps"] if not is_ratio(key)],
+        "Ratio": [key for key in measured["gaps"] if is_ratio(key)],
     }
     order = sorted(kinds, key=lambda kind: claim["metric"] not in kinds[kind])
     return [_gaps(kind, kinds[kind], measured, claim) for kind in order if kinds[kind]]
@@ -86,12 +87,12 @@ def _gaps(title: str, keys: Sequence[str], measured: Document, claim: Document) 
         "banded": claim["metric"] in keys,
         "rows": [
             {
-                "title": TITLES.get(key, key),
+                "title": title_of(key),
                 "key": key,
                 "claimed": key == claim["metric"],
                 "figure": figure,
                 "strip": replace(strips, band=bands[key]).strip(
-                    Mark("rest", figure, TITLES.get(key, key))
+                    Mark("rest", figure, title_of(key))
                 ),
             }
             for key, figure in figures.items()
@@ -163,8 +164,8 @@ def thresholds(document: Document) -> Row | None:
     return {
         "column": column,
         "budget": budget,
-        "metric": TITLES.get(found["metric"], found["metric"]),
-        "performance": TITLES.get(found["performance"], found["performance"]),
+        "metric": title_of(found["metric"]),
+        "performance": title_of(found["performance"]),
         "gap_curve": audit_charts.gap_curve(found, budget),
         "performance_curve": audit_charts.performance_curve(found),
         "selection_curves": audit_charts.selection_curves(found, shown),
@@ -197,7 +198,7 @@ def _intersection(crossed: Document, most: int) -> Row:
     gaps = crossed["gaps"] or {}
     return {
         "columns": [short(column) for column in crossed["columns"]],
-        "gaps": [(TITLES.get(key, key), gaps[key]) for key in ("spd", "eod") if key in gaps],
+        "gaps": [(title_of(key), gaps[key]) for key in ("spd", "eod") if key in gaps],
         "too_small": len(small),
         "left_out": len(names) - len(kept),
         "groups": [

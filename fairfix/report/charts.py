@@ -9,8 +9,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from fairfix.metrics.registry import title as title_of
 from fairfix.report.figures import (
-    TITLES,
     Figure,
     budget_band,
     cut,
@@ -334,7 +334,7 @@ def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
 def performance_title(report: Mapping[str, Any]) -> str:
     """The full name of the performance measure."""
     key: str = report["objective"]["performance"]
-    return TITLES.get(key, key)
+    return title_of(key)
 
 
 def _capital(line: str) -> str:

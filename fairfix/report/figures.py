@@ -7,18 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fairfix.metrics.rates import METRICS, PERFORMANCES
+from fairfix.metrics.registry import METRICS
 
-TITLES = {
-    **{key: metric.title for key, metric in METRICS.items()},
-    "aucd": "AUC difference",
-    **{key: performance.title for key, performance in PERFORMANCES.items()},
-    "auc": "area under the ROC curve",
-    "selection_rate": "positive decisions",
-    "tpr": "true positive rate",
-    "fpr": "false positive rate",
-}
-NEVER_NEGATIVE = {"aaod", "eqodds"}
 JOINERS = "\u200c\u200d"  # they shape words of Persian and Hindi; they are no danger
 
 
@@ -94,18 +84,21 @@ def cut(value: float | None) -> str:
 
 def budget_band(metric: str, budget: float) -> tuple[float, float]:
     """The values of a metric that lie within its budget."""
-    if metric == "di":
-        return 1 - budget, 1 / (1 - budget)
-    return (0.0 if metric in NEVER_NEGATIVE else -budget), budget
+    return METRICS[metric].band(budget) if metric in METRICS else (-budget, budget)
+
+
+def is_ratio(metric: str) -> bool:
+    """Whether the value of a metric is a ratio of rates."""
+    return metric in METRICS and METRICS[metric].ratio
 
 
 def neutral(metric: str) -> float:
-    """The value of a metric when there is no gap."""
-    return 1.0 if metric == "di" else 0.0
+    """The value of a metric where there is no gap."""
+    return METRICS[metric].neutral if metric in METRICS else 0.0
 
 
 def size(metric: str, figure: Figure) -> Figure:
-    """What a budget bounds: the gap without its sign, and the interval of that."""
+    """What a budget limits: the gap without its sign, and the interval of that."""
     value, ends = _size(metric, figure.value), figure.bounds
     if ends is None:
         return Figure(value)
@@ -114,9 +107,9 @@ def size(metric: str, figure: Figure) -> Figure:
 
 
 def _size(metric: str, value: float | None) -> float | None:
-    if value is None or metric != "di":
+    if value is None or metric not in METRICS:
         return None if value is None else abs(value)
-    return 1 - min(value, 1 / value) if value > 0 else 1.0
+    return METRICS[metric].size(value)
 
 
 def clean(raw: object) -> str:

@@ -12,8 +12,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from fairfix.metrics.registry import titles
 from fairfix.report import audit_sections, charts, figures, sections, svg, words
-from fairfix.report.figures import TITLES, labels
+from fairfix.report.figures import labels
 from fairfix.report.markdown import STATES
 
 Report = Mapping[str, Any]
@@ -56,7 +57,7 @@ def environment() -> Environment:
     made.globals |= {
         "key": svg.key,
         "states": STATES,
-        "titles": TITLES,
+        "titles": titles(),
         "needed_groups": NEEDED_GROUPS,
     }
     return made

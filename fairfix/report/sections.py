@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from fairfix.metrics.registry import title as title_of
 from fairfix.report import charts, figures, words
 from fairfix.report.charts import Mark, Strips, Trades
-from fairfix.report.figures import TITLES, Figure, budget_band, neutral, thin
+from fairfix.report.figures import Figure, budget_band, neutral, thin
 from fairfix.report.markdown import STATES
 
 Report = Mapping[str, Any]
@@ -100,7 +101,7 @@ def groups(
         "axis": strips.axis(),
         "kinds": {kind: STATES.get(kind, "rate") for kind in kinds},
         "left_out": len(names) - len(shown),
-        "rows": {TITLES[key]: [row(name, key) for name in shown] for key in RATES},
+        "rows": {title_of(key): [row(name, key) for name in shown] for key in RATES},
         "counts": [{**last[name], "label": names[name]} for name in shown],
         "shortened": any(figures.clean(name) != label for name, label in names.items()),
     }
@@ -263,7 +264,7 @@ def metrics(measured: Sequence[Report], chosen: str) -> list[Row]:
     """Every gap and every performance of the same rows measured once or more."""
     return [
         {
-            "title": TITLES.get(key, key),
+            "title": title_of(key),
             "key": key,
             "chosen": key == chosen,
             "figures": [Figure.of(e[kind][key]) for e in measured],

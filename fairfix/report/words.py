@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fairfix.report.figures import NEVER_NEGATIVE, TITLES, Figure, count, short
+from fairfix.metrics.registry import METRICS
+from fairfix.metrics.registry import title as title_of
+from fairfix.report.figures import Figure, count, is_ratio, short
 
 # The sentence after the figure, by the verdict on it.
 MEANING = {
@@ -164,14 +166,15 @@ def certifiable(report: Mapping[str, Any]) -> str | None:
 def gap_words(report: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """How the metric's sign is to be read, with the groups' names."""
     metric, groups = report["objective"]["metric"], report["data"]["groups"]
-    title = TITLES.get(metric, metric)
-    if metric in NEVER_NEGATIVE:
+    title = title_of(metric)
+    entry = METRICS.get(metric)
+    if entry is not None and not entry.signed:
         return f"{title} has no sign."
     if len(groups) != 2:
-        ends = "smallest divided by largest" if metric == "di" else "largest minus smallest"
+        ends = "smallest divided by largest" if is_ratio(metric) else "largest minus smallest"
         return f"{title}: {ends} of {len(groups)} groups."
     first, second = (names.get(group, short(group)) for group in groups)
-    return f"{title}: “{first}” {'divided by' if metric == 'di' else 'minus'} “{second}”."
+    return f"{title}: “{first}” {'divided by' if is_ratio(metric) else 'minus'} “{second}”."
 
 
 def sign_words(names: Mapping[str, str]) -> str:
@@ -186,7 +189,7 @@ def sign_words(names: Mapping[str, str]) -> str:
 
 def objective_words(objective: Mapping[str, Any]) -> str:
     """What the method was after."""
-    performance = TITLES.get(objective["performance"], objective["performance"])
+    performance = title_of(objective["performance"])
     if objective["kind"] == "tradeoff":
         return (
             f"{objective['lambda']:g} times the size of the gap, plus "

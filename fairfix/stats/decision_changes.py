@@ -10,18 +10,12 @@ from scipy.special import betainc
 from torch import Tensor
 
 from fairfix.data.problem import Problem
-from fairfix.metrics.rates import (
-    Metric,
-    Rate,
-    false_positive_rate,
-    selection_rate,
-    true_positive_rate,
-)
+from fairfix.metrics.rates import Share, false_positive_rate, selection_rate, true_positive_rate
+from fairfix.metrics.registry import Metric
 from fairfix.stats.other_attributes import ColumnChange, GroupColumn, column_changes
 from fairfix.stats.verdicts import holm
 
 ALPHA = 0.05
-SELECTING = {"spd", "di"}  # metrics that compare who is selected, whatever the label
 
 
 @dataclass(frozen=True)
@@ -81,11 +75,11 @@ def group_changes(problem: Problem, before: Tensor, after: Tensor) -> tuple[Grou
     """What changed for each group."""
     counts = problem.counts(before), problem.counts(after)
 
-    def rates(rate: Rate) -> list[float]:
-        return [float(value) for value in rate.value]
+    def values(share: Share) -> list[float]:
+        return [float(value) for value in share.value]
 
     selection, tpr, fpr = (
-        list(zip(*(rates(rate(c)) for c in counts), strict=True))
+        list(zip(*(values(rate(c)) for c in counts), strict=True))
         for rate in (selection_rate, true_positive_rate, false_positive_rate)
     )
     found = []
@@ -121,7 +115,7 @@ def levelling_down(
         return ()
     tpr = _moves(problem, before, after, "true positive rate", problem.labels == 1)
     rates = [tpr]
-    if metric.key in SELECTING:
+    if all(rate == selection_rate for rate in metric.rates):
         rates.append(_moves(problem, before, after, "selection rate", problem.labels >= 0))
     moves = [move for by_group in rates for move in by_group]
     shown = holm([move.p for move in moves], ALPHA)

@@ -9,30 +9,15 @@ import torch
 from torch import Tensor
 
 from fairfix.data.problem import Problem
+from fairfix.metrics.counts import Counts
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import (
-    METRICS,
-    PERFORMANCES,
-    Counts,
-    Rate,
-    accuracy_rate,
-    auc_by_group,
-    false_positive_rate,
-    is_trivial,
-    selection_rate,
-    true_positive_rate,
-)
-
-RATES = {
-    "selection_rate": selection_rate,
-    "tpr": true_positive_rate,
-    "fpr": false_positive_rate,
-    "accuracy": accuracy_rate,
-}
+from fairfix.metrics.performance import PERFORMANCES, auc_by_group, is_trivial
+from fairfix.metrics.rates import Cell
+from fairfix.metrics.registry import METRICS, rates
 
 
 @dataclass(frozen=True)
-class Share:
+class GroupRate:
     """A rate of one group: ``value`` of ``n`` rows that have it; NaN with n = 0."""
 
     value: float
@@ -49,7 +34,7 @@ class GroupEvaluation:
     fp: float
     fn: float
     tn: float
-    rates: dict[str, Share]
+    rates: dict[str, GroupRate]
     auc: float
     threshold: float
 
@@ -98,7 +83,9 @@ def evaluate(
     met = sizes[objective.metric.key] < objective.budget
     return Evaluation(
         rows=len(problem),
-        groups=tuple(_group(problem, counts, auc, thresholds, g) for g in range(problem.n_groups)),
+        groups=tuple(
+            _group(problem, decisions, counts, auc, thresholds, g) for g in range(problem.n_groups)
+        ),
         gaps=values,
         gap_sizes=sizes,
         performance={**performance, "auc": float(overall)},
@@ -115,15 +102,24 @@ def _auc_difference(auc: Tensor) -> float:
 
 
 def _group(
-    problem: Problem, counts: Counts, auc: Tensor, thresholds: tuple[float, ...], g: int
+    problem: Problem,
+    decisions: Tensor,
+    counts: Counts,
+    auc: Tensor,
+    thresholds: tuple[float, ...],
+    g: int,
 ) -> GroupEvaluation:
     here = problem.groups == g
-    labels = problem.labels[here]
-    positives = int(labels.sum())
-    trials = {"tpr": positives, "fpr": len(labels) - positives}
-    rates = {
-        name: Share(_value(rate(counts), g), trials.get(name, len(labels)))
-        for name, rate in RATES.items()
+    labels, decided = problem.labels[here] == 1, decisions[here]
+    rows: dict[Cell, int] = {
+        "tp": int((labels & decided).sum()),
+        "fp": int((~labels & decided).sum()),
+        "fn": int((labels & ~decided).sum()),
+        "tn": int((~labels & ~decided).sum()),
+    }
+    found = {
+        key: GroupRate(float(rate(counts).value[g]), rate.total(rows, rate.trials))
+        for key, rate in rates().items()
     }
     return GroupEvaluation(
         name=problem.group_names[g],
@@ -132,11 +128,7 @@ def _group(
         fp=float(counts.fp[g]),
         fn=float(counts.fn[g]),
         tn=float(counts.tn[g]),
-        rates=rates,
+        rates=found,
         auc=float(auc[g]),
         threshold=thresholds[g],
     )
-
-
-def _value(rate: Rate, g: int) -> float:
-    return float(rate.value[g])

@@ -20,14 +20,9 @@ from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor
 
-from fairfix.metrics.rates import (
-    Counts,
-    Rate,
-    accuracy_rate,
-    false_positive_rate,
-    selection_rate,
-    true_positive_rate,
-)
+from fairfix.metrics.counts import Counts
+from fairfix.metrics.gaps import Contrast, log_bound
+from fairfix.metrics.registry import METRICS
 from fairfix.stats.intervals import (
     SCORE,
     STRICT,
@@ -55,15 +50,15 @@ def array(values: Tensor | float) -> Array:
     return np.asarray(torch.as_tensor(values).detach().cpu().numpy(), dtype=np.float64)
 
 
-def _one_rate(pairs: list[Pair], groups: int) -> list[tuple[int, ...]]:
+def _one_rate(pairs: list[Pair], groups: int, rates: int) -> list[tuple[int, ...]]:
     return list(pairs)
 
 
-def _mean_of_rates(pairs: list[Pair], groups: int) -> list[tuple[int, ...]]:
+def _mean_of_rates(pairs: list[Pair], groups: int, rates: int) -> list[tuple[int, ...]]:
     return [(i, j, groups + i, groups + j) for i, j in pairs]
 
 
-def _mean_of_sizes(pairs: list[Pair], groups: int) -> list[tuple[int, ...]]:
+def _mean_of_sizes(pairs: list[Pair], groups: int, rates: int) -> list[tuple[int, ...]]:
     return [
         (i, j, groups + k, groups + m)
         for (i, j), other in product(pairs, pairs)
@@ -71,36 +66,18 @@ def _mean_of_sizes(pairs: list[Pair], groups: int) -> list[tuple[int, ...]]:
     ]
 
 
-def _either_rate(pairs: list[Pair], groups: int) -> list[tuple[int, ...]]:
-    return [(at + i, at + j) for at in (0, groups) for i, j in pairs]
+def _any_rate(pairs: list[Pair], groups: int, rates: int) -> list[tuple[int, ...]]:
+    return [(at + i, at + j) for at in range(0, rates * groups, groups) for i, j in pairs]
 
 
-@dataclass(frozen=True)
-class Shape:
-    """What a metric contrasts: the cells (rate * G + group) that meet in each contrast.
-
-    ``rows`` names the rows behind each of the rates.
-    """
-
-    rates: tuple[Callable[[Counts], Rate], ...]
-    rows: tuple[str, ...] = ("rows",)
-    cells: Callable[[list[Pair], int], list[tuple[int, ...]]] = _one_rate
-    ratio: bool = False
-
-
-_ODDS = (true_positive_rate, false_positive_rate)
-_POSITIVES, _NEGATIVES = "rows with a favorable label", "rows with an unfavorable label"
-_BOTH = (_POSITIVES, _NEGATIVES)
-SHAPES = {
-    "spd": Shape((selection_rate,)),
-    "eod": Shape((true_positive_rate,), (_POSITIVES,)),
-    "aod": Shape(_ODDS, _BOTH, _mean_of_rates),
-    "aaod": Shape(_ODDS, _BOTH, _mean_of_sizes),
-    "eqodds": Shape(_ODDS, _BOTH, _either_rate),
-    "fprd": Shape((false_positive_rate,), (_NEGATIVES,)),
-    "ad": Shape((accuracy_rate,)),
-    "di": Shape((selection_rate,), ratio=True),
+_CONTRASTED: dict[Contrast, Callable[[list[Pair], int, int], list[tuple[int, ...]]]] = {
+    Contrast.DIFFERENCE: _one_rate,
+    Contrast.RATIO: _one_rate,
+    Contrast.MEAN_DIFFERENCE: _mean_of_rates,
+    Contrast.MEAN_ABSOLUTE: _mean_of_sizes,
+    Contrast.LARGEST: _any_rate,
 }
+"""The cells (rate * G + group) that meet in each contrast of a metric."""
 
 
 @dataclass(frozen=True)
@@ -121,17 +98,18 @@ class Cells:
 
     @classmethod
     def of(cls, metric: str, counts: Counts) -> Cells:
-        """The shares behind a metric of counts (..., G)."""
-        shape = SHAPES[metric]
+        """The shares behind a metric, by its key, of counts (..., G)."""
+        entry = METRICS[metric]
         groups = counts.tp.shape[-1]
         pairs = list(combinations(range(groups), 2))
         effect = array(counts.design_effect)
-        rates = [rate(counts) for rate in shape.rates]
+        rates = [rate(counts) for rate in entry.rates]
         hits, trials = (
             np.stack([array(side) / effect for side in sides], axis=-2)
             for sides in ([r.hits for r in rates], [r.trials for r in rates])
         )
-        return cls(hits, trials, np.array(shape.cells(pairs, groups)), shape.ratio)
+        contrasts = _CONTRASTED[entry.contrast](pairs, groups, len(rates))
+        return cls(hits, trials, np.array(contrasts), entry.ratio)
 
     @property
     def coefficients(self) -> Array:
@@ -168,7 +146,7 @@ class Cells:
 
     def bound(self, budget: float) -> float:
         """What every contrast stays within when the gap is below ``budget``."""
-        return -math.log1p(-budget) if self.ratio else budget
+        return log_bound(budget) if self.ratio else budget
 
     def limits(self, alpha: float, *, strict: bool = False) -> Limits:
         """Limits of every contrast, (..., K)."""

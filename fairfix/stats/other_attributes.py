@@ -13,7 +13,8 @@ from scipy.stats import norm
 from torch import Tensor
 
 from fairfix.data.problem import Problem
-from fairfix.metrics.rates import Counts, Metric, count
+from fairfix.metrics.counts import Counts, count
+from fairfix.metrics.registry import Metric
 from fairfix.stats.gap_intervals import FEWEST
 from fairfix.stats.paired_gaps import Gaps, Rows, figures
 from fairfix.stats.verdicts import holm
@@ -94,7 +95,7 @@ def _change(
     problem: Problem, before: Tensor, after: Tensor, metric: Metric, column: GroupColumn
 ) -> ColumnChange:
     ids = torch.as_tensor(column.ids, device=problem.labels.device)
-    found = figures(metric.key, _rows(problem, before, after, ids, len(column.names)))
+    found = figures(metric, _rows(problem, before, after, ids, len(column.names)))
     large = np.all([each.n >= FEWEST for each in found], axis=0)
     nan = math.nan
     left_out = tuple(name for name, stays in zip(column.names, large, strict=True) if not stays)
@@ -104,8 +105,8 @@ def _change(
     was, now = (_size(problem, decided, metric, ids, large) for decided in (before, after))
     if math.isnan(was + now):
         return unknown
-    gaps = Gaps.of(metric.key, [each.take(large) for each in found])
-    slopes = (1 - was, 1 - now) if metric.key == "di" else (1.0, 1.0)  # of 1 - exp(-log ratio)
+    gaps = Gaps.of(metric, [each.take(large) for each in found])
+    slopes = metric.slope(was), metric.slope(now)
     half = float(norm.isf(ALPHA / 2)) * gaps.standard_error(slopes)
     return replace(
         unknown,

@@ -8,17 +8,10 @@ import torch
 from torch import Tensor
 
 from fairfix.data.problem import Problem
+from fairfix.metrics.counts import Counts, design_effect
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import (
-    Counts,
-    Metric,
-    Performance,
-    Rate,
-    accuracy_rate,
-    design_effect,
-    false_positive_rate,
-    true_positive_rate,
-)
+from fairfix.metrics.performance import Performance
+from fairfix.metrics.registry import Metric
 
 BEYOND_NOISE = 1.96  # standard errors
 Estimate = tuple[float, float]
@@ -79,27 +72,4 @@ def _in_total(problem: Problem, counts: Counts) -> Counts:
 
 
 def _performance(measure: Performance, total: Counts) -> Estimate:
-    return float(measure(total)), VARIANCES[measure.key](total)
-
-
-def _of_balanced_accuracy(total: Counts) -> float:
-    rates = true_positive_rate(total), false_positive_rate(total)
-    return sum(float(rate.variance) for rate in rates) / 4
-
-
-def _of_accuracy(total: Counts) -> float:
-    return float(accuracy_rate(total).variance)
-
-
-def _of_f1(total: Counts) -> float:
-    """F1 = 2 J / (1 + J), where J = tp / (tp + fp + fn) is a share of rows (delta method)."""
-    jaccard = Rate(total.tp, total.tp + total.fp + total.fn, total.design_effect)
-    slope = 2 / (1 + float(jaccard.value)) ** 2
-    return slope**2 * float(jaccard.variance)
-
-
-VARIANCES = {
-    "balanced_accuracy": _of_balanced_accuracy,
-    "accuracy": _of_accuracy,
-    "f1": _of_f1,
-}
+    return float(measure(total)), float(measure.variance(total))

@@ -8,12 +8,16 @@ taken as they are.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import astuple, dataclass
 from functools import reduce
 
 import numpy as np
 from scipy.stats import norm
+
+from fairfix.metrics.gaps import Contrast
+from fairfix.metrics.rates import Rate
+from fairfix.metrics.registry import Metric
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,10 @@ class Rows:
     groups: np.ndarray
     weights: np.ndarray
     n_groups: int
+
+    @property
+    def decisions(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.before, self.after
 
 
 @dataclass(frozen=True)
@@ -46,25 +54,31 @@ class Figures:
         return Figures(*(array[which] for array in astuple(self)))
 
 
-def figures(metric: str, rows: Rows) -> list[Figures]:
-    """The figures between whose groups a metric measures the gap: one, or TPR and FPR."""
-    everyone = np.ones_like(rows.before)
-    if metric == "spd":
-        return [_rate(rows, rows.before, rows.after, everyone)]
-    if metric == "di":
-        return [_logarithm(_rate(rows, rows.before, rows.after, everyone))]
-    if metric == "ad":
-        label = rows.labels == 1
-        return [_rate(rows, rows.before == label, rows.after == label, everyone)]
-    tpr, fpr = (_rate(rows, rows.before, rows.after, rows.labels == label) for label in (1, 0))
-    by_metric = {
-        "eod": [tpr],
-        "fprd": [fpr],
-        "aod": [_mean(tpr, fpr)],
-        "aaod": [tpr, fpr],
-        "eqodds": [tpr, fpr],
-    }
-    return by_metric[metric]
+def figures(metric: Metric, rows: Rows) -> list[Figures]:
+    """The figures whose differences between groups make the metric: one, or one a rate."""
+    found = [_figures(rate, rows) for rate in metric.rates]
+    if metric.contrast is Contrast.RATIO:
+        return [_logarithm(found[0])]
+    if metric.contrast is Contrast.MEAN_DIFFERENCE:
+        return [_mean(*found)]
+    return found
+
+
+def _figures(rate: Rate, rows: Rows) -> Figures:
+    """A rate of every group before and after."""
+    before, after = (_hits(rate.hits, decided, rows.labels == 1) for decided in rows.decisions)
+    if not rate.fixed_trials:
+        among = (_hits(rate.trials, decided, rows.labels == 1) for decided in rows.decisions)
+        return _rate_of_selected(rows, before, after, *among)
+    return _rate(rows, before, after, np.isin(rows.labels, rate.labels))
+
+
+def _hits(cells: Collection[str], decided: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Rows (N,) bool in some of the cells of the confusion matrix."""
+    found = np.zeros_like(decided)
+    for cell in cells:
+        found |= (decided == (cell in ("tp", "fp"))) & (label == (cell in ("tp", "fn")))
+    return found
 
 
 def _rate(rows: Rows, before: np.ndarray, after: np.ndarray, among: np.ndarray) -> Figures:
@@ -90,6 +104,41 @@ def _rate(rows: Rows, before: np.ndarray, after: np.ndarray, among: np.ndarray) 
             var_after=smooth_now * (1 - smooth_now) / n,
             covariance=(smooth_both - smooth_was * smooth_now) / n,
             n=n,
+        )
+
+
+def _rate_of_selected(
+    rows: Rows,
+    before: np.ndarray,
+    after: np.ndarray,
+    among_before: np.ndarray,
+    among_after: np.ndarray,
+) -> Figures:
+    """A rate among rows that the decisions select, as the positive predictive value.
+
+    The covariance is that of two ratio estimators on the same rows (linearization).
+    """
+    w = rows.weights
+
+    def total(values: np.ndarray) -> np.ndarray:
+        return np.bincount(rows.groups, values, rows.n_groups)
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sizes = [total(w * among) for among in (among_before, among_after)]
+        ns = [
+            size**2 / total(w**2 * among)
+            for size, among in zip(sizes, (among_before, among_after), strict=True)
+        ]
+        was, now = total(w * before) / sizes[0], total(w * after) / sizes[1]
+        smooth_was, smooth_now = _smooth(was, ns[0]), _smooth(now, ns[1])
+        away = (before - was[rows.groups] * among_before) * (after - now[rows.groups] * among_after)
+        return Figures(
+            before=was,
+            after=now,
+            var_before=smooth_was * (1 - smooth_was) / ns[0],
+            var_after=smooth_now * (1 - smooth_now) / ns[1],
+            covariance=total(w**2 * away) / (sizes[0] * sizes[1]),
+            n=np.minimum(*ns),
         )
 
 
@@ -136,7 +185,7 @@ class Gaps:
     parts: tuple[np.ndarray, ...]
 
     @classmethod
-    def of(cls, metric: str, found: Sequence[Figures]) -> Gaps:
+    def of(cls, metric: Metric, found: Sequence[Figures]) -> Gaps:
         """The gaps of a metric between the groups of its ``figures``."""
         n_groups = len(found[0].n)
         pairs = (np.eye(n_groups)[:, None] - np.eye(n_groups)).reshape(-1, n_groups)
@@ -145,9 +194,13 @@ class Gaps:
         if len(found) == 1:
             return cls(joined, (pairs,))
         none = np.zeros_like(pairs)
-        tpr, fpr = np.hstack([pairs, none]), np.hstack([none, pairs])
-        parts = (tpr / 2, fpr / 2) if metric == "aaod" else (np.vstack([tpr, fpr]),)
-        return cls(joined, parts)
+        each = [
+            np.hstack([pairs if i == j else none for j in range(len(found))])
+            for i in range(len(found))
+        ]
+        if metric.contrast is Contrast.MEAN_ABSOLUTE:
+            return cls(joined, tuple(part / len(found) for part in each))
+        return cls(joined, (np.vstack(each),))
 
     @property
     def extremes(self) -> tuple[np.ndarray, np.ndarray]:

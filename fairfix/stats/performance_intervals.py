@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from fairfix.metrics.rates import PERFORMANCES, Counts
+from fairfix.metrics.counts import Counts
+from fairfix.metrics.performance import PERFORMANCES
 from fairfix.stats.gap_intervals import array
 from fairfix.stats.intervals import (
     SCORE,

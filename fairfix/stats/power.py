@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 from scipy import optimize, special, stats
 
-from fairfix.metrics.rates import Counts
+from fairfix.metrics.counts import Counts
 from fairfix.stats.gap_intervals import FEWEST, Cells, array, certified, most
 from fairfix.stats.intervals import Array
 

@@ -13,10 +13,10 @@ from enum import StrEnum
 
 import numpy as np
 
-from fairfix.metrics.rates import METRICS, Counts
+from fairfix.metrics.counts import Counts
+from fairfix.metrics.registry import METRICS
 from fairfix.stats.gap_intervals import (
     FEWEST,
-    SHAPES,
     Cells,
     certified,
     limits,
@@ -26,9 +26,6 @@ from fairfix.stats.gap_intervals import (
 from fairfix.stats.intervals import SMALL_COUNT, Interval
 from fairfix.stats.performance_intervals import Measured
 from fairfix.stats.power import rows_needed
-
-ALONGSIDE = {"aod": ("eod", "fprd")}
-"""Metrics whose parts can cancel, and the metrics of their parts."""
 
 
 class Verdict(StrEnum):
@@ -112,7 +109,7 @@ def claim(
         test=f"two one-sided tests, {method}",
         alongside=tuple(
             claim(part, counts, names, budget, confidence=confidence, strict=strict)
-            for part in ALONGSIDE.get(metric, ())
+            for part in METRICS[metric].components
         ),
     )
 
@@ -132,7 +129,7 @@ def _reason(verdict: Verdict, metric: str, cells: Cells, names: Sequence[str], a
         rows = cells.trials[rate, group]
         if rows >= FEWEST:
             return "the ratio of no positive decisions to none is undefined"
-        what = f"{_rows(rows)} {SHAPES[metric].rows[int(rate)]}"
+        what = f"{_rows(rows)} {METRICS[metric].rates[int(rate)].rows}"
         return f"group {names[int(group)]} has {what}, and fewer than {FEWEST} never certify"
     where = {
         Verdict.CERTIFIED: "lies inside the budget",

@@ -9,7 +9,6 @@ rated by the objective itself.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -20,8 +19,11 @@ from torch import Tensor
 
 from fairfix.data.problem import Problem
 from fairfix.errors import TableError, UsageError
+from fairfix.metrics.counts import Counts, in_rows
+from fairfix.metrics.gaps import Contrast
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import Counts, in_rows
+from fairfix.metrics.rates import Rate
+from fairfix.metrics.registry import METRICS, Metric
 from fairfix.thresholds.shared import (
     ALL_POSITIVE,
     NONE_POSITIVE,
@@ -84,30 +86,46 @@ class Curve:
         return self.take(torch.linspace(0, k - 1, most, device=self.tp.device).round().long())
 
 
-Coordinates = Callable[[Curve], tuple[Tensor, ...]]
+def coordinates(metric: Metric, curve: Curve) -> tuple[Tensor, ...]:
+    """Return the rates (K,) that a bound on the metric's gap keeps close between groups.
+
+    They grow with every positive decision, which makes the search exact: a rate that falls is
+    replaced by its complement, which differs between groups by as much.
+    """
+    rates = [_growing(rate, curve) for rate in metric.rates]
+    if metric.contrast is Contrast.MEAN_DIFFERENCE:
+        return (sum(rates[1:], rates[0]) / len(rates),)
+    if metric.ratio:
+        return (rates[0].log(),)
+    return tuple(rates)
 
 
-def _tpr(c: Curve) -> Tensor:
-    return c.tp / c.positives
+def _growing(rate: Rate, curve: Curve) -> Tensor:
+    size = [{1: curve.positives, 0: curve.negatives}[label] for label in rate.labels]
+    hits = [{1: curve.tp, 0: curve.fp}[label] for label in rate.labels]
+    return sum(hits[1:], hits[0]) / sum(size[1:], size[0])
 
 
-def _fpr(c: Curve) -> Tensor:
-    return c.fp / c.negatives
+def supported_metrics() -> list[str]:
+    """Return the keys of all metrics that the exact search supports."""
+    return [key for key, metric in METRICS.items() if _monotone(metric)]
 
 
-def _selected(c: Curve) -> Tensor:
-    return (c.tp + c.fp) / (c.positives + c.negatives)
+def _monotone(metric: Metric) -> bool:
+    """Whether all rates are monotone in the decisions, so that ``coordinates`` exist."""
+    directions = {rate.direction for rate in metric.rates}
+    if metric.contrast is Contrast.MEAN_ABSOLUTE or 0 in directions:
+        return False
+    if metric.ratio:
+        return directions == {1}
+    return len(directions) == 1 or metric.contrast is Contrast.LARGEST
 
 
-# Which growing rates must lie within a bound of each other between the groups.
-COORDINATES: dict[str, Coordinates] = {
-    "spd": lambda c: (_selected(c),),
-    "eod": lambda c: (_tpr(c),),
-    "fprd": lambda c: (_fpr(c),),
-    "aod": lambda c: ((_tpr(c) + _fpr(c)) / 2,),
-    "eqodds": lambda c: (_tpr(c), _fpr(c)),
-    "di": lambda c: (_selected(c).log(),),
-}
+def _several(metric: Metric) -> bool:
+    """Whether several rates are bounded at once, which is searched for two groups only."""
+    return metric.contrast is Contrast.LARGEST
+
+
 GAINS: dict[str, Callable[[Curve, Counts], Tensor]] = {
     "balanced_accuracy": lambda c, all_: c.tp / (all_.tp + all_.fn) - c.fp / (all_.fp + all_.tn),
     "accuracy": lambda c, all_: c.tp - c.fp,
@@ -135,9 +153,11 @@ def best_group_thresholds(
             number of groups.
         TableError: if the metric is undefined on these rows.
     """
-    metric, performance = objective.metric.key, objective.performance.key
-    if metric not in COORDINATES:
-        raise UsageError(f"Thresholds per group support {', '.join(COORDINATES)}, not {metric}.")
+    metric, performance = objective.metric, objective.performance.key
+    if not _monotone(metric):
+        raise UsageError(
+            f"Thresholds per group support {', '.join(supported_metrics())}, not {metric.key}."
+        )
     if performance not in GAINS:
         raise UsageError(f"Thresholds per group maximize {' or '.join(GAINS)}, not {performance}.")
     if problem.n_groups > 2 and lower_group is not None:
@@ -145,9 +165,9 @@ def best_group_thresholds(
             f"Thresholds per group with lower_group support two groups, not {problem.n_groups}; "
             "omit lower_group."
         )
-    if problem.n_groups > 2 and metric == "eqodds":
+    if problem.n_groups > 2 and _several(metric):
         raise UsageError(
-            f"Thresholds per group for {metric} support two groups, not {problem.n_groups}; "
+            f"Thresholds per group for {metric.key} support two groups, not {problem.n_groups}; "
             "randomized thresholds (randomized=True) support any number."
         )
     curves = group_curves(problem)
@@ -157,9 +177,9 @@ def best_group_thresholds(
 
 def searchable(problem: Problem, objective: Objective) -> bool:
     """Return whether ``best_group_thresholds`` supports the problem and the objective."""
-    metric = objective.metric.key
-    known = metric in COORDINATES and objective.performance.key in GAINS
-    return known and not (metric == "eqodds" and problem.n_groups > 2)
+    metric = objective.metric
+    known = _monotone(metric) and objective.performance.key in GAINS
+    return known and not (_several(metric) and problem.n_groups > 2)
 
 
 def candidate_counts(problem: Problem, objective: Objective) -> Iterator[Counts]:
@@ -186,9 +206,7 @@ def gap_bounds(objective: Objective) -> list[float]:
         trade_off = objective.kind == "tradeoff"
         most = 1.0 - 1e-9 if trade_off else objective.budget - _ROUNDING
         sizes = [most * rung / (N_BOUNDS - 1) for rung in range(N_BOUNDS)]
-    if objective.metric.key == "di":
-        return [-math.log1p(-size) for size in sizes]
-    return sizes
+    return [objective.metric.bound(size) for size in sizes]
 
 
 def _curve(problem: Problem, group: int) -> Curve:
@@ -217,14 +235,14 @@ def _curve(problem: Problem, group: int) -> Curve:
     )
 
 
-def check_defined(curves: Sequence[Curve], metric: str, names: Sequence[str]) -> None:
+def check_defined(curves: Sequence[Curve], metric: Metric, names: Sequence[str]) -> None:
     """Raise TableError if a group lacks the rows that the metric needs."""
     for curve, name in zip(curves, names, strict=True):
         for label, n in ((1, curve.positives), (0, curve.negatives)):
-            if n == 0 and any(c.isnan().any() for c in COORDINATES[metric](curve)):
+            if n == 0 and any(c.isnan().any() for c in coordinates(metric, curve)):
                 raise TableError(
-                    f"{metric} is undefined here: group {name!r} has no rows with label {label}. "
-                    "Add such rows or choose another metric."
+                    f"{metric.key} is undefined here: group {name!r} has no rows with label "
+                    f"{label}. Add such rows or choose another metric."
                 )
 
 
@@ -234,7 +252,7 @@ class _Search:
     def __init__(self, problem: Problem, objective: Objective, lower_group: int | None) -> None:
         self.objective = objective
         self.lower_group = lower_group
-        self.coordinates = COORDINATES[objective.metric.key]
+        self.metric = objective.metric
         self.gain = GAINS[objective.performance.key]
         all_rows = torch.ones_like(problem.labels, dtype=torch.bool)
         self.whole = problem.counts(all_rows)
@@ -279,7 +297,9 @@ class _Search:
         curve, other = curves[short], curves[1 - short]
         low = torch.zeros(len(curve.tp), dtype=torch.long, device=curve.tp.device)
         high = low + len(other.tp) - 1
-        for a, b in zip(self.coordinates(curve), self.coordinates(other), strict=True):
+        for a, b in zip(
+            coordinates(self.metric, curve), coordinates(self.metric, other), strict=True
+        ):
             low = torch.maximum(low, _places(b, a - bound))
             high = torch.minimum(high, _places(b, a + bound, right=True) - 1)
         if self.lower_group == short:
@@ -308,7 +328,7 @@ class _Search:
 
     def _tuples(self, curves: Sequence[Curve], bound: float) -> Tensor:
         """Return, for each lowest rate, each group's best threshold within the bound: (M, G)."""
-        rates = [self.coordinates(curve)[0] for curve in curves]
+        rates = [coordinates(self.metric, curve)[0] for curve in curves]
         lowest = torch.cat(rates).unique()
         ranges = [
             (torch.searchsorted(r, lowest), torch.searchsorted(r, lowest + bound, right=True) - 1)

@@ -15,15 +15,17 @@ import torch
 from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
 from fairfix.metrics.objective import Objective
+from fairfix.metrics.registry import METRICS
 from fairfix.thresholds.per_group import (
-    COORDINATES,
     GAINS,
     Curve,
     best_group_thresholds,
     check_defined,
+    coordinates,
     gap_bounds,
     group_curves,
     searchable,
+    supported_metrics,
 )
 from fairfix.thresholds.policy import Policy, RandomizedThresholds
 
@@ -48,10 +50,10 @@ def best_randomized_thresholds(problem: Problem, objective: Objective) -> Policy
         UsageError: if the metric or the performance measure is not linear in the probabilities.
         TableError: if the metric is undefined on these rows.
     """
-    metric, performance = objective.metric.key, objective.performance.key
-    known = [key for key in COORDINATES if key != "di"]
-    if metric not in known:
-        raise UsageError(f"Randomized thresholds support {', '.join(known)}, not {metric}.")
+    metric, performance = objective.metric, objective.performance.key
+    known = [key for key in supported_metrics() if not METRICS[key].ratio]
+    if metric.key not in known:
+        raise UsageError(f"Randomized thresholds support {', '.join(known)}, not {metric.key}.")
     if performance not in GAINS:
         raise UsageError(f"Randomized thresholds maximize {' or '.join(GAINS)}, not {performance}.")
     curves = group_curves(problem)
@@ -104,7 +106,7 @@ def _best_within(
 
     whole = problem.counts(torch.ones_like(problem.labels, dtype=torch.bool)).total()
     gain = GAINS[objective.performance.key]
-    rates = [COORDINATES[objective.metric.key](curve) for curve in hulls]
+    rates = [coordinates(objective.metric, curve) for curve in hulls]
     sizes = [len(curve.tp) for curve in hulls]
     n, n_rates = sum(sizes), len(rates[0])
     starts = np.cumsum([0, *sizes])

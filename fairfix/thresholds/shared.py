@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from fairfix.data.problem import Problem
+from fairfix.metrics.counts import Counts, design_effect, in_rows
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import Counts, design_effect, in_rows
 
 ALL_POSITIVE, NONE_POSITIVE = -1.0, 1.0
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from fairfix.data.problem import Problem
+from fairfix.metrics.counts import Counts
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import Counts, selection_rate
+from fairfix.metrics.rates import selection_rate
 from fairfix.thresholds.shared import evaluate_all_thresholds
 
 MAX_POINTS = 101

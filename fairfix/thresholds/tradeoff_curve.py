@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from fairfix.data.problem import Problem
+from fairfix.metrics.counts import Counts
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import Counts, is_trivial
+from fairfix.metrics.performance import is_trivial
 from fairfix.thresholds.per_group import candidate_counts, searchable
 from fairfix.thresholds.policy import Policy
 from fairfix.thresholds.shared import evaluate_all_thresholds

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fairfix import methods
+from fairfix import methods, metrics
 from fairfix.data.problem import Problem
 from fairfix.data.splitting import check_seed, check_share, split_problem
 from fairfix.data.table import Group
@@ -17,7 +17,7 @@ from fairfix.errors import TableError, UsageError
 from fairfix.methods._result import Result
 from fairfix.methods._search import learned
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import METRICS, PERFORMANCES
+from fairfix.metrics.performance import PERFORMANCES
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.scorer import Scorer
 from fairfix.stats.evaluation import Evaluation, evaluate
@@ -48,12 +48,10 @@ def make_objective(
     Raises:
         UsageError: for an unknown name or a value out of range.
     """
-    if metric not in METRICS:
-        raise UsageError(f"Metrics to debias are {', '.join(METRICS)}, not {metric!r}.")
     if performance not in PERFORMANCES:
         raise UsageError(f"Performances are {', '.join(PERFORMANCES)}, not {performance!r}.")
     measure = PERFORMANCES[performance]
-    return Objective(METRICS[metric], budget, margin, measure, kind, weight, k, risk)
+    return Objective(metrics.get(metric), budget, margin, measure, kind, weight, k, risk)
 
 
 def checked_options(

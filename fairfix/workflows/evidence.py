@@ -13,10 +13,11 @@ from torch import Tensor
 from fairfix.data.problem import Problem
 from fairfix.data.row_fingerprints import RowFingerprints, fingerprint_rows
 from fairfix.data.table import Group
+from fairfix.metrics.counts import Counts
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import METRICS, PERFORMANCES, Counts
+from fairfix.metrics.performance import PERFORMANCES
+from fairfix.metrics.registry import METRICS, rates
 from fairfix.stats.decision_changes import Change, change
-from fairfix.stats.evaluation import RATES
 from fairfix.stats.gap_intervals import Cells, limits
 from fairfix.stats.intervals import Interval, rate
 from fairfix.stats.overfitting import overfitting
@@ -57,8 +58,8 @@ def intervals(
         values.cpu().numpy() for values in (problem.scores, problem.labels, problem.groups)
     )
     weights = None if problem.weights is None else problem.weights.cpu().numpy()
-    rates = _rates(counts, alpha, strict)
-    for g, found in enumerate(rates):
+    by_group = _rates(counts, alpha, strict)
+    for g, found in enumerate(by_group):
         here = groups == g
         weight = None if weights is None else weights[here]
         found["auc"] = auc(scores[here], labels[here], weight, strict=strict).interval(alpha)
@@ -68,7 +69,7 @@ def intervals(
         key: performance(key, counts, strict=strict).interval(alpha) for key in PERFORMANCES
     }
     measures["auc"] = auc(scores, labels, weights, strict=strict).interval(alpha)
-    return Intervals(dict(zip(problem.group_names, rates, strict=True)), gaps, measures)
+    return Intervals(dict(zip(problem.group_names, by_group, strict=True)), gaps, measures)
 
 
 def _gap(key: str, counts: Counts, alpha: float, strict: bool) -> Interval:
@@ -83,7 +84,7 @@ def _rates(counts: Counts, alpha: float, strict: bool) -> list[dict[str, Interva
     groups = counts.tp.shape[-1]
     effect = torch.as_tensor(counts.design_effect, dtype=torch.float64).expand(groups)
     found: list[dict[str, Interval]] = [{} for _ in range(groups)]
-    for key, of in RATES.items():
+    for key, of in rates().items():
         here = of(counts)
         for g in range(groups):
             hits, trials = float(here.hits[g] / effect[g]), float(here.trials[g] / effect[g])

@@ -11,7 +11,7 @@ from fairfix.bench.plan import model_tasks, plan_study
 from fairfix.bench.study import Study, serial_backend
 from fairfix.bench.task import Task
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import METRICS
+from fairfix.metrics.registry import METRICS
 from tests.helpers.studies import FAST, LOH, loh_case, without_cost
 
 

@@ -13,7 +13,7 @@ from fairfix.bench.plan import plan_study
 from fairfix.bench.study import Study
 from fairfix.bench.task import Task
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import METRICS
+from fairfix.metrics.registry import METRICS
 from fairfix.workflows.debias import debias
 from tests.helpers.studies import LOH, loh_case
 
@@ -41,7 +41,7 @@ def test_a_refusal_is_a_row(tasks: list[Task]) -> None:
     cell = next(cell for cell in study.cells if cell.method == "thresholds")
     row = run_cell(cell, tasks[0])
     assert row["status"] == "refused"
-    assert "not ad" in row["reason"]
+    assert "fnrd, not ad" in row["reason"]
     (line,) = [x for x in cell_table([row]).itertuples() if x.method == "thresholds"]
     assert line.status == "refused"
 

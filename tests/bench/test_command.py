@@ -15,7 +15,7 @@ from fairfix.bench.protocols import PROTOCOLS, Protocol
 from fairfix.bench.training import Recipe
 from fairfix.cli.app import app
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import METRICS
+from fairfix.metrics.registry import METRICS
 from tests.helpers.studies import LOH
 
 SMALL = Recipe(depth=1, width=4, epochs=1)

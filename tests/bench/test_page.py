@@ -20,7 +20,8 @@ from fairfix.bench.page import SHOWN_TABLES, page
 from fairfix.bench.split_statistics import Quartiles
 from fairfix.bench.summary import summarize
 from fairfix.bench.sweep import sweeps
-from fairfix.metrics.rates import METRICS, PERFORMANCES
+from fairfix.metrics.performance import PERFORMANCES
+from fairfix.metrics.registry import METRICS
 from fairfix.report.svg import LogScale, Scale
 from tests.report.test_html import BROWSER, HOSTILE, Layout, Page, browse, section
 
@@ -83,7 +84,7 @@ def _row(
     }
     taken = 1 if method == "identity" else 2 if method in AWARE else steps
     return {
-        "version": 4,
+        "version": 2,
         "key": f"{task} {split} {metric} {method}",
         "fairfix": "1.2.3",
         "task": task,
@@ -103,7 +104,6 @@ def _row(
             **goal,
         },
         "options": {},
-        "source": "",
         "overlap": 0.25,
         "status": "done",
         "needs_group": method in AWARE,

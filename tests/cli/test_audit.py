@@ -65,6 +65,10 @@ def test_every_figure_of_a_tiny_table(fairfix: Run, table: Path) -> None:
         "tpr": (0.5, 2),
         "fpr": (0.5, 2),
         "accuracy": (0.5, 4),
+        "ppv": (0.5, 2),
+        "fdr": (0.5, 2),
+        "for": (0.5, 2),
+        "fnr": (0.5, 2),
     }
     of_men = {name: (rate["value"], rate["n"]) for name, rate in men["rates"].items()}
     assert of_men["selection_rate"] == (pytest.approx(4 / 6), 6)
@@ -85,6 +89,10 @@ def test_every_figure_of_a_tiny_table(fairfix: Run, table: Path) -> None:
             "eqodds": 0.25,
             "ad": 0.5 - 4 / 6,
             "di": 0.5 / (4 / 6),
+            "ppvd": 1 / 2 - 3 / 4,
+            "fdrd": 1 / 2 - 1 / 4,
+            "ford": 0.0,
+            "fnrd": 1 / 2 - 1 / 4,
             # Pairs of a favorable and an unfavorable row in the right order: 2 of 4, 6 of 8.
             "aucd": 2 / 4 - 6 / 8,
         }

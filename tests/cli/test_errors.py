@@ -34,7 +34,7 @@ OPTIONS = {
     "output label": (["--output-label", "5"], "no value '5' for --output-label; it has '0', '1'"),
     "output kind": (["--output-kind", "prob"], "not a probability; check --output-kind"),
     "data spec": (["--data-spec", "no.json"], "There is no file no.json."),
-    "metric": (["--metric", "sdp"], "spd, eod, aod, aaod, eqodds, fprd, ad, di, not 'sdp'"),
+    "metric": (["--metric", "sdp"], "no metric 'sdp'; did you mean 'spd'? Metrics are spd,"),
     "performance": (["--performance", "auc"], "balanced_accuracy, accuracy, f1, not 'auc'"),
     "budget 0": (["--budget", "0"], "between 0 and 1, not 0.0"),
     "budget 1": (["--budget", "1"], "between 0 and 1, not 1.0"),

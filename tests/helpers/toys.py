@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fairfix.data.problem import Problem
-from fairfix.metrics.rates import Counts
+from fairfix.metrics.counts import Counts
 from fairfix.models.scorer import Scorer
 
 Floats = NDArray[np.float64]
@@ -96,6 +96,10 @@ def rates_by_hand(counts: Floats) -> dict[str, Floats]:
             "tpr": tp / (tp + fn),
             "fpr": fp / (fp + tn),
             "accuracy": (tp + tn) / counts.sum(0),
+            "fnr": fn / (tp + fn),
+            "ppv": tp / (tp + fp),
+            "fdr": fp / (tp + fp),
+            "for": fn / (fn + tn),
         }
 
 
@@ -121,6 +125,10 @@ def gaps_by_hand(counts: Floats) -> dict[str, float]:
         "fprd": fpr,
         "ad": spread(rates["accuracy"]),
         "di": float(ratio),
+        "ppvd": spread(rates["ppv"]),
+        "fdrd": spread(rates["fdr"]),
+        "ford": spread(rates["for"]),
+        "fnrd": spread(rates["fnr"]),
     }
 
 

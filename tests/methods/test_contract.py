@@ -19,7 +19,8 @@ from fairfix.errors import FairfixError, UsageError
 from fairfix.methods import get, names
 from fairfix.methods._result import Result
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import METRICS, PERFORMANCES
+from fairfix.metrics.performance import PERFORMANCES
+from fairfix.metrics.registry import METRICS
 from tests.helpers import zoo
 from tests.helpers.toys import (
     biased_problem,

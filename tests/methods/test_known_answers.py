@@ -16,7 +16,7 @@ from fairfix.methods._search import Search
 from fairfix.methods.gda import gda
 from fairfix.methods.prune import prune
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import METRICS
+from fairfix.metrics.registry import METRICS
 from fairfix.models.scorer import Output, Scorer
 from tests.helpers import zoo
 from tests.helpers.toys import (

@@ -12,7 +12,7 @@ from fairfix.methods import _soft_gap as proxies
 from fairfix.methods import prune
 from fairfix.methods._soft_gap import proxy, proxy_gradient
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import METRICS
+from fairfix.metrics.registry import METRICS
 from fairfix.models.prunable_units import find_units
 from fairfix.models.scorer import Output, Scorer
 from tests.helpers import zoo

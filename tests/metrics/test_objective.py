@@ -9,7 +9,8 @@ import torch
 
 from fairfix.errors import UsageError
 from fairfix.metrics.objective import Objective, at_risk, chance_constrained, constrained, trade_off
-from fairfix.metrics.rates import METRICS, PERFORMANCES
+from fairfix.metrics.performance import PERFORMANCES
+from fairfix.metrics.registry import METRICS
 from tests.helpers.toys import table
 
 # Balanced accuracy (6/9 + 11/15) / 2 = 0.7, spd -1/16, eod 0.

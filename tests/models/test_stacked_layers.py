@@ -16,7 +16,7 @@ from fairfix.methods import get
 from fairfix.methods._result import Result
 from fairfix.methods._search import Search
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import METRICS
+from fairfix.metrics.registry import METRICS
 from fairfix.models.scorer import Output, Scorer
 from fairfix.models.weight_batches.scoring import many_at_once, vectorized
 from fairfix.models.weight_batches.stacked_layers import Chain

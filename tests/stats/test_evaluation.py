@@ -11,8 +11,9 @@ from sklearn import metrics as sklearn
 
 from fairfix.data.problem import Problem
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import METRICS, PERFORMANCES
-from fairfix.stats.evaluation import RATES, Evaluation, evaluate
+from fairfix.metrics.performance import PERFORMANCES
+from fairfix.metrics.registry import METRICS
+from fairfix.stats.evaluation import Evaluation, evaluate
 from tests.helpers.toys import count_by_hand, gaps_by_hand, rates_by_hand, scored_rows
 
 # By hand: group a has 2 tp, 1 fp, 1 fn, 2 tn; group b has 1 tp, 0 fp, 1 fn, 2 tn. Cut at 0.5.
@@ -47,12 +48,20 @@ def test_a_table_counted_by_hand() -> None:
         "tpr": (pytest.approx(2 / 3), 3),
         "fpr": (pytest.approx(1 / 3), 3),
         "accuracy": (pytest.approx(2 / 3), 6),
+        "ppv": (pytest.approx(2 / 3), 3),
+        "fdr": (pytest.approx(1 / 3), 3),
+        "for": (pytest.approx(1 / 3), 3),
+        "fnr": (pytest.approx(1 / 3), 3),
     }
     assert {k: (s.value, s.n) for k, s in b.rates.items()} == {
         "selection_rate": (0.25, 4),
         "tpr": (0.5, 2),
         "fpr": (0.0, 2),
         "accuracy": (0.75, 4),
+        "ppv": (1.0, 1),
+        "fdr": (0.0, 1),
+        "for": (pytest.approx(1 / 3), 3),
+        "fnr": (0.5, 2),
     }
     assert a.auc == pytest.approx(7 / 9)  # of 9 pairs, 0.8 lies above 0.7 and above 0.3
     assert b.auc == pytest.approx(3 / 4)
@@ -85,12 +94,13 @@ def test_every_figure_on_random_rows(n_groups: int, weighted: bool) -> None:
     sizes["di"] = 1 - min(gaps["di"], 1 / gaps["di"])
     assert found.gap_sizes == pytest.approx(sizes)
     rates = rates_by_hand(counts)
-    names = dict(zip(RATES, ("selection", "tpr", "fpr", "accuracy"), strict=True))
     for g, group in enumerate(found.groups):
         assert [group.tp, group.fp, group.fn, group.tn] == pytest.approx(counts[:, g])
         assert group.auc == pytest.approx(aucs[g])
         for name, share in group.rates.items():
-            assert share.value == pytest.approx(rates[names[name]][g])
+            assert share.value == pytest.approx(
+                rates["selection" if name == "selection_rate" else name][g], nan_ok=True
+            )
     overall = sklearn.roc_auc_score(problem.labels, problem.scores, sample_weight=problem.weights)
     assert found.performance["auc"] == pytest.approx(overall)
     assert set(found.performance) == {*PERFORMANCES, "auc"}

@@ -11,7 +11,8 @@ import torch
 from scipy import optimize, stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from fairfix.metrics.rates import PERFORMANCES, Counts, auc_by_group
+from fairfix.metrics.counts import Counts
+from fairfix.metrics.performance import PERFORMANCES, auc_by_group
 from fairfix.stats.intervals import (
     STRICT,
     WILSON,

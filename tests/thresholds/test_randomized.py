@@ -14,7 +14,8 @@ from fairfix.data.problem import Problem
 from fairfix.errors import TableError, UsageError
 from fairfix.methods import get
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import METRICS, PERFORMANCES
+from fairfix.metrics.performance import PERFORMANCES
+from fairfix.metrics.registry import METRICS
 from fairfix.thresholds.per_group import GAINS, best_group_thresholds
 from fairfix.thresholds.policy import Policy, row_draws
 from fairfix.thresholds.randomized import best_randomized_thresholds
@@ -173,7 +174,9 @@ def test_the_method_returns_the_best_randomized_thresholds() -> None:
 
 @pytest.mark.parametrize("metric", ["di", "ad", "aaod"])
 def test_metrics_that_are_not_linear_are_refused(metric: str) -> None:
-    with pytest.raises(UsageError, match=f"support spd, eod, fprd, aod, eqodds, not {metric}"):
+    with pytest.raises(
+        UsageError, match=f"support spd, eod, aod, eqodds, fprd, fnrd, not {metric}"
+    ):
         best_randomized_thresholds(scored_rows(40), aim(metric))
 
 

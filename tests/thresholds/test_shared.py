@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from fairfix.data.problem import Problem
+from fairfix.metrics.counts import Counts, count
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import METRICS, PERFORMANCES, Counts, count
+from fairfix.metrics.performance import PERFORMANCES
+from fairfix.metrics.registry import METRICS
 from fairfix.thresholds import shared
 from fairfix.thresholds.shared import (
     ALL_POSITIVE,

@@ -14,7 +14,8 @@ from fairfix.data.problem import Problem
 from fairfix.methods.identity import identity
 from fairfix.methods.thresholds import thresholds
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import METRICS, PERFORMANCES
+from fairfix.metrics.performance import PERFORMANCES
+from fairfix.metrics.registry import METRICS
 from fairfix.thresholds import tradeoff_curve as module
 from fairfix.thresholds.policy import Policy
 from fairfix.thresholds.tradeoff_curve import MAX_POINTS, TradeoffPoint, tradeoff_curve

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from fairfix.data.problem import Problem
-from fairfix.metrics.rates import PERFORMANCES
+from fairfix.metrics.performance import PERFORMANCES
+from fairfix.metrics.registry import METRICS
 from fairfix.stats.intervals import Interval
 from fairfix.stats.performance_intervals import Measured, auc, auc_change, change, performance
 from fairfix.stats.power import power
@@ -118,7 +119,7 @@ def check_budget(
         severity=demand.severity,
         title=found.title,
         column=column,
-        sign=_sign(demand.key, names),
+        sign=METRICS[demand.key].sign(names),
         value=found.value,
         interval=found.interval,
         verdict=found.verdict,
@@ -128,16 +129,6 @@ def check_budget(
         test=found.test,
         alongside=found.alongside,
     )
-
-
-def _sign(metric: str, names: Sequence[str]) -> str:
-    """What is compared with what, in words; empty for metrics without a sign."""
-    if metric in ("aaod", "eqodds"):
-        return ""
-    two = len(names) == 2
-    if metric == "di":
-        return f"{names[0]} / {names[1]}" if two else "smallest / largest"
-    return f"{names[0]} minus {names[1]}" if two else "largest minus smallest"
 
 
 def check_floor(demand: Demand, problem: Problem, decisions: Tensor, level: Level) -> Check:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
-from fairfix.metrics.rates import PERFORMANCES, auc_by_group, is_trivial
+from fairfix.metrics.performance import PERFORMANCES, auc_by_group, is_trivial
 from fairfix.stats.verdicts import Verdict
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.workflows.audit import decide, ruled

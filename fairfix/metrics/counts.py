@@ -1,0 +1,97 @@
+"""Confusion counts by group, hard or soft.
+
+Counts are hard for decisions in {0, 1} and soft for scores in [0, 1]; soft counts make every metric
+a differentiable proxy (Marcinkevics 2022, section 3.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Counts:
+    """True and false positives and negatives by group.
+
+    Attributes:
+        tp, fp, fn, tn: (..., G) in rows; weighted rows are scaled to mean weight 1.
+        design_effect: scalar or (G,), the factor by which row weights increase a variance; 1
+            without weights.
+    """
+
+    tp: Tensor
+    fp: Tensor
+    fn: Tensor
+    tn: Tensor
+    design_effect: Tensor | float = 1.0
+
+    @property
+    def sides(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.tp, self.fp, self.fn, self.tn
+
+    def take(self, index: int | Tensor) -> Counts:
+        """One entry of the leading axis, or several."""
+        tp, fp, fn, tn = (side[index] for side in self.sides)
+        return Counts(tp, fp, fn, tn, self.design_effect)
+
+    def total(self) -> Counts:
+        """The same counts over all groups, shape (..., 1)."""
+        tp, fp, fn, tn = (side.sum(-1, keepdim=True) for side in self.sides)
+        return Counts(tp, fp, fn, tn)
+
+
+def count(
+    decisions: Tensor, labels: Tensor, groups: Tensor, n_groups: int, weights: Tensor | None = None
+) -> Counts:
+    """Count N rows by group.
+
+    Args:
+        decisions: (..., N) in [0, 1]: bool, 0/1, or soft. Gradients flow into the counts.
+        labels: (N,) 0/1, 1 = favorable.
+        groups: (N,) group ids in 0..n_groups-1.
+        weights: (N,) non-negative row weights, scaled to mean 1.
+    """
+    return count_cells(
+        decisions,
+        cells(labels, groups, n_groups, weights),
+        design_effect(groups, n_groups, weights),
+    )
+
+
+def cells(labels: Tensor, groups: Tensor, n_groups: int, weights: Tensor | None = None) -> Tensor:
+    """Membership of N rows in 2 G cells, (N, 2 G) float64: the row's weight in its cell, else 0.
+
+    Cell 2 g + y holds label y of group g.
+    """
+    weight = 1.0 if weights is None else in_rows(weights).unsqueeze(1)
+    return torch.nn.functional.one_hot(2 * groups + labels, 2 * n_groups).double() * weight
+
+
+def in_rows(weights: Tensor) -> Tensor:
+    """Row weights (N,) as float64 with mean 1."""
+    weights = weights.double()
+    return weights / weights.mean()
+
+
+def count_cells(decisions: Tensor, cells: Tensor, design_effect: Tensor | float = 1.0) -> Counts:
+    """Count decisions (..., N), hard or soft, given ``cells`` (N, 2 G)."""
+    positive = decisions.to(cells.dtype) @ cells
+    size = cells.sum(0)
+    tp, fp = positive[..., 1::2], positive[..., 0::2]
+    return Counts(tp, fp, size[1::2] - tp, size[0::2] - fp, design_effect)
+
+
+def design_effect(groups: Tensor, n_groups: int, weights: Tensor | None) -> Tensor | float:
+    """Return sum(w^2) / sum(w) by group, (n_groups,), for weights scaled to mean 1.
+
+    The weighted rows of a group divided by it are Kish's effective rows, sum(w)^2 / sum(w^2).
+    Without weights it is 1.0.
+    """
+    if weights is None:
+        return 1.0
+    zeros = torch.zeros(n_groups, dtype=torch.float64, device=groups.device)
+    w = in_rows(weights)
+    return zeros.index_add(0, groups, w * w) / zeros.index_add(0, groups, w)

@@ -1,0 +1,108 @@
+"""Performance of decisions and scores over all groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fairfix.metrics.counts import Counts
+from fairfix.metrics.rates import (
+    Share,
+    accuracy_rate,
+    false_positive_rate,
+    selection_rate,
+    true_positive_rate,
+)
+
+
+@dataclass(frozen=True)
+class Performance:
+    """A performance measure; called on counts (..., G), it gives (...) in [0, 1]."""
+
+    key: str
+    title: str
+    of_counts: Callable[[Counts], Tensor]
+    of_variance: Callable[[Counts], Tensor]
+
+    def __call__(self, counts: Counts) -> Tensor:
+        return self.of_counts(counts.total()).squeeze(-1)
+
+    def variance(self, total: Counts) -> Tensor:
+        """Sampling variance, (..., 1), for counts of all groups together (..., 1)."""
+        return self.of_variance(total)
+
+
+def balanced_accuracy(c: Counts) -> Tensor:
+    """Mean of the true positive and the true negative rate."""
+    return (true_positive_rate(c).value + 1 - false_positive_rate(c).value) / 2
+
+
+def accuracy(c: Counts) -> Tensor:
+    """P(decision = label)."""
+    return accuracy_rate(c).value
+
+
+def f1(c: Counts) -> Tensor:
+    """Harmonic mean of precision and recall; 0 without true positives."""
+    return 2 * c.tp / (2 * c.tp + c.fp + c.fn)
+
+
+def _balanced_accuracy_variance(total: Counts) -> Tensor:
+    return (true_positive_rate(total).variance + false_positive_rate(total).variance) / 4
+
+
+def _accuracy_variance(total: Counts) -> Tensor:
+    return accuracy_rate(total).variance
+
+
+def _f1_variance(total: Counts) -> Tensor:
+    """F1 = 2 J / (1 + J), where J = tp / (tp + fp + fn) is a share of rows (delta method)."""
+    jaccard = Share(total.tp, total.tp + total.fp + total.fn, total.design_effect)
+    return (2 / (1 + jaccard.value) ** 2) ** 2 * jaccard.variance
+
+
+PERFORMANCES: dict[str, Performance] = {
+    function.__name__: Performance(function.__name__, title, function, variance)
+    for function, variance, title in (
+        (balanced_accuracy, _balanced_accuracy_variance, "balanced accuracy"),
+        (accuracy, _accuracy_variance, "accuracy"),
+        (f1, _f1_variance, "F1 score"),
+    )
+}
+
+
+TRIVIAL_SHARE = 0.02
+
+
+def is_trivial(counts: Counts) -> bool:
+    """Whether fewer than 2 % of the rows are decided unlike the rest.
+
+    Such a rule meets any budget, at balanced accuracy near 0.5.
+    """
+    share = float(selection_rate(counts.total()).value)
+    return not TRIVIAL_SHARE <= share <= 1 - TRIVIAL_SHARE
+
+
+def auc_by_group(
+    scores: Tensor, labels: Tensor, groups: Tensor, n_groups: int, weights: Tensor | None = None
+) -> Tensor:
+    """Area under the ROC curve of each group, (n_groups,), ties counted one half.
+
+    NaN where a group has rows of one label only. ``scores`` (N,).
+    """
+    w = torch.ones_like(scores, dtype=torch.float64) if weights is None else weights.double()
+    return torch.stack(
+        [_auc(scores[groups == g], labels[groups == g], w[groups == g]) for g in range(n_groups)]
+    )
+
+
+def _auc(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    values, rank = scores.unique(return_inverse=True)
+    zeros = torch.zeros(len(values), dtype=torch.float64, device=scores.device)
+    positive = zeros.index_add(0, rank, weights * labels)
+    negative = zeros.index_add(0, rank, weights * (1 - labels))
+    below = negative.cumsum(0) - negative
+    return (positive * (below + negative / 2)).sum() / (positive.sum() * negative.sum())
