@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fairfix.bench.datasets import Dataset, RawFile
-from fairfix.data.table.open_table import sha256_of
+from fairfix.data.table.open_table import file_sha256
 from fairfix.errors import FairfixError
 
 
@@ -73,7 +73,7 @@ def _local_file(dataset: Dataset, raw: RawFile, *, download: bool) -> LocalFile:
                 f"fetch {dataset.name}', or put it into the folder that FAIRFIX_DATA names."
             )
         path = _download(dataset, raw)
-    sha256 = sha256_of(path)
+    sha256 = file_sha256(path)
     if raw.sha256 and sha256 not in raw.sha256:
         raise DownloadError(
             f"{path} is not the published {raw.relative_path}: its sha256 is {sha256}, expected "

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fairfix.data.table.cell_values import written
+from fairfix.data.table.cell_values import normalized_text
 from fairfix.errors import UsageError
 
 _OWN_FILE = "fairfix.toml"
@@ -161,7 +161,7 @@ _number = _only(int, float)
 
 
 def _cell(value: Any, folder: Path) -> str:
-    return written(_only(str, int, float, bool)(value, folder))
+    return normalized_text(_only(str, int, float, bool)(value, folder))
 
 
 def _strings(value: Any, folder: Path) -> tuple[str, ...]:

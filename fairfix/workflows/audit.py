@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from fairfix.data.problem import Problem
-from fairfix.data.table import Group, same_value
+from fairfix.data.table import Group, equal_values
 from fairfix.errors import TableError, UsageError
 from fairfix.metrics.objective import Objective
 from fairfix.models.scorer import Scorer
@@ -102,7 +102,7 @@ def ruled(case: Case, rule: DecisionRule) -> Case:
     Raises:
         UsageError: when the rule decides for another label value, or for another network.
     """
-    if not same_value(rule.positive_label, case.table.favorable):
+    if not equal_values(rule.positive_label, case.table.favorable):
         raise UsageError(
             f"The rule decides for {rule.positive_label!r}, and the favorable value here is "
             f"{case.table.favorable!r}; give --favorable {rule.positive_label}."

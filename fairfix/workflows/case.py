@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fairfix.data.problem import Problem
 from fairfix.data.spec import DataSpec
-from fairfix.data.table import Columns, Table, read_table, same_value
+from fairfix.data.table import Columns, Table, equal_values, read_table
 from fairfix.errors import CheckpointError, TableError, UsageError
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
@@ -306,10 +306,10 @@ def read_output_label(table: Table, given: str | None) -> tuple[str, bool]:
     """
     values = table.label_values
     if not values:  # nothing tells but the favorable value: 0 goes with 1
-        label = given or ("1" if same_value(table.favorable, "0") else table.favorable)
-        return label, not same_value(label, table.favorable)
+        label = given or ("1" if equal_values(table.favorable, "0") else table.favorable)
+        return label, not equal_values(label, table.favorable)
     wanted = given if given is not None else "1"
-    match = [value for value in values if same_value(value, wanted)]
+    match = [value for value in values if equal_values(value, wanted)]
     if match:
         return match[0], match[0] != table.favorable
     if given is not None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fairfix.data.table import Columns, Table, read_table
-from fairfix.data.table.cell_values import number_of
+from fairfix.data.table.cell_values import parse_number
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.scorer import Scorer
 from fairfix.thresholds.rule import DecisionRule
@@ -54,7 +54,7 @@ class Predictions:
 def _inert(cell: str) -> str:
     """A cell that no spreadsheet takes for a formula; numbers stay as they are."""
     risky = cell[:1] in ("=", "+", "-", "@", "\t", "\r")
-    return f"'{cell}" if risky and number_of(cell) is None else cell
+    return f"'{cell}" if risky and parse_number(cell) is None else cell
 
 
 def predict(

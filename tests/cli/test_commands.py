@@ -182,7 +182,7 @@ def test_rows_without_a_group_can_be_one(fairfix: Run, place: Place, draw: Draw)
     table = place.table(rows.assign(group=rows["group"].where(rows.index % 5 > 0)))
     ended = fairfix("identity", place.model, table, "--missing-group", "keep", "--json")
     assert json.loads(ended.out)["data"]["groups"] == ["0", "1", "(missing)"]
-    assert "120 rows without a value make up '(missing)'" in ended.err
+    assert "120 rows without a value form the group '(missing)'" in ended.err
 
 
 def test_scores_alone_need_no_model(fairfix: Run, place: Place, draw: Draw) -> None:

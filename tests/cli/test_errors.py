@@ -23,14 +23,17 @@ def refused(fairfix: Run, place: Place, *arguments: object) -> str:
 
 
 OPTIONS = {
-    "label": (["--label", "lable"], "no column 'lable' (--label); the nearest name is 'label'"),
-    "group": (["--group", "grup"], "no column 'grup' (--group); the nearest name is 'group'"),
-    "id": (["--id", "nr"], "no column 'nr' (--id)"),
-    "ignore": (["--ignore", "zip"], "no column 'zip' (--ignore)"),
-    "features": (["--features", "x0,x1,label"], "named by --label and by --features"),
-    "width": (["--features", "x0,x1"], "gives 2 features and the network takes 4"),
-    "favorable": (["--favorable", "yes"], "no value 'yes' (--favorable). It holds '0', '1'"),
-    "privileged": (["--privileged", "9"], "no value '9' (--privileged)"),
+    "label": (["--label", "lable"], "no column 'lable' (label column); did you mean 'label'?"),
+    "group": (["--group", "grup"], "no column 'grup' (group column); did you mean 'group'?"),
+    "id": (["--id", "nr"], "no column 'nr' (id column)"),
+    "ignore": (["--ignore", "zip"], "no column 'zip' (ignored column)"),
+    "features": (
+        ["--features", "x0,x1,label"],
+        "named as label column and as feature; it cannot be both",
+    ),
+    "width": (["--features", "x0,x1"], "gives 2 features, but the network takes 4"),
+    "favorable": (["--favorable", "yes"], "no value 'yes' (favorable value). Its values: '0', '1'"),
+    "privileged": (["--privileged", "9"], "no value '9' (privileged group)"),
     "output label": (["--output-label", "5"], "no value '5' for --output-label; it has '0', '1'"),
     "output kind": (["--output-kind", "prob"], "not a probability; check --output-kind"),
     "data spec": (["--data-spec", "no.json"], "There is no file no.json."),
@@ -93,9 +96,9 @@ def test_both_test_and_holdout(fairfix: Run, place: Place) -> None:
 
 
 TABLES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
-    "no column": (lambda t: t.drop(columns="label"), "no column 'label' (--label)"),
-    "one group": (lambda t: t.assign(group=1), "holds only '1': at least two groups are needed"),
-    "one label": (lambda t: t.assign(label=1), "holds only '1': both outcomes are needed"),
+    "no column": (lambda t: t.drop(columns="label"), "no column 'label' (label column)"),
+    "one group": (lambda t: t.assign(group=1), "has only the value '1'; a fairness gap needs"),
+    "one label": (lambda t: t.assign(label=1), "has only the value '1'; rows of both outcomes"),
     "no feature": (
         lambda t: t.assign(x1=t["x1"].where(t.index != 5)),
         "column 'x1': 1 value is missing (first: line 7)",
@@ -106,24 +109,24 @@ TABLES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     ),
     "no group": (
         lambda t: t.assign(group=t["group"].where(t.index != 5)),
-        "column 'group': 1 row has no value (first: line 7): remove such rows or make them",
+        "column 'group': 1 row has no value (first: line 7); remove these rows, or set",
     ),
     "text": (
         lambda t: t.assign(x1=t["x1"].astype(str).where(t.index != 5, "tall")),
-        "line 7, column 'x1': 'tall' is not a number; leave the column out with --ignore",
+        "line 7, column 'x1': 'tall' is not a number; ignore the column or encode it",
     ),
-    "no rows": (lambda t: t[:0], "names its columns but has no rows"),
+    "no rows": (lambda t: t[:0], "has a header but no rows"),
     "twice": (
         lambda t: pd.concat([t, t[["x1"]]], axis=1),
-        "2 columns named 'x1' (columns 4 and 7): rename or remove",
+        "2 columns named 'x1' (columns 4 and 7); rename or remove",
     ),
     "too wide": (
         lambda t: t.assign(x4=1),
-        "gives 5 features and the network takes 4. Leave columns out with --ignore",
+        "gives 5 features, but the network takes 4. Ignore the other columns, or list",
     ),
     "too narrow": (
         lambda t: t.drop(columns="x3"),
-        "gives 3 features and the network takes 4. Adding the group column 'group'",
+        "gives 3 features, but the network takes 4. With the group column 'group'",
     ),
     "too short": (
         lambda t: t[t["label"].ne(t["group"])].groupby("label").head(1),
@@ -157,13 +160,13 @@ TEST_TABLES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "a column less": (lambda t: t.drop(columns="x3"), "it has 'nothing' where 'x3' should be"),
     "unknown group": (
         lambda t: t.assign(group=t["group"].where(t.index != 5, 7)),
-        "had no '7', only '0', '1'",
+        "has the unknown value '7'; the known ones are '0', '1'.",
     ),
     "unknown label": (
         lambda t: t.assign(label=t["label"].where(t.index != 5, 2)),
-        "had no '2', only '0', '1'",
+        "has the unknown value '2'; the known ones are '0', '1'.",
     ),
-    "one group": (lambda t: t.assign(group=1), "at least two groups are needed"),
+    "one group": (lambda t: t.assign(group=1), "a fairness gap needs at least two groups"),
 }
 
 
@@ -254,9 +257,9 @@ def test_model_and_data_swapped(fairfix: Run, place: Place) -> None:
 def test_a_table_of_another_kind(fairfix: Run, place: Place) -> None:
     text = place.val.rename(place.folder / "val.txt")
     said = refused(fairfix, place, "audit", place.model, text)
-    assert said == "val.txt is no table by its name: use .csv, .csv.gz or .parquet."
+    assert said == "val.txt has an unsupported extension; use .csv, .csv.gz or .parquet."
     said = refused(fairfix, place, "audit", place.model, place.folder)
-    assert said.endswith("is a folder: name the table inside it.")
+    assert said.endswith("is a directory; name a table inside it.")
 
 
 @pytest.mark.parametrize("command", ["audit", "identity", "predict"])
@@ -273,7 +276,9 @@ def test_scores_do_for_methods_that_only_cut(fairfix: Run, place: Place, draw: D
         "This method changes the weights of a network and needs a model, not only scores; pass the "
         "model or choose another method."
     )
-    assert "not from 0 to 1" in refused(fairfix, place, "audit", "-", table, "--score", "x0")
+    assert "missing or outside [0, 1]" in refused(
+        fairfix, place, "audit", "-", table, "--score", "x0"
+    )
 
 
 # Architectures.

@@ -140,7 +140,7 @@ def test_the_table_without_a_group_is_named(fairfix: Run, place: Place, draw: Dr
     tables = place.table(val, "three.csv"), place.table(test, "two.csv")
     ended = fairfix("prune", place.model, tables[0], "--test", tables[1])
     assert ended.code == 2
-    assert ended.sentence == "two.csv: group 'c' has no rows; every group needs some."
+    assert ended.sentence == "two.csv: group 'c' has no rows; every group needs at least one."
     with pytest.raises(TableError, match=r"^two\.csv: group 'c' has no rows"):
         library.load(place.model, tables[0]).companion(tables[1])
 

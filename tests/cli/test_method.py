@@ -109,7 +109,7 @@ def test_a_lot_without_its_id_is_refused(fairfix: Run, place: Place) -> None:
     fairfix("eqodds", place.model, table, "--id", "nr", "--metric", "eqodds", *GOAL)
     ended = fairfix("predict", place.folder / "model.debiased.pt", place.test)
     assert ended.code == 2
-    assert "no column 'nr' (--id)" in ended.sentence
+    assert "no column 'nr' (id column)" in ended.sentence
 
 
 def test_cuts_by_group_cannot_be_folded(fairfix: Run, place: Place) -> None:

@@ -90,7 +90,7 @@ def test_drop_first_equals_get_dummies_drop_first(tmp_path: Path) -> None:
     assert table.feature_names == ("work=b", "work=c")
 
 
-def test_categories_that_are_numbers_match_however_written(tmp_path: Path) -> None:
+def test_numeric_categories_match_in_any_spelling(tmp_path: Path) -> None:
     spec = spec_of({"column": "level", "categories": [1, 2.0, "3"]})
     table = encoded(tmp_path, spec, {"level": ["3.0", "1", "2", "01"]})
     np.testing.assert_array_equal(table.features, np.eye(3)[[2, 0, 1, 0]])
@@ -140,20 +140,22 @@ def test_a_missing_number_is_named_with_its_line(tmp_path: Path) -> None:
     assert "column 'age': 1 value is missing (first: line 5)" in message
 
 
-def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
     message = complaint(encoded, tmp_path, spec_of(AGE), {"Ages": [1, 2, 3, 4]})
-    assert "no column 'age' (the data spec); the nearest name is 'Ages'" in message
+    assert "no column 'age' (input of the data spec); did you mean 'Ages'?" in message
 
 
-def test_the_label_is_no_input(tmp_path: Path) -> None:
+def test_the_label_cannot_be_an_input(tmp_path: Path) -> None:
     message = complaint(encoded, tmp_path, spec_of({"column": "label"}), {"x": [1, 2, 3, 4]})
-    assert message == "Column 'label' is named by --label and by the data spec: it cannot be both."
+    assert message == (
+        "Column 'label' is named as label column and as input of the data spec; it cannot be both."
+    )
 
 
 def test_the_network_must_take_as_many_inputs(tmp_path: Path) -> None:
     path = csv_of(tmp_path, {"work": ["Private", "State"]})
     message = complaint(read_table, path, Columns(), spec=spec_of(WORK), expected_features=4)
-    assert message.startswith("raw.csv gives 3 features and the network takes 4.")
+    assert message.startswith("raw.csv gives 3 features, but the network takes 4.")
 
 
 def test_json_comes_back_as_the_same_spec() -> None:
@@ -257,7 +259,7 @@ def test_json_comes_back_as_the_same_spec() -> None:
         ),
     ],
 )
-def test_a_wrong_spec_is_refused_at_its_place(value: Any, message: str) -> None:
+def test_an_invalid_spec_is_refused_at_its_place(value: Any, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         DataSpec.from_json(value, file="m.data.json")
     assert str(caught.value) == f"m.data.json: {message}"
@@ -352,7 +354,7 @@ def test_a_transformer_fitted_without_names_gets_none(tmp_path: Path) -> None:
     np.testing.assert_array_equal(table.features, scaler.transform(values).astype(np.float32))
 
 
-def test_what_a_transformer_refuses_is_said(
+def test_the_message_of_a_transformer_is_quoted(
     tmp_path: Path, raw: dict[str, list[Any]], fitted: Any
 ) -> None:
     spec = DataSpec.from_json({"features": [PREP]}, folder=tmp_path)

@@ -1,4 +1,4 @@
-"""Tables: what is read, what is inferred and said, and what is refused in which words."""
+"""Tables: what is read, what is inferred and noted, and which errors are raised."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairfix.data.table import Columns, Table, read_table, same_value
-from fairfix.data.table import reader as source
+from fairfix.data.table import Columns, Table, equal_values, read_table, table_reader
 from fairfix.errors import FairfixError, TableError, UsageError
 
 PLAIN = "label,group,age,hours\n1,0,20,1.5\n0,1,30,2.5\n1,1,40,-3\n0,0,50,4e2\n"
@@ -87,7 +86,7 @@ def test_a_plain_table(folder: Path) -> None:
     ],
     ids=["crlf", "cr", "no end", "bom", "blank lines", "blanks", "header", "numbers", "booleans"],
 )
-def test_the_same_table_written_otherwise(folder: Path, text: str) -> None:
+def test_other_spellings_of_the_same_table(folder: Path, text: str) -> None:
     expected, table = read(folder, PLAIN), read(folder, text)
     np.testing.assert_array_equal(table.features, expected.features)
     np.testing.assert_array_equal(table.labels, expected.labels)
@@ -136,7 +135,7 @@ def test_parquet_types(folder: Path) -> None:
 
 @pytest.mark.parametrize("cells", [1, 8, 40, 10_000])
 @pytest.mark.parametrize("name", ["val.csv", "val.csv.gz", "val.parquet"])
-def test_chunks_do_not_show(
+def test_chunk_size_does_not_change_the_table(
     folder: Path, monkeypatch: pytest.MonkeyPatch, cells: int, name: str
 ) -> None:
     rng = np.random.default_rng(1)
@@ -149,7 +148,7 @@ def test_chunks_do_not_show(
         frame.to_parquet(folder / name, row_group_size=13)
     else:
         frame.to_csv(folder / name, index=False)
-    monkeypatch.setattr(source, "_CHUNK_CELLS", cells)
+    monkeypatch.setattr(table_reader, "_CHUNK_CELLS", cells)
     table = read_table(folder / name, Columns(favorable="good"))
     np.testing.assert_array_equal(table.features, frame[list("abcd")].to_numpy(np.float32))
     np.testing.assert_array_equal(table.labels, frame["label"] == "good")
@@ -161,13 +160,13 @@ def test_chunks_do_not_show(
 def test_errors_name_the_line_in_any_chunk(
     folder: Path, monkeypatch: pytest.MonkeyPatch, cells: int
 ) -> None:
-    monkeypatch.setattr(source, "_CHUNK_CELLS", cells)
+    monkeypatch.setattr(table_reader, "_CHUNK_CELLS", cells)
     good = [f'1,{i % 2},{i},"a\nb"' for i in range(20)]
     for bad, problem in (
         ("1,0,old,x", "column 'x': 'old' is not a number"),
-        ("1,0,3", "3 fields where the header has 4"),
-        ("1,0,3,x,", "5 fields where the header has 4"),
-        ("1,0,3,x,y,z", "6 fields where the header has 4"),
+        ("1,0,3", "3 fields, but the header has 4; correct the line"),
+        ("1,0,3,x,", "5 fields, but the header has 4; correct the line"),
+        ("1,0,3,x,y,z", "6 fields, but the header has 4; correct the line"),
     ):
         for place in (0, 1, 11, 20):
             lines = [*good[:place], bad, *good[place:]]
@@ -226,27 +225,40 @@ def test_more_than_two_labels_need_a_favorable_one(folder: Path) -> None:
     text = rows(["low", "high", "mid", "high"], "0101")
     table = read(folder, text, Columns(favorable="high"))
     np.testing.assert_array_equal(table.labels, [0, 1, 0, 1])
-    assert table.notes == ("label 'label': 'low', 'mid' all count as unfavorable",)
+    assert table.notes == ("label 'label': 'low', 'mid' count as unfavorable",)
     assert refused(folder, text) == (
-        "val.csv, column 'label' holds 3 different values, 'high', 'low', 'mid': say with "
-        "--favorable which one is favorable, and all others count as unfavorable."
+        "val.csv, column 'label' has the values 'high', 'low', 'mid'; set favorable to one of "
+        "them; the others then count as unfavorable."
     )
 
 
 @pytest.mark.parametrize(
     ("labels", "favorable", "message"),
     [
-        ("abab", None, "val.csv, column 'label' holds 'a', 'b' and no 1: say with --favorable"),
-        ("1111", None, "val.csv, column 'label' holds only '1': both outcomes are needed."),
-        ("1010", "2", "val.csv, column 'label' has no value '2' (--favorable). It holds '0', '1'"),
+        (
+            "abab",
+            None,
+            "val.csv, column 'label' has the values 'a', 'b'; set favorable to one of them.",
+        ),
+        (
+            "1111",
+            None,
+            "val.csv, column 'label' has only the value '1'; rows of both outcomes are needed.",
+        ),
+        (
+            "1010",
+            "2",
+            "val.csv, column 'label' has no value '2' (favorable value). Its values: '0', '1'.",
+        ),
         (
             ["1", "", "0", "NA"],
             None,
-            "val.csv, column 'label': 2 rows have no value (first: line 3)",
+            "val.csv, column 'label': 2 rows have no value (first: line 3); add the labels or "
+            "remove the rows.",
         ),
     ],
 )
-def test_labels_that_do_not_do(
+def test_unusable_labels(
     folder: Path, labels: Sequence[str], favorable: str | None, message: str
 ) -> None:
     assert refused(folder, rows(labels, "0101"), Columns(favorable=favorable)).startswith(message)
@@ -254,7 +266,10 @@ def test_labels_that_do_not_do(
 
 def test_the_nearest_favorable_value_is_named(folder: Path) -> None:
     text = rows(["<=50K", ">50K", "<=50K", ">50K"], "0101")
-    assert refused(folder, text, Columns(favorable=">50k")).endswith("did you mean '>50K'?")
+    assert refused(folder, text, Columns(favorable=">50k")) == (
+        "val.csv, column 'label' has no value '>50k' (favorable value); did you mean '>50K'? Its "
+        "values: '<=50K', '>50K'."
+    )
 
 
 # Groups.
@@ -272,7 +287,7 @@ def test_the_privileged_group_as_named(folder: Path) -> None:
     assert group_of(read(folder, text, Columns(privileged=" f"))) == (("m", "f"), [1, 1, 0, 0])
 
 
-def test_named_beats_the_values_0_and_1(folder: Path) -> None:
+def test_the_named_group_takes_precedence_over_the_values_0_and_1(folder: Path) -> None:
     table = read(folder, rows("1010", "0011"), Columns(privileged="0"))
     assert group_of(table) == (("1", "0"), [1, 1, 0, 0])
 
@@ -282,27 +297,27 @@ def test_booleans_mean_themselves(folder: Path) -> None:
     assert (group_of(table), table.notes) == ((("False", "True"), [1, 1, 0, 0]), ())
 
 
-def test_the_higher_favorable_share_is_inferred_and_said(folder: Path) -> None:
+def test_the_group_with_the_higher_base_rate_is_inferred_as_privileged(folder: Path) -> None:
     table = read(folder, rows("1100100", "ffffmmm"))
     assert group_of(table)[0] == ("m", "f")
     assert table.notes == (
-        "group 'group': 'f' is taken as privileged because its favorable share is higher "
-        "(0.5 against 0.333)",
+        "group 'group': 'f' is taken as privileged because its favorable base rate is higher "
+        "(0.5 vs. 0.333)",
     )
 
 
-def test_weights_count_in_the_favorable_share(folder: Path) -> None:
+def test_weights_count_in_the_base_rate(folder: Path) -> None:
     text = "label,group,w,x\n1,f,1,0\n0,f,9,0\n1,m,2,0\n0,m,2,0\n1,f,1,0\n"
     assert group_of(read(folder, text, Columns(ignore=("w",))))[0] == ("m", "f")
     table = read(folder, text, Columns(weight="w"))
     assert group_of(table)[0] == ("f", "m")
-    assert "(0.5 against 0.182)" in table.notes[0]
+    assert "(0.5 vs. 0.182)" in table.notes[0]
 
 
-def test_equal_shares_are_said_to_be_equal(folder: Path) -> None:
+def test_equal_base_rates_are_reported_as_not_lower(folder: Path) -> None:
     table = read(folder, rows("1010", "ffmm"))
     assert group_of(table)[0] == ("f", "m")
-    assert "is no lower (0.5 against 0.5)" in table.notes[0]
+    assert "is not lower (0.5 vs. 0.5)" in table.notes[0]
 
 
 def test_many_groups_come_in_natural_order(folder: Path) -> None:
@@ -310,8 +325,8 @@ def test_many_groups_come_in_natural_order(folder: Path) -> None:
     table = read(folder, rows("101010", values), Columns(privileged="b9"))
     assert group_of(table) == (("9", "10", "a", "B1", "b9", "b10"), [5, 4, 3, 1, 0, 2])
     assert table.notes == (
-        "group 'group': with 6 groups every gap is the largest minus the smallest, and "
-        "--privileged b9 changes nothing",
+        "group 'group': with 6 groups each gap is the largest rate minus the smallest, so naming "
+        "'b9' as privileged has no effect",
     )
 
 
@@ -326,12 +341,12 @@ def test_several_protected_attributes(folder: Path) -> None:
 def test_a_missing_group_is_an_error_or_its_own_group(folder: Path, blank: str) -> None:
     text = rows("10101", ["0", blank, "1", "1", blank])
     assert refused(folder, text) == (
-        "val.csv, column 'group': 2 rows have no value (first: line 3): remove such rows or make "
-        "them a group of their own with --missing-group keep."
+        "val.csv, column 'group': 2 rows have no value (first: line 3); remove these rows, or "
+        "set missing_group to 'keep' to make them a group."
     )
     table = read(folder, text, Columns(missing_group="keep"))
     assert group_of(table) == (("0", "1", "(missing)"), [0, 2, 1, 1, 2])
-    assert table.notes == ("group 'group': 2 rows without a value make up '(missing)'",)
+    assert table.notes == ("group 'group': 2 rows without a value form the group '(missing)'",)
 
 
 def test_the_word_none_is_a_group(folder: Path) -> None:
@@ -342,26 +357,32 @@ def test_the_word_none_is_a_group(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("groups", "columns", "message"),
     [
-        ("aaaa", Columns(), "val.csv, column 'group' holds only 'a': at least two groups"),
+        (
+            "aaaa",
+            Columns(),
+            "val.csv, column 'group' has only the value 'a'; a fairness gap needs at least two "
+            "groups.",
+        ),
         (
             "abab",
             Columns(privileged="c"),
-            "val.csv, column 'group' has no value 'c' (--privileged): it holds 'a', 'b'.",
+            "val.csv, column 'group' has no value 'c' (privileged group). Its values: 'a', 'b'.",
         ),
         (
             "abcb",
             Columns(privileged="d"),
-            "val.csv, column 'group' has no value 'd' (--privileged): it holds 'a', 'b', 'c'.",
+            "val.csv, column 'group' has no value 'd' (privileged group). Its values: 'a', 'b', "
+            "'c'.",
         ),
     ],
 )
-def test_groups_that_do_not_do(folder: Path, groups: str, columns: Columns, message: str) -> None:
+def test_unusable_groups(folder: Path, groups: str, columns: Columns, message: str) -> None:
     assert refused(folder, rows("1010", groups), columns).startswith(message)
 
 
-def test_an_identifier_is_no_group(folder: Path) -> None:
+def test_an_identifier_is_not_a_group(folder: Path) -> None:
     text = rows([0, 1] * 600, range(1200))
-    assert "column 'group' has more than 1000 different values" in refused(folder, text)
+    assert "column 'group' has more than 1000 distinct values, too many" in refused(folder, text)
 
 
 # A second table.
@@ -401,11 +422,13 @@ def test_a_second_table_may_lack_values(folder: Path) -> None:
     [
         (
             rows("1010", "abac"),
-            "val.csv, column 'group': the table before had no 'c', only 'a', 'b'.",
+            "val.csv, column 'group' has the unknown value 'c'; the known ones are 'a', 'b'. "
+            "Correct or remove these rows.",
         ),
         (
             rows("1210", "abab"),
-            "val.csv, column 'label': the table before had no '2', only '0', '1'.",
+            "val.csv, column 'label' has the unknown value '2'; the known ones are '0', '1'. "
+            "Correct or remove these rows.",
         ),
     ],
 )
@@ -418,7 +441,7 @@ def test_missing_groups_of_a_second_table(folder: Path) -> None:
     text, columns = rows("1010", ["a", "b", "", "a"]), Columns(missing_group="keep")
     known = {"group_names": {"group": ("a", "b", "(missing)")}}
     assert group_of(read(folder, text, columns, **known))[1] == [0, 1, 2, 0]
-    assert "the table before had no '(missing)'" in refused(
+    assert "has the unknown value '(missing)'; the known ones are 'a', 'b'" in refused(
         folder, text, columns, group_names={"group": ("a", "b")}
     )
 
@@ -438,7 +461,7 @@ def test_labels_and_groups_may_be_absent(folder: Path) -> None:
     np.testing.assert_array_equal(table.features, [[1, 2], [3, 4]])
 
 
-def test_labels_that_cannot_be_used_are_left_out_and_said(folder: Path) -> None:
+def test_labels_that_cannot_be_used_are_left_out_with_a_note(folder: Path) -> None:
     table = read(folder, rows(["", "1"], ["a", ""]), require_labels=False, require_groups=False)
     assert (table.labels, table.groups) == (None, ())
     assert table.notes[0].startswith("labels are left out: val.csv, column 'label': 1 row has no")
@@ -455,11 +478,13 @@ def test_one_group_is_enough_to_predict(folder: Path) -> None:
 def test_without_labels_no_privileged_group_is_inferred(folder: Path) -> None:
     table = read(folder, "group,x\nm,1\nf,2\n", require_labels=False)
     assert group_of(table) == (("f", "m"), [1, 0])
-    assert table.notes == ("group 'group': no privileged group is known; 'm' stands for it",)
+    assert table.notes == (
+        "group 'group': without labels the privileged group cannot be inferred; 'm' is used",
+    )
 
 
 def test_without_a_group_column_there_is_no_group(folder: Path) -> None:
-    with pytest.raises(UsageError, match="--group"):
+    with pytest.raises(UsageError, match="No group column is named; name the column"):
         read(folder, PLAIN, Columns(groups=()))
     assert read(folder, PLAIN, Columns(groups=()), require_groups=False).groups == ()
 
@@ -497,32 +522,37 @@ def test_features_beside_scores_are_read_when_asked_for(folder: Path) -> None:
         (
             ["1", "-2", "-1"],
             Columns(weight="v"),
-            "2 values are missing or not numbers from 0 up (first: -2 in line 3).",
+            "2 values are missing, negative or infinite (first: -2 in line 3); correct the values "
+            "or remove the rows.",
         ),
         (
             ["1", "", "1"],
             Columns(weight="v"),
-            "1 value is missing or not numbers from 0 up (first: nan in line 3).",
+            "1 value is missing, negative or infinite (first: nan in line 3); correct the values "
+            "or remove the rows.",
         ),
         (
             ["1", "1", "inf"],
             Columns(weight="v"),
-            "1 value is missing or not numbers from 0 up (first: inf in line 4).",
+            "1 value is missing, negative or infinite (first: inf in line 4); correct the values "
+            "or remove the rows.",
         ),
-        (["0", "0", "0"], Columns(weight="v"), "all weights are 0."),
+        (["0", "0", "0"], Columns(weight="v"), "all weights are 0; some must be positive."),
         (
             ["0", "1.5", "1"],
             Columns(score="v"),
-            "1 value is missing or not from 0 to 1 (first: 1.5 in line 3).",
+            "1 value is missing or outside [0, 1] (first: 1.5 in line 3); correct the values "
+            "or remove the rows.",
         ),
         (
             ["NaN", "0.5", "1"],
             Columns(score="v"),
-            "1 value is missing or not from 0 to 1 (first: nan in line 2).",
+            "1 value is missing or outside [0, 1] (first: nan in line 2); correct the values "
+            "or remove the rows.",
         ),
     ],
 )
-def test_amounts_out_of_range(
+def test_weights_and_scores_out_of_range(
     folder: Path, values: list[str], columns: Columns, message: str
 ) -> None:
     lines = [f"{i % 2},{i % 2},{v},7" for i, v in enumerate(values)]
@@ -530,7 +560,7 @@ def test_amounts_out_of_range(
     assert refused(folder, text, columns) == f"val.csv, column 'v': {message}"
 
 
-def test_text_is_no_amount(folder: Path) -> None:
+def test_text_is_not_a_weight(folder: Path) -> None:
     text = "label,group,v,x\n1,0,1,7\n0,1,heavy,7\n"
     assert refused(folder, text, Columns(weight="v")) == (
         "val.csv, line 3, column 'v': 'heavy' is not a number; correct it or remove the row."
@@ -559,7 +589,7 @@ def test_a_role_wins_over_being_ignored(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "Unnamed: 0", "__index_level_0__"])
-def test_a_saved_row_index_is_no_feature(folder: Path, name: str) -> None:
+def test_a_saved_row_index_is_not_a_feature(folder: Path, name: str) -> None:
     text = f"{name},label,group,x\n0,1,0,5\n1,0,1,6\n"
     table = read(folder, text)
     assert table.feature_names == ("x",)
@@ -569,11 +599,13 @@ def test_a_saved_row_index_is_no_feature(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("header", "place"), [("label,group,x,", 4), (",label,group,,x", 4), ("label,group,,", 3)]
 )
-def test_a_column_without_a_name_is_no_row_index(folder: Path, header: str, place: int) -> None:
+def test_a_later_column_without_a_name_is_not_a_row_index(
+    folder: Path, header: str, place: int
+) -> None:
     row = ",".join("1" for _ in header.split(","))
     assert refused(folder, f"{header}\n{row}\n") == (
-        f"val.csv: column {place} of the header has no name, so it is not known what it holds. "
-        "Name it or remove it, or list the network's columns with --features."
+        f"val.csv: column {place} of the header has no name. Name it, remove it, or list the "
+        "network's input columns in features."
     )
 
 
@@ -582,15 +614,15 @@ def test_a_column_without_a_name_does_not_matter_where_features_are_named(folder
     assert table.feature_names == ("x",)
 
 
-def test_a_row_index_that_may_be_a_feature_is_named(folder: Path) -> None:
-    said = refused(folder, ",label,group,x\n0.5,1,0,5\n0.7,0,1,6\n", expected_features=2)
-    assert said.startswith(
-        "val.csv gives 1 feature (column '' is left out as a saved row index: rename it if it is "
-        "none) and the network takes 2. Adding the group column"
+def test_a_row_index_that_may_be_a_feature_is_mentioned(folder: Path) -> None:
+    message = refused(folder, ",label,group,x\n0.5,1,0,5\n0.7,0,1,6\n", expected_features=2)
+    assert message.startswith(
+        "val.csv gives 1 feature (column '' is left out as a saved row index; rename it if it is "
+        "a feature), but the network takes 2. With the group column"
     )
 
 
-def test_an_index_in_parquet_is_no_feature_but_can_be_the_id(folder: Path) -> None:
+def test_an_index_in_parquet_is_not_a_feature_but_can_be_the_id(folder: Path) -> None:
     frame = pd.DataFrame({"label": [0, 1], "group": [0, 1], "x": [5, 6]}, index=[30, 40])
     frame.to_parquet(folder / "val.parquet")
     assert read_table(folder / "val.parquet", Columns()).feature_names == ("x",)
@@ -606,15 +638,15 @@ def test_booleans_and_numbers_mix_as_features(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", ["abc", "1_000", "0x10", "1,5", "None", "2020-01-01", "?"])
-def test_text_is_no_feature(folder: Path, bad: str) -> None:
+def test_text_is_not_a_feature(folder: Path, bad: str) -> None:
     text = f'label,group,x\n1,0,1\n0,1,"{bad}"\n'
     assert refused(folder, text) == (
-        f"val.csv, line 3, column 'x': {bad!r} is not a number; leave the column out with "
-        "--ignore or encode it with a data spec."
+        f"val.csv, line 3, column 'x': {bad!r} is not a number; ignore the column or encode it "
+        "with a data spec."
     )
 
 
-INFINITE = ("infinite or too large for float32", "Scale")
+INFINITE = ("infinite or too large for float32", "Rescale")
 
 
 @pytest.mark.parametrize(
@@ -632,10 +664,12 @@ def test_features_must_be_finite_in_float32(folder: Path, bad: str, what: str, r
     )
 
 
-def test_missing_and_infinite_values_are_told_apart(folder: Path) -> None:
+def test_missing_and_infinite_values_are_distinguished(folder: Path) -> None:
     text = "label,group,x,y\n1,0,1e300,1\n0,1,2,\n1,1,3,\n0,0,1e300,1\n"
-    said = refused(folder, text)
-    assert said.startswith("val.csv, column 'y': 2 values are missing (first: line 3). Fill them")
+    message = refused(folder, text)
+    assert message.startswith(
+        "val.csv, column 'y': 2 values are missing (first: line 3). Fill them"
+    )
 
 
 def test_parquet_errors_name_the_row(folder: Path) -> None:
@@ -643,7 +677,7 @@ def test_parquet_errors_name_the_row(folder: Path) -> None:
     frame.to_parquet(folder / "val.parquet")
     with pytest.raises(TableError, match=r"column 'x': 1 value .* \(first: row 2\)"):
         read_table(folder / "val.parquet", Columns(ignore=("l",)))
-    with pytest.raises(TableError, match="column 'l' holds list<"):
+    with pytest.raises(TableError, match="column 'l' has the type list<"):
         read_table(folder / "val.parquet", Columns(ignore=("x",)))
 
 
@@ -653,39 +687,41 @@ def test_parquet_errors_name_the_row(folder: Path) -> None:
         (
             Columns(),
             3,
-            "val.csv gives 2 features and the network takes 3. Adding the group column 'group' "
-            "would make it right: list all 3 in the network's order with --features, the group "
-            "column among them.",
+            "val.csv gives 2 features, but the network takes 3. With the group column 'group' the "
+            "number is right: list all 3 as features in the network's order, the group column "
+            "among them.",
         ),
         (
             Columns(groups=("group", "age")),
             2,
-            "val.csv gives 1 feature and the network takes 2. Adding 1 of the group columns "
-            "'group', 'age' would make it right: list all 2 in the network's order with "
-            "--features, 1 of the group columns among them.",
+            "val.csv gives 1 feature, but the network takes 2. With 1 of the group columns "
+            "'group', 'age' the number is right: list all 2 as features in the network's order, "
+            "1 of the group columns among them.",
         ),
         (
             Columns(),
             98,
-            "val.csv gives 2 features and the network takes 98. Give the table as it was encoded "
+            "val.csv gives 2 features, but the network takes 98. Use the table as it was encoded "
             "for training, or describe the encoding in a data spec beside the model.",
         ),
         (
             Columns(),
             1,
-            "val.csv gives 2 features and the network takes 1. Leave columns out with --ignore, "
-            "or list those of the network with --features.",
+            "val.csv gives 2 features, but the network takes 1. Ignore the other columns, or list "
+            "the features in the network's order.",
         ),
     ],
 )
-def test_the_network_takes_another_number(
+def test_another_number_of_features_than_the_network_takes(
     folder: Path, columns: Columns, expected: int, message: str
 ) -> None:
     assert refused(folder, PLAIN, columns, expected_features=expected) == message
 
 
 def test_a_table_without_features(folder: Path) -> None:
-    assert "no column left to be a feature" in refused(folder, "label,group\n1,0\n0,1\n")
+    assert "no column left as a feature; list the features" in refused(
+        folder, "label,group\n1,0\n0,1\n"
+    )
 
 
 # Columns.
@@ -696,66 +732,76 @@ def test_a_table_without_features(folder: Path) -> None:
     [
         (
             Columns(label="lable"),
-            "val.csv has no column 'lable' (--label); the nearest name is 'label'. It has 'label', "
-            "'group', 'age', 'hours'.",
+            "val.csv has no column 'lable' (label column); did you mean 'label'? Its columns: "
+            "'label', 'group', 'age', 'hours'.",
         ),
         (
             Columns(label="income"),
-            "val.csv has no column 'income' (--label). It has 'label', 'group', 'age', 'hours'.",
+            "val.csv has no column 'income' (label column). Its columns: 'label', 'group', 'age', "
+            "'hours'.",
         ),
         (
             Columns(groups=("Group",)),
-            "val.csv has no column 'Group' (--group); the nearest name is 'group'.",
+            "val.csv has no column 'Group' (group column); did you mean 'group'?",
         ),
-        (Columns(id="ages"), "val.csv has no column 'ages' (--id); the nearest name is 'age'."),
-        (Columns(weight="w"), "val.csv has no column 'w' (--weight)."),
-        (Columns(score="s"), "val.csv has no column 's' (--score)."),
+        (Columns(id="ages"), "val.csv has no column 'ages' (id column); did you mean 'age'?"),
+        (Columns(weight="w"), "val.csv has no column 'w' (weight column)."),
+        (Columns(score="s"), "val.csv has no column 's' (score column)."),
         (
             Columns(ignore=("hour",)),
-            "val.csv has no column 'hour' (--ignore); the nearest name is 'hours'.",
+            "val.csv has no column 'hour' (ignored column); did you mean 'hours'?",
         ),
         (
             Columns(features=("age", "hour")),
-            "val.csv has no column 'hour' (--features); the nearest",
+            "val.csv has no column 'hour' (feature); did you mean 'hours'?",
         ),
     ],
 )
-def test_a_column_that_is_not_there(folder: Path, columns: Columns, message: str) -> None:
+def test_a_missing_column(folder: Path, columns: Columns, message: str) -> None:
     assert refused(folder, PLAIN, columns).startswith(message)
 
 
 def test_another_separator_is_named(folder: Path) -> None:
     assert refused(folder, PLAIN.replace(",", ";")) == (
-        "val.csv has no column 'label' (--label). It has one column, 'label;group;age;hours': "
-        "separate the columns by commas, not semicolons."
+        "val.csv has no column 'label' (label column). Its only column is "
+        "'label;group;age;hours': separate the columns by commas, not semicolons."
     )
 
 
-def test_many_columns_are_cut_short(folder: Path) -> None:
+def test_long_lists_of_columns_are_shortened(folder: Path) -> None:
     header = ",".join(f"c{i}" for i in range(100))
     assert refused(folder, f"{header}\n").endswith("'c11' and 88 more.")
 
 
-def test_double_columns_are_refused(folder: Path) -> None:
+def test_duplicate_columns_are_refused(folder: Path) -> None:
     text = "label,group,x,y, x\n1,0,1,2,3\n0,1,4,5,6\n"
     assert refused(folder, text) == (
-        "val.csv has 2 columns named 'x' (columns 3 and 5): rename or remove all but one."
+        "val.csv has 2 columns named 'x' (columns 3 and 5); rename or remove all but one."
     )
 
 
 @pytest.mark.parametrize(
     ("roles", "message"),
     [
-        ({"label": "group"}, "Column 'group' is named by --label and by --group"),
-        ({"id": "w", "weight": "w"}, "Column 'w' is named by --id and by --weight"),
-        ({"groups": ("a", "a")}, "Column 'a' is named by --group and by --group"),
-        ({"score": "x", "features": ("x",)}, "Column 'x' is named by --score and by --features"),
-        ({"features": ("label",)}, "Column 'label' is named by --label and by --features"),
+        ({"label": "group"}, "Column 'group' is named as label column and as group column;"),
+        ({"id": "w", "weight": "w"}, "Column 'w' is named as id column and as weight column;"),
+        ({"groups": ("a", "a")}, "Column 'a' is named as group column and as group column;"),
+        (
+            {"score": "x", "features": ("x",)},
+            "Column 'x' is named as score column and as feature; it cannot be both.",
+        ),
+        (
+            {"features": ("label",)},
+            "Column 'label' is named as label column and as feature; it cannot be both.",
+        ),
         (
             {"features": ("x",), "ignore": ("x",)},
-            "Column 'x' is named by --ignore and by --features",
+            "Column 'x' is named as ignored column and as feature; it cannot be both.",
         ),
-        ({"features": ("x", "y", "x")}, "Column 'x' stands 2 times in --features"),
+        (
+            {"features": ("x", "y", "x")},
+            "Column 'x' is named 2 times as feature; name it once.",
+        ),
     ],
 )
 def test_a_column_has_one_role(roles: dict[str, Any], message: str) -> None:
@@ -770,33 +816,45 @@ def test_a_column_has_one_role(roles: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("v.csv", b"", "v.csv is an empty file."),
-        ("v.csv", b"\n \n", "v.csv holds blank lines only."),
-        ("v.csv", b"label,group,x\n", "v.csv names its columns but has no rows."),
-        ("v.csv", b"label,group,x\n\n", "v.csv names its columns but has no rows."),
-        ("v.txt", b"label", "v.txt is no table by its name: use .csv, .csv.gz or .parquet."),
-        ("v.csv", gzip.compress(b"a", mtime=0), "v.csv is compressed by gzip: name it v.csv.gz."),
-        ("v.csv.gz", b"a,b\n1,2\n", "v.csv.gz is not compressed by gzip: name it v.csv."),
-        ("v.csv.gz", gzip.compress(PLAIN.encode(), mtime=0)[:-9], "v.csv.gz is a broken gzip file"),
-        ("v.csv.gz", b"\x1f\x8b\x08\x00" + b"a" * 40, "v.csv.gz is a broken gzip file"),
-        ("v.parquet", b"PAR1 and no more", "v.parquet cannot be read as Parquet:"),
+        ("v.csv", b"", "v.csv is an empty file; a table needs a header and rows."),
+        ("v.csv", b"\n \n", "v.csv has only blank lines; a table needs a header and rows."),
+        ("v.csv", b"label,group,x\n", "v.csv has a header but no rows."),
+        ("v.csv", b"label,group,x\n\n", "v.csv has a header but no rows."),
+        ("v.txt", b"label", "v.txt has an unsupported extension; use .csv, .csv.gz or .parquet."),
+        (
+            "v.csv",
+            gzip.compress(b"a", mtime=0),
+            "v.csv is compressed with gzip; rename it to v.csv.gz.",
+        ),
+        ("v.csv.gz", b"a,b\n1,2\n", "v.csv.gz is not compressed with gzip; rename it to v.csv."),
+        (
+            "v.csv.gz",
+            gzip.compress(PLAIN.encode(), mtime=0)[:-9],
+            "v.csv.gz is a damaged gzip file",
+        ),
+        ("v.csv.gz", b"\x1f\x8b\x08\x00" + b"a" * 40, "v.csv.gz is a damaged gzip file"),
+        ("v.parquet", b"PAR1 and no more", "v.parquet cannot be read as Parquet ("),
         ("v.csv", PLAIN.encode() + b"1,0,1,\xe9\n", "v.csv, line 6: not UTF-8 text; save"),
         ("v.csv", "label,Größe\n".encode("latin-1"), "v.csv, line 1: not UTF-8 text; save"),
         ("v.csv", PLAIN.encode("utf-16"), "v.csv, line 1: not UTF-8 text; save"),
-        ("v.csv", PLAIN.encode() + b'1,0,"1,1\n0,1,2,3\n', "v.csv: the row after line 5 is not"),
+        (
+            "v.csv",
+            PLAIN.encode() + b'1,0,"1,1\n0,1,2,3\n',
+            "v.csv: the row after line 5 cannot be parsed as CSV",
+        ),
     ],
 )
-def test_files_that_are_no_table(folder: Path, name: str, content: bytes, message: str) -> None:
+def test_files_that_are_not_tables(folder: Path, name: str, content: bytes, message: str) -> None:
     (folder / name).write_bytes(content)
     with pytest.raises(TableError) as caught:
         read_table(folder / name, Columns())
     assert str(caught.value).startswith(message)
 
 
-def test_paths_that_are_no_file(folder: Path) -> None:
+def test_paths_that_are_not_files(folder: Path) -> None:
     with pytest.raises(TableError, match=r"There is no file .*none\.csv"):
         read_table(folder / "none.csv", Columns())
-    with pytest.raises(TableError, match="is a folder: name the table inside it"):
+    with pytest.raises(TableError, match="is a directory; name a table inside it"):
         read_table(folder, Columns())
 
 
@@ -819,7 +877,7 @@ def test_cells_beyond_the_limit_of_the_csv_module(folder: Path) -> None:
     assert refused(folder, text % "three", columns).startswith("val.csv, row 3, column 'x'")
 
 
-def test_every_error_is_one_of_ours(folder: Path) -> None:
+def test_damaged_files_raise_only_our_errors(folder: Path) -> None:
     """Any cut or changed byte gives the table or a fairfix error, never another exception."""
     rng = np.random.default_rng(2)
     good = ('label,group,x,"n ""q"""\n' + '1,a,0.5,2\n0,"b, c",1e3,3\n1,a,-1,"4"\n' * 3).encode()
@@ -859,9 +917,9 @@ def test_every_error_is_one_of_ours(folder: Path) -> None:
         ("nan", "nan", True),
     ],
 )
-def test_same_value(one: object, other: object, same: bool) -> None:
-    assert same_value(one, other) is same
-    assert same_value(other, one) is same
+def test_equal_values(one: object, other: object, same: bool) -> None:
+    assert equal_values(one, other) is same
+    assert equal_values(other, one) is same
 
 
 # The real thing.

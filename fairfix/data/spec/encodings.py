@@ -14,7 +14,13 @@ import numpy as np
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from fairfix._utils.strict_json import StrictModel
-from fairfix.data.table.cell_values import CellError, distinct, meaning, numbers, written
+from fairfix.data.table.cell_values import (
+    CellError,
+    comparison_key,
+    factorize,
+    normalized_text,
+    parse_numbers,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +86,7 @@ class NumericEncoding(_ColumnEncoding):
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
         """See ``Encoding``."""
-        cells = numbers(frame[self.column], "the data spec says it is numeric")
+        cells = parse_numbers(frame[self.column], "the data spec says it is numeric")
         return ((cells - self.mean) / self.scale)[:, None]
 
 
@@ -111,7 +117,7 @@ def _category_name(value: object) -> str:
     """Return a category of the file as a table would write it."""
     if not isinstance(value, str | int | float):
         raise ValueError("must be a string or a number")
-    return written(value)
+    return normalized_text(value)
 
 
 def _default(value: float) -> Any:
@@ -194,10 +200,10 @@ def _look_up(
     Raises:
         CellError: another value, without ``unknown``.
     """
-    position = {meaning(value): i for i, value in enumerate(values)}
-    codes, texts = distinct(cells)
+    position = {comparison_key(value): i for i, value in enumerate(values)}
+    codes, texts = factorize(cells)
     # A null has code -1 and so takes the last entry: the empty text.
-    positions = np.array([position.get(meaning(text), -1) for text in (*texts, "")])[codes]
+    positions = np.array([position.get(comparison_key(text), -1) for text in (*texts, "")])[codes]
     if unknown is None and (positions < 0).any():
         first = int(np.argmax(positions < 0))
         value = [*texts, ""][codes[first]]
@@ -214,7 +220,7 @@ def _look_up(
 
 
 def _check_distinct(values: Iterable[str]) -> None:
-    repeated = [value for value, count in Counter(map(meaning, values)).items() if count > 1]
+    repeated = [value for value, count in Counter(map(comparison_key, values)).items() if count > 1]
     if repeated:
         raise ValueError(
             f"has {repeated[0]!r} twice (1, 1.0 and true are the same value); remove one"

@@ -10,7 +10,8 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
 from fairfix._utils.strict_json import StrictModel
-from fairfix.data.table.cell_values import MISSING, listed, numbers
+from fairfix._utils.text import quoted_list
+from fairfix.data.table.cell_values import MISSING, parse_numbers
 from fairfix.errors import TableError, TrustError, UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ class TransformerEntry(StrictModel):
         columns = info.data.get("columns", text)
         for name in text:
             if name not in columns:
-                raise ValueError(f"must name some of the columns {listed(columns)}, not {name!r}")
+                raise ValueError(
+                    f"must name some of the columns {quoted_list(columns)}, not {name!r}"
+                )
         return text
 
 
@@ -88,7 +91,7 @@ class TransformerEncoding:
                 column = cells[name].astype(object)
                 cells[name] = column.mask(column.isna() | column.isin(MISSING), np.nan)
             else:
-                cells[name] = numbers(
+                cells[name] = parse_numbers(
                     cells[name], f'if it is text, list it under "text" for {file} in the data spec'
                 )
         named = hasattr(self.transformer, "feature_names_in_")
@@ -120,7 +123,7 @@ def _load(path: Path, *, trust: bool) -> Any:
         ) from None
     if untrusted and not trust:
         raise TrustError(
-            f"{path.name} holds types that may run code: {listed(untrusted)}. If the file is "
+            f"{path.name} holds types that may run code: {quoted_list(untrusted)}. If the file is "
             "yours, pass trust=True (--trust-checkpoint)."
         )
     return transformer

@@ -1,4 +1,4 @@
-"""Which column means what, and whether a header has them all."""
+"""The roles of columns (label, groups, id, ...), and the header of a table that must have them."""
 
 from __future__ import annotations
 
@@ -9,22 +9,34 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
-from fairfix.data.table.cell_values import listed
+from fairfix._utils.text import quoted_list
 from fairfix.errors import TableError, UsageError
 
-# What pandas writes when the row index is saved with the table: never meant as an input.
+# Names that pandas gives to a row index saved with the table, which is never meant as an input.
 _SAVED_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column means what; the defaults are those of the command line.
+    """The roles of columns.
 
-    ``favorable`` None means the value 1; ``privileged`` speaks of the first group column;
-    ``features`` None means as the data spec says, else every column without another role.
-    Raises ``UsageError`` when one column has two roles. Only a group column may also be a
-    feature, and only if ``features`` (or the data spec) names it; ``ignore`` concerns features
-    alone.
+    Only a group column may also be a feature, and only if ``features`` or the data spec names it.
+
+    Attributes:
+        label: the label column.
+        favorable: the favorable value of the label; None means 1.
+        groups: the group columns (protected attributes); the first is the one debiased.
+        privileged: the privileged value of the first group column; None infers it.
+        id: the column that identifies rows.
+        ignore: columns that are not features; they may still have another role.
+        weight: the column of row weights.
+        features: the inputs of the network in order; None takes those of the data spec, or every
+            column without another role.
+        score: the column of scores, in the place of a model.
+        missing_group: "error" refuses rows without a group, "keep" makes them a group.
+
+    Raises:
+        UsageError: a column has two roles, or a feature is named twice.
     """
 
     label: str = "label"
@@ -40,44 +52,51 @@ class Columns:
 
     def __post_init__(self) -> None:
         roles: dict[str, str] = {}
-        for option, name in self.roles():
+        for role, name in self.roles():
             if name in roles:
                 raise UsageError(
-                    f"Column {name!r} is named by {roles[name]} and by {option}: "
-                    "one column has one role."
+                    f"Column {name!r} is named as {roles[name]} and as {role}; a column can have "
+                    "only one role."
                 )
-            roles[name] = option
+            roles[name] = role
         if self.features is not None:
-            self.check_features(self.features, "--features")
+            self.check_features(self.features, "feature")
 
     def roles(self) -> list[tuple[str, str]]:
-        """Return (option, column) for every role that is set, features and ignored apart."""
-        named = [
-            ("--label", self.label),
-            *(("--group", name) for name in self.groups),
-            ("--id", self.id),
-            ("--weight", self.weight),
-            ("--score", self.score),
+        """Return (role, column) for every role that is set, other than features and ignored."""
+        roles = [
+            ("label column", self.label),
+            *(("group column", name) for name in self.groups),
+            ("id column", self.id),
+            ("weight column", self.weight),
+            ("score column", self.score),
         ]
-        return [(option, name) for option, name in named if name is not None]
+        return [(role, name) for role, name in roles if name is not None]
 
-    def check_features(self, features: Sequence[str], said_by: str) -> None:
-        """Raise ``UsageError`` when a feature stands twice or is no input by another role."""
+    def check_features(self, features: Sequence[str], role: str) -> None:
+        """Raise ``UsageError`` if a feature is named twice or has a role that excludes it.
+
+        Args:
+            role: what names the features, for messages.
+        """
         for name, count in Counter(features).items():
             if count > 1:
-                raise UsageError(f"Column {name!r} stands {count} times in {said_by}.")
-        taken = {name: option for option, name in self.roles() if option != "--group"}
-        taken |= dict.fromkeys(self.ignore, "--ignore")
+                raise UsageError(f"Column {name!r} is named {count} times as {role}; name it once.")
+        taken = {name: other for other, name in self.roles() if other != "group column"}
+        taken |= dict.fromkeys(self.ignore, "ignored column")
         for name in features:
             if name in taken:
                 raise UsageError(
-                    f"Column {name!r} is named by {taken[name]} and by {said_by}: it cannot be "
-                    "both."
+                    f"Column {name!r} is named as {taken[name]} and as {role}; it cannot be both."
                 )
 
 
 class Header:
-    """The column names of one file, in file order. Raises ``TableError`` when a name is double."""
+    """The column names of one file, in file order.
+
+    Raises:
+        TableError: a name appears twice.
+    """
 
     def __init__(self, file: str, names: Sequence[str]) -> None:
         self.file = file
@@ -87,34 +106,38 @@ class Header:
             if name and count > 1:
                 places = [str(i) for i, other in enumerate(names, 1) if other == name]
                 raise TableError(
-                    f"{file} has {count} columns named {name!r} (columns {' and '.join(places)}): "
+                    f"{file} has {count} columns named {name!r} (columns {' and '.join(places)}); "
                     "rename or remove all but one."
                 )
 
     def __contains__(self, name: object) -> bool:
         return name in self._known
 
-    def require(self, names: Iterable[str], said_by: str) -> None:
-        """Raise ``TableError`` with the nearest name for the first of ``names`` not there."""
+    def require(self, names: Iterable[str], role: str) -> None:
+        """Raise ``TableError`` with the nearest name for the first of the names that is missing.
+
+        Args:
+            role: what the columns are for, for the message.
+        """
         for name in names:
             if name not in self._known:
                 raise TableError(
-                    f"{self.file} has no column {name!r} ({said_by}){self._nearest(name)}. "
-                    f"It has {self._summary()}"
+                    f"{self.file} has no column {name!r} ({role}){self._nearest(name)} "
+                    f"{self._summary()}"
                 )
 
-    def features(self, columns: Columns) -> tuple[list[str], list[str]]:
-        """Return the columns without a role, in file order: features, and saved row indexes.
+    def feature_names(self, columns: Columns) -> tuple[list[str], list[str]]:
+        """Return the columns without a role in file order: features, and saved row indexes.
 
-        Raises ``TableError`` for a column without a name; only the first can be a row index.
+        Raises:
+            TableError: a column other than the first has no name, or an ignored one is missing.
         """
-        self.require(columns.ignore, "--ignore")
+        self.require(columns.ignore, "ignored column")
         nameless = [place for place, name in enumerate(self.names, 1) if not name and place > 1]
         if nameless:
             raise TableError(
-                f"{self.file}: column {nameless[0]} of the header has no name, so it is not known "
-                "what it holds. Name it or remove it, or list the network's columns with "
-                "--features."
+                f"{self.file}: column {nameless[0]} of the header has no name. Name it, remove it, "
+                "or list the network's input columns in features."
             )
         taken = {name for _, name in columns.roles()} | set(columns.ignore)
         free = [name for name in self.names if name not in taken]
@@ -124,12 +147,15 @@ class Header:
     def _nearest(self, name: str) -> str:
         folded = {known.casefold(): known for known in self.names}
         near = get_close_matches(name.casefold(), list(folded), 1)
-        return f"; the nearest name is {folded[near[0]]!r}" if near else ""
+        return f"; did you mean {folded[near[0]]!r}?" if near else "."
 
     def _summary(self) -> str:
         if len(self.names) == 1:
             only = self.names[0]
-            for mark, called in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+            for mark, called in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
                 if mark in only:
-                    return f"one column, {only!r}: separate the columns by commas, not {called}."
-        return f"{listed(self.names)}."
+                    return (
+                        f"Its only column is {only!r}: separate the columns by commas, not "
+                        f"{called}."
+                    )
+        return f"Its columns: {quoted_list(self.names)}."

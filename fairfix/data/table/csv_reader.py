@@ -1,7 +1,7 @@
-"""CSV, plain or gzipped.
+"""The reader of CSV tables, plain or compressed with gzip.
 
-Nothing is repaired silently: a row of the wrong length, a byte that is not UTF-8 and a broken
-archive are errors that say where.
+Nothing is repaired silently: a row of the wrong length, a byte that is not UTF-8 and a damaged
+archive are errors that name the line.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from fairfix.data.table.cell_values import MISSING
 from fairfix.data.table.columns import Header
-from fairfix.data.table.reader import chunk_rows
+from fairfix.data.table.table_reader import chunk_rows
 from fairfix.errors import TableError
 
 if TYPE_CHECKING:
@@ -26,32 +26,34 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class CsvSource:
-    """A CSV file; its first line that is not blank names the columns."""
+class CsvReader:
+    """A CSV file; see ``TableReader``. Its first line that is not blank names the columns."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with self._refusing(), self._open() as file:
+        with self._table_errors(), self._open() as file:
             names = _first_row(csv.reader(file))
             if not names:
-                raise TableError(f"{path.name} holds blank lines only.")
+                raise TableError(
+                    f"{path.name} has only blank lines; a table needs a header and rows."
+                )
             self.header = Header(path.name, [name.strip() for name in names])
-            self._check_widths(limit=1)  # the one row that pandas lets be too long
+            self._check_widths(limit=1)  # the only row that pandas accepts if it is too long
 
     def chunks(self, columns: Collection[str], text: Collection[str]) -> Iterator[pd.DataFrame]:
-        """See ``Source``."""
+        """See ``TableReader``."""
         import pandas as pd
 
         places = [str(place) for place in range(len(self.header.names))]
         place_of = dict(zip(self.header.names, places, strict=True))
         texts = {place_of[name] for name in text}
         widths_checked = False
-        with self._refusing(), self._open() as file:
+        with self._table_errors(), self._open() as file:
             _first_row(csv.reader(file))
             for chunk in pd.read_csv(
                 file,
                 header=None,
-                # All of them: with usecols, pandas would let rows be too long.
+                # All columns: with usecols, pandas would accept rows that are too long.
                 names=places,
                 index_col=False,
                 dtype=dict.fromkeys(texts, str),
@@ -67,11 +69,11 @@ class CsvSource:
                 part = chunk[[place_of[name] for name in columns]]
                 yield part.set_axis(list(columns), axis="columns")
 
-    def where(self, row: int) -> str:
-        """See ``Source``. Reads the file again: lines and rows differ by blanks and quotes."""
+    def locate_row(self, row: int) -> str:
+        """See ``TableReader``. Reads the file again: blank lines and quoted cells count."""
         try:
             line, _ = next(islice(self._rows(), row, None))
-        except (csv.Error, StopIteration):  # a cell longer than this parser takes, unlike pandas
+        except (csv.Error, StopIteration):  # a cell longer than the csv module reads, unlike pandas
             return f"row {row + 1}"
         return f"line {line}"
 
@@ -81,7 +83,7 @@ class CsvSource:
         return self._path.open(encoding="utf-8-sig", newline="")
 
     def _rows(self, *, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
-        """Yield each data row behind the number of the line it starts on."""
+        """Yield the number of the line that each data row starts on, and the row."""
         with self._open() as file:
             reader = csv.reader(file, strict=strict)
             _first_row(reader)
@@ -99,12 +101,13 @@ class CsvSource:
         width = len(self.header.names)
         if len(row) != width:
             raise TableError(
-                f"{self._path.name}, line {line}: {len(row)} fields where the header has {width}."
+                f"{self._path.name}, line {line}: {len(row)} fields, but the header has {width}; "
+                "correct the line (quote cells that contain commas)."
             )
 
     @contextmanager
-    def _refusing(self) -> Iterator[None]:
-        """Turn what goes wrong while reading into a ``TableError`` that says where."""
+    def _table_errors(self) -> Iterator[None]:
+        """Raise ``TableError`` with the line for the errors of the parsers."""
         from pandas.errors import ParserError
 
         name = self._path.name
@@ -116,31 +119,35 @@ class CsvSource:
                 f"{name}, line {line}: not UTF-8 text; save the table as UTF-8."
             ) from None
         except (EOFError, zlib.error, gzip.BadGzipFile):
-            raise TableError(f"{name} is a broken gzip file: write or fetch it again.") from None
+            raise TableError(
+                f"{name} is a damaged gzip file; write or download it again."
+            ) from None
         except (csv.Error, ParserError) as error:
-            self._find_fault()
-            raise TableError(f"{name} is not proper CSV: {error}.") from None
+            self._raise_at_malformed_row()
+            raise TableError(
+                f"{name} cannot be parsed as CSV ({error}); correct it or write it again."
+            ) from None
 
     def _undecodable_line(self) -> int:
-        with self._refusing(), self._open() as file:
+        with self._table_errors(), self._open() as file:
             for number, line in enumerate(file.buffer, 1):
                 try:
                     line.decode()
                 except UnicodeDecodeError:
                     return number
-        raise AssertionError("a line that could not be decoded now can")
+        raise AssertionError("no line with invalid UTF-8")
 
-    def _find_fault(self) -> None:
-        """Raise a ``TableError`` at the row over which a parser stumbled."""
+    def _raise_at_malformed_row(self) -> None:
+        """Raise ``TableError`` at the first row that cannot be parsed, if there is one."""
         line = 1
-        with self._refusing():
+        with self._table_errors():
             try:
                 for line, row in self._rows(strict=True):
                     self._check_width(line, row)
             except csv.Error as error:
                 raise TableError(
-                    f"{self._path.name}: the row after line {line} is not proper CSV ({error}); "
-                    "perhaps a quote is not closed."
+                    f"{self._path.name}: the row after line {line} cannot be parsed as CSV "
+                    f"({error}); check for a quote that is not closed."
                 ) from None
 
 

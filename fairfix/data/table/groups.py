@@ -1,4 +1,4 @@
-"""From the values of a group column to group ids, and which of two groups is privileged."""
+"""Encode a group column as group ids, and infer which of two groups is privileged."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fairfix.data.table.category_codes import Values
-from fairfix.data.table.cell_values import counted, listed, meaning
+from fairfix._utils.text import nearest, plural, quoted_list
+from fairfix.data.table.categorical_column import CategoricalColumn
+from fairfix.data.table.cell_values import comparison_key
 from fairfix.data.table.table import Group
 from fairfix.errors import TableError
 
@@ -16,110 +17,128 @@ MISSING_GROUP = "(missing)"
 
 
 @dataclass(frozen=True)
-class GroupRules:
-    """How to read one group column.
+class GroupOptions:
+    """How to encode one group column.
 
-    ``privileged`` as the user named it; ``known`` the names of an earlier table, whose coding is
-    kept; ``keep_missing`` makes rows without a value a group; ``one_is_enough`` where nothing is
-    compared.
+    Attributes:
+        privileged: the privileged value; None infers it.
+        known: the group names of an earlier table, whose ids are kept.
+        keep_missing: whether rows without a value are a group, rather than an error.
+        allow_one_group: whether a single group is enough, where no gap is measured.
     """
 
     privileged: str | None = None
     known: Sequence[str] | None = None
     keep_missing: bool = False
-    one_is_enough: bool = False
+    allow_one_group: bool = False
 
 
-def code_group(
-    values: Values, rules: GroupRules, labels: np.ndarray | None, weights: np.ndarray | None
+def encode_group(
+    column: CategoricalColumn,
+    options: GroupOptions,
+    labels: np.ndarray | None,
+    weights: np.ndarray | None,
 ) -> tuple[Group, tuple[str, ...]]:
-    """Return the group and what was inferred.
+    """Return the group of each row, and notes on what was inferred.
 
-    ``labels`` and ``weights`` (N,) tell two groups apart when nothing else does. Raises
-    ``TableError`` for missing or unknown values and for a column of one group only.
+    Of two groups the privileged one is, in this order: the one named, the value 1 beside 0, the
+    one with the higher favorable base rate.
+
+    Args:
+        labels: (N,) 0/1, for the base rates.
+        weights: (N,) row weights, for the base rates.
+
+    Raises:
+        TableError: a value is missing or unknown, or the column has only one group.
     """
-    values, notes = _with_missing(values, rules.keep_missing)
-    if len(values.names) < 2 and not rules.one_is_enough:
+    column, notes = _with_missing_group(column, options.keep_missing)
+    if len(column.values) < 2 and not options.allow_one_group:
         raise TableError(
-            f"{values.place} holds only {listed(values.names)}: at least two groups are needed."
+            f"{column.place} has only the value {quoted_list(column.values)}; a fairness gap needs "
+            "at least two groups."
         )
-    if rules.known is not None:
-        names = tuple(rules.known)
-    elif len(values.names) == 2:
-        names, note = _two(values, rules.privileged, labels, weights)
+    if options.known is not None:
+        names = tuple(options.known)
+    elif len(column.values) == 2:
+        names, note = _order_two_groups(column, options.privileged, labels, weights)
         notes += note
     else:
-        names = values.names
-        notes += _many(values, rules.privileged)
-    return Group(values.column, values.codes_into(names), names), notes
+        names = column.values
+        notes += _note_unused_privileged(column, options.privileged)
+    return Group(column.column, column.codes_into(names), names), notes
 
 
-def _with_missing(values: Values, keep: bool) -> tuple[Values, tuple[str, ...]]:
-    missing = values.missing()
+def _with_missing_group(
+    column: CategoricalColumn, keep: bool
+) -> tuple[CategoricalColumn, tuple[str, ...]]:
+    missing = column.missing_message()
     if missing is None:
-        return values, ()
+        return column, ()
     if not keep:
         raise TableError(
-            f"{missing}: remove such rows or make them a group of their own with "
-            "--missing-group keep."
+            f"{missing}; remove these rows, or set missing_group to 'keep' to make them a group."
         )
-    codes = np.where(values.codes < 0, len(values.names), values.codes)
-    settled = replace(values, codes=codes, names=(*values.names, MISSING_GROUP))
-    without = counted(int((values.codes < 0).sum()), "row", "rows")
-    note = f"group {values.column!r}: {without} without a value make up {MISSING_GROUP!r}"
-    return settled, (note,)
+    codes = np.where(column.codes < 0, len(column.values), column.codes)
+    completed = replace(column, codes=codes, values=(*column.values, MISSING_GROUP))
+    rows = plural(int((column.codes < 0).sum()), "row", "rows")
+    note = f"group {column.column!r}: {rows} without a value form the group {MISSING_GROUP!r}"
+    return completed, (note,)
 
 
-def _named(values: Values, privileged: str) -> str:
-    name = values.find(privileged)
+def _find_privileged(column: CategoricalColumn, privileged: str) -> str:
+    name = column.find(privileged)
     if name is None:
         raise TableError(
-            f"{values.place} has no value {privileged!r} (--privileged): it holds "
-            f"{listed(values.names)}."
+            f"{column.place} has no value {privileged!r} (privileged group)"
+            f"{nearest(privileged, column.values)} Its values: {quoted_list(column.values)}."
         )
     return name
 
 
-def _many(values: Values, privileged: str | None) -> tuple[str, ...]:
-    if privileged is None or len(values.names) < 2:
+def _note_unused_privileged(column: CategoricalColumn, privileged: str | None) -> tuple[str, ...]:
+    if privileged is None or len(column.values) < 2:
         return ()
+    name = _find_privileged(column, privileged)
     return (
-        f"group {values.column!r}: with {len(values.names)} groups every gap is the largest minus "
-        f"the smallest, and --privileged {_named(values, privileged)} changes nothing",
+        f"group {column.column!r}: with {len(column.values)} groups each gap is the largest rate "
+        f"minus the smallest, so naming {name!r} as privileged has no effect",
     )
 
 
-def _two(
-    values: Values,
+def _order_two_groups(
+    column: CategoricalColumn,
     privileged: str | None,
     labels: np.ndarray | None,
     weights: np.ndarray | None,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the two names, unprivileged first, and a note when that was inferred."""
-    first, second = values.names
+    """Return the two names, unprivileged first, and a note if that was inferred."""
+    first, second = column.values
     if privileged is not None:
-        return _last(values, _named(values, privileged)), ()
-    if [meaning(first), meaning(second)] == ["0", "1"]:
-        return values.names, ()
+        return _with_last(column, _find_privileged(column, privileged)), ()
+    if [comparison_key(first), comparison_key(second)] == ["0", "1"]:
+        return column.values, ()
     if labels is None:
-        note = f"group {values.column!r}: no privileged group is known; {second!r} stands for it"
-        return values.names, (note,)
-    one, other = (_share(labels, weights, values.codes == code) for code in (0, 1))
+        note = (
+            f"group {column.column!r}: without labels the privileged group cannot be inferred; "
+            f"{second!r} is used"
+        )
+        return column.values, (note,)
+    one, other = (_base_rate(labels, weights, column.codes == code) for code in (0, 1))
     chosen, high, low = (first, one, other) if one > other else (second, other, one)
-    reason = "is higher" if high > low else "is no lower"
+    reason = "is higher" if high > low else "is not lower"
     note = (
-        f"group {values.column!r}: {chosen!r} is taken as privileged because its favorable share "
-        f"{reason} ({high:.3g} against {low:.3g})"
+        f"group {column.column!r}: {chosen!r} is taken as privileged because its favorable base "
+        f"rate {reason} ({high:.3g} vs. {low:.3g})"
     )
-    return _last(values, chosen), (note,)
+    return _with_last(column, chosen), (note,)
 
 
-def _last(values: Values, name: str) -> tuple[str, ...]:
-    return (*(other for other in values.names if other != name), name)
+def _with_last(column: CategoricalColumn, name: str) -> tuple[str, ...]:
+    return (*(other for other in column.values if other != name), name)
 
 
-def _share(labels: np.ndarray, weights: np.ndarray | None, rows: np.ndarray) -> float:
-    """Return the weighted share of favorable labels, NaN where the rows weigh nothing."""
+def _base_rate(labels: np.ndarray, weights: np.ndarray | None, rows: np.ndarray) -> float:
+    """Return the weighted share of favorable labels, NaN if the weights of the rows are 0."""
     weight = np.ones(len(labels)) if weights is None else weights
     total = float(weight[rows].sum())
     return float(weight[rows] @ labels[rows]) / total if total > 0 else float("nan")

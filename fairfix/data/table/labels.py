@@ -1,68 +1,77 @@
-"""From the values of the label column to 0 and 1."""
+"""Encode the label column as 0 and 1."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
 
-from fairfix.data.table.category_codes import Values
-from fairfix.data.table.cell_values import listed, same_value
+from fairfix._utils.text import nearest, quoted_list
+from fairfix.data.table.categorical_column import CategoricalColumn
+from fairfix.data.table.cell_values import equal_values
 from fairfix.errors import TableError
 
 
 @dataclass(frozen=True)
-class Labels:
-    """``labels`` (N,) int64, 1 = favorable; the favorable value and all values as written."""
+class EncodedLabels:
+    """The labels of the rows.
+
+    Attributes:
+        labels: (N,) int64, 1 = favorable.
+        favorable: the favorable value, as written in the table.
+        values: all values as written, in natural order.
+        notes: what the user should know.
+    """
 
     labels: np.ndarray
     favorable: str
-    names: tuple[str, ...]
+    values: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def code_labels(values: Values, favorable: str | None, known: Sequence[str] | None) -> Labels:
-    """Code the label column; ``known`` are the values of an earlier table, if there was one.
+def encode_labels(
+    column: CategoricalColumn, favorable: str | None, known: Sequence[str] | None
+) -> EncodedLabels:
+    """Encode the label column.
 
-    ``favorable`` None means the value 1. Raises ``TableError`` when a value is missing or not
-    known, when there is only one value, or when it is not clear which one is favorable.
+    Args:
+        favorable: the favorable value; None means 1.
+        known: the values of an earlier table, if there is one.
+
+    Raises:
+        TableError: a value is missing or unknown, there is only one value, or it is not clear
+            which one is favorable.
     """
-    missing = values.missing()
+    missing = column.missing_message()
     if missing:
-        raise TableError(f"{missing}: give these rows a label or remove them.")
-    names = values.names if known is None else tuple(known)
-    chosen = _favorable(values, names, favorable)
-    labels = (values.codes_into(names) == names.index(chosen)).astype(np.int64)
-    if len(values.names) < 2:
+        raise TableError(f"{missing}; add the labels or remove the rows.")
+    values = column.values if known is None else tuple(known)
+    chosen = _favorable_value(column.place, values, favorable)
+    labels = (column.codes_into(values) == values.index(chosen)).astype(np.int64)
+    if len(column.values) < 2:
         raise TableError(
-            f"{values.place} holds only {listed(values.names)}: both outcomes are needed."
+            f"{column.place} has only the value {quoted_list(column.values)}; rows of both "
+            "outcomes are needed."
         )
     notes: tuple[str, ...] = ()
-    if len(names) > 2:
-        others = [name for name in names if name != chosen]
-        notes = (f"label {values.column!r}: {listed(others)} all count as unfavorable",)
-    return Labels(labels, chosen, names, notes)
+    if len(values) > 2:
+        others = [value for value in values if value != chosen]
+        notes = (f"label {column.column!r}: {quoted_list(others)} count as unfavorable",)
+    return EncodedLabels(labels, chosen, values, notes)
 
 
-def _favorable(values: Values, names: tuple[str, ...], favorable: str | None) -> str:
-    if favorable is None and len(names) > 2:
-        raise TableError(
-            f"{values.place} holds {len(names)} different values, {listed(names)}: say with "
-            "--favorable which one is favorable, and all others count as unfavorable."
-        )
+def _favorable_value(place: str, values: tuple[str, ...], favorable: str | None) -> str:
     wanted = "1" if favorable is None else favorable
-    for name in names:
-        if same_value(name, wanted):
-            return name
-    if favorable is None:
+    match = next((value for value in values if equal_values(value, wanted)), None)
+    if favorable is None and (len(values) > 2 or match is None):
+        more = "; the others then count as unfavorable" if len(values) > 2 else ""
         raise TableError(
-            f"{values.place} holds {listed(names)} and no 1: say with --favorable which value is "
-            "the favorable one."
+            f"{place} has the values {quoted_list(values)}; set favorable to one of them{more}."
         )
-    near = get_close_matches(favorable, names, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    raise TableError(
-        f"{values.place} has no value {favorable!r} (--favorable). It holds {listed(names)}{hint}"
-    )
+    if match is None:
+        raise TableError(
+            f"{place} has no value {wanted!r} (favorable value){nearest(wanted, values)} Its "
+            f"values: {quoted_list(values)}."
+        )
+    return match

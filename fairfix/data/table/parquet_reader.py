@@ -1,4 +1,4 @@
-"""Parquet."""
+"""The reader of Parquet tables."""
 
 from __future__ import annotations
 
@@ -8,63 +8,66 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairfix.data.table.columns import Header
-from fairfix.data.table.reader import chunk_rows
+from fairfix.data.table.table_reader import chunk_rows
 from fairfix.errors import TableError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class ParquetSource:
-    """A Parquet file of flat columns."""
+class ParquetReader:
+    """A Parquet file; see ``TableReader``. Nested columns are refused when they are read."""
 
     def __init__(self, path: Path) -> None:
         import pyarrow.parquet as pq
 
         self._path = path
-        with self._refusing():
+        with self._table_errors():
             self._schema = pq.read_schema(path)
         self.header = Header(path.name, [name.strip() for name in self._schema.names])
 
     def chunks(self, columns: Collection[str], text: Collection[str]) -> Iterator[pd.DataFrame]:
-        """See ``Source``."""
+        """See ``TableReader``."""
         import pandas as pd
         import pyarrow.parquet as pq
 
         stored = dict(zip(self.header.names, self._schema.names, strict=True))
         wanted = [stored[name] for name in columns]
-        self._check_flat(wanted)
+        self._refuse_nested(wanted)
         start = 0
-        with self._refusing(), pq.ParquetFile(self._path) as file:
+        with self._table_errors(), pq.ParquetFile(self._path) as file:
             for batch in file.iter_batches(chunk_rows(len(wanted)), columns=wanted):
-                # Whole numbers stay whole beside nulls; pandas' own index stays a column.
+                # Integers stay integers beside nulls; a pandas index stays a column.
                 frame = batch.to_pandas(integer_object_nulls=True, ignore_metadata=True)[wanted]
                 frame = frame.set_axis(list(columns), axis="columns")
                 frame.index = pd.RangeIndex(start, start + len(frame))
                 start += len(frame)
                 yield frame
 
-    def where(self, row: int) -> str:
-        """See ``Source``."""
+    def locate_row(self, row: int) -> str:
+        """See ``TableReader``."""
         return f"row {row + 1}"
 
-    def _check_flat(self, names: list[str]) -> None:
+    def _refuse_nested(self, names: list[str]) -> None:
         import pyarrow as pa
 
         for name in names:
             kind = self._schema.field(name).type
             if pa.types.is_nested(kind):
                 raise TableError(
-                    f"{self._path.name}, column {name!r} holds {kind}: only numbers and text can "
-                    "be used."
+                    f"{self._path.name}, column {name!r} has the type {kind}; only numbers and "
+                    "text can be used, so leave the column out or convert it."
                 )
 
     @contextmanager
-    def _refusing(self) -> Iterator[None]:
+    def _table_errors(self) -> Iterator[None]:
+        """Raise ``TableError`` for the errors of pyarrow."""
         import pyarrow as pa
 
         try:
             yield
         except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0].rstrip(".")
-            raise TableError(f"{self._path.name} cannot be read as Parquet: {reason}.") from None
+            raise TableError(
+                f"{self._path.name} cannot be read as Parquet ({reason}); write it again."
+            ) from None

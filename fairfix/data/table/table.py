@@ -1,4 +1,4 @@
-"""What a table holds once it is read."""
+"""The contents of a table: features, labels, groups, weights, scores and ids."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Group:
-    """One protected attribute: ``ids`` (N,) int64 in 0..G-1 and the names (G,) they stand for.
+    """The groups of the rows by one protected attribute.
 
-    With two groups 0 is the unprivileged and 1 the privileged one.
+    Attributes:
+        column: the group column.
+        ids: (N,) int64 in 0..G-1; of two groups, 0 is unprivileged and 1 privileged.
+        names: the names of the G groups.
     """
 
     column: str
@@ -22,14 +25,22 @@ class Group:
 
 @dataclass(frozen=True)
 class Table:
-    """A table read and checked; every array has one entry a row, in file order.
+    """A table that was read and checked. Arrays have one entry per row, in file order.
 
-    ``features`` (N, D) float32, C-contiguous, or None where the scores stand in for a model;
-    ``labels`` (N,) int64, 1 = favorable, or None where they are not needed and cannot be had;
-    ``groups`` the protected attributes, the first being the one debiased;
-    ``favorable`` and ``label_values`` as written in the table, in natural order;
-    ``ids`` (N,) object array of str; ``weights`` (N,) float64, finite and not negative;
-    ``scores`` (N,) float64 in [0, 1]; ``notes`` what was inferred and must be said.
+    Attributes:
+        path, sha256: the file and its hash.
+        rows: the number of rows, N.
+        features: (N, D) float32, C-contiguous, finite; None where scores replace a model.
+        feature_names: the D names.
+        labels: (N,) int64, 1 = favorable, 0 = unfavorable; None where they are not required and
+            missing or unusable.
+        groups: the protected attributes; the first is the one debiased.
+        favorable: the favorable label value, as written in the table.
+        label_values: all label values as written, in natural order.
+        ids: (N,) object array of str.
+        weights: (N,) float64, finite and not negative.
+        scores: (N,) float64 in [0, 1].
+        notes: what was inferred or left out, for the user.
     """
 
     path: Path
@@ -48,23 +59,23 @@ class Table:
 
     @property
     def group_names(self) -> dict[str, tuple[str, ...]]:
-        """The names of each group column: what a second table needs to share the coding."""
+        """The group names by column, with which a second table gets the same group ids."""
         return {group.column: group.names for group in self.groups}
 
     def take(self, index: np.ndarray) -> Table:
-        """Return the rows that ``index`` (row numbers or a mask) names, in its order."""
+        """Return a subset of the rows, given by row numbers (M,) or a mask (N,), in its order."""
         rows = np.arange(self.rows)[index]
 
-        def some(values: np.ndarray | None) -> np.ndarray | None:
+        def subset(values: np.ndarray | None) -> np.ndarray | None:
             return None if values is None else values[rows]
 
         return replace(
             self,
             rows=len(rows),
-            features=some(self.features),
-            labels=some(self.labels),
+            features=subset(self.features),
+            labels=subset(self.labels),
             groups=tuple(replace(group, ids=group.ids[rows]) for group in self.groups),
-            ids=some(self.ids),
-            weights=some(self.weights),
-            scores=some(self.scores),
+            ids=subset(self.ids),
+            weights=subset(self.weights),
+            scores=subset(self.scores),
         )
