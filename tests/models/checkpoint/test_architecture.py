@@ -127,7 +127,7 @@ def test_what_cannot_be_made(
 def test_weights_do_not_keep_the_state_of_training(tmp_path: Path) -> None:
     torch.save(trained(Tabular()).state_dict(), tmp_path / "model.pt")
     (tmp_path / "frozen.py").write_text(
-        "from checkpoint_models import Tabular\n"
+        "from tests.helpers.checkpoint_models import Tabular\n"
         "def make():\n"
         "    return Tabular().double().train().requires_grad_(False)\n"
     )

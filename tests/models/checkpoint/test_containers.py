@@ -87,7 +87,7 @@ class TestPickledNetwork:
         torch.save(trained(Tabular()), tmp_path / "model.pt")
         checkpoint = checkpoints.read(tmp_path / "model.pt", trust=True)
         assert isinstance(checkpoint.module, Tabular)
-        assert checkpoint.metadata == {"class": "checkpoint_models.Tabular"}
+        assert checkpoint.metadata == {"class": "tests.helpers.checkpoint_models.Tabular"}
         checkpoints.write(checkpoint, plus_one(checkpoint), tmp_path / "out.pt")
         again = torch.load(tmp_path / "out.pt", weights_only=False)
         assert torch.equal(again.out.bias, trained(Tabular()).out.bias + 1)
@@ -205,7 +205,7 @@ class TestLightning:
         assert any("stay as they are: 1" in note for note in checkpoint.notes)
         (tmp_path / "lit.py").write_text(
             "from torch import nn, ones\n"
-            "from checkpoint_models import Tabular\n"
+            "from tests.helpers.checkpoint_models import Tabular\n"
             "class Lit(nn.Module):\n"
             "    def __init__(self):\n"
             "        super().__init__()\n"
@@ -401,7 +401,7 @@ class TestDestination:
         def interrupted(*_: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(checkpoints.files, "_verify", interrupted)
+        monkeypatch.setattr(checkpoints.read_write, "_verify", interrupted)
         with pytest.raises(KeyboardInterrupt):
             checkpoints.write(checkpoint, checkpoint.tensors, tmp_path / "out")
         assert {p.name for p in tmp_path.iterdir()} == {"model.safetensors"}

@@ -190,7 +190,7 @@ def test_a_wrong_file_never_takes_its_place(
 ) -> None:
     torch.save({"a": torch.zeros(2)}, tmp_path / "model.pt")
     checkpoint = checkpoints.read(tmp_path / "model.pt")
-    form = checkpoints.files.FORMATS[checkpoint.format]
+    form = checkpoints.read_write.FORMATS[checkpoint.format]
     monkeypatch.setattr(form, "reread", lambda *_: {"a": spoil(torch.zeros(2))})
     with pytest.raises(VerificationError, match="changed 'a': nothing was written"):
         checkpoints.write(checkpoint, checkpoint.tensors, tmp_path / "out")

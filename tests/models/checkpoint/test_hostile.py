@@ -20,7 +20,7 @@ from fairfix.errors import CheckpointError, FairfixError, TrustError
 from fairfix.models import checkpoint as checkpoints
 from tests.helpers.checkpoint_models import ARCH, KINDS, Tabular, exchange, plain_layers, trained
 
-CODE = "code/__torch__/checkpoint_models.py"
+CODE = "code/__torch__/tests/helpers/checkpoint_models.py"
 
 
 class Payload:
@@ -286,5 +286,5 @@ def test_files_cut_short_are_refused(name: str, tmp_path: Path) -> None:
 
 def test_trained_weights_are_not_needed_to_know_the_class(tmp_path: Path) -> None:
     torch.save(trained(Tabular()), tmp_path / "model.pt")
-    with pytest.raises(TrustError, match=r"needs checkpoint_models\.Tabular"):
+    with pytest.raises(TrustError, match=r"needs tests\.helpers\.checkpoint_models\.Tabular"):
         checkpoints.read(tmp_path / "model.pt")
