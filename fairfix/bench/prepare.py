@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fairfix._utils.atomic_write import check_place, write_text
+from fairfix._utils.atomic_write import check_destination, write_text
 from fairfix.bench.datasets import Dataset
 from fairfix.bench.download import fetch
 from fairfix.data.spec import DataSpec
@@ -153,7 +153,7 @@ def write_split(split: PreparedSplit, folder: Path, *, force: bool = False) -> l
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in files]
     for path in paths:
-        check_place(path, (), force=force)
+        check_destination(path, (), force=force)
     for path, text in zip(paths, files.values(), strict=True):
         write_text(path, text)
     return paths

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from fairfix._utils.atomic_write import check_place, write_text
+from fairfix._utils.atomic_write import check_destination, write_text
 from fairfix.cli.console import build_table, print_json, print_messages, print_output, shorten
 from fairfix.cli.option_values import OptionValues
 from fairfix.metrics.registry import title as title_of
@@ -46,7 +46,7 @@ def run(
     )
     if html is not None:
         inputs = [case.table.path, *([case.checkpoint.path] if case.checkpoint else [])]
-        check_place(html, inputs, force=force, option="--html")
+        check_destination(html, inputs, force=force, option="--html")
     found, where = choose_rule(case, rule, cut)
     case = ruled(case, found)
     print_messages((*case.notes, f"decisions by {where}"), quiet=quiet)

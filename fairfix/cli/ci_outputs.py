@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fairfix._utils.atomic_write import check_place, write_text
+from fairfix._utils.atomic_write import check_destination, write_text
 from fairfix.cli.exits import Failure
 from fairfix.errors import OutputError, UsageError
 from fairfix.report import github
@@ -43,7 +43,7 @@ class CiOutputs:
         ):
             if path is None:
                 continue
-            check_place(path, used, force=True, option=option)
+            check_destination(path, used, force=True, option=option)
             if path.exists() and sign not in path.read_text(encoding="utf-8", errors="replace"):
                 raise OutputError(
                     f"{path} exists and was not written by fairfix gate; name another file with "

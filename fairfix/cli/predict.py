@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fairfix._utils.atomic_write import check_place, write_text
+from fairfix._utils.atomic_write import check_destination, write_text
 from fairfix.cli.console import print_json, print_messages, print_output
 from fairfix.cli.option_values import OptionValues
 from fairfix.errors import UsageError
@@ -30,7 +30,7 @@ def run(
     destination = _destination(output, data)
     if not to_stdout:
         used = [data, *(() if model == "-" else (Path(model),)), *(() if rule is None else (rule,))]
-        check_place(destination, used, force=force)
+        check_destination(destination, used, force=force)
     values = OptionValues.collect("predict", given, data)
     columns = values.columns()
     found = predict(model, data, columns=columns, options=values.model_options(), rule=rule)

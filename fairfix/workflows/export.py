@@ -8,7 +8,6 @@ comes to lie at 0.5.
 from __future__ import annotations
 
 import copy
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from fairfix import methods
-from fairfix._utils.atomic_write import check_place, write_bytes
+from fairfix._utils.atomic_write import check_destination, staged
 from fairfix.data.problem import Problem
 from fairfix.errors import UsageError, VerificationError
 from fairfix.models.checkpoint.write_program import KINDS, load_program, save_program
@@ -170,11 +169,9 @@ def export_file(outcome: Outcome, path: Path, *, force: bool = False) -> Path:
     check_suffix(path)
     inputs = [case.table.path, *([test.table.path] if test else [])]
     inputs += [case.checkpoint.path] if case.checkpoint else []
-    check_place(path, inputs, force=force)
-    with tempfile.TemporaryDirectory(prefix="fairfix-") as folder:
-        made = Path(folder) / path.name
-        export(outcome, made)
-        write_bytes(path, made.read_bytes())
+    check_destination(path, inputs, force=force)
+    with staged([path]) as staging:
+        export(outcome, staging[path])
     return path
 
 

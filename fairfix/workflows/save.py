@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from fairfix._utils.atomic_write import check_place
+from fairfix._utils.atomic_write import check_destination, staged
 from fairfix.data.spec import DataSpec
 from fairfix.errors import CheckpointError, OutputError, UsageError, VerificationError
 from fairfix.models import checkpoint as checkpoints
@@ -83,14 +80,20 @@ class Destination:
         """See that everything can be written, before the work.
 
         Raises:
-            OutputError: as ``files.check_place``, or for a name that promises another format.
+            OutputError: as ``check_destination``, or for a name that promises another format.
             UsageError: when two files would go to one place.
         """
         inputs = _inputs(case, test)
         given = tuple(inputs)
         is_folder = self.model is not None and any(path.is_dir() for path in given)
         for path in self.paths:
-            check_place(path, given, force=force, folder=is_folder and path == self.model)
+            check_destination(
+                path,
+                given,
+                force=force,
+                folder=is_folder and path == self.model,
+                option="--export" if path == self.export else "-o",
+            )
         if self.export in self.paths[:-1]:
             raise UsageError(f"{self.export} is named by --export and by -o: name two files.")
         if self.model is not None and case.checkpoint is not None:
@@ -146,49 +149,23 @@ def save(
     destination = Destination.of(outcome.case, output, export_to)
     destination.check(outcome.case, outcome.test_case, force=force)
     report = document(outcome) if report is None else dict(report)
-    folders = list(dict.fromkeys(path.parent for path in destination.paths))
-    try:
-        with ExitStack() as stack:
-            stages = {folder: stack.enter_context(_stage(folder)) for folder in folders}
-            new = {path: stages[path.parent] / "new" / path.name for path in destination.paths}
-            if destination.model is not None:
-                _write_model(outcome, new[destination.model])
-                _write_card(new[destination.model], report)
-            if destination.export is not None:
-                export(outcome, new[destination.export])
-            texts = {
-                destination.rule: _json(outcome.rule.to_json()),
-                destination.report: _json(report),
-                destination.markdown: markdown(report),
-                destination.html: html(report),
-            }
-            if destination.spec is not None and outcome.case.spec is not None:
-                texts[destination.spec] = _json(outcome.case.spec.to_json())
-            for path, text in texts.items():
-                new[path].write_text(text, encoding="utf-8")
-            old = {path: stages[path.parent] / "old" / path.name for path in destination.paths}
-            _exchange(destination.paths, new, old)
-    except OSError as error:
-        where = " or ".join(map(str, folders))
-        raise OutputError(f"Cannot write in {where}: {error.strerror or error}.") from None
+    with staged(destination.paths) as staging:
+        if destination.model is not None:
+            _write_model(outcome, staging[destination.model])
+            _write_card(staging[destination.model], report)
+        if destination.export is not None:
+            export(outcome, staging[destination.export])
+        texts = {
+            destination.rule: _json(outcome.rule.to_json()),
+            destination.report: _json(report),
+            destination.markdown: markdown(report),
+            destination.html: html(report),
+        }
+        if destination.spec is not None and outcome.case.spec is not None:
+            texts[destination.spec] = _json(outcome.case.spec.to_json())
+        for path, text in texts.items():
+            staging[path].write_text(text, encoding="utf-8")
     return destination
-
-
-@contextmanager
-def _stage(folder: Path) -> Iterator[Path]:
-    """A hidden folder in ``folder``, gone afterwards, with room for new files and for old ones."""
-    try:
-        stage = Path(tempfile.mkdtemp(dir=folder, prefix=".fairfix-"))
-    except OSError as error:
-        raise OutputError(
-            f"Cannot write in {folder}: {error.strerror}. Name another place with -o."
-        ) from None
-    try:
-        (stage / "new").mkdir()
-        (stage / "old").mkdir()
-        yield stage
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
 
 
 def _inputs(case: Case, test: Case | None = None) -> list[Path]:
@@ -244,32 +221,3 @@ def _compare_decisions(outcome: Outcome, path: Path) -> None:
             f"The checkpoint read back decides {differ} of {len(decisions)} rows otherwise than "
             "reported, so nothing was written."
         )
-
-
-def _exchange(paths: Iterable[Path], new: Mapping[Path, Path], old: Mapping[Path, Path]) -> None:
-    """Bring ``new`` files to their places, all or none; what they replace goes to ``old``."""
-    with ExitStack() as undo:
-        for path in paths:
-            undo.callback(_put_back, path, old[path], path.exists())
-            if path.exists():
-                _set_aside(path, old[path])
-            new[path].replace(path)
-        undo.pop_all()
-
-
-def _set_aside(path: Path, to: Path) -> None:
-    try:
-        to.hardlink_to(path)  # then the place is never empty
-    except OSError:
-        path.rename(to)  # a folder, or a file system without links
-
-
-def _put_back(path: Path, before: Path, existed: bool) -> None:
-    if existed and not before.exists():
-        return  # its turn had not come
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-    if existed:
-        before.rename(path)

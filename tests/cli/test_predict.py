@@ -247,8 +247,8 @@ def test_the_name_keeps_all_but_the_kind(fairfix: Run, place: Place, bare: Path)
         ("new.csv", "is an input and is never overwritten"),
         ("model.pt", "is an input and is never overwritten"),
         ("cuts.json", "is an input and is never overwritten"),
-        ("no/where.csv", "no does not exist; make it first"),
-        ("test.csv/here.csv", "test.csv is no folder"),
+        ("no/where.csv", "no does not exist; create it first"),
+        ("test.csv/here.csv", "test.csv is not a folder"),
     ],
 )
 def test_never_over_an_input(
@@ -266,9 +266,7 @@ def test_an_existing_file_takes_force(fairfix: Run, place: Place, bare: Path) ->
     there = place.folder / "new.decisions.csv"
     there.write_text("mine")
     ended = fairfix("predict", place.model, bare)
-    assert ended.sentence == (
-        f"{there} exists; name another file with -o, or replace it with --force."
-    )
+    assert ended.sentence == (f"{there} exists; choose another path (-o) or replace it (--force).")
     assert there.read_text() == "mine"
     assert fairfix("predict", place.model, bare, "--force").code == 0
     assert len(decided(there)) == 50

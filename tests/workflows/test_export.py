@@ -309,7 +309,10 @@ def test_never_over_an_input_and_over_others_by_force(outcome: Outcome, aware: P
     path = aware.folder / "deep" / "one.pt"
     path.parent.mkdir()
     path.write_text("mine")
-    for target, said in ((path, "exists; name another"), (aware.model, "is an input and is never")):
+    for target, said in (
+        (path, r"exists; choose another path \(--export\)"),
+        (aware.model, "is an input and is never"),
+    ):
         before = aware.files()
         with pytest.raises(OutputError, match=said):
             library.save(outcome, export=target)

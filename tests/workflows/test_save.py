@@ -101,7 +101,7 @@ def test_an_existing_file_takes_force(outcome: Outcome, place: Place, end: str) 
     there = place.folder / f"{STEM}.{end}"
     there.write_text("mine")
     before = place.files()
-    with pytest.raises(OutputError, match=f"{STEM}.{end} exists; name another file with -o, or"):
+    with pytest.raises(OutputError, match=rf"{STEM}.{end} exists; choose another path \(-o\) or"):
         library.save(outcome)
     assert place.files() == before
     library.save(outcome, force=True)
@@ -111,7 +111,7 @@ def test_an_existing_file_takes_force(outcome: Outcome, place: Place, end: str) 
 
 def test_a_folder_is_not_replaced_by_a_file(outcome: Outcome, place: Place) -> None:
     (place.folder / f"{STEM}.rule.json").mkdir()
-    with pytest.raises(OutputError, match="is a folder, and a file is to be written there"):
+    with pytest.raises(OutputError, match="is a folder, but the output is a file"):
         library.save(outcome, force=True)
 
 
@@ -124,7 +124,7 @@ def test_the_command_looks_before_it_works(
     (place.folder / f"{STEM}.pt").write_text("mine")
     ended = fairfix("prune", place.model, place.val)
     assert ended.code == 2
-    assert ended.sentence.endswith("exists; name another file with -o, or replace it with --force.")
+    assert ended.sentence.endswith("exists; choose another path (-o) or replace it (--force).")
 
 
 # Folders that hold a model.
@@ -164,13 +164,13 @@ def test_a_model_folder_is_replaced_but_no_other_folder(hub: Path) -> None:
     assert (papers / "thesis.txt").read_text() == "years of work"
     again = library.save(outcome, first.model, force=True)
     assert again == first
-    with pytest.raises(OutputError, match="exists; name another folder with -o"):
+    with pytest.raises(OutputError, match=r"exists; choose another path \(-o\)"):
         library.save(outcome, first.model)
 
 
 @pytest.mark.parametrize("output", ["hub", "hub/inside"])
 def test_never_over_or_into_the_model_folder(hub: Path, output: str) -> None:
-    with pytest.raises(OutputError, match=r"is an input|one inside the other"):
+    with pytest.raises(OutputError, match=r"is an input|lies inside the input"):
         library.save(
             of_hub(hub), hub.with_name(output.split("/")[0]) / Path(*output.split("/")[1:])
         )
@@ -180,7 +180,7 @@ def test_never_over_a_folder_that_holds_the_table(hub: Path) -> None:
     other = hub.with_name("other")
     shutil.copytree(hub, other)
     case = library.load(hub, other / "val.csv", arch="mlp:relu")
-    with pytest.raises(OutputError, match="one inside the other"):
+    with pytest.raises(OutputError, match="contains the input"):
         library.save(library.debias(case, "identity"), other, force=True)
 
 
@@ -265,7 +265,7 @@ def test_a_folder_that_takes_no_files(
 
     monkeypatch.setattr(tempfile, "mkdtemp", refuse)
     before = place.files()
-    said = f"Cannot write in {place.folder}: Permission denied. Name another place with -o."
+    said = f"Cannot write in {place.folder}: Permission denied. Choose another folder."
     with pytest.raises(OutputError) as caught:
         library.save(outcome)
     assert str(caught.value) == said

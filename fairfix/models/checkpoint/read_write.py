@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from fairfix._utils.atomic_write import replacing
 from fairfix.errors import CheckpointError, UsageError, VerificationError
 from fairfix.models.checkpoint import (
     huggingface,
@@ -19,7 +20,6 @@ from fairfix.models.checkpoint import (
 )
 from fairfix.models.checkpoint import torch_export as exported
 from fairfix.models.checkpoint.base import Checkpoint, Format, Source
-from fairfix.models.checkpoint.destination import replacing
 from fairfix.models.checkpoint.detect_format import recognize
 from fairfix.models.checkpoint.tensor_checks import raw_bytes, stored_state
 
