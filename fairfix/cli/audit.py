@@ -9,11 +9,12 @@ from typing import Any
 from rich.table import Table
 
 from fairfix._utils.atomic_write import check_destination, write_text
-from fairfix.cli.console import build_table, print_json, print_messages, print_output, shorten
+from fairfix.cli.console import build_table, print_json, print_messages, print_output, shorten, wrap
 from fairfix.cli.option_values import OptionValues
 from fairfix.metrics.registry import title as title_of
 from fairfix.report.html import audit_html
-from fairfix.report.markdown import cut, figure, number
+from fairfix.report.markdown import cut as threshold_text
+from fairfix.report.markdown import figure, number
 from fairfix.report.words import audit_headline, certifiable
 from fairfix.workflows.audit import audit, choose_rule, ruled
 from fairfix.workflows.case import load
@@ -36,7 +37,7 @@ def run(
     **given: Any,
 ) -> None:
     values = OptionValues.collect("audit", given, data)
-    objective, cut = values.objective(), values.threshold_without(rule)
+    objective, threshold = values.objective(), values.threshold_without(rule)
     case = load(
         model,
         data,
@@ -47,17 +48,17 @@ def run(
     if html is not None:
         inputs = [case.table.path, *([case.checkpoint.path] if case.checkpoint else [])]
         check_destination(html, inputs, force=force, option="--html")
-    found, where = choose_rule(case, rule, cut)
-    case = ruled(case, found)
+    chosen, where = choose_rule(case, rule, threshold)
+    case = ruled(case, chosen)
     print_messages((*case.notes, f"decisions by {where}"), quiet=quiet)
     measured = audit(
         case,
-        found,
+        chosen,
         objective,
         confidence=values["confidence"],
         strict=bool(values["strict"]),
     )
-    document = audit_document(case, found, measured)
+    document = audit_document(case, chosen, measured)
     if html is not None:
         write_text(html, audit_html(document))
     if json:
@@ -75,24 +76,23 @@ def _warnings(document: Document) -> Iterator[str]:
     if auc is not None:
         yield from reversed_scores(auc, "these rows")
     if first["trivial"]:
-        yield "the rule is trivial: it decides nearly all rows alike"
+        yield "the rule is trivial: nearly all rows get the same decision"
 
 
 def _power(document: Document) -> Iterator[Table | str]:
-    """What the rows can certify at all."""
+    """Yield which gap the rows can certify, by group column."""
     for column, measured in document["groups"].items():
         claim = measured["evidence"]["claims"][0]
-        yield (
+        yield from wrap(
             f"By {column}, {claim['metric']} within {claim['budget']:g} at "
             f"{100 * document['confidence']:g} % confidence: {certifiable(measured)}"
         )
 
 
 def _tables(document: Document) -> Iterator[Table | str]:
-    """One figure a cell, its interval beside or below it, so that 80 columns are enough."""
+    """Yield the verdict and the tables of an audit; they fit 80 columns."""
     for column, measured in document["groups"].items():
         yield from _verdict(document, column)
-        yield ""
         yield _by_group(column, measured)
         yield _metrics(column, measured)
         yield _calibration(column, measured)
@@ -106,9 +106,12 @@ def _verdict(document: Document, column: str) -> Iterator[str]:
     measured = document["groups"][column]
     claim = measured["evidence"]["claims"][0]
     yield f"{column}: {audit_headline(document, measured).word.lower()}"
-    yield f"  {claim['metric']} {figure(claim)} against a budget of {claim['budget']:g}"
-    yield f"  {claim['reason'][:1].upper()}{claim['reason'][1:]}."
-    yield f"  {certifiable(measured)}"
+    for sentence in (
+        f"{claim['metric']} {figure(claim)} against a budget of {claim['budget']:g}",
+        f"{claim['reason'][:1].upper()}{claim['reason'][1:]}.",
+        certifiable(measured) or "",
+    ):
+        yield from wrap(f"  {sentence}", indent="  ")
 
 
 RATES = {
@@ -123,24 +126,27 @@ ENDS = ("value", "low", "high")
 def _by_group(column: str, measured: Document) -> Table:
     groups = measured["groups"]
     rows = [
-        [g["name"], title, *_spelled(g["rates"][key]), g["rates"][key]["n"]]
+        [g["name"], title, *_with_interval(g["rates"][key]), g["rates"][key]["n"]]
         for key, title in RATES.items()
         for g in groups
     ]
-    rows += [[g["name"], "AUC", *_spelled(g["auc"]), g["rows"]] for g in groups]
+    rows += [[g["name"], "AUC", *_with_interval(g["auc"]), g["rows"]] for g in groups]
     if len({g["threshold"] for g in groups}) > 1:
-        rows += [[g["name"], "cut", cut(g["threshold"]), "", "", g["rows"]] for g in groups]
+        rows += [
+            [g["name"], "threshold", threshold_text(g["threshold"]), "", "", g["rows"]]
+            for g in groups
+        ]
     return build_table(f"By {column}", ["group", "measure", *ENDS, "n"], rows)
 
 
-def _spelled(raw: Document) -> list[str]:
-    """A value and the ends of its interval; a dash where there is none."""
+def _with_interval(raw: Document) -> list[str]:
+    """Return a value and the ends of its interval, or dashes."""
     return [number(raw["value"]), *("-" if raw[e] is None else number(raw[e]) for e in ENDS[1:])]
 
 
 def _metrics(column: str, measured: Document) -> Table:
     figures = {**measured["gaps"], **measured["performance"]}
-    rows = [[title_of(key), key, *_spelled(f)] for key, f in figures.items()]
+    rows = [[title_of(key), key, *_with_interval(f)] for key, f in figures.items()]
     names = [shorten(g["name"]) for g in measured["groups"]]
     sign = f"{names[0]} minus {names[1]}" if len(names) == 2 else "largest minus smallest"
     return build_table(f"{column}: {sign}", ["measure", "key", *ENDS], rows)
@@ -162,7 +168,7 @@ def _calibration(column: str, measured: Document) -> Table:
 
 
 def _stacked(raw: Document) -> tuple[str, ...]:
-    """A value and its interval below it."""
+    """Return a value with its interval below it."""
     value, *interval = figure(raw).split(" ", 1)
     return (value, *interval)
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -21,6 +23,11 @@ from rich.text import Text
 from fairfix._utils.progress import listening
 
 _MAX_NAME = 40  # characters of a name in a table; files have the full name
+_MIN_NAME = 12
+_MAX_WIDTH = 100  # of wrapped text
+_INTERVAL = re.compile(
+    r"\[-?[\d.]+, -?[\d.]+\]|[-\N{MINUS SIGN}]?[\d.]+ to [-\N{MINUS SIGN}]?[\d.]+|\d %"
+)
 
 
 def print_messages(messages: Iterable[str], *, quiet: bool) -> None:
@@ -36,9 +43,11 @@ def print_json(document: dict[str, Any]) -> None:
 
 
 def print_output(*blocks: Table | str) -> None:
-    """Print tables and lines of text on stdout."""
+    """Print tables and lines of text on stdout, with an empty line around every table."""
     console = _Console(soft_wrap=True, highlight=False)
-    for block in blocks:
+    for index, block in enumerate(blocks):
+        if index and (isinstance(block, Table) or isinstance(blocks[index - 1], Table)):
+            console.print()
         console.print(printable(block) if isinstance(block, str) else block, markup=False)
 
 
@@ -54,43 +63,107 @@ def printable(text: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
 
 
+def wrap(text: str, *, indent: str = "", names: Iterable[str] = ()) -> list[str]:
+    """Return a paragraph as lines that fit the terminal.
+
+    Args:
+        text: the paragraph.
+        indent: put before every line but the first.
+        names: phrases that stay on one line; intervals and percentages always do.
+    """
+    for phrase in sorted({*_INTERVAL.findall(text), *names}, key=len, reverse=True):
+        text = text.replace(phrase, phrase.replace(" ", "\N{NO-BREAK SPACE}"))
+    lines = textwrap.wrap(
+        text,
+        min(Console().width, _MAX_WIDTH),
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+
+
 def build_table(
     title: str, header: Iterable[str], rows: Iterable[Iterable[object]], *, numbers: bool = True
 ) -> Table:
     """Return a table for the terminal.
 
     Args:
-        title: heading above the table.
+        title: heading above the table, or nothing.
         header: names of the columns.
         rows: cells, printed literally; a tuple is a cell of several lines.
-        numbers: align all columns but the first to the right, and shorten names in the first.
+        numbers: the first column holds names, which are shortened to fit, and the others hold
+            numbers, which are never broken.
     """
-    made = Table(
-        title=_cell(title),
+    columns, cells = [_Cell((name,)) for name in header], [list(map(_Cell.of, row)) for row in rows]
+    if numbers:
+        columns, cells = _fit(columns, cells)
+    table = Table(
+        title=Text(printable(title)) if title else None,
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
         collapse_padding=True,
         pad_edge=False,
+        show_edge=False,
     )
-    for index, name in enumerate(header):
+    for index, name in enumerate(columns):
         right = numbers and index > 0
-        made.add_column(_cell(name), justify="right" if right else "left", overflow="fold")
-    for first, *others in rows:
-        shortened = numbers and isinstance(first, str)
-        made.add_row(_cell(shorten(str(first)) if shortened else first), *map(_cell, others))
-    return made
+        table.add_column(
+            name.text, justify="right" if right else "left", overflow="fold", no_wrap=numbers
+        )
+    for row in cells:
+        table.add_row(*(cell.text for cell in row))
+    return table
 
 
-def shorten(name: str) -> str:
-    """Return a name of at most 41 characters; an ellipsis replaces the middle of a longer one."""
-    half = _MAX_NAME // 2  # names often differ only at their ends
-    return name if len(name) <= _MAX_NAME else f"{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[-half:]}"
+class _Cell(tuple[str, ...]):
+    """The lines of a cell."""
+
+    @classmethod
+    def of(cls, value: object) -> _Cell:
+        return cls(map(str, value) if isinstance(value, tuple) else (str(value),))
+
+    @property
+    def text(self) -> Text:
+        return Text("\n".join(map(printable, self)))
+
+    @property
+    def width(self) -> int:
+        return max(map(cell_len, self), default=0)
+
+    def wrapped(self, width: int) -> _Cell:
+        """Return the cell with lines of at most ``width`` characters, or of one word."""
+        return _Cell(
+            part for line in self for part in textwrap.wrap(line, width, break_long_words=False)
+        )
 
 
-def _cell(value: object) -> Text:
-    lines = value if isinstance(value, tuple) else (value,)
-    return Text("\n".join(printable(str(line)) for line in lines))
+def _fit(columns: list[_Cell], cells: list[list[_Cell]]) -> tuple[list[_Cell], list[list[_Cell]]]:
+    """Fit a table into the terminal: wrap headings, shorten names in the first column."""
+    widths = [max((row[index].width for row in cells), default=0) for index in range(len(columns))]
+    whole = [max(name.width, width) for name, width in zip(columns, widths, strict=True)]
+    if sum(whole) + 2 * len(whole) - 2 > Console().width:
+        columns = [name.wrapped(width) for name, width in zip(columns, widths, strict=True)]
+    taken = sum(
+        max(name.width, width) + 2 for name, width in zip(columns[1:], widths[1:], strict=True)
+    )
+    length = min(_MAX_NAME, max(_MIN_NAME, Console().width - taken))
+    names = [
+        _Cell((*row[0][:1], *(shorten(line, length) for line in row[0][1:]))).wrapped(length)
+        if row[0][1:]  # a heading and names
+        else _Cell((shorten(row[0][0], length),))
+        for row in cells
+    ]
+    return columns, [[name, *row[1:]] for name, row in zip(names, cells, strict=True)]
+
+
+def shorten(name: str, length: int = _MAX_NAME) -> str:
+    """Return a name of at most ``length`` characters; an ellipsis replaces its middle."""
+    if len(name) <= length:
+        return name
+    end = (length - 1) // 2  # names often differ only at their ends
+    return f"{name[: length - 1 - end]}\N{HORIZONTAL ELLIPSIS}{name[-end:]}"
 
 
 @contextmanager

@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from fairfix.cli.ci_outputs import CiOutputs
-from fairfix.cli.console import build_table, print_json, print_messages, print_output
+from fairfix.cli.console import build_table, print_json, print_messages, print_output, shorten, wrap
 from fairfix.cli.exits import describe_failure
 from fairfix.cli.option_values import OptionValues
 from fairfix.data.table import Columns
-from fairfix.report.gate_words import HEADER, Document, cells, power_line, sentence
+from fairfix.report.gate_words import Document, interval, power_line, sentence
+from fairfix.report.markdown import number
 from fairfix.workflows.audit import choose_rule
 from fairfix.workflows.case import ModelOptions, load
 from fairfix.workflows.gate.demands import check_baseline
 from fairfix.workflows.gate.document import gate_document
 from fairfix.workflows.gate.gate import Gate, Judged, gate
 from fairfix.workflows.gate.reused_rows import reuse
+
+_HEADER = ("demand", "by", "value", "interval", "verdict")
 
 
 def run(
@@ -86,9 +89,26 @@ def _baseline(
 
 def _print(gate: Document) -> None:
     """Print what the rows can certify, every demand, and the reason of each that is not met."""
+    names = [row for power in gate["power"] for row in power["rows"]]
     print_output(
-        *map(power_line, gate["power"]),
-        build_table("", HEADER, map(cells, gate["checks"]), numbers=False),
-        *(sentence(gate, check) for check in gate["checks"] if check["standing"] != "passed"),
-        gate["headline"],
+        *(line for power in gate["power"] for line in wrap(power_line(power), names=names)),
+        build_table("", _HEADER, map(_cells, gate["checks"]), numbers=False),
+        *(
+            line
+            for check in gate["checks"]
+            if check["standing"] != "passed"
+            for line in wrap(sentence(gate, check), names=names)
+        ),
+        *wrap(gate["headline"]),
     )
+
+
+def _cells(check: Document) -> list[str]:
+    warns = check["severity"] == "warn"
+    return [
+        check["demand"],
+        shorten(check["column"] or "all rows"),
+        number(check["value"]),
+        interval(check),
+        f"{check['verdict']} (warns)" if warns else check["verdict"],
+    ]

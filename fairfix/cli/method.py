@@ -10,7 +10,7 @@ from typing import Any
 from fairfix import methods
 from fairfix.cli.console import print_json, print_messages, print_output, progress_bars
 from fairfix.cli.option_values import OptionValues
-from fairfix.cli.summary import summary
+from fairfix.cli.summary import short_warnings, summary, written_files
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.objective import Objective
 from fairfix.report.words import certifiable
@@ -73,8 +73,8 @@ def run(
     if json:
         print_json(report)
     elif not quiet:
-        print_output(*summary(report), *(f"wrote {path}" for path in destination.paths))
-    print_messages([f"warning: {warning}" for warning in report["warnings"]], quiet=quiet)
+        print_output(*summary(report), *written_files(destination))
+    print_messages(short_warnings(report["warnings"]), quiet=quiet)
 
 
 def _power(case: Case, test: Case | None, values: OptionValues, objective: Objective) -> str:

@@ -1,37 +1,69 @@
-"""What the terminal shows of a report; the same numbers are written to disk."""
+"""Terminal summary of a debiasing report: before and after, by group, the rule, the verdict."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.table import Table
 
-from fairfix.cli.console import build_table, shorten
-from fairfix.report.markdown import ROWS, STATES, condition, figure, number, verdict
+from fairfix.cli.console import build_table, shorten, wrap
+from fairfix.report.figures import count
+from fairfix.report.markdown import ROWS, STATES, figure, number
+from fairfix.report.words import Headline, headline
+from fairfix.workflows.save import Destination
 
-LONG = 60  # letters of a word, from which a name is shortened
+_MAX_WARNING = 140  # characters; the report has the full text
+_RATES = {
+    "selection_rate": "positive",
+    "tpr": "true positive rate",
+    "fpr": "false positive rate",
+}
 
 
 def summary(report: dict[str, Any]) -> Iterator[Table | str]:
-    """Before and after on judged and on fitting rows, then by group, then in one sentence."""
+    """Yield the tables and lines that the terminal shows of a report."""
     need = "needs the group" if report["rule"]["needs_group"] else "needs no group"
-    yield (
-        f"{report['method']['name']} for {report['objective']['metric_title']}: the decision "
-        f"{need}."
-    )
+    title = report["objective"]["metric_title"]
+    yield from wrap(f"{report['method']['name']} for {title}: the decision {need}.")
     for rows in ROWS:
         yield _comparison(report, rows)
     yield _by_group(report["results"]["test"])
-    yield f"Positive {condition(report['rule'])}."
-    yield re.sub(rf"\S{{{LONG},}}", lambda word: shorten(word[0]), verdict(report))
+    yield from _rule(report["rule"])
+    yield from _verdict(headline(report))
+
+
+def short_warnings(warnings: list[str]) -> Iterator[str]:
+    """Yield warnings as lines; a long one ends after a clause and refers to the report."""
+    for warning in warnings:
+        text = warning
+        if len(text) > _MAX_WARNING:
+            start = text[:_MAX_WARNING]
+            clause = max(start.rfind(mark) for mark in (", ", "; ", ": "))
+            text = f"{start[:clause]}, ... (more in the report)" if clause > 0 else text
+        yield f"warning: {text}"
+
+
+def written_files(destination: Destination) -> Iterator[str]:
+    """Yield lines that name the written files: the first in full, its companions by their ends."""
+    first, *others = destination.paths
+    stem = destination.rule.with_name(destination.rule.name.removesuffix("rule.json"))
+    yield f"wrote {first}"
+    companions = [path for path in others if path != destination.export]
+    if companions:
+        ends = [f".{path.name.removeprefix(stem.name)}" for path in companions]
+        yield "wrote its " + " and ".join(filter(None, [", ".join(ends[:-1]), ends[-1]]))
+    if destination.export is not None:
+        yield f"wrote {destination.export}"
 
 
 def _comparison(report: dict[str, Any], rows: str) -> Table:
     objective, results = report["objective"], report["results"][rows]
     metric, measure = objective["metric"], objective["performance"]
-    header = ["network", metric, measure.replace("_", " "), "objective"]
+    header = ["model", metric, measure.replace("_", " ")]
+    tradeoff = objective["kind"] == "tradeoff"
+    if tradeoff:
+        header.append("objective")
     return build_table(
         f"{ROWS[rows].capitalize()}: {results['debiased']['rows']}",
         [*header, f"within {objective['budget']:g}"],
@@ -40,7 +72,7 @@ def _comparison(report: dict[str, Any], rows: str) -> Table:
                 STATES[state],
                 figure(evaluation["gaps"][metric]),
                 number(evaluation["performance"][measure]["value"]),
-                number(evaluation["objective"]),
+                *([number(evaluation["objective"])] if tradeoff else []),
                 "yes" if evaluation["met"] else "no",
             ]
             for state, evaluation in results.items()
@@ -48,21 +80,49 @@ def _comparison(report: dict[str, Any], rows: str) -> Table:
     )
 
 
-def _by_group(judged: dict[str, Any]) -> Table:
+def _by_group(test: dict[str, Any]) -> Table:
     return build_table(
-        "By group, judged rows: before -> after",
-        ["group", "rows", "positive", "true positive rate", "false positive rate", "accuracy"],
+        "By group, test rows: before -> after",
+        ["group", "rows", *_RATES.values()],
         [
             [before["name"], before["rows"], *_changes(before["rates"], after["rates"])]
             for before, after in zip(
-                judged["unmodified"]["groups"], judged["debiased"]["groups"], strict=True
+                test["unmodified"]["groups"], test["debiased"]["groups"], strict=True
             )
         ],
     )
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    return [
-        f"{number(before[name]['value'])} -> {number(after[name]['value'])}"
-        for name in ("selection_rate", "tpr", "fpr", "accuracy")
+    return [f"{number(before[name]['value'])} -> {number(after[name]['value'])}" for name in _RATES]
+
+
+def _rule(rule: Mapping[str, Any]) -> Iterator[str]:
+    """Yield when a rule decides positive, thresholds with 4 significant digits."""
+    if "threshold" in rule:
+        yield f"Positive if score > {rule['threshold']:.4g}."
+        return
+    if "thresholds" in rule:
+        yield "Positive if:"
+        conditions = {name: f"score > {value:.4g}" for name, value in rule["thresholds"].items()}
+    else:
+        yield "Positive with probability:"
+        conditions = {
+            name: ", else ".join(f"{chance:.4g} if score > {at:.4g}" for at, chance in steps)
+            for name, steps in rule["lottery"].items()
+        }
+    for name, condition in conditions.items():
+        yield from wrap(f"  {shorten(name)}: {condition}", indent="    ", names=[shorten(name)])
+
+
+def _verdict(verdict: Headline) -> Iterator[str]:
+    text = " ".join([f"{verdict.word}.", *verdict.sentences])
+    needed = [
+        f"{count(rows)} of {shorten(name)} (here {count(have)})"
+        for name, have, rows in verdict.rows_needed
     ]
+    if needed:
+        text += (
+            f" If the true gap is the one seen, it takes about {', '.join(needed)} to certify it."
+        )
+    yield from wrap(text, names=needed)

@@ -185,11 +185,11 @@ def test_cuts_that_differ_are_shown(fairfix: Run, table: Path) -> None:
     cuts = {"f": 0.2, "m": 0.65}
     path = write_rule(table.with_name("rule.json"), thresholds=cuts, group_column="sex")
     lines = fairfix("audit", "-", table, *SCORES, "--rule", path).out.splitlines()
-    assert [line.split() for line in lines if " cut " in line] == [
-        ["f", "cut", "0.2", "4"],
-        ["m", "cut", "0.65", "6"],
+    assert [line.split() for line in lines if " threshold " in line] == [
+        ["f", "threshold", "0.2", "4"],
+        ["m", "threshold", "0.65", "6"],
     ]
-    assert " cut " not in fairfix("audit", "-", table, *SCORES).out
+    assert " threshold " not in fairfix("audit", "-", table, *SCORES).out
 
 
 def test_a_metric_without_rows_is_null(fairfix: Run, table: Path) -> None:
@@ -203,7 +203,9 @@ def test_a_metric_without_rows_is_null(fairfix: Run, table: Path) -> None:
 
 def test_a_trivial_rule_is_called_so(fairfix: Run, table: Path) -> None:
     ended = fairfix("audit", "-", table, *SCORES, "--threshold", 1)
-    assert "fairfix: warning: the rule is trivial: it decides nearly all rows alike" in ended.err
+    assert (
+        "fairfix: warning: the rule is trivial: nearly all rows get the same decision" in ended.err
+    )
 
 
 # Rules.

@@ -392,15 +392,16 @@ def test_the_terminal_begins_with_what_the_table_can_certify(fairfix: Run, table
         "power: these rows (f: 100, m: 100) cannot certify a gap of spd < 0.05 by sex"
     )
     assert any("gap of spd < 0.05" in line and "inconclusive" in line for line in rest)
-    assert any("Rows needed if the true gap is what was seen: f: " in line for line in rest)
-    assert rest[-1].startswith("Inconclusive: the demand is not certified")
+    assert "Rows needed if the true gap is what was seen: f: " in " ".join(rest)
+    assert rest[-2].startswith("Inconclusive: the demand is not certified")
     assert ended.err == (
         "fairfix: decisions by score > 0.5 (no rule found)\n"
         "fairfix: no report lies beside the model, so it could not be checked whether its rule was "
         "fitted on these rows\n"
     )
     ended = fairfix("gate", "-", write(table, ALIKE), *SCORES, *SPD)
-    assert ") certify a gap of spd < 0.05 by sex when what is seen is at most 0.0" in ended.out
+    text = " ".join(ended.out.split())
+    assert ") certify a gap of spd < 0.05 by sex when what is seen is at most 0.0" in text
     quiet = fairfix("gate", "-", table, *SCORES, *SPD, "--quiet")
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
 

@@ -170,7 +170,7 @@ def test_long_names_of_groups_are_shortened_on_the_terminal_alone(
 def test_short_names_stay_and_long_ones_keep_both_ends() -> None:
     assert shorten("b" * 40) == "b" * 40
     shortened = shorten("<" + "b" * 40 + ">")
-    assert (shortened[0], shortened[-1], len(shortened)) == ("<", ">", 41)
+    assert (shortened[0], shortened[-1], len(shortened)) == ("<", ">", 40)
 
 
 # Before anything is read.
