@@ -1,1 +1,1 @@
-"""Internal helpers without knowledge of fairness: progress, atomic writes, text."""
+"""Internal helpers without knowledge of fairness: progress, atomic writes, text, strict JSON."""

@@ -14,6 +14,8 @@ from pydantic import BaseModel, Tag, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from fairfix._utils.text import quoted_list
+
 Location = tuple[str | int, ...]
 """Keys and list positions from the top level of a document to a value in it."""
 
@@ -72,7 +74,7 @@ def describe(
             location, types = _follow(parent, model_type, data)
             known = [name for kind in types for name in _fields(kind)]
             near = get_close_matches(str(key), known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {_listed(known)}"
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {quoted_list(known)}"
             return location, f"has an unknown key {key!r}; {hint}"
     located = [(_follow(each["loc"], model_type, data)[0], each) for each in errors]
     location, first = located[0]
@@ -131,10 +133,6 @@ def _shown(value: object) -> str:
         return json.dumps(value)
     text = repr(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names))
 
 
 def _follow(

@@ -39,7 +39,7 @@ def encoded(folder: Path, spec: DataSpec, columns: dict[str, list[Any]]) -> Tabl
     return read_table(csv_of(folder, columns), Columns(), spec=spec)
 
 
-def complaint(call: Any, *args: Any, **options: Any) -> str:
+def error_message(call: Any, *args: Any, **options: Any) -> str:
     with pytest.raises(FairfixError) as caught:
         call(*args, **options)
     assert not isinstance(caught.value, TrustError)
@@ -108,7 +108,7 @@ def test_one_column_can_be_two_inputs_and_the_group(tmp_path: Path) -> None:
 
 def test_an_unknown_category_is_named_with_its_line(tmp_path: Path) -> None:
     columns = {"work": ["Private", "State", "Privat", "State"]}
-    assert complaint(encoded, tmp_path, spec_of(WORK), columns) == (
+    assert error_message(encoded, tmp_path, spec_of(WORK), columns) == (
         "raw.csv, line 4, column 'work': 'Privat' is not one of the 3 values in the data spec; "
         "the nearest is 'Private'. Correct the cell or add the value to the data spec."
     )
@@ -116,7 +116,7 @@ def test_an_unknown_category_is_named_with_its_line(tmp_path: Path) -> None:
 
 def test_a_blank_is_an_unknown_category_unless_it_is_listed(tmp_path: Path) -> None:
     columns = {"work": ["a", "", "b", "a"]}
-    assert "line 3, column 'work': '' is not one of" in complaint(
+    assert "line 3, column 'work': '' is not one of" in error_message(
         encoded, tmp_path, spec_of({"column": "work", "categories": ["a", "b"]}), columns
     )
     table = encoded(tmp_path, spec_of({"column": "work", "categories": ["a", "b", ""]}), columns)
@@ -131,22 +131,22 @@ def test_unknown_categories_can_be_zeros_before_standardizing(tmp_path: Path) ->
 
 
 def test_text_in_a_numeric_column_is_named_with_its_line(tmp_path: Path) -> None:
-    message = complaint(encoded, tmp_path, spec_of(AGE), {"age": [1, 2, "old", 4]})
+    message = error_message(encoded, tmp_path, spec_of(AGE), {"age": [1, 2, "old", 4]})
     assert message.startswith("raw.csv, line 4, column 'age': 'old' is not a number;")
 
 
 def test_a_missing_number_is_named_with_its_line(tmp_path: Path) -> None:
-    message = complaint(encoded, tmp_path, spec_of(AGE), {"age": [1, 2, 3, None]})
+    message = error_message(encoded, tmp_path, spec_of(AGE), {"age": [1, 2, 3, None]})
     assert "column 'age': 1 value is missing (first: line 5)" in message
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
-    message = complaint(encoded, tmp_path, spec_of(AGE), {"Ages": [1, 2, 3, 4]})
+    message = error_message(encoded, tmp_path, spec_of(AGE), {"Ages": [1, 2, 3, 4]})
     assert "no column 'age' (input of the data spec); did you mean 'Ages'?" in message
 
 
 def test_the_label_cannot_be_an_input(tmp_path: Path) -> None:
-    message = complaint(encoded, tmp_path, spec_of({"column": "label"}), {"x": [1, 2, 3, 4]})
+    message = error_message(encoded, tmp_path, spec_of({"column": "label"}), {"x": [1, 2, 3, 4]})
     assert message == (
         "Column 'label' is named as label column and as input of the data spec; it cannot be both."
     )
@@ -154,7 +154,7 @@ def test_the_label_cannot_be_an_input(tmp_path: Path) -> None:
 
 def test_the_network_must_take_as_many_inputs(tmp_path: Path) -> None:
     path = csv_of(tmp_path, {"work": ["Private", "State"]})
-    message = complaint(read_table, path, Columns(), spec=spec_of(WORK), expected_features=4)
+    message = error_message(read_table, path, Columns(), spec=spec_of(WORK), expected_features=4)
     assert message.startswith("raw.csv gives 3 features, but the network takes 4.")
 
 
@@ -268,16 +268,18 @@ def test_an_invalid_spec_is_refused_at_its_place(value: Any, message: str) -> No
 def test_a_file_that_is_not_json_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.data.json"
     path.write_text('{"features": [}')
-    assert "m.data.json is not valid JSON at line 1, column 15" in complaint(DataSpec.load, path)
+    assert "m.data.json is not valid JSON at line 1, column 15" in error_message(
+        DataSpec.load, path
+    )
     path.write_text("[" * 100_000)
-    assert "m.data.json: lists and objects are nested more" in complaint(DataSpec.load, path)
-    assert "cannot be read" in complaint(DataSpec.load, tmp_path)
+    assert "m.data.json: lists and objects are nested more" in error_message(DataSpec.load, path)
+    assert "cannot be read" in error_message(DataSpec.load, tmp_path)
 
 
 def test_a_repeated_key_is_refused_at_its_place(tmp_path: Path) -> None:
     path = tmp_path / "m.data.json"
     path.write_text('{"features": [{"column": "a"}, {"column": "b", "mean": 1, "mean": 2}]}')
-    assert complaint(DataSpec.load, path) == (
+    assert error_message(DataSpec.load, path) == (
         "m.data.json: features[1] has the key 'mean' twice; remove one."
     )
 
@@ -358,7 +360,7 @@ def test_the_message_of_a_transformer_is_quoted(
     tmp_path: Path, raw: dict[str, list[Any]], fitted: Any
 ) -> None:
     spec = DataSpec.from_json({"features": [PREP]}, folder=tmp_path)
-    message = complaint(encoded, tmp_path, spec, raw | {"work": ["a", "a", "a", "a", "zzz"]})
+    message = error_message(encoded, tmp_path, spec, raw | {"work": ["a", "a", "a", "a", "zzz"]})
     assert message.startswith("prep.skops cannot transform the table: Found unknown categories")
 
 
@@ -366,7 +368,7 @@ def test_text_for_a_transformer_must_be_named(
     tmp_path: Path, raw: dict[str, list[Any]], fitted: Any
 ) -> None:
     spec = DataSpec.from_json({"features": [PREP | {"text": []}]}, folder=tmp_path)
-    assert complaint(encoded, tmp_path, spec, raw) == (
+    assert error_message(encoded, tmp_path, spec, raw) == (
         "raw.csv, line 2, column 'work': 'a' is not a number; if it is text, list it under "
         '"text" for prep.skops in the data spec.'
     )
@@ -397,12 +399,12 @@ def test_a_foreign_type_needs_trust(tmp_path: Path) -> None:
 
 def test_a_transformer_file_must_be_one(tmp_path: Path) -> None:
     skops = pytest.importorskip("skops.io")
-    assert "There is no file" in complaint(DataSpec.from_json, FOREIGN, folder=tmp_path)
+    assert "There is no file" in error_message(DataSpec.from_json, FOREIGN, folder=tmp_path)
     (tmp_path / "prep.skops").write_text("not an archive")
-    message = complaint(DataSpec.from_json, FOREIGN, folder=tmp_path)
+    message = error_message(DataSpec.from_json, FOREIGN, folder=tmp_path)
     assert message.startswith("prep.skops cannot be read as an object saved by skops")
     skops.dump({"a": 1}, tmp_path / "prep.skops")
-    assert "holds an object of type dict, not a fitted transformer" in complaint(
+    assert "holds an object of type dict, not a fitted transformer" in error_message(
         DataSpec.from_json, FOREIGN, folder=tmp_path
     )
 

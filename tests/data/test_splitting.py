@@ -31,11 +31,11 @@ def test_every_row_is_on_one_side_and_every_cell_is_divided_by_the_share(
     share: float, n_groups: int
 ) -> None:
     problem = scored_rows(131, n_groups)
-    fitting, judged = holdout(problem, share, seed=0)
-    assert torch.cat([fitting, judged]).sort().values.tolist() == list(range(131))
-    for side in (fitting, judged):
+    validation, test = holdout(problem, share, seed=0)
+    assert torch.cat([validation, test]).sort().values.tolist() == list(range(131))
+    for side in (validation, test):
         assert side.tolist() == sorted(side.tolist())
-    sizes = zip(cell_sizes(problem, torch.arange(131)), cell_sizes(problem, judged), strict=True)
+    sizes = zip(cell_sizes(problem, torch.arange(131)), cell_sizes(problem, test), strict=True)
     for size, n in sizes:
         assert abs(n - share * size) <= 0.5 or n in (1, size - 1)
         assert 1 <= n < size
@@ -64,13 +64,13 @@ def test_global_random_state_is_neither_read_nor_changed() -> None:
     assert torch.equal(holdout(problem, 0.3, 0)[1], first)
 
 
-def test_a_cell_of_one_row_stays_with_fitting_and_one_of_two_is_shared() -> None:
+def test_a_cell_of_one_row_stays_with_validation_and_one_of_two_is_shared() -> None:
     labels, groups = torch.tensor([0, 1, 1, 0, 0]), torch.tensor([0, 0, 0, 1, 1])
     problem = Problem(torch.rand(5), labels, groups, ("a", "b"))
     for share in (0.01, 0.99):
-        fitting, judged = holdout(problem, share, 0)
-        assert cell_sizes(problem, fitting) == [1, 1, 1, 0]
-        assert cell_sizes(problem, judged) == [0, 1, 1, 0]
+        validation, test = holdout(problem, share, 0)
+        assert cell_sizes(problem, validation) == [1, 1, 1, 0]
+        assert cell_sizes(problem, test) == [0, 1, 1, 0]
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.3, 1.5, float("nan")])
