@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from fairfix.metrics.counts import Counts
+from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.stats.gap_intervals import Cells, certified, limits
 from fairfix.stats.performance_intervals import LIMITS, auc, auc_change, change_limits, score
 from fairfix.stats.power import rows_needed
@@ -319,7 +320,9 @@ def power_settings() -> Iterator[tuple[Setting, float, bool]]:
 
 def plan(rng: np.random.Generator, repetitions: int) -> Iterator[Planned]:
     for setting, budget, strict in power_settings():
-        needed = rows_needed(setting.metric, setting.counts, budget, strict=strict)
+        needed = rows_needed(
+            setting.metric, setting.counts, budget, confidence=ConfidenceLevel(exact=strict)
+        )
         assert needed is not None
         before = sum(np.asarray(side) for side in setting.counts.sides)
         trials = np.rint(np.array(setting.rows) * (np.array(needed) / before)).astype(int)

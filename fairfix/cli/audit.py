@@ -38,6 +38,7 @@ def run(
 ) -> None:
     values = OptionValues.collect("audit", given, data)
     objective, threshold = values.objective(), values.threshold_without(rule)
+    confidence = values.confidence()
     case = load(
         model,
         data,
@@ -51,13 +52,7 @@ def run(
     chosen, where = choose_rule(case, rule, threshold)
     case = ruled(case, chosen)
     print_messages((*case.notes, f"decisions by {where}"), quiet=quiet)
-    measured = audit(
-        case,
-        chosen,
-        objective,
-        confidence=values["confidence"],
-        strict=bool(values["strict"]),
-    )
+    measured = audit(case, chosen, objective, confidence=confidence)
     document = audit_document(case, chosen, measured)
     if html is not None:
         write_text(html, audit_html(document))

@@ -60,6 +60,7 @@ def run(
 def _judge(model: str, data: Path, rule: Path | None, given: dict[str, Any]) -> Gate:
     values = OptionValues.collect("gate", given, data)
     demands, baseline = values.demands(), values["baseline"]
+    confidence = values.confidence()
     check_baseline(demands, given=baseline is not None)
     threshold_given = values.threshold_without(rule)
     columns, options, threshold = values.columns(), values.model_options(), values["threshold"]
@@ -70,8 +71,7 @@ def _judge(model: str, data: Path, rule: Path | None, given: dict[str, Any]) -> 
         model=model,
         reuse=reuse(case, rule),
         baseline=baseline and _baseline(baseline, data, columns, options, threshold),
-        confidence=values["confidence"],
-        strict=bool(values["strict"]),
+        confidence=confidence,
         lenient=values["on_inconclusive"] == "warn",
     )
 

@@ -28,6 +28,7 @@ def run(
     own = [option.name for option in methods.get(name).options]
     values = OptionValues.collect(name, given, data, own)
     objective, test_table = values.objective(), values.test()
+    confidence = values.confidence()
     options = checked_options(
         name,
         values.own,
@@ -63,8 +64,7 @@ def run(
             holdout_share=values["holdout"],
             seed=values["seed"],
             fold=bool(values["fold_threshold"]),
-            confidence=values["confidence"],
-            strict=bool(values["strict"]),
+            confidence=confidence,
             options=options,
         )
     print_messages(outcome.result.notes, quiet=quiet)
@@ -89,8 +89,7 @@ def _power(case: Case, test: Case | None, values: OptionValues, objective: Objec
         judged,
         problem.group_names,
         objective.budget,
-        confidence=values["confidence"],
-        strict=bool(values["strict"]),
+        confidence=values.confidence(),
     )
     evidence = {"certifiable_gap": found.certifiable, "rows_needed": found.rows_needed}
     said = certifiable({"evidence": evidence}) or ""

@@ -17,6 +17,7 @@ from fairfix.errors import TrustError, UsageError
 if TYPE_CHECKING:
     from fairfix.data.table import Columns
     from fairfix.metrics.objective import Objective
+    from fairfix.stats.confidence import ConfidenceLevel
     from fairfix.workflows.case import ModelOptions
     from fairfix.workflows.gate.demands import Demand
 
@@ -177,6 +178,16 @@ class OptionValues:
             risk=None if ignore_risk else self["risk"],
             k=self["k"],
         )
+
+    def confidence(self) -> ConfidenceLevel:
+        """Return the confidence of the verdict and the intervals.
+
+        Raises:
+            UsageError: --confidence is out of range.
+        """
+        from fairfix.stats.confidence import ConfidenceLevel
+
+        return ConfidenceLevel(self["confidence"], bool(self["strict"]))
 
     def demands(self) -> tuple[Demand, ...]:
         """Return the demands of a gate; none without options and settings.

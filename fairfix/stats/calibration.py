@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from fairfix.data.problem import Problem
+from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.intervals import Interval, normal_quantile, rate
 
 BINS = 10
@@ -80,13 +81,13 @@ class _Rows:
 
 
 def calibration(
-    problem: Problem, *, bins: int = BINS, confidence: float = 0.95
+    problem: Problem, *, bins: int = BINS, confidence: ConfidenceLevel = DEFAULT_CONFIDENCE
 ) -> tuple[Calibration, ...]:
     """The calibration of a problem's scores: of all rows, called "all rows", then of each group.
 
-    Intervals are two-sided at 1 - 2 (1 - confidence), 90 % by default.
+    Intervals are two-sided at 1 - 2 alpha, 90 % by default.
     """
-    alpha = 1 - confidence
+    alpha = confidence.alpha
     order = problem.scores.cpu().numpy().argsort(kind="stable")
     scores = problem.scores.cpu().numpy()[order].astype(float)
     labels = problem.labels.cpu().numpy()[order].astype(float)

@@ -16,6 +16,7 @@ import numpy as np
 from scipy import optimize, special, stats
 
 from fairfix.metrics.counts import Counts
+from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.gap_intervals import FEWEST, Cells, array, certified, most
 from fairfix.stats.intervals import Array
 
@@ -28,7 +29,7 @@ MOST_TIMES = 1e6
 
 
 def certifiable_gap(
-    metric: str, counts: Counts, budget: float, *, confidence: float = 0.95, strict: bool = False
+    metric: str, counts: Counts, budget: float, *, confidence: ConfidenceLevel = DEFAULT_CONFIDENCE
 ) -> float | None:
     """The largest gap that, seen on rows like these, would still be certified.
 
@@ -38,7 +39,9 @@ def certifiable_gap(
     cells = Cells.of(metric, counts)
 
     def passes(gap: float) -> bool:
-        return bool(certified(at_gap(cells, gap), budget, 1 - confidence, strict=strict))
+        return bool(
+            certified(at_gap(cells, gap), budget, confidence.alpha, strict=confidence.exact)
+        )
 
     if not passes(0.0):
         return None
@@ -55,9 +58,8 @@ def rows_needed(
     budget: float,
     *,
     true_gap: float | None = None,
-    confidence: float = 0.95,
+    confidence: ConfidenceLevel = DEFAULT_CONFIDENCE,
     power: float = POWER,
-    strict: bool = False,
 ) -> list[int] | None:
     """Rows of each group with which the budget is certified with probability ``power``.
 
@@ -73,7 +75,7 @@ def rows_needed(
     cells = Cells.of(metric, counts)
     if true_gap is not None:
         cells = at_gap(cells, true_gap)
-    times = _times(cells, budget, 1 - confidence, power, strict)
+    times = _times(cells, budget, confidence, power)
     if times is None:
         return None
     rows = np.sum([array(side) for side in counts.sides], axis=0)
@@ -100,27 +102,24 @@ def power(
     names: Sequence[str],
     budget: float,
     *,
-    confidence: float = 0.95,
-    strict: bool = False,
+    confidence: ConfidenceLevel = DEFAULT_CONFIDENCE,
 ) -> Power:
     """Of counts (G,) of the groups ``names``, for a metric and its budget."""
-    certifiable = certifiable_gap(metric, counts, budget, confidence=confidence, strict=strict)
+    certifiable = certifiable_gap(metric, counts, budget, confidence=confidence)
     if certifiable is not None:
         return Power(certifiable, None)
-    needed = rows_needed(metric, counts, budget, true_gap=0.0, confidence=confidence, strict=strict)
+    needed = rows_needed(metric, counts, budget, true_gap=0.0, confidence=confidence)
     return Power(None, None if needed is None else dict(zip(names, needed, strict=True)))
 
 
-def power_at(
-    cells: Cells, times: float, budget: float, alpha: float, *, strict: bool = False
-) -> float:
+def power_at(cells: Cells, times: float, budget: float, confidence: ConfidenceLevel) -> float:
     """The probability that a table ``times`` as large is certified, its shares taken for true."""
     trials = np.maximum(np.rint(cells.trials * times), 1.0)
     points = _points(cells.trials.size).reshape(DRAWS, *cells.trials.shape)
     share = np.clip(cells.hits / cells.trials, 0.0, 1.0)
     hits = _binomial(points, trials, share)
     drawn = replace(cells, hits=hits, trials=np.broadcast_to(trials, hits.shape))
-    return float(certified(drawn, budget, alpha, strict=strict).mean())
+    return float(certified(drawn, budget, confidence.alpha, strict=confidence.exact).mean())
 
 
 def _binomial(points: Array, trials: Array, share: Array) -> Array:
@@ -155,7 +154,7 @@ def at_gap(cells: Cells, gap: float) -> Cells:
     return replace(cells, hits=moved * cells.trials)
 
 
-def _times(cells: Cells, budget: float, alpha: float, power: float, strict: bool) -> float | None:
+def _times(cells: Cells, budget: float, confidence: ConfidenceLevel, power: float) -> float | None:
     """How many times the table gives the power."""
     size, bound = float(abs(cells.estimate()).max()), cells.bound(budget)
     if not size < bound:
@@ -166,12 +165,13 @@ def _times(cells: Cells, budget: float, alpha: float, power: float, strict: bool
     @cache
     def lack(root: float) -> float:
         """In normal quantiles, in which power is nearly a line in the root of the rows."""
-        found = power_at(cells, root * root, budget, alpha, strict=strict)
+        found = power_at(cells, root * root, budget, confidence)
         return target - float(special.ndtri(np.clip(found, 1e-4, 1 - 1e-4)))
 
     low = math.sqrt(fewest)
     # Limits close in with the root of the rows: where they would reach the bound.
-    reached = (float(most(cells, alpha, strict=strict)) - size) / (bound - size)
+    upper = float(most(cells, confidence.alpha, strict=confidence.exact))
+    reached = (upper - size) / (bound - size)
     high = max(low, reached if math.isfinite(reached) else 1.0)
     if lack(low) <= 0:
         return fewest

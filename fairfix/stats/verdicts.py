@@ -15,6 +15,7 @@ import numpy as np
 
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.registry import METRICS
+from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.gap_intervals import (
     FEWEST,
     Cells,
@@ -43,7 +44,7 @@ class Claim:
 
     Attributes:
         metric: key of ``rates.METRICS``.
-        confidence: 1 - alpha of each one-sided test.
+        confidence: of each one-sided test.
         value: as reported, NaN undefined; ``interval`` is of it, two-sided at 1 - 2 alpha.
         reason: one clause without a full stop.
         rows_needed: rows of the table by group with which the budget would be certified with
@@ -58,7 +59,7 @@ class Claim:
     metric: str
     title: str
     budget: float
-    confidence: float
+    confidence: ConfidenceLevel
     value: float
     interval: Interval
     verdict: Verdict
@@ -75,23 +76,20 @@ def claim(
     names: Sequence[str],
     budget: float,
     *,
-    confidence: float = 0.95,
-    strict: bool = False,
+    confidence: ConfidenceLevel = DEFAULT_CONFIDENCE,
 ) -> Claim:
     """Hold a metric of ``counts``, (G,) with at least two groups, against a budget in (0, 1).
 
     Args:
         names: of the groups, (G,).
-        confidence: 1 - alpha of each one-sided test, in (0.5, 1).
-        strict: exact limits for every rate, else only where score limits do not suit.
     """
-    alpha = 1 - confidence
+    alpha, strict = confidence.alpha, confidence.exact
     cells = Cells.of(metric, counts)
     gap = METRICS[metric](counts)
     verdict = _verdict(cells, budget, alpha, strict) if not gap.size.isnan() else Verdict.TOO_FEW
     needed = None
     if verdict in (Verdict.INCONCLUSIVE, Verdict.TOO_FEW):
-        needed = rows_needed(metric, counts, budget, confidence=confidence, strict=strict)
+        needed = rows_needed(metric, counts, budget, confidence=confidence)
     low, high = limits(cells, alpha, strict=strict)
     undefined = math.nan if gap.size.isnan() else 0.0
     method = cells.method(strict=strict)
@@ -108,7 +106,7 @@ def claim(
         p_violated=float(p_violated(cells, budget, strict=strict)) + undefined,
         test=f"two one-sided tests, {method}",
         alongside=tuple(
-            claim(part, counts, names, budget, confidence=confidence, strict=strict)
+            claim(part, counts, names, budget, confidence=confidence)
             for part in METRICS[metric].components
         ),
     )
@@ -158,7 +156,7 @@ class Floor:
 
     name: str
     floor: float
-    confidence: float
+    confidence: ConfidenceLevel
     value: float
     interval: Interval
     verdict: Verdict
@@ -166,12 +164,14 @@ class Floor:
     p_violated: float
 
 
-def floor_claim(name: str, measured: Measured, floor: float, *, confidence: float = 0.95) -> Floor:
+def floor_claim(
+    name: str, measured: Measured, floor: float, *, confidence: ConfidenceLevel = DEFAULT_CONFIDENCE
+) -> Floor:
     """Hold a performance against a floor by its one-sided limits.
 
     For a largest drop against a baseline: a change (after minus before) against ``-drop``.
     """
-    interval = measured.interval(1 - confidence)
+    interval = measured.interval(confidence.alpha)
     if math.isnan(interval.low) or math.isnan(interval.high):
         verdict, reason = Verdict.TOO_FEW, "it is undefined on these rows"
     elif interval.low >= floor:

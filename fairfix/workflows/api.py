@@ -12,6 +12,7 @@ from typing import Any, Literal
 from fairfix.data.table import Columns
 from fairfix.errors import UsageError
 from fairfix.metrics.objective import Objective
+from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.workflows.audit import Audit, choose_rule
 from fairfix.workflows.audit import audit as audit_case
@@ -111,8 +112,9 @@ def debias(
         test: rows to judge on; without them ``holdout`` is the share of rows kept for judging.
         seed: equal seeds give equal bytes.
         fold_threshold: move the threshold into the last bias, so that a cut at 0.5 is right.
-        confidence, strict: of the verdict, as ``fairfix.workflows.debias.debias`` says.
+        confidence, strict: of the verdict, as ``fairfix.stats.confidence.ConfidenceLevel`` says.
     """
+    level = ConfidenceLevel(confidence, strict)
     if lambda_ is not None and objective != "tradeoff":
         raise UsageError("lambda_ weighs the gap in the trade-off objective: objective='tradeoff'.")
     if test is not None and not isinstance(test, Case):
@@ -134,8 +136,7 @@ def debias(
         holdout_share=holdout,
         seed=seed,
         fold=fold_threshold,
-        confidence=confidence,
-        strict=strict,
+        confidence=level,
         options=options,
     )
 
@@ -157,9 +158,10 @@ def audit(
         metric, budget: what is held against a budget; confidence, strict: how surely, as
             ``fairfix.workflows.audit.audit`` says.
     """
+    level = ConfidenceLevel(confidence, strict)
     rule, _ = _rule_of(case, rule)
     objective = make_objective(metric, budget)
-    return audit_case(case, rule, objective, confidence=confidence, strict=strict)
+    return audit_case(case, rule, objective, confidence=level)
 
 
 def gate(
@@ -196,6 +198,7 @@ def gate(
         >>> found.exit_code, str(found.checks[0].verdict)
         (1, 'violated')
     """
+    level = ConfidenceLevel(confidence, strict)
     demands = [
         Demand(kind, key, limit)
         for kind, limits in (
@@ -211,8 +214,7 @@ def gate(
         model="-" if case.checkpoint is None else case.checkpoint.path.name,
         reuse=reuse(case, None if isinstance(rule, DecisionRule) or rule is None else Path(rule)),
         baseline=None if baseline is None else Judged.by(baseline, *choose_rule(baseline)),
-        confidence=confidence,
-        strict=strict,
+        confidence=level,
         lenient=on_inconclusive == "warn",
     )
 

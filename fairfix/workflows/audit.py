@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -16,6 +14,7 @@ from fairfix.errors import TableError, UsageError
 from fairfix.metrics.objective import Objective
 from fairfix.models.scorer import Scorer
 from fairfix.stats.calibration import Calibration, calibration
+from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.evaluation import Evaluation, evaluate
 from fairfix.stats.power import Power, power
 from fairfix.stats.subgroups.intersections import IntersectionAudit, audit_intersections
@@ -56,14 +55,14 @@ class Audit:
         subgroups: conjunctions of protected columns and features, where decisions or errors differ
             most from the rest.
         threshold_sweep: what other shared thresholds would do; None where the rule has none.
-        confidence: 1 - alpha of each one-sided test.
+        confidence: of each one-sided test.
     """
 
     groups: tuple[GroupAudit, ...]
     intersections: tuple[IntersectionAudit, ...]
     subgroups: SubgroupScan
     threshold_sweep: ThresholdSweep | None
-    confidence: float
+    confidence: ConfidenceLevel
 
 
 def choose_rule(
@@ -127,15 +126,13 @@ def audit(
     rule: DecisionRule,
     objective: Objective | None = None,
     *,
-    confidence: float = 0.95,
-    strict: bool = False,
+    confidence: ConfidenceLevel = DEFAULT_CONFIDENCE,
 ) -> Audit:
     """Judge the rule on every row of the case; nothing is changed.
 
     Args:
         objective: whose metric is held against its budget and followed over thresholds; the
             default is spd within 0.05.
-        confidence: 1 - alpha of each one-sided test, in (0.5, 1); ``strict`` takes exact limits.
 
     Raises:
         TableError: when the rule needs a group column that the case does not have.
@@ -143,13 +140,12 @@ def audit(
     """
     case, objective = ruled(case, rule), objective or Objective()
     decisions = decide(case, rule)
-    how = {"confidence": confidence, "strict": strict}
     columns = [_column(case, group) for group in case.table.groups]
     cuts = rule.policy(case.problem.group_names) if not rule.needs_group else None
     shared = None if cuts is None or cuts.randomized else cuts.thresholds(1)[0]
     return Audit(
         groups=tuple(
-            _group_audit(group.column, problem, decisions, rule, objective, how)
+            _group_audit(group.column, problem, decisions, rule, objective, confidence)
             for group, problem in zip(case.table.groups, columns, strict=True)
         ),
         intersections=audit_intersections(case.problem, decisions, case.table.groups),
@@ -179,7 +175,7 @@ def _group_audit(
     decisions: torch.Tensor,
     rule: DecisionRule,
     objective: Objective,
-    how: Mapping[str, Any],
+    confidence: ConfidenceLevel,
 ) -> GroupAudit:
     own = column == rule.group_column or not rule.needs_group
     unknown = (math.nan,) * problem.n_groups
@@ -188,10 +184,10 @@ def _group_audit(
     return GroupAudit(
         column=column,
         evaluation=evaluate(problem, problem.scores, decisions, objective, cuts),
-        intervals=intervals(problem, decisions, **how),
-        claim=claim(key, counts, problem.group_names, budget, **how),
-        power=power(key, counts, problem.group_names, budget, **how),
-        calibration=calibration(problem, confidence=how["confidence"]),
+        intervals=intervals(problem, decisions, confidence=confidence),
+        claim=claim(key, counts, problem.group_names, budget, confidence=confidence),
+        power=power(key, counts, problem.group_names, budget, confidence=confidence),
+        calibration=calibration(problem, confidence=confidence),
     )
 
 

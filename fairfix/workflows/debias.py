@@ -20,6 +20,7 @@ from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.scorer import Scorer
+from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.evaluation import Evaluation, evaluate
 from fairfix.thresholds.folding import fold_threshold
 from fairfix.thresholds.policy import Policy, row_draws, row_ids
@@ -81,8 +82,7 @@ def debias(
     holdout_share: float = 0.3,
     seed: int = 0,
     fold: bool = False,
-    confidence: float = 0.95,
-    strict: bool = False,
+    confidence: ConfidenceLevel = DEFAULT_CONFIDENCE,
     options: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Run a method on fitting rows and judge it once on rows it never saw.
@@ -95,8 +95,7 @@ def debias(
             rows, drawn by label and group, are kept away from the method.
         seed: of every random choice; equal seeds give equal bytes.
         fold: move the threshold into the last layer's bias, so that a cut at 0.5 is right.
-        confidence: 1 - alpha of each one-sided test of what the judged rows show, in (0.5, 1).
-        strict: exact (Clopper-Pearson) limits for every rate, else only where rows are few.
+        confidence: of the verdict and the intervals on the test rows.
         options: of the method, by name.
 
     Raises:
@@ -107,7 +106,6 @@ def debias(
     )
     objective = objective or Objective()
     described = methods.get(method)
-    check_confidence(confidence)
     if test is not None:
         validation, held_out = case.problem, test.problem
         groups = case.table.groups, test.table.groups
@@ -142,7 +140,6 @@ def debias(
         validation_rows=validation_rows,
         test_rows=test_rows,
         confidence=confidence,
-        strict=strict,
         tradeoff_curve=tradeoff_curve(
             replace(validation, scores=validation_rows.scores),
             policy,
@@ -154,12 +151,6 @@ def debias(
 
 
 Groups = tuple[Group, ...]
-
-
-def check_confidence(confidence: float) -> None:
-    """Raise UsageError for what is no confidence of a one-sided test."""
-    if not 0.5 < confidence < 1:
-        raise UsageError(f"A confidence lies between 0.5 and 1, not {confidence}.")
 
 
 def _split(case: Case, share: float, seed: int) -> tuple[Problem, Problem, tuple[Groups, Groups]]:

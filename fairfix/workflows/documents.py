@@ -83,7 +83,7 @@ def document(outcome: Outcome, command: str | None = None) -> dict[str, Any]:
                 "trajectory": [_step(step) for step in outcome.result.trajectory],
             },
             "rule": outcome.rule.to_json(),
-            "confidence": outcome.confidence,
+            "confidence": outcome.confidence.level,
             "evidence": _evidence(shown, outcome),
             "results": {
                 "test": _comparison(outcome.test, shown),
@@ -116,7 +116,7 @@ def audit_document(case: Case, rule: DecisionRule, audit: Audit) -> dict[str, An
             "table_sha256": case.table.sha256,
             "rows": case.table.rows,
             "rule": rule.to_json(),
-            "confidence": audit.confidence,
+            "confidence": audit.confidence.level,
             "groups": {each.column: _audited(each) for each in audit.groups},
             "intersections": [_intersection(each) for each in audit.intersections],
             "subgroups": {

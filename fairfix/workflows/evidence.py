@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from fairfix.metrics.counts import Counts
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
 from fairfix.metrics.registry import METRICS, rates
+from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.decision_changes import Change, change
 from fairfix.stats.gap_intervals import Cells, limits
 from fairfix.stats.intervals import Interval, rate
@@ -33,7 +33,7 @@ BINS = 20
 
 @dataclass(frozen=True)
 class Intervals:
-    """The intervals of every figure of one evaluation, two-sided at 2 confidence - 1.
+    """The intervals of every figure of one evaluation, two-sided at 1 - 2 alpha.
 
     Attributes:
         groups: by the group's name, then by rate, "auc" among them.
@@ -49,38 +49,37 @@ UNKNOWN = Intervals({}, {}, {})
 
 
 def intervals(
-    problem: Problem, decisions: Tensor, *, confidence: float = 0.95, strict: bool = False
+    problem: Problem, decisions: Tensor, *, confidence: ConfidenceLevel = DEFAULT_CONFIDENCE
 ) -> Intervals:
     """Of decisions (N,) bool on a problem's rows, and of its scores."""
-    alpha = 1 - confidence
+    alpha, exact = confidence.alpha, confidence.exact
     counts = problem.counts(decisions)
     scores, labels, groups = (
         values.cpu().numpy() for values in (problem.scores, problem.labels, problem.groups)
     )
     weights = None if problem.weights is None else problem.weights.cpu().numpy()
-    by_group = _rates(counts, alpha, strict)
+    by_group = _rates(counts, confidence)
     for g, found in enumerate(by_group):
         here = groups == g
         weight = None if weights is None else weights[here]
-        found["auc"] = auc(scores[here], labels[here], weight, strict=strict).interval(alpha)
-    gaps = {key: _gap(key, counts, alpha, strict) for key in METRICS}
+        found["auc"] = auc(scores[here], labels[here], weight, strict=exact).interval(alpha)
+    gaps = {key: _gap(key, counts, confidence) for key in METRICS}
     gaps["aucd"] = auc_gap(scores, labels, groups, problem.n_groups, weights).interval(alpha)
-    measures = {
-        key: performance(key, counts, strict=strict).interval(alpha) for key in PERFORMANCES
-    }
-    measures["auc"] = auc(scores, labels, weights, strict=strict).interval(alpha)
+    measures = {key: performance(key, counts, strict=exact).interval(alpha) for key in PERFORMANCES}
+    measures["auc"] = auc(scores, labels, weights, strict=exact).interval(alpha)
     return Intervals(dict(zip(problem.group_names, by_group, strict=True)), gaps, measures)
 
 
-def _gap(key: str, counts: Counts, alpha: float, strict: bool) -> Interval:
+def _gap(key: str, counts: Counts, confidence: ConfidenceLevel) -> Interval:
     cells = Cells.of(key, counts)
-    low, high = limits(cells, alpha, strict=strict)
+    low, high = limits(cells, confidence.alpha, strict=confidence.exact)
+    method = cells.method(strict=confidence.exact)
     if bool(METRICS[key](counts).size.isnan()):
-        return Interval(float("nan"), float("nan"), cells.method(strict=strict))
-    return Interval(float(low), float(high), cells.method(strict=strict))
+        return Interval(float("nan"), float("nan"), method)
+    return Interval(float(low), float(high), method)
 
 
-def _rates(counts: Counts, alpha: float, strict: bool) -> list[dict[str, Interval]]:
+def _rates(counts: Counts, confidence: ConfidenceLevel) -> list[dict[str, Interval]]:
     groups = counts.tp.shape[-1]
     effect = torch.as_tensor(counts.design_effect, dtype=torch.float64).expand(groups)
     found: list[dict[str, Interval]] = [{} for _ in range(groups)]
@@ -88,7 +87,7 @@ def _rates(counts: Counts, alpha: float, strict: bool) -> list[dict[str, Interva
         here = of(counts)
         for g in range(groups):
             hits, trials = float(here.hits[g] / effect[g]), float(here.trials[g] / effect[g])
-            found[g][key] = rate(hits, trials, alpha, strict=strict)
+            found[g][key] = rate(hits, trials, confidence.alpha, strict=confidence.exact)
     return found
 
 
@@ -152,21 +151,19 @@ def collect_evidence(
     validation: DecidedRows,
     test: DecidedRows,
     seed: int,
-    confidence: float,
-    strict: bool,
+    confidence: ConfidenceLevel,
 ) -> Evidence:
     """Everything that the test rows show of a result."""
-    how: dict[str, Any] = {"confidence": confidence, "strict": strict}
     before, decided = test.problem, test.debiased
     after = replace(before, scores=test.scores)
     metric, counts, names = objective.metric, before.counts(decided), before.group_names
     columns = (*test.groups[1:], *(each.group for each in intersections(test.groups)))
     return Evidence(
-        unmodified=intervals(before, test.unmodified, **how),
-        retuned=intervals(before, test.retuned, **how),
-        debiased=intervals(after, decided, **how),
-        claim=claim(metric.key, counts, names, objective.budget, **how),
-        power=power(metric.key, counts, names, objective.budget, **how),
+        unmodified=intervals(before, test.unmodified, confidence=confidence),
+        retuned=intervals(before, test.retuned, confidence=confidence),
+        debiased=intervals(after, decided, confidence=confidence),
+        claim=claim(metric.key, counts, names, objective.budget, confidence=confidence),
+        power=power(metric.key, counts, names, objective.budget, confidence=confidence),
         change=change(before, test.unmodified, decided, metric, columns),
         overfitting=overfitting(
             validation.problem, validation.debiased, before, decided, objective

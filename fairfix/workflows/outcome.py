@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fairfix.methods._result import Result
 from fairfix.metrics.objective import Objective
+from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.stats.evaluation import Evaluation
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.tradeoff_curve import TradeoffPoint
@@ -49,7 +50,7 @@ class Outcome:
         validation: figures on the rows that the method was tuned on.
         test: figures on rows that the method never saw.
         validation_rows, test_rows: the rows themselves, in table order.
-        confidence: 1 - alpha of each one-sided test; ``strict`` means exact limits throughout.
+        confidence: of the verdict and the intervals on the test rows.
         tradeoff_curve: other thresholds on the result's scores, on the validation rows.
         warnings: short sentences without a full stop.
     """
@@ -69,8 +70,7 @@ class Outcome:
     test: Comparison
     validation_rows: DecidedRows
     test_rows: DecidedRows
-    confidence: float
-    strict: bool
+    confidence: ConfidenceLevel
     tradeoff_curve: tuple[TradeoffPoint, ...]
     warnings: tuple[str, ...]
 
@@ -84,5 +84,4 @@ class Outcome:
             test=self.test_rows,
             seed=self.seed,
             confidence=self.confidence,
-            strict=self.strict,
         )

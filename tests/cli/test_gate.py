@@ -293,7 +293,7 @@ def test_demands_in_a_settings_file(fairfix: Run, table: Path) -> None:
         (("--budget", "spd=0.1:loud"), "A budget is name=number"),
         ((*SPD, *SPD), "--budget is given twice for spd with severity error"),
         ((*SPD, "--floor", "spd=0.5"), "A floor is set for balanced_accuracy"),
-        ((*SPD, "--confidence", "0.5"), "A confidence lies between 0.5 and 1, not 0.5."),
+        ((*SPD, "--confidence", "0.5"), "confidence must be in (0.5, 1), not 0.5."),
         ((*SPD, "--baseline", "old.pt"), "give --max-drop and --baseline together."),
         ((*SPD, "--max-drop", "0.02"), "give --max-drop and --baseline together."),
         ((*SPD, "--threshold", "0.5", "--rule", "r.json"), "exclude each other; give one."),

@@ -17,6 +17,7 @@ from fairfix.report import github, model_card
 from fairfix.report.gate_words import sentence
 from fairfix.report.junit import junit, junit_failure
 from fairfix.report.sarif import sarif, sarif_failure
+from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.stats.intervals import Interval
 from fairfix.stats.verdicts import Verdict
 from fairfix.thresholds.rule import DecisionRule
@@ -57,8 +58,7 @@ def gate(*checks: Check, **fields: Any) -> Gate:
         "rows": 800,
         "rule": DecisionRule(threshold=0.5),
         "rule_found": "the rule in net.rule.json",
-        "confidence": 0.95,
-        "strict": False,
+        "confidence": ConfidenceLevel(),
         "lenient": False,
         "trivial": False,
         "power": (Power("spd", "sex", 0.05, {"f": 300, "m": 500}, None, {"f": 900, "m": 1500}),),

@@ -12,6 +12,7 @@ from scipy.stats import binomtest
 
 from fairfix.data.problem import Problem
 from fairfix.stats.calibration import Calibration, calibration
+from fairfix.stats.confidence import ConfidenceLevel
 from tests.helpers.toys import scored_rows
 
 
@@ -126,7 +127,9 @@ def test_rows_without_weight_are_undefined() -> None:
 
 def test_confidence_widens_intervals() -> None:
     problem = drawn(500, 0)
-    (narrow, *_), (wide, *_) = (calibration(problem, confidence=c) for c in (0.8, 0.99))
+    (narrow, *_), (wide, *_) = (
+        calibration(problem, confidence=ConfidenceLevel(c)) for c in (0.8, 0.99)
+    )
     for one, other in (
         (narrow.bias_interval, wide.bias_interval),
         (narrow.base_rate_interval, wide.base_rate_interval),

@@ -13,6 +13,7 @@ from scipy import optimize, stats
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.performance import PERFORMANCES
 from fairfix.metrics.registry import METRICS
+from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.stats.gap_intervals import Cells, certified, p_violated, violated
 from fairfix.stats.intervals import Interval, clopper_pearson, contrast, half_step, ratio
 from fairfix.stats.performance_intervals import Measured, performance
@@ -26,6 +27,7 @@ from fairfix.stats.verdicts import (
 )
 
 NAMES = ("a", "b")
+EXACT = ConfidenceLevel(exact=True)
 Z = float(stats.norm.isf(0.05))
 
 
@@ -93,7 +95,10 @@ def test_a_difference_is_judged_by_its_two_limits() -> None:
     assert found.verdict is Verdict.CERTIFIED
     surer = claim("spd", c, NAMES, float(high + step) - 1e-6)
     assert surer.verdict is Verdict.INCONCLUSIVE
-    assert claim("spd", c, NAMES, 0.05, confidence=0.999).verdict is Verdict.INCONCLUSIVE
+    assert (
+        claim("spd", c, NAMES, 0.05, confidence=ConfidenceLevel(0.999)).verdict
+        is Verdict.INCONCLUSIVE
+    )
 
 
 def test_a_ratio_is_judged_both_ways() -> None:
@@ -111,7 +116,7 @@ def test_a_ratio_is_judged_both_ways() -> None:
 @pytest.mark.parametrize("metric", METRICS)
 def test_exact_limits_are_asked_for_or_come_by_themselves(metric: str) -> None:
     rare = table([2000, 3000], [0.998, 0.998], [0.002, 0.002], positives=0.998)
-    asked = claim(metric, ALIKE, NAMES, 0.1, strict=True)
+    asked = claim(metric, ALIKE, NAMES, 0.1, confidence=EXACT)
     assert asked.interval.method == "Clopper-Pearson"
     plain = claim(metric, ALIKE, NAMES, 0.1)
     assert asked.interval.high - asked.interval.low > plain.interval.high - plain.interval.low
@@ -255,7 +260,7 @@ def test_the_certifiable_gap_is_where_certification_ends(metric: str) -> None:
     assert largest is not None
     assert 0 < largest < 0.15
     assert certifiable_gap(metric, c, 0.01) is None
-    assert certifiable_gap(metric, c, 0.15, strict=True) < largest
+    assert certifiable_gap(metric, c, 0.15, confidence=EXACT) < largest
 
 
 def test_the_certifiable_gap_seen_is_certified() -> None:
@@ -309,8 +314,8 @@ def test_rows_needed_grow_with_what_is_asked() -> None:
     assert plain is not None
     for more in (
         rows_needed("eod", c, 0.05, power=0.9),
-        rows_needed("eod", c, 0.05, confidence=0.99),
-        rows_needed("eod", c, 0.05, strict=True),
+        rows_needed("eod", c, 0.05, confidence=ConfidenceLevel(0.99)),
+        rows_needed("eod", c, 0.05, confidence=EXACT),
         rows_needed("eod", c, 0.04),
         rows_needed("eqodds", c, 0.05),
     ):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fairfix.data.problem import Problem
 from fairfix.data.table import Group
+from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.intervals import SCORE, STRICT, Interval, contrast, small, strict_contrast
 from fairfix.stats.subgroups.column_bins import Bucketed, bucketed
 from fairfix.stats.subgroups.conjunctions import Direction, inside, log_likelihood_ratio, strongest
@@ -43,7 +44,7 @@ class Subgroup:
         share: of all rows of the table that are in it.
         rows: unseen rows in it that have the rate.
         rate, rest: in it, and in all other unseen rows.
-        difference: rate - rest, and its ``interval``, two-sided at 1 - 2 (1 - confidence).
+        difference: rate - rest, and its ``interval``, two-sided at 1 - 2 alpha.
         p_adjusted: of a difference in that direction, corrected for all that was tested (Holm).
     """
 
@@ -97,7 +98,7 @@ def worst_subgroups(
     feature_names: Sequence[str] = (),
     *,
     seed: int = 0,
-    confidence: float = 0.95,
+    confidence: ConfidenceLevel = DEFAULT_CONFIDENCE,
 ) -> SubgroupScan:
     """Search for subgroups of deviant selection, false negative and false positive rates.
 
@@ -111,7 +112,6 @@ def worst_subgroups(
         decisions: (N,) bool, True = positive.
         groups: the protected columns, at least one.
         feature_names: D names of the features; none leaves features aside.
-        confidence: 1 - alpha of each one-sided test.
     """
     features = problem.features.cpu().numpy() if problem.features is not None else None
     columns = bucketed(groups, features if feature_names else None, feature_names)
@@ -130,7 +130,7 @@ def worst_subgroups(
         for proposal in search.proposals(rate_of, has, hit)
     ]
     return SubgroupScan(
-        subgroups=_tested([each for each in proposals if each.testable], 1 - confidence),
+        subgroups=_tested([each for each in proposals if each.testable], confidence.alpha),
         searched=seen,
         judged=len(order) - seen,
         columns=tuple(column.column for column in columns),

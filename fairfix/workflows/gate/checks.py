@@ -14,6 +14,7 @@ from torch import Tensor
 from fairfix.data.problem import Problem
 from fairfix.metrics.performance import PERFORMANCES
 from fairfix.metrics.registry import METRICS
+from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.stats.intervals import Interval
 from fairfix.stats.performance_intervals import Measured, auc, auc_change, change, performance
 from fairfix.stats.power import power
@@ -35,7 +36,7 @@ class Check:
         kind: of the demand, or "trivial".
         key: the metric or measure; column: the group column, None for all rows.
         sign: what is subtracted from what; empty where nothing is.
-        value, interval: as reported, the interval two-sided at 2 * confidence - 1; NaN undefined.
+        value, interval: as reported, the interval two-sided at 1 - 2 alpha; NaN undefined.
         rows_needed: of the table by group, to certify if the true value is what was seen.
         p_violated: of the test that the demand holds; small speaks against it. NaN undefined.
         alongside: claims of the parts of a gap that may cancel.
@@ -91,15 +92,8 @@ class Scored(NamedTuple):
     decisions: Tensor
 
 
-class Level(NamedTuple):
-    """How sure a verdict must be: 1 - alpha of each one-sided test, and whether exact limits."""
-
-    confidence: float
-    strict: bool
-
-
 def check_budget(
-    demand: Demand, column: str, problem: Problem, decisions: Tensor, level: Level
+    demand: Demand, column: str, problem: Problem, decisions: Tensor, confidence: ConfidenceLevel
 ) -> Check:
     """A budget of the gap between the groups of one column."""
     names = problem.group_names
@@ -108,8 +102,7 @@ def check_budget(
         problem.counts(decisions),
         names,
         demand.limit,
-        confidence=level.confidence,
-        strict=level.strict,
+        confidence=confidence,
     )
     return Check(
         asked=demand.condition,
@@ -131,18 +124,20 @@ def check_budget(
     )
 
 
-def check_floor(demand: Demand, problem: Problem, decisions: Tensor, level: Level) -> Check:
+def check_floor(
+    demand: Demand, problem: Problem, decisions: Tensor, confidence: ConfidenceLevel
+) -> Check:
     """A floor of performance, on all rows together."""
     if demand.key == AUC:
         labels, weights = _labels(problem)
-        found = auc(_array(problem.scores), labels, weights, strict=level.strict)
+        found = auc(_array(problem.scores), labels, weights, strict=confidence.exact)
     else:
-        found = performance(demand.key, problem.counts(decisions), strict=level.strict)
-    return _held(demand, found, demand.limit, level)
+        found = performance(demand.key, problem.counts(decisions), strict=confidence.exact)
+    return _held(demand, found, demand.limit, confidence)
 
 
 def check_drop(
-    demand: Demand, problem: Problem, decisions: Tensor, before: Scored, level: Level
+    demand: Demand, problem: Problem, decisions: Tensor, before: Scored, confidence: ConfidenceLevel
 ) -> Check:
     """A largest drop of performance below that of ``before``, on the same rows."""
     labels, weights = _labels(problem)
@@ -151,7 +146,7 @@ def check_drop(
     else:
         decided = _array(before.decisions), _array(decisions)
         found = change(demand.key, *decided, labels, weights)
-    held = _held(demand, found, -demand.limit, level)
+    held = _held(demand, found, -demand.limit, confidence)
     low, high = held.interval.low, held.interval.high
     return replace(
         held,
@@ -172,8 +167,8 @@ def _of_drop(verdict: Verdict, reason: str, most: float, least: float) -> str:
     }.get(verdict, reason)
 
 
-def _held(demand: Demand, found: Measured, floor: float, level: Level) -> Check:
-    held = floor_claim(demand.key, found, floor, confidence=level.confidence)
+def _held(demand: Demand, found: Measured, floor: float, confidence: ConfidenceLevel) -> Check:
+    held = floor_claim(demand.key, found, floor, confidence=confidence)
     return Check(
         asked=demand.condition,
         kind=str(demand.kind),
@@ -204,11 +199,11 @@ def _array(values: Tensor) -> np.ndarray:
 
 
 def power_of(
-    demand: Demand, column: str, problem: Problem, decisions: Tensor, level: Level
+    demand: Demand, column: str, problem: Problem, decisions: Tensor, confidence: ConfidenceLevel
 ) -> Power:
     """What the rows of a table can certify of a budget at all."""
     names = problem.group_names
-    found = power(demand.key, problem.counts(decisions), names, demand.limit, **level._asdict())
+    found = power(demand.key, problem.counts(decisions), names, demand.limit, confidence=confidence)
     rows = torch.bincount(problem.groups, minlength=problem.n_groups).tolist()
     return Power(
         metric=demand.key,

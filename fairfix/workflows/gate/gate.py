@@ -18,6 +18,7 @@ from torch import Tensor
 from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
 from fairfix.metrics.performance import PERFORMANCES, auc_by_group, is_trivial
+from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.verdicts import Verdict
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.workflows.audit import decide, ruled
@@ -25,7 +26,6 @@ from fairfix.workflows.case import Case
 from fairfix.workflows.gate.checks import (
     TRIVIAL,
     Check,
-    Level,
     Power,
     Scored,
     after_holm,
@@ -59,8 +59,7 @@ class Gate:
     rows: int
     rule: DecisionRule
     rule_found: str
-    confidence: float
-    strict: bool
+    confidence: ConfidenceLevel
     lenient: bool
     trivial: bool
     power: tuple[Power, ...]
@@ -154,8 +153,7 @@ def gate(
     model: str,
     reuse: Reuse | None = None,
     baseline: Judged | None = None,
-    confidence: float = 0.95,
-    strict: bool = False,
+    confidence: ConfidenceLevel = DEFAULT_CONFIDENCE,
     lenient: bool = False,
 ) -> Gate:
     """Hold every demand against the rows, budgets once for each group column.
@@ -165,19 +163,15 @@ def gate(
         model: the name to report.
         reuse: how many of the rows the rule was fitted on (``fitted.reuse``).
         baseline: the same rows as another model decides them, for demands of kind ``max-drop``.
-        confidence: 1 - alpha of each one-sided test, in (0.5, 1).
-        strict: exact limits for every rate.
+        confidence: of each one-sided test.
         lenient: what is inconclusive passes, unless it is undefined.
 
     Raises:
         UsageError: when demands are missing or do not fit together.
     """
-    if not 0.5 < confidence < 1:
-        raise UsageError(f"A confidence lies between 0.5 and 1, not {confidence:g}.")
     asked, notes = _with_budget(asked, judged.rule)
     check_baseline(asked, given=baseline is not None)
     trivial = is_trivial(judged.case.problem.counts(judged.decisions))
-    level = Level(confidence, strict)
     budgets = [
         (demand, column, problem)
         for demand in asked
@@ -185,15 +179,15 @@ def gate(
         for column, problem in _by_column(judged.case)
     ]
     checks = [
-        *(check_budget(*each, judged.decisions, level) for each in budgets),
+        *(check_budget(*each, judged.decisions, confidence) for each in budgets),
         *(
-            _performance(demand, judged, baseline, level)
+            _performance(demand, judged, baseline, confidence)
             for demand in asked
             if demand.kind is not Kind.BUDGET
         ),
         *([check_trivial()] if trivial and not has_floor(asked) else []),
     ]
-    checks = after_holm(checks, 1 - confidence)
+    checks = after_holm(checks, confidence.alpha)
     found = Gate(
         model=model,
         table=judged.case.table.path.name,
@@ -202,10 +196,9 @@ def gate(
         rule=judged.rule,
         rule_found=judged.where,
         confidence=confidence,
-        strict=strict,
         lenient=lenient,
         trivial=trivial,
-        power=tuple(power_of(*each, judged.decisions, level) for each in budgets),
+        power=tuple(power_of(*each, judged.decisions, confidence) for each in budgets),
         checks=tuple(checks),
         warnings=(),
         notes=(
@@ -240,13 +233,15 @@ def _by_column(case: Case) -> Iterator[tuple[str, Problem]]:
         yield group.column, replace(case.problem, groups=ids, group_names=group.names)
 
 
-def _performance(demand: Demand, judged: Judged, baseline: Judged | None, level: Level) -> Check:
+def _performance(
+    demand: Demand, judged: Judged, baseline: Judged | None, confidence: ConfidenceLevel
+) -> Check:
     problem = judged.case.problem
     if demand.kind is Kind.FLOOR:
-        return check_floor(demand, problem, judged.decisions, level)
+        return check_floor(demand, problem, judged.decisions, confidence)
     assert baseline is not None
     before = Scored(baseline.case.problem.scores, baseline.decisions)
-    return check_drop(demand, problem, judged.decisions, before, level)
+    return check_drop(demand, problem, judged.decisions, before, confidence)
 
 
 def _baseline_notes(baseline: Judged | None) -> tuple[str, ...]:
