@@ -1,24 +1,126 @@
-"""Text that every format can hold: XML, JSON, Markdown and a log line alike."""
+"""Text for people: sanitized strings, formatted numbers, short names, and "did you mean" hints."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-# Control characters, lone surrogates (bytes of a file name that are no text), non-characters.
-_ILLEGIBLE = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+UNDEFINED = "undefined"
+_MINUS = "\N{MINUS SIGN}"
+_ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+# Control characters, lone surrogates (bytes of a file name that is not Unicode), non-characters.
+_UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_JOINERS = "\u200c\u200d"  # invisible, but Persian and Hindi words need them
 
 
-def legible(text: object) -> str:
-    """The text with a mark in the place of every character that some format cannot hold."""
-    return _ILLEGIBLE.sub("\N{REPLACEMENT CHARACTER}", str(text))
+# Sanitizing.
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """End of a sentence that suggests the nearest known name: "; did you mean 'spd'?" or "."."""
-    near = get_close_matches(name, list(known), 1)
-    return f"; did you mean {near[0]!r}?" if near else "."
+def printable(text: object) -> str:
+    """Return the text with a replacement character for each one that XML or JSON cannot hold.
+
+    Tabs and line breaks are kept.
+    """
+    return _UNPRINTABLE.sub(_REPLACEMENT, str(text))
+
+
+def single_line(text: object) -> str:
+    """Return the text on one line, without control characters or marks that reverse its order."""
+    line = " ".join(str(text).split())
+    return "".join(c if c.isprintable() or c in _JOINERS else _REPLACEMENT for c in line)
+
+
+def shorten(text: object, limit: int = 48) -> str:
+    """Return the text on one line of at most ``limit`` characters, with an ellipsis in the middle.
+
+    Empty text becomes "(empty)".
+    """
+    line = single_line(text) or "(empty)"
+    if len(line) <= limit:
+        return line
+    end = limit // 3
+    return f"{line[: limit - end - 1]}{_ELLIPSIS}{line[-end:]}"
+
+
+def unique_labels(names: Iterable[str], limit: int = 48) -> dict[str, str]:
+    """Return a shortened label for each name; equal ones are numbered: "name (2)"."""
+    labels: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        label, copies = shorten(name, limit), 1
+        while label in taken:
+            copies += 1
+            label = f"{shorten(name, limit)} ({copies})"
+        labels.setdefault(name, label)
+        taken.add(label)
+    return labels
+
+
+# Numbers.
+
+
+def format_number(value: float | None, digits: int = 3) -> str:
+    """Return a number with a typographic minus sign, for HTML; NaN and None are "undefined"."""
+    return plain_number(value, digits).replace("-", _MINUS)
+
+
+def plain_number(value: float | None, digits: int = 3) -> str:
+    """Return a number with an ASCII minus sign, for Markdown and terminals."""
+    if value is None or math.isnan(value):
+        return UNDEFINED
+    text = f"{value:.{digits}f}"
+    return text if float(text) else text.removeprefix("-")
+
+
+def format_count(value: float | None) -> str:
+    """Return a number of rows with thousands separators: "12,345"."""
+    return UNDEFINED if value is None else f"{value:,.0f}"
+
+
+def format_change(value: float | None) -> str:
+    """Return a change in the number of rows with its sign: "+12,345"."""
+    sign = "+" if value is not None and value > 0 else ""
+    return sign + format_count(value).replace("-", _MINUS)
+
+
+def format_p_value(value: float | None) -> str:
+    """Return a p-value with three decimals, or "< 0.001"."""
+    return "< 0.001" if value is not None and value < 0.001 else format_number(value)
+
+
+def format_threshold(value: float | None) -> str:
+    """Return a threshold with four significant digits and a typographic minus sign, for HTML."""
+    return plain_threshold(value).replace("-", _MINUS)
+
+
+def plain_threshold(value: float | None) -> str:
+    """Return a threshold with four significant digits and an ASCII minus sign.
+
+    None and NaN are "several": thresholds are randomized or depend on the groups of another column.
+    """
+    return "several" if value is None or math.isnan(value) else f"{value:.4g}"
+
+
+# Messages.
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = ".") -> str:
+    """Return the end of a sentence that suggests the nearest known name.
+
+    Args:
+        name: the unknown name; its case is ignored.
+        known: the known names.
+        otherwise: what to return if none is near.
+
+    Returns:
+        "; did you mean 'spd'?" or ``otherwise``.
+    """
+    folded = {each.casefold(): each for each in known}
+    near = get_close_matches(name.casefold(), folded, 1)
+    return f"; did you mean {folded[near[0]]!r}?" if near else otherwise
 
 
 def quoted_list(names: Iterable[object], limit: int = 12) -> str:

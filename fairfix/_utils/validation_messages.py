@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from difflib import get_close_matches
 from inspect import isclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -14,7 +13,7 @@ from pydantic import BaseModel, Tag, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from fairfix._utils.text import quoted_list
+from fairfix._utils.text import did_you_mean, quoted_list
 
 Location = tuple[str | int, ...]
 """Keys and list positions from the top level of a document to a value in it."""
@@ -73,9 +72,8 @@ def describe(
             *parent, key = each["loc"]
             location, types = _follow(parent, model_type, data)
             known = [name for kind in types for name in _fields(kind)]
-            near = get_close_matches(str(key), known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {quoted_list(known)}"
-            return location, f"has an unknown key {key!r}; {hint}"
+            hint = did_you_mean(str(key), known, f"; known keys: {quoted_list(known)}")
+            return location, f"has an unknown key {key!r}{hint}"
     located = [(_follow(each["loc"], model_type, data)[0], each) for each in errors]
     location, first = located[0]
     if len(location) == len(first["loc"]) or first["type"] == "missing":
@@ -110,8 +108,7 @@ def _clause(alternatives: Sequence[ErrorDetails]) -> str:
         return f"is invalid: {first['msg'][:1].lower()}{first['msg'][1:]}"
     expected = " or ".join(dict.fromkeys(kinds))
     choices = re.findall("'([^']*)'", expected)
-    near = get_close_matches(value, choices, 1) if isinstance(value, str) else []
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(value, choices, "") if isinstance(value, str) else ""
     return f"must be {expected}, not {_shown(value)}{hint}"
 
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
+from fairfix._utils.text import format_number
 from fairfix.bench.cell_table import BASELINE, GROUP_THRESHOLDS, UNMODIFIED, gap_size
 from fairfix.bench.goal import Goal
 from fairfix.bench.split_statistics import Quartiles
 from fairfix.bench.summary import MethodSummary
 from fairfix.metrics.registry import title as title_of
 from fairfix.report.charts import axis
-from fairfix.report.figures import number, thin
+from fairfix.report.figures import thin
 from fairfix.report.svg import (
     LogScale,
     Plot,
@@ -361,7 +362,7 @@ def sweep_chart(
         for (value, spread), (x, y) in zip(each.points, medians, strict=True):
             x += offset
             low, high = (100 - plot.y.at(v) for v in spread[1:])
-            title = f"{each.method}, {parameter} {value:g}: {number(spread.median)}"
+            title = f"{each.method}, {parameter} {value:g}: {format_number(spread.median)}"
             layers.append(segment(x, low, x, high, f"bar-line {color}"))
             layers.append(
                 tag("circle", tag("title", title),

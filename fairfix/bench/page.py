@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fairfix._utils.text import format_number, format_p_value
 from fairfix.bench.attribution_summary import summarize_attributions
 from fairfix.bench.base_network_summary import summarize_base_networks
 from fairfix.bench.cell_table import BASELINE, UNMODIFIED, latest_rows, method_label
@@ -31,7 +32,6 @@ from fairfix.bench.page_base_networks import attribution_view, base_networks_vie
 from fairfix.bench.split_statistics import MeanInterval, Quartiles
 from fairfix.bench.summary import MethodSummary, TaskSummary, summarize
 from fairfix.bench.sweep import Sweep, sweeps
-from fairfix.report.figures import number, p_value
 from fairfix.report.html import environment
 from fairfix.report.svg import LogScale, Scale
 
@@ -192,15 +192,15 @@ def _method_view(method: MethodSummary) -> View:
         "missing": method.missing,
         "median": _quartiles_view(method.objective),
         "mean": _mean_view(method.mean_objective),
-        "held": number(method.held, 2),
-        "ceiling": "" if math.isnan(method.ceiling) else number(method.ceiling, 2),
+        "held": format_number(method.held, 2),
+        "ceiling": "" if math.isnan(method.ceiling) else format_number(method.ceiling, 2),
         "gap": _quartiles_view(method.gap),
         "performance": _quartiles_view(method.performance),
         "gain": _gain_view(method),
-        "p": "" if math.isnan(method.p) else p_value(method.p),
+        "p": "" if math.isnan(method.p) else format_p_value(method.p),
         "gain_note": _gain_note(method),
         "trivial": method.trivial,
-        "trivial_share": number(method.trivial, 2),
+        "trivial_share": format_number(method.trivial, 2),
         "pareto": method.pareto,
         "seconds": _seconds(method.seconds.median),
         "memory": "" if math.isnan(method.peak_memory_mib) else f"{method.peak_memory_mib:,.0f}",
@@ -217,15 +217,15 @@ def _gain_note(method: MethodSummary) -> str:
 def _mean_view(figure: MeanInterval) -> View:
     known = not math.isnan(figure.low)
     return {
-        "text": number(figure.value),
-        "interval": f"{number(figure.low)} to {number(figure.high)}" if known else "",
+        "text": format_number(figure.value),
+        "interval": f"{format_number(figure.low)} to {format_number(figure.high)}" if known else "",
     }
 
 
 def _quartiles_view(figure: Quartiles) -> View:
     known = not math.isnan(figure.median)
-    low, high = number(figure.lower_quartile), number(figure.upper_quartile)
-    return {"text": number(figure.median), "interval": f"{low} to {high}" if known else ""}
+    low, high = format_number(figure.lower_quartile), format_number(figure.upper_quartile)
+    return {"text": format_number(figure.median), "interval": f"{low} to {high}" if known else ""}
 
 
 def _gain_view(method: MethodSummary) -> View:
@@ -241,14 +241,14 @@ def _seconds(value: float) -> str:
 
 
 def _strip_title(goal: Goal, method: MethodSummary) -> str:
-    median, low, high = map(number, method.objective)
+    median, low, high = map(format_number, method.objective)
     return f"{method.method}: median {goal.value_name} {median}, quartiles {low} and {high}"
 
 
 def _mark_title(method: MethodSummary) -> str:
     return (
-        f"{method.method}: mean performance {number(method.mean_performance)}, mean absolute gap "
-        f"{number(method.mean_gap)}"
+        f"{method.method}: mean performance {format_number(method.mean_performance)}, "
+        f"mean absolute gap {format_number(method.mean_gap)}"
     )
 
 
@@ -287,7 +287,14 @@ def _sweep(sweep: Sweep, all_methods: Sequence[str]) -> View:
             {
                 "method": method,
                 "figures": [
-                    next((number(x.objective.median) for v, x in points[method] if v == value), "")
+                    next(
+                        (
+                            format_number(x.objective.median)
+                            for v, x in points[method]
+                            if v == value
+                        ),
+                        "",
+                    )
                     for value, _ in sweep.summaries
                 ],
             }

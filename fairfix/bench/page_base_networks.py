@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from fairfix._utils.text import format_number
 from fairfix.bench.attribution_summary import AttributionSummary
 from fairfix.bench.base_network_summary import BaseNetworkSummary
 from fairfix.bench.charts import BoxStrips, metric_title
 from fairfix.bench.split_statistics import MeanSd, mean_sd, quartiles
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.report.figures import number
 from fairfix.report.svg import Scale
 
 View = dict[str, Any]
@@ -59,14 +59,14 @@ def base_networks_view(summaries: Sequence[BaseNetworkSummary]) -> View | None:
 def _strip(boxes: BoxStrips, each: BaseNetworkSummary, metric: str) -> Any:
     gaps = each.gaps[metric]
     spread = quartiles(pd.Series(gaps))
-    title = f"{each.task}, {metric}: median {number(spread.median)} over {len(gaps)} splits"
+    title = f"{each.task}, {metric}: median {format_number(spread.median)} over {len(gaps)} splits"
     return boxes.strip(gaps.tolist(), spread, title)
 
 
 def _mean_view(figure: MeanSd) -> View:
     """Return a mean with its standard deviation as text."""
-    sd = "" if math.isnan(figure.sd) else f"sd {number(figure.sd)}"
-    return {"text": number(figure.mean), "interval": sd}
+    sd = "" if math.isnan(figure.sd) else f"sd {format_number(figure.sd)}"
+    return {"text": format_number(figure.mean), "interval": sd}
 
 
 def attribution_view(summaries: Sequence[AttributionSummary]) -> View | None:
@@ -86,12 +86,16 @@ def attribution_view(summaries: Sequence[AttributionSummary]) -> View | None:
                 "r2": _mean_view(each.r2),
                 "r2_of_decisions": _mean_view(each.r2_of_decisions),
                 "r2_of_fit": _mean_view(each.r2_of_fit),
-                "shares": [number(share.mean, 2) for share in each.share_of_largest.values()],
+                "shares": [
+                    format_number(share.mean, 2) for share in each.share_of_largest.values()
+                ],
                 "parameters": [
-                    (name, number(share, 2))
+                    (name, format_number(share, 2))
                     for name, share in [*each.shares.items()][:LISTED_PARAMETERS]
                 ],
-                "singular_values": " to ".join(number(end, 2) for end in each.singular_range),
+                "singular_values": " to ".join(
+                    format_number(end, 2) for end in each.singular_range
+                ),
             }
             for each in summaries[:LISTED]
         ],

@@ -9,12 +9,12 @@ from typing import Any
 from rich.table import Table
 
 from fairfix._utils.atomic_write import check_destination, write_text
+from fairfix._utils.text import plain_number, plain_threshold
 from fairfix.cli.console import build_table, print_json, print_messages, print_output, shorten, wrap
 from fairfix.cli.option_values import OptionValues
 from fairfix.metrics.registry import title as title_of
 from fairfix.report.html import audit_html
-from fairfix.report.markdown import cut as threshold_text
-from fairfix.report.markdown import figure, number
+from fairfix.report.markdown import figure
 from fairfix.report.words import audit_headline, certifiable
 from fairfix.workflows.audit import audit, choose_rule, ruled
 from fairfix.workflows.case import load
@@ -128,7 +128,7 @@ def _by_group(column: str, measured: Document) -> Table:
     rows += [[g["name"], "AUC", *_with_interval(g["auc"]), g["rows"]] for g in groups]
     if len({g["threshold"] for g in groups}) > 1:
         rows += [
-            [g["name"], "threshold", threshold_text(g["threshold"]), "", "", g["rows"]]
+            [g["name"], "threshold", plain_threshold(g["threshold"]), "", "", g["rows"]]
             for g in groups
         ]
     return build_table(f"By {column}", ["group", "measure", *ENDS, "n"], rows)
@@ -136,7 +136,10 @@ def _by_group(column: str, measured: Document) -> Table:
 
 def _with_interval(raw: Document) -> list[str]:
     """Return a value and the ends of its interval, or dashes."""
-    return [number(raw["value"]), *("-" if raw[e] is None else number(raw[e]) for e in ENDS[1:])]
+    return [
+        plain_number(raw["value"]),
+        *("-" if raw[e] is None else plain_number(raw[e]) for e in ENDS[1:]),
+    ]
 
 
 def _metrics(column: str, measured: Document) -> Table:
@@ -153,9 +156,9 @@ def _calibration(column: str, measured: Document) -> Table:
         [
             part["name"],
             _stacked(part["base_rate"]),
-            number(part["mean_score"]),
+            plain_number(part["mean_score"]),
             _stacked(part["bias"]),
-            (number(part["error"]), f"by chance {number(part['error_by_chance'])}"),
+            (plain_number(part["error"]), f"by chance {plain_number(part['error_by_chance'])}"),
         ]
         for part in measured["calibration"]
     ]
@@ -170,11 +173,19 @@ def _stacked(raw: Document) -> tuple[str, ...]:
 
 def _intersection(crossed: Document) -> Table:
     rows = [
-        [g["name"], g["rows"], *(number(g["rates"][name]["value"]) for name in list(RATES)[:3])]
+        [
+            g["name"],
+            g["rows"],
+            *(plain_number(g["rates"][name]["value"]) for name in list(RATES)[:3]),
+        ]
         for g in crossed["groups"]
     ]
     gaps = crossed["gaps"]
-    seen = "" if gaps is None else f", spd {number(gaps['spd'])}, eod {number(gaps['eod'])}"
+    seen = (
+        ""
+        if gaps is None
+        else f", spd {plain_number(gaps['spd'])}, eod {plain_number(gaps['eod'])}"
+    )
     few = f"; under 30 rows: {len(crossed['too_small'])}" if crossed["too_small"] else ""
     header = ["group", "rows", *list(RATES.values())[:3]]
     return build_table(f"By {' & '.join(crossed['columns'])}{seen}{few}", header, rows)
@@ -192,8 +203,8 @@ def _subgroups(found: Document) -> Table:
                 ),
             ),
             each["rows"],
-            number(each["rate"]),
-            number(each["rest"]),
+            plain_number(each["rate"]),
+            plain_number(each["rest"]),
             _stacked({**each, "value": each["difference"]}),
             f"{each['p_adjusted']:.2g}",
         ]

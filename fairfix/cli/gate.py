@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fairfix._utils.text import plain_number
 from fairfix.cli.ci_outputs import CiOutputs
 from fairfix.cli.console import build_table, print_json, print_messages, print_output, shorten, wrap
 from fairfix.cli.exits import describe_failure
 from fairfix.cli.option_values import OptionValues
 from fairfix.data.table import Columns
 from fairfix.report.gate_words import Document, interval, power_line, sentence
-from fairfix.report.markdown import number
 from fairfix.workflows.audit import choose_rule
 from fairfix.workflows.case import ModelOptions, load
 from fairfix.workflows.gate.demands import check_baseline
@@ -108,7 +108,7 @@ def _cells(check: Document) -> list[str]:
     return [
         check["demand"],
         shorten(check["column"] or "all rows"),
-        number(check["value"]),
+        plain_number(check["value"]),
         interval(check),
         f"{check['verdict']} (warns)" if warns else check["verdict"],
     ]

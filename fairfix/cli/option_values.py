@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fairfix._utils.text import did_you_mean
 from fairfix.cli.command_specs import command_specs
 from fairfix.cli.options.option import DEFAULTS
 from fairfix.cli.settings import Settings, load_settings
@@ -220,8 +220,7 @@ def _check_tables(settings: Settings, command: str, options: Collection[str]) ->
     settings.check_commands(list(command_specs()))
     for name in settings.commands.get(command, {}):
         if name not in options:
-            near = get_close_matches(name, options, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
+            hint = did_you_mean(name, options)
             raise UsageError(f"{settings.source}: [{command}] has no option {name!r}{hint}")
 
 

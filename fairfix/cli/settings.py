@@ -6,10 +6,10 @@ import re
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fairfix._utils.text import did_you_mean
 from fairfix.data.table.cell_values import normalized_text
 from fairfix.errors import UsageError
 
@@ -136,8 +136,7 @@ def _option(key: str) -> str:
 
 
 def _unknown(what: str, name: str, known: Collection[str]) -> str:
-    near = get_close_matches(name, known, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known))}."
+    hint = did_you_mean(name, known, f"; known are {', '.join(sorted(known))}.")
     return f"unknown {what} {name!r}{hint}"
 
 

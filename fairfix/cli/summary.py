@@ -7,9 +7,9 @@ from typing import Any
 
 from rich.table import Table
 
+from fairfix._utils.text import format_count, plain_number
 from fairfix.cli.console import build_table, shorten, wrap
-from fairfix.report.figures import count
-from fairfix.report.markdown import ROWS, STATES, figure, number
+from fairfix.report.markdown import ROWS, STATES, figure
 from fairfix.report.words import Headline, headline
 from fairfix.workflows.save import Destination
 
@@ -71,8 +71,8 @@ def _comparison(report: dict[str, Any], rows: str) -> Table:
             [
                 STATES[state],
                 figure(evaluation["gaps"][metric]),
-                number(evaluation["performance"][measure]["value"]),
-                *([number(evaluation["objective"])] if tradeoff else []),
+                plain_number(evaluation["performance"][measure]["value"]),
+                *([plain_number(evaluation["objective"])] if tradeoff else []),
                 "yes" if evaluation["met"] else "no",
             ]
             for state, evaluation in results.items()
@@ -94,7 +94,10 @@ def _by_group(test: dict[str, Any]) -> Table:
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    return [f"{number(before[name]['value'])} -> {number(after[name]['value'])}" for name in _RATES]
+    return [
+        f"{plain_number(before[name]['value'])} -> {plain_number(after[name]['value'])}"
+        for name in _RATES
+    ]
 
 
 def _rule(rule: Mapping[str, Any]) -> Iterator[str]:
@@ -118,7 +121,7 @@ def _rule(rule: Mapping[str, Any]) -> Iterator[str]:
 def _verdict(verdict: Headline) -> Iterator[str]:
     text = " ".join([f"{verdict.word}.", *verdict.sentences])
     needed = [
-        f"{count(rows)} of {shorten(name)} (here {count(have)})"
+        f"{format_count(rows)} of {shorten(name)} (here {format_count(have)})"
         for name, have, rows in verdict.rows_needed
     ]
     if needed:

@@ -9,7 +9,6 @@ Reading the source keeps ``fairfix --help`` free of heavy imports, and nothing c
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib
 import re
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from fairfix._utils.text import did_you_mean
 from fairfix.errors import UsageError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Method:
         known = {option.name: option for option in self.options}
         for name in options:
             if name not in known:
-                raise UsageError(f"{self.name} has no option {name!r}{_nearest(name, known)}")
+                raise UsageError(f"{self.name} has no option {name!r}{did_you_mean(name, known)}")
         return {
             name: option.check(options[name]) if name in options else option.default
             for name, option in known.items()
@@ -102,7 +102,8 @@ def get(name: str) -> Method:
     """
     if name not in names():
         raise UsageError(
-            f"There is no method {name!r}{_nearest(name, names())} There are: {', '.join(names())}."
+            f"There is no method {name!r}{did_you_mean(name, names())} There are: "
+            f"{', '.join(names())}."
         )
     module = ast.parse((Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8"))
     (function,) = (
@@ -120,11 +121,6 @@ def get(name: str) -> Method:
     paragraphs = [" ".join(part.split()) for part in said]
     facts = dict(line.removesuffix(".").split(": ", 1) for line in listed.splitlines())
     return Method(name, paragraphs[0], "\n\n".join(paragraphs), options, facts)
-
-
-def _nearest(name: str, among: Any) -> str:
-    near = difflib.get_close_matches(name, list(among), 1)
-    return f"; did you mean {near[0]!r}?" if near else "."
 
 
 def _option(argument: ast.arg, default: ast.expr | None, helps: dict[str, str]) -> Option:

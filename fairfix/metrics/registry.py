@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 import torch
 
-from fairfix._utils.text import nearest
+from fairfix._utils.text import did_you_mean
 from fairfix.errors import UsageError
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.gaps import Contrast, Difference, Gap, gap_of, log_bound
@@ -188,7 +188,7 @@ def get(key: str) -> Metric:
         UsageError: with the nearest key, if there is none.
     """
     if key not in METRICS:
-        raise UsageError(f"There is no metric {key!r}{nearest(key, METRICS)} {_listed()}")
+        raise UsageError(f"There is no metric {key!r}{did_you_mean(key, METRICS)} {_listed()}")
     return METRICS[key]
 
 

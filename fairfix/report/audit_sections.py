@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from fairfix._utils.text import shorten, unique_labels
 from fairfix.metrics.registry import title as title_of
 from fairfix.report import audit_charts, sections, words
 from fairfix.report.charts import Mark, Strips
-from fairfix.report.figures import Figure, budget_band, is_ratio, labels, neutral, short, thin
+from fairfix.report.figures import Figure, budget_band, is_ratio, neutral, thin
 
 Document = Mapping[str, Any]
 Row = dict[str, Any]
@@ -40,7 +41,7 @@ def columns(document: Document) -> list[Row]:
 
 def _column(document: Document, column: str, most: int, plots: int) -> Row:
     measured = document["groups"][column]
-    names = labels(group["name"] for group in measured["groups"])
+    names = unique_labels(group["name"] for group in measured["groups"])
     claim = measured["evidence"]["claims"][0]
     kept = {*sections.largest(measured["groups"], most), measured["calibration"][0]["name"]}
     return {
@@ -145,8 +146,8 @@ def calibration(parts: Sequence[Document], every: int, plots: int) -> Row:
 def _calibrated(parts: Sequence[Document]) -> list[str]:
     """Labels, in order; a group may be called what all rows are called."""
     first, *others = parts
-    named = labels(part["name"] for part in others)
-    return [short(first["name"]), *(named[part["name"]] for part in others)]
+    named = unique_labels(part["name"] for part in others)
+    return [shorten(first["name"]), *(named[part["name"]] for part in others)]
 
 
 def thresholds(document: Document) -> Row | None:
@@ -156,7 +157,7 @@ def thresholds(document: Document) -> Row | None:
         return None
     column, measured = next(iter(document["groups"].items()))
     budget = measured["evidence"]["claims"][0]["budget"]
-    names = labels(found["groups"])
+    names = unique_labels(found["groups"])
     shown = _spread(found["current"]["selection_rates"])
     listed = thin(len(found["points"]), LISTED_THRESHOLDS)
     kept = [{**found["points"][i], "current": False} for i in listed]
@@ -193,11 +194,14 @@ def intersections(document: Document) -> list[Row]:
 
 
 def _intersection(crossed: Document, most: int) -> Row:
-    names, small = labels(group["name"] for group in crossed["groups"]), set(crossed["too_small"])
+    names, small = (
+        unique_labels(group["name"] for group in crossed["groups"]),
+        set(crossed["too_small"]),
+    )
     kept = set(sections.largest(crossed["groups"], most))
     gaps = crossed["gaps"] or {}
     return {
-        "columns": [short(column) for column in crossed["columns"]],
+        "columns": [shorten(column) for column in crossed["columns"]],
         "gaps": [(title_of(key), gaps[key]) for key in ("spd", "eod") if key in gaps],
         "too_small": len(small),
         "left_out": len(names) - len(kept),

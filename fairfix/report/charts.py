@@ -9,16 +9,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from fairfix._utils.text import format_number, format_threshold
 from fairfix.metrics.registry import title as title_of
-from fairfix.report.figures import (
-    Figure,
-    budget_band,
-    cut,
-    neutral,
-    number,
-    size,
-    thin,
-)
+from fairfix.report.figures import Figure, budget_band, neutral, size, thin
 from fairfix.report.svg import (
     LogScale,
     Plot,
@@ -107,10 +100,11 @@ class Trades:
     def strip(self, lost: float, gained: float) -> Markup:
         """A bar from a middle line to each side."""
         left, middle, right = map(self.scale.at, (-100 * lost, 0.0, 100 * gained))
-        said = f"lost {number(100 * lost, 1)} % of its rows, gained {number(100 * gained, 1)} %"
+        shares = (format_number(100 * share, 1) for share in (lost, gained))
+        title = "lost {} % of its rows, gained {} %".format(*shares)
         return tag(
             "svg",
-            tag("title", said),
+            tag("title", title),
             *(rule("grid", x=self.scale.at(tick)) for tick in self.scale.ticks),
             area(left, middle, 28, 72, class_="lost"),
             area(middle, right, 28, 72, class_="gained"),
@@ -218,7 +212,7 @@ def _course(plot: Plot, points: Sequence[Point], chosen: int) -> list[Markup]:
     layers = [plot.line(points, "course"), plot.dots(points)]
     layers.append(rule("chosen", x=plot.x.at(chosen)))
     layers += [
-        symbol("debiased", *plot.point(x, y), title=f"step {x:g}: {number(y)}")
+        symbol("debiased", *plot.point(x, y), title=f"step {x:g}: {format_number(y)}")
         for x, y in points
         if x == chosen and y is not None
     ]
@@ -293,7 +287,7 @@ def _cut(plot: Plot, kind: str, at: float, line: int) -> Markup:
     where = plot.x.at(at)
     anchor = "start" if where < 15 else "end" if where > 85 else "middle"
     return rule(f"cut {kind}", x=where) + tag(
-        "text", cut(at), x=percent(where), y=line, class_=f"{anchor} cut-label {kind}"
+        "text", format_threshold(at), x=percent(where), y=line, class_=f"{anchor} cut-label {kind}"
     )
 
 

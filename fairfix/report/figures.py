@@ -1,4 +1,4 @@
-"""Figures of a report as a reader sees them: numbers, intervals, sizes of gaps, short names."""
+"""Figures of a report: a value with its interval, and the size of a gap within its budget."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fairfix._utils.text import format_number
 from fairfix.metrics.registry import METRICS
-
-JOINERS = "\u200c\u200d"  # they shape words of Persian and Hindi; they are no danger
 
 
 @dataclass(frozen=True)
@@ -35,14 +34,14 @@ class Figure:
 
     @property
     def text(self) -> str:
-        return number(self.value)
+        return format_number(self.value)
 
     @property
     def interval(self) -> str:
         """``0.101 to 0.146``, or nothing."""
         if self.value is None or self.bounds is None:
             return ""
-        return f"{number(self.low)} to {number(self.high)}"
+        return f"{format_number(self.low)} to {format_number(self.high)}"
 
     def __str__(self) -> str:
         return f"{self.text} ({self.interval})" if self.interval else self.text
@@ -50,36 +49,6 @@ class Figure:
 
 def _finite(raw: Any) -> float | None:
     return None if raw is None or not math.isfinite(raw) else float(raw)
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A number with a true minus sign; undefined where a denominator was empty."""
-    if value is None or math.isnan(value):
-        return "undefined"
-    written = f"{value:.{digits}f}"
-    if not float(written):
-        written = written.removeprefix("-")
-    return written.replace("-", "−")
-
-
-def count(value: float | None) -> str:
-    """Rows, with separators: ``12,345``."""
-    return "undefined" if value is None else f"{value:,.0f}"
-
-
-def signed(value: float | None) -> str:
-    """A change in rows, with its sign."""
-    return "+" + count(value) if value is not None and value > 0 else count(value).replace("-", "−")
-
-
-def p_value(value: float | None) -> str:
-    """A p-value; small ones are called so."""
-    return "< 0.001" if value is not None and value < 0.001 else number(value)
-
-
-def cut(value: float | None) -> str:
-    """A group's threshold; several where a lottery or another column's groups decide."""
-    return "several" if value is None else f"{value:.4g}".replace("-", "−")
 
 
 def budget_band(metric: str, budget: float) -> tuple[float, float]:
@@ -110,35 +79,6 @@ def _size(metric: str, value: float | None) -> float | None:
     if value is None or metric not in METRICS:
         return None if value is None else abs(value)
     return METRICS[metric].size(value)
-
-
-def clean(raw: object) -> str:
-    """A string from a file without line breaks, controls, or marks that turn text around."""
-    line = " ".join(str(raw).split())
-    return "".join(c if c.isprintable() or c in JOINERS else "\ufffd" for c in line)
-
-
-def short(raw: object, limit: int = 48) -> str:
-    """A cleaned string of at most ``limit`` characters; a long one keeps its two ends."""
-    line = clean(raw) or "(empty)"
-    if len(line) <= limit:
-        return line
-    tail = limit // 3
-    return f"{line[: limit - tail - 1]}…{line[-tail:]}"
-
-
-def labels(names: Iterable[str], limit: int = 48) -> dict[str, str]:
-    """A short label for each name; no two names share one."""
-    found: dict[str, str] = {}
-    taken: set[str] = set()
-    for name in names:
-        label, copies = short(name, limit), 1
-        while label in taken:
-            copies += 1
-            label = f"{short(name, limit)} ({copies})"
-        found.setdefault(name, label)
-        taken.add(label)
-    return found
 
 
 def thin(length: int, limit: int, keep: Iterable[int] = ()) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fairfix.report.markdown import number
+from fairfix._utils.text import plain_number
 
 Document = Mapping[str, Any]
 HEADER = ("demand", "by", "value", "interval", "verdict", "rows needed", "severity")
@@ -18,7 +18,7 @@ def cells(check: Document) -> list[str]:
     return [
         check["demand"],
         check["column"] or "all rows",
-        number(check["value"]),
+        plain_number(check["value"]),
         interval(check),
         check["verdict"],
         rows(check["rows_needed"]) or "-",
@@ -35,8 +35,8 @@ def named(check: Document) -> str:
 def interval(check: Document) -> str:
     """The two-sided interval of a check's value."""
     if check["low"] is None or check["high"] is None:
-        return number(None)
-    return f"{number(check['low'])} to {number(check['high'])}"
+        return plain_number(None)
+    return f"{plain_number(check['low'])} to {plain_number(check['high'])}"
 
 
 def rows(by_group: Mapping[str, int] | None) -> str:
@@ -46,7 +46,7 @@ def rows(by_group: Mapping[str, int] | None) -> str:
 
 def sentence(gate: Document, check: Document) -> str:
     """The demand, the figures, and the reason of the verdict."""
-    figures = f"{check['title']} {number(check['value'])}"
+    figures = f"{check['title']} {plain_number(check['value'])}"
     if check["sign"]:
         figures += f" ({check['sign']})"
     text = (

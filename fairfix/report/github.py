@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fairfix._utils.text import legible
+from fairfix._utils.text import printable
 from fairfix.report.gate_words import (
     ENDINGS,
     HEADER,
@@ -45,7 +45,7 @@ def command(kind: str, message: str, *, title: str) -> str:
 
 def _data(value: str) -> str:
     """A message: the runner ends it at the line, and undoes percent signs."""
-    return legible(value).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return printable(value).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(value: str) -> str:
@@ -81,7 +81,7 @@ def summary_of_failure(said: str, code: int) -> str:
 
 
 def _safe(value: str) -> str:
-    return text(legible(value))
+    return text(printable(value))
 
 
 def _list(lines: Iterable[str]) -> str:

@@ -12,9 +12,17 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from fairfix._utils.text import (
+    format_change,
+    format_count,
+    format_number,
+    format_p_value,
+    format_threshold,
+    shorten,
+    unique_labels,
+)
 from fairfix.metrics.registry import titles
-from fairfix.report import audit_sections, charts, figures, sections, svg, words
-from fairfix.report.figures import labels
+from fairfix.report import audit_sections, charts, sections, svg, words
 from fairfix.report.markdown import STATES
 
 Report = Mapping[str, Any]
@@ -45,13 +53,13 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
-        "number": figures.number,
-        "count": figures.count,
-        "signed": figures.signed,
-        "cut": figures.cut,
-        "p_value": figures.p_value,
-        "short": figures.short,
-        "clean": lambda raw: figures.short(raw, LISTED_LETTERS),
+        "number": format_number,
+        "count": format_count,
+        "signed": format_change,
+        "threshold": format_threshold,
+        "p_value": format_p_value,
+        "short": shorten,
+        "clean": lambda raw: shorten(raw, LISTED_LETTERS),
         "capital": lambda line: line[:1].upper() + line[1:],
     }
     made.globals |= {
@@ -111,4 +119,4 @@ def _audit_page(report: Report) -> dict[str, Any]:
 
 
 def _names(measured: Report) -> dict[str, str]:
-    return labels(group["name"] for group in measured["groups"])
+    return unique_labels(group["name"] for group in measured["groups"])

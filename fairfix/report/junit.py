@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from fairfix._utils.text import legible
+from fairfix._utils.text import printable
 from fairfix.report.gate_words import ENDINGS, Document, named, power_line, sentence
 
 SUITE = "fairfix gate"
@@ -41,14 +41,14 @@ def junit(gate: Document) -> str:
 def junit_failure(said: str, code: int) -> str:
     """The XML text of a gate that ended before it could judge: what was said, and the exit code."""
     case = Element("testcase", name="the gate judges", classname=SUITE)
-    SubElement(case, "error", type=ENDINGS[code], message=legible(said))
+    SubElement(case, "error", type=ENDINGS[code], message=printable(said))
     return _document([case], {"exit code": code}, [])
 
 
 def _case(gate: Document, check: Document) -> Element:
-    classname = legible(f"{SUITE}.{check['kind']}")
-    case = Element("testcase", name=legible(named(check)), classname=classname)
-    said = legible(sentence(gate, check))
+    classname = printable(f"{SUITE}.{check['kind']}")
+    case = Element("testcase", name=printable(named(check)), classname=classname)
+    said = printable(sentence(gate, check))
     outcome = _OUTCOMES.get(check["standing"])
     if outcome == "skipped":
         SubElement(case, outcome, message=said)
@@ -69,8 +69,8 @@ def _document(cases: list[Element], facts: dict[str, object], lines: Iterable[st
     suite = SubElement(root, "testsuite", {"name": SUITE, **totals, "skipped": skipped})
     properties = SubElement(suite, "properties")
     for name, value in facts.items():
-        SubElement(properties, "property", name=name, value=legible(value))
+        SubElement(properties, "property", name=name, value=printable(value))
     suite.extend(cases)
-    SubElement(suite, "system-out").text = legible("\n".join(lines))
+    SubElement(suite, "system-out").text = printable("\n".join(lines))
     indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(root, encoding="unicode")}\n'

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fairfix._utils.text import legible
+from fairfix._utils.text import plain_number, printable
 from fairfix.report.words import headline
 
 STATES = {
@@ -40,7 +39,7 @@ def _sections(report: dict[str, Any]) -> Iterable[str]:
                 STATES[state],
                 figure(e["gaps"][metric]),
                 figure(e["performance"][objective["performance"]]),
-                number(e["objective"]),
+                plain_number(e["objective"]),
                 "yes" if e["met"] else "no",
             ]
             for rows in ROWS
@@ -70,12 +69,15 @@ def verdict(report: dict[str, Any]) -> str:
     before, after = judged["unmodified"], judged["debiased"]
     found = headline(report)
     return (
-        f"{found.word}. On {after['rows']} rows the method never saw, {metric} went from "
-        f"{number(before['gaps'][metric]['value'])} to {number(after['gaps'][metric]['value'])} "
-        f"and {measure} from {number(before['performance'][measure]['value'])} to "
-        f"{number(after['performance'][measure]['value'])}. {' '.join(found.sentences[1:])}"
-        + rows_needed(report)
+        f"{found.word}. On {after['rows']} rows the method never saw, {metric} went "
+        f"{_from_to(before['gaps'][metric], after['gaps'][metric])} and {measure} "
+        f"{_from_to(before['performance'][measure], after['performance'][measure])}. "
+        f"{' '.join(found.sentences[1:])}" + rows_needed(report)
     )
+
+
+def _from_to(before: dict[str, Any], after: dict[str, Any]) -> str:
+    return f"from {plain_number(before['value'])} to {plain_number(after['value'])}"
 
 
 def rows_needed(report: dict[str, Any]) -> str:
@@ -87,26 +89,16 @@ def rows_needed(report: dict[str, Any]) -> str:
     return f" If the true gap is the one seen, it takes about {rows} to certify it."
 
 
-def number(value: float | None) -> str:
-    """Three digits; undefined where a denominator was empty."""
-    return "undefined" if value is None or math.isnan(value) else f"{value:.3f}"
-
-
 def figure(raw: dict[str, Any]) -> str:
     """A value and its interval, where it has one."""
     if raw["value"] is None or raw["low"] is None:
-        return number(raw["value"])
-    return f"{number(raw['value'])} [{number(raw['low'])}, {number(raw['high'])}]"
-
-
-def cut(value: float | None) -> str:
-    """A group's threshold; several where a lottery or another column's groups decide."""
-    return "several" if value is None or math.isnan(value) else f"{value:.4g}"
+        return plain_number(raw["value"])
+    return f"{plain_number(raw['value'])} [{plain_number(raw['low'])}, {plain_number(raw['high'])}]"
 
 
 def text(value: object) -> str:
     """A string from a file, taken literally inside Markdown and its tables."""
-    line = " ".join(legible(value).split())
+    line = " ".join(printable(value).split())
     return re.sub(r"[\\`*_\[\]<>|&~]", r"\\\g<0>", line)
 
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from fairfix._utils.text import legible
-from fairfix.report.markdown import number, text
+from fairfix._utils.text import plain_number, printable
+from fairfix.report.markdown import text
 
 BEGIN, END = "<!-- fairfix:begin -->", "<!-- fairfix:end -->"
 YAML_BEGIN, YAML_END = "# fairfix:begin", "# fairfix:end"
@@ -64,7 +64,7 @@ def _section(report: dict[str, Any]) -> str:
         ["measure", "before", "after", "interval"],
         ["---"] * 4,
         *(
-            [name, number(before["value"]), number(after["value"]), _interval(after)]
+            [name, plain_number(before["value"]), plain_number(after["value"]), _interval(after)]
             for name, before, after in _figures(report)
         ),
     ]
@@ -102,7 +102,7 @@ def _claims(report: dict[str, Any]) -> Iterable[str]:
 
 
 def _interval(figure: dict[str, Any]) -> str:
-    return f"{number(figure['low'])} to {number(figure['high'])}"
+    return f"{plain_number(figure['low'])} to {plain_number(figure['high'])}"
 
 
 def _model_index(report: dict[str, Any]) -> Iterator[str]:
@@ -130,8 +130,8 @@ def _model_index(report: dict[str, Any]) -> Iterator[str]:
 
 def _quoted(value: str) -> str:
     """A YAML string in double quotes, which take JSON's escapes."""
-    return json.dumps(legible(value), ensure_ascii=False)
+    return json.dumps(printable(value), ensure_ascii=False)
 
 
 def _safe(value: object) -> str:
-    return text(legible(value))
+    return text(printable(value))

@@ -12,7 +12,7 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from fairfix._utils.text import legible
+from fairfix._utils.text import printable
 from fairfix._utils.version import __version__
 from fairfix.report.gate_words import ENDINGS, Document, power_line, sentence
 
@@ -58,12 +58,12 @@ def _log(
 
 
 def _clean(value: Any) -> Any:
-    """The value with legible text alone."""
+    """Return a JSON value whose strings are all printable."""
     if isinstance(value, dict):
-        return {legible(key): _clean(item) for key, item in value.items()}
+        return {printable(key): _clean(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_clean(item) for item in value]
-    return legible(value) if isinstance(value, str) else value
+    return printable(value) if isinstance(value, str) else value
 
 
 def _invocation(code: int, description: str, said: list[tuple[str, str]]) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _result(gate: Document, check: Document, rule_index: int) -> dict[str, Any]:
     fail = check["verdict"] == "violated"
     level = {"error": "error", "warn": "warning"}[check["severity"]]
     file = gate["table"] if gate["model"] == "-" else gate["model"]
-    place = quote(legible(file).replace("\\", "/"))
+    place = quote(printable(file).replace("\\", "/"))
     return {
         "ruleId": _rule_id(check),
         "ruleIndex": rule_index,

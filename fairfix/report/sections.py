@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from fairfix._utils.text import shorten, single_line
 from fairfix.metrics.registry import title as title_of
-from fairfix.report import charts, figures, words
+from fairfix.report import charts, words
 from fairfix.report.charts import Mark, Strips, Trades
 from fairfix.report.figures import Figure, budget_band, neutral, thin
 from fairfix.report.markdown import STATES
@@ -103,7 +104,7 @@ def groups(
         "left_out": len(names) - len(shown),
         "rows": {title_of(key): [row(name, key) for name in shown] for key in RATES},
         "counts": [{**last[name], "label": names[name]} for name in shown],
-        "shortened": any(figures.clean(name) != label for name, label in names.items()),
+        "shortened": any(single_line(name) != label for name, label in names.items()),
     }
 
 
@@ -249,8 +250,7 @@ def subgroups(found: Sequence[Report] | None) -> dict[str, Any] | None:
             {
                 **each,
                 "where": [
-                    (figures.short(column), figures.short(value))
-                    for column, value in each["where"].items()
+                    (shorten(column), shorten(value)) for column, value in each["where"].items()
                 ],
                 "figure": figure,
                 "strip": strips.strip(Mark("rest", figure, "difference from the rest")),
@@ -278,10 +278,10 @@ def rule(rule: Report) -> dict[str, Any]:
     """The decision rule: one cut in a sentence, more of them as a table."""
     chances: Iterable[tuple[str, Any]] = rule.get("lottery", {}).items()
     tables = [
-        (figures.short(name), [f"score > {_exact(at)}: {_exact(chance)}" for at, chance in steps])
+        (shorten(name), [f"score > {_exact(at)}: {_exact(chance)}" for at, chance in steps])
         for name, steps in chances
     ]
-    cuts = [(figures.short(name), _exact(at)) for name, at in rule.get("thresholds", {}).items()]
+    cuts = [(shorten(name), _exact(at)) for name, at in rule.get("thresholds", {}).items()]
     return {
         "threshold": _exact(rule["threshold"]) if "threshold" in rule else None,
         "cuts": cuts[:LISTED_RULES],

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from fairfix.report.figures import number
+from fairfix._utils.text import format_number
 
 Point = tuple[float, float | None]
 
@@ -76,7 +76,7 @@ class Scale:
     def label(self, tick: float) -> str:
         """As many digits as the steps need."""
         digits = (d for d in range(9) if math.isclose(round(self.step, d), self.step))
-        return number(tick, next(digits, 9))
+        return format_number(tick, next(digits, 9))
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fairfix._utils.text import format_count, shorten
 from fairfix.metrics.registry import METRICS
 from fairfix.metrics.registry import title as title_of
-from fairfix.report.figures import Figure, count, is_ratio, short
+from fairfix.report.figures import Figure, is_ratio
 
 # The sentence after the figure, by the verdict on it.
 MEANING = {
@@ -73,7 +74,7 @@ def headline(report: Mapping[str, Any]) -> Headline:
 def audit_headline(report: Mapping[str, Any], measured: Mapping[str, Any]) -> Headline:
     """The verdict of an audit on one of its group columns."""
     claim = measured["evidence"]["claims"][0]
-    where = f"On these {count(measured['rows'])} rows"
+    where = f"On these {format_count(measured['rows'])} rows"
     return _judged(report, claim, measured, _said(report, where, claim["title"], Figure.of(claim)))
 
 
@@ -101,7 +102,7 @@ def _word(verdict: str, after: Mapping[str, Any]) -> str:
 
 
 def _measured(report: Mapping[str, Any], figure: Figure) -> str:
-    rows = count(report["results"]["test"]["debiased"]["rows"])
+    rows = format_count(report["results"]["test"]["debiased"]["rows"])
     where = f"On {rows} rows the method never saw"
     return _said(report, where, report["objective"]["metric_title"], figure)
 
@@ -156,7 +157,7 @@ def certifiable(report: Mapping[str, Any]) -> str | None:
     needed = found["rows_needed"]
     if not needed:
         return "These rows cannot certify the budget, whatever gap they show."
-    rows = ", ".join(f"{count(n)} of {short(name)}" for name, n in needed.items())
+    rows = ", ".join(f"{format_count(n)} of {shorten(name)}" for name, n in needed.items())
     return (
         "These rows cannot certify the budget, whatever gap they show: without any gap it takes "
         f"about {rows}."
@@ -173,7 +174,7 @@ def gap_words(report: Mapping[str, Any], names: Mapping[str, str]) -> str:
     if len(groups) != 2:
         ends = "smallest divided by largest" if is_ratio(metric) else "largest minus smallest"
         return f"{title}: {ends} of {len(groups)} groups."
-    first, second = (names.get(group, short(group)) for group in groups)
+    first, second = (names.get(group, shorten(group)) for group in groups)
     return f"{title}: “{first}” {'divided by' if is_ratio(metric) else 'minus'} “{second}”."
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from difflib import get_close_matches
 from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
+from fairfix._utils.text import did_you_mean
 from fairfix.data.table import Columns
 from fairfix.errors import UsageError
 from fairfix.metrics.objective import Objective
@@ -309,8 +309,7 @@ def _model_options(function: Callable[..., object], given: dict[str, Any]) -> Mo
     known = [option.name for option in fields(ModelOptions)]
     for name in given:
         if name not in known:
-            near = get_close_matches(name, [*signature(function).parameters, *known], 1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
+            hint = did_you_mean(name, [*signature(function).parameters, *known])
             raise UsageError(f"{function.__name__} has no argument {name!r}{hint}")
     return ModelOptions(**given)
 

@@ -217,7 +217,7 @@ def test_an_audit_shows_what_is_undefined(fairfix: Run, place: Place, draw: Draw
 
 def test_no_model(fairfix: Run, place: Place) -> None:
     said = refused(fairfix, place, "prune", place.folder / "modle.pt", place.val)
-    assert said == f"There is no file {place.folder}/modle.pt. Did you mean {place.model}?"
+    assert said == f"There is no file {place.folder}/modle.pt; did you mean 'model.pt'?"
 
 
 @pytest.mark.parametrize("option", [[], ["--test"]])
@@ -296,7 +296,7 @@ def bare(place: Place, trained: nn.Sequential) -> Path:
     [
         ([], "bare.pt holds weights but no architecture. Name it with --arch"),
         (["--arch", "relu"], "--arch relu is not understood. Write file.py:Class"),
-        (["--arch", "mlp:rleu"], "Did you mean mlp:relu?"),
+        (["--arch", "mlp:rleu"], "not mlp:rleu; did you mean 'relu'?"),
         (["--arch", "no.py:Net"], "there is no file no.py"),
         (["--arch", "no_such_package.net:Net"], "importing no_such_package.net failed"),
         (["--arch", "torch.nn:Linear", "--arch-args", '{"in_features": 4, "out_features": 1}'],

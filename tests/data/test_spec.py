@@ -110,7 +110,7 @@ def test_an_unknown_category_is_named_with_its_line(tmp_path: Path) -> None:
     columns = {"work": ["Private", "State", "Privat", "State"]}
     assert error_message(encoded, tmp_path, spec_of(WORK), columns) == (
         "raw.csv, line 4, column 'work': 'Privat' is not one of the 3 values in the data spec; "
-        "the nearest is 'Private'. Correct the cell or add the value to the data spec."
+        "did you mean 'Private'? Correct the cell or add the value to the data spec."
     )
 
 

@@ -13,9 +13,10 @@ import jsonschema
 import pytest
 
 import fairfix as library
+from fairfix._utils.text import plain_number
 from fairfix.metrics.performance import PERFORMANCES
 from fairfix.metrics.registry import METRICS, rates
-from fairfix.report.markdown import markdown, number, text, verdict
+from fairfix.report.markdown import markdown, text, verdict
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.workflows.debias import Outcome
 from fairfix.workflows.documents import SCHEMA_VERSION, audit_document, document
@@ -250,7 +251,7 @@ def test_the_rule_in_words(outcome: Outcome, decision: dict[str, Any], sentence:
 
 
 def test_numbers() -> None:
-    shown = [number(value) for value in (0.12345, -0.5, 1.0, None, math.nan)]
+    shown = [plain_number(value) for value in (0.12345, -0.5, 1.0, None, math.nan)]
     assert shown == ["0.123", "-0.500", "1.000", "undefined", "undefined"]
 
 

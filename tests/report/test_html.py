@@ -16,7 +16,8 @@ from xml.etree import ElementTree
 import pytest
 
 import fairfix as library
-from fairfix.report.figures import Figure, labels, number, short, size, thin
+from fairfix._utils.text import format_number, shorten, unique_labels
+from fairfix.report.figures import Figure, size, thin
 from fairfix.report.html import audit_html, html
 from fairfix.report.svg import Scale
 from fairfix.thresholds.rule import DecisionRule
@@ -306,7 +307,7 @@ def test_the_page_of_a_real_run_holds_its_figures(place: Place) -> None:
     for e in report["results"]["test"].values():
         raw = e["gaps"]["spd"]
         value = raw["value"] if isinstance(raw, dict) else raw
-        assert number(value) in page.text
+        assert format_number(value) in page.text
     assert report["data"]["table_sha256"] in page.text
     assert "fairfix <prune>" in page.text
     assert repr(report["rule"]["threshold"]) in section(text, "rule")
@@ -614,10 +615,10 @@ def test_an_empty_name_is_called_empty() -> None:
 
 def test_labels_are_short_and_tell_names_apart() -> None:
     names = ["a" * 100 + str(i) + "b" * 100 for i in range(3)]
-    found = labels(names)
+    found = unique_labels(names)
     assert len(set(found.values())) == 3
     assert max(map(len, found.values())) <= 52
-    assert short("ab\ncd") == "ab cd"
+    assert shorten("ab\ncd") == "ab cd"
 
 
 def test_thinned_steps_keep_the_ends_and_the_chosen() -> None:
@@ -946,9 +947,8 @@ def test_an_audit_of_a_real_table_is_a_page(place: Place) -> None:
     assert verdict_box(text).startswith(claim["verdict"].capitalize())
     words = section(text, "column-1")
     for figure in (*measured["gaps"].values(), *(p["bias"] for p in measured["calibration"])):
-        assert f"{number(figure['value'])} {number(figure['low'])} to {number(figure['high'])}" in (
-            words
-        )
+        value, low, high = (format_number(figure[key]) for key in ("value", "low", "high"))
+        assert f"{value} {low} to {high}" in words
     assert "in use" in section(text, "thresholds")
 
 

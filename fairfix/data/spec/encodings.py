@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import numpy as np
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from fairfix._utils.strict_json import StrictModel
+from fairfix._utils.text import did_you_mean
 from fairfix.data.table.cell_values import (
     CellError,
     comparison_key,
@@ -207,13 +207,11 @@ def _look_up(
     if unknown is None and (positions < 0).any():
         first = int(np.argmax(positions < 0))
         value = [*texts, ""][codes[first]]
-        near = get_close_matches(value, values, 1)
-        nearest = f"; the nearest is {near[0]!r}" if near else ""
         raise CellError(
             str(cells.name),
             int(cells.index[first]),
-            f"{value!r} is not one of the {len(values)} values in the data spec{nearest}. "
-            "Correct the cell or add the value to the data spec.",
+            f"{value!r} is not one of the {len(values)} values in the data spec"
+            f"{did_you_mean(value, values)} Correct the cell or add the value to the data spec.",
         )
     table = rows if unknown is None else np.vstack([rows, unknown])
     return np.asarray(table[positions])

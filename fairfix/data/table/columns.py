@@ -6,10 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Literal
 
-from fairfix._utils.text import quoted_list
+from fairfix._utils.text import did_you_mean, quoted_list
 from fairfix.errors import TableError, UsageError
 
 # Names that pandas gives to a row index saved with the table, which is never meant as an input.
@@ -122,7 +121,7 @@ class Header:
         for name in names:
             if name not in self._known:
                 raise TableError(
-                    f"{self.file} has no column {name!r} ({role}){self._nearest(name)} "
+                    f"{self.file} has no column {name!r} ({role}){did_you_mean(name, self.names)} "
                     f"{self._summary()}"
                 )
 
@@ -143,11 +142,6 @@ class Header:
         free = [name for name in self.names if name not in taken]
         saved = [name for name in free if _SAVED_INDEX.fullmatch(name)]
         return [name for name in free if name not in saved], saved
-
-    def _nearest(self, name: str) -> str:
-        folded = {known.casefold(): known for known in self.names}
-        near = get_close_matches(name.casefold(), list(folded), 1)
-        return f"; did you mean {folded[near[0]]!r}?" if near else "."
 
     def _summary(self) -> str:
         if len(self.names) == 1:

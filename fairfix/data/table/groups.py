@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fairfix._utils.text import nearest, plural, quoted_list
+from fairfix._utils.text import did_you_mean, plural, quoted_list
 from fairfix.data.table.categorical_column import CategoricalColumn
 from fairfix.data.table.cell_values import comparison_key
 from fairfix.data.table.table import Group
@@ -90,7 +90,7 @@ def _find_privileged(column: CategoricalColumn, privileged: str) -> str:
     if name is None:
         raise TableError(
             f"{column.place} has no value {privileged!r} (privileged group)"
-            f"{nearest(privileged, column.values)} Its values: {quoted_list(column.values)}."
+            f"{did_you_mean(privileged, column.values)} Its values: {quoted_list(column.values)}."
         )
     return name
 

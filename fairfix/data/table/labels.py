@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fairfix._utils.text import nearest, quoted_list
+from fairfix._utils.text import did_you_mean, quoted_list
 from fairfix.data.table.categorical_column import CategoricalColumn
 from fairfix.data.table.cell_values import equal_values
 from fairfix.errors import TableError
@@ -71,7 +71,7 @@ def _favorable_value(place: str, values: tuple[str, ...], favorable: str | None)
         )
     if match is None:
         raise TableError(
-            f"{place} has no value {wanted!r} (favorable value){nearest(wanted, values)} Its "
+            f"{place} has no value {wanted!r} (favorable value){did_you_mean(wanted, values)} Its "
             f"values: {quoted_list(values)}."
         )
     return match

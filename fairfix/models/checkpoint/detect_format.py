@@ -1,10 +1,10 @@
 """What kind of checkpoint a path is, told from its bytes and never from its extension."""
 
-from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from fairfix._utils.text import did_you_mean
 from fairfix.errors import CheckpointError
 from fairfix.models.checkpoint import (
     huggingface,
@@ -113,9 +113,7 @@ def _recognize_folder(path: Path) -> str:
 def _missing(path: Path) -> CheckpointError:
     folder = path.parent
     names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    near = get_close_matches(path.name, names, 1)
-    hint = f" Did you mean {folder / near[0]}?" if near else ""
-    return CheckpointError(f"There is no file {path}.{hint}")
+    return CheckpointError(f"There is no file {path}{did_you_mean(path.name, names)}")
 
 
 def _is_safetensors(path: Path, head: bytes) -> bool:

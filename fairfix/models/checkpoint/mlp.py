@@ -5,12 +5,12 @@ normalization stands.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from itertools import groupby
 
 import torch
 from torch import Tensor, nn
 
+from fairfix._utils.text import did_you_mean
 from fairfix.errors import UsageError
 from fairfix.models.checkpoint.mlp_layers import Layer, chain, layers_in, norms_after
 
@@ -95,11 +95,11 @@ def _parse(words: str) -> tuple[str, bool | None]:
     parts = words.lower().split("-")
     named = [part for part in parts if part not in _NORMS]
     if len(named) != 1 or len(parts) > 2 or named[0] not in ACTIVATIONS:
-        near = get_close_matches(named[0] if named else "", ACTIVATIONS, 1)
-        hint = f"Did you mean mlp:{near[0]}?" if near else f"Known: {', '.join(ACTIVATIONS)}."
+        known = f"; the activations are {', '.join(ACTIVATIONS)}."
         raise UsageError(
-            f"--arch mlp:{words} is not understood; write mlp:relu, mlp:relu-bn (normalization "
-            f"after the activation) or mlp:bn-relu (before it). {hint}"
+            "An inferred architecture is written mlp:relu, mlp:relu-bn (normalization after the "
+            f"activation) or mlp:bn-relu (before it), not mlp:{words}"
+            f"{did_you_mean(named[0] if named else words, ACTIVATIONS, known)}"
         )
     return named[0], (parts[1] in _NORMS if len(parts) == 2 else None)
 

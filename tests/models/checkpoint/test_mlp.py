@@ -200,12 +200,12 @@ def test_layer_norm_leaves_no_statistics(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("rleu", "Did you mean mlp:relu"),
-        ("", "Known: relu, "),
-        ("bn", "not understood"),
-        ("relu-bn-relu", "not understood"),
-        ("relu-gelu", "not understood"),
-        ("bn-bn", "not understood"),
+        ("rleu", r"not mlp:rleu; did you mean 'relu'\?$"),
+        ("", "not mlp:; the activations are relu, "),
+        ("bn", "not mlp:bn; the activations are relu, "),
+        ("relu-bn-relu", "not mlp:relu-bn-relu"),
+        ("relu-gelu", "not mlp:relu-gelu"),
+        ("bn-bn", "not mlp:bn-bn; the activations are relu, "),
     ],
 )
 def test_words_not_understood(words: str, sentence: str, tmp_path: Path) -> None:
