@@ -1,14 +1,17 @@
-"""Options that stand in a file: ``fairfix.toml``, or ``[tool.fairfix]`` of ``pyproject.toml``."""
+"""Settings files: options in ``fairfix.toml``, or in ``[tool.fairfix]`` of ``pyproject.toml``."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal
 
+from pydantic import BeforeValidator, ConfigDict
+
+from fairfix._utils.strict_json import StrictModel, validate
 from fairfix._utils.text import did_you_mean
 from fairfix.data.table.cell_values import normalized_text
 from fairfix.errors import UsageError
@@ -19,11 +22,13 @@ _SHARED_FILE = "pyproject.toml"
 
 @dataclass(frozen=True)
 class Settings:
-    """Checked options by name (with underscores) and the file they come from, if there is one.
+    """The valid settings of a file.
 
-    Columns are str or tuples of str, ``test`` and ``data_spec`` are absolute paths, values of
-    labels and groups are str however they are written. ``commands`` holds what the file sets for
-    one command alone; options that only that command knows are in it unchecked.
+    Attributes:
+        values: options by name, with underscores. Columns are str or tuples of str, paths are
+            resolved against the directory of the file, values of labels and groups are str.
+        source: the file, if there is one.
+        commands: the tables of single commands; options of a method in them are not yet checked.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -31,19 +36,20 @@ class Settings:
     commands: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def for_command(self, command: str) -> Settings:
-        """Return what holds for one command: its own table over what stands above the tables."""
+        """Return the settings of one command: its table, completed from the top level."""
         return Settings({**self.values, **self.commands.get(command, {})}, self.source)
 
     def check_commands(self, known: Collection[str]) -> None:
-        """Raise ``UsageError`` when a table is named after none of the ``known`` commands."""
+        """Raise UsageError if the name of a table is not among the ``known`` commands."""
         for name in self.commands:
             if name not in known:
-                raise UsageError(f"{self.source}: {_unknown('command', name, known)}")
+                hint = did_you_mean(name, known, f"; known are {', '.join(known)}.")
+                raise UsageError(f"{self.source}: unknown command {name!r}{hint}")
 
     def needs_trust(self) -> str | None:
-        """Say which setting would run code from a file, or None when there is none.
+        """Return the setting that would run code, in words, or None.
 
-        ``mlp:...`` names an architecture that fairfix builds itself; any other is code.
+        fairfix builds an architecture ``mlp:...`` itself; any other is code.
         """
         arch = self.values.get("arch")
         if arch is None or arch.startswith("mlp:"):
@@ -52,20 +58,22 @@ class Settings:
 
 
 def load_settings(table_path: Path | None, cwd: Path) -> Settings:
-    """Return the nearest settings: beside the table, then upward from there, then in ``cwd``.
+    """Read the nearest settings: next to the table, in its parents, then in ``cwd``.
 
-    In one folder ``fairfix.toml`` comes before ``pyproject.toml``. Raises ``UsageError`` with file
-    and key when the settings cannot be understood.
+    In one directory ``fairfix.toml`` comes before ``pyproject.toml``.
+
+    Raises:
+        UsageError: the file is not valid; names the file and the key.
     """
     for folder in _folders(table_path, cwd):
         own = folder / _OWN_FILE
         if own.is_file():
-            return _checked(_parsed(own), own)
+            return _settings(_parsed(own), own, "")
         shared = folder / _SHARED_FILE
         if shared.is_file():
             tools = _parsed(shared).get("tool")
             if isinstance(tools, dict) and "fairfix" in tools:
-                return _checked(tools["fairfix"], shared)
+                return _settings(tools["fairfix"], shared, "tool.fairfix")
     return Settings()
 
 
@@ -82,7 +90,7 @@ def _parsed(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8 text.") from None
+        raise UsageError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
         reason, _, place = str(error).rpartition(" (at ")
         line = re.match(r"line \d+", place)
@@ -90,170 +98,140 @@ def _parsed(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}, {where}: not valid TOML: {reason}.") from None
 
 
-def _checked(table: Any, source: Path) -> Settings:
+def _settings(table: Any, source: Path, prefix: str) -> Settings:
+    """Check the settings of a file; ``prefix`` is the name of their table in it."""
     if not isinstance(table, dict):
-        raise UsageError(f"{source}: tool.fairfix is no table; write [tool.fairfix].")
+        raise UsageError(f"{source}: tool.fairfix is not a table; write [tool.fairfix].")
     commands = {
         name: value
         for name, value in table.items()
-        if isinstance(value, dict) and _option(name) not in _KINDS
+        if isinstance(value, dict) and _dashed(name) not in _KEYS
     }
-    values = _read({n: value for n, value in table.items() if n not in commands}, source)
-    for name in values:
-        if name not in _KINDS:
-            dashed = [option.replace("_", "-") for option in (name, *_KINDS)]
-            raise UsageError(f"{source}: {_unknown('setting', dashed[0], dashed[1:])}")
     return Settings(
-        values=values,
+        values=_values(
+            {name: value for name, value in table.items() if name not in commands},
+            source,
+            prefix,
+        ),
         source=source,
-        commands={name: _read(value, source, f"{name}.") for name, value in commands.items()},
+        commands={
+            name: _values(value, source, f"{prefix}.{name}".removeprefix("."), of_command=True)
+            for name, value in commands.items()
+        },
     )
 
 
-def _read(table: Mapping[str, Any], source: Path, within: str = "") -> dict[str, Any]:
-    """Return the options of one table by name; those of unknown kind as they are."""
-    values: dict[str, Any] = {}
+def _values(
+    table: Mapping[str, Any], source: Path, name: str, *, of_command: bool = False
+) -> dict[str, Any]:
+    """Check one table and return its options by name.
+
+    With ``of_command``, unknown keys may be options of a method and are returned unchecked.
+    """
+    where = f"{source}, [{name}]" if name else str(source)
+    dashed: dict[str, Any] = {}
     for key, value in table.items():
-        name = _option(key)
-        place = f"{source}, {within}{key}"
-        if name == "trust_checkpoint":
-            raise UsageError(f"{place} can stand on the command line alone.")
-        if name in values:
-            raise UsageError(f"{place}: the option stands twice, with dashes and underscores.")
-        if name not in _KINDS:
-            values[name] = value
-            continue
-        kind = _KINDS[name]
-        try:
-            values[name] = kind.read(value, source.parent)
-        except TypeError:
-            raise UsageError(f"{place}: {value!r} where {kind.expected} is expected.") from None
-    return values
+        option = _dashed(key)
+        if option == "trust-checkpoint":
+            raise UsageError(f"{where}: {key} is allowed only on the command line.")
+        if option in dashed:
+            raise UsageError(
+                f"{where}: {option} occurs twice, with dashes and with underscores; remove one."
+            )
+        dashed[option] = value
+    others = {key: value for key, value in dashed.items() if of_command and key not in _KEYS}
+    known = {key: value for key, value in dashed.items() if key not in others}
+    settings = validate(_SettingsTable, known, where)
+    return {
+        **settings.values(source.parent),
+        **{key.replace("-", "_"): value for key, value in others.items()},
+    }
 
 
-def _option(key: str) -> str:
-    return key.replace("-", "_")
+def _dashed(key: str) -> str:
+    return key.replace("_", "-")
 
 
-def _unknown(what: str, name: str, known: Collection[str]) -> str:
-    hint = did_you_mean(name, known, f"; known are {', '.join(sorted(known))}.")
-    return f"unknown {what} {name!r}{hint}"
+def _table(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a table such as {{ width = 32 }}, not {value!r}")
+    return value
 
 
-Reader = Callable[[Any, Path], Any]
-"""From a TOML value and the folder of its file to the setting; ``TypeError`` when it is none."""
+_Names = str | tuple[str, ...]
+_CellValue = str | bool | int | float
+_Demands = float | str | tuple[str, ...]
 
 
-def _only(*types: type) -> Reader:
-    """Accept values of exactly these types: true and false are no numbers."""
+class _SettingsTable(StrictModel):
+    """The options that a settings file may set; None if it does not."""
 
-    def read(value: Any, folder: Path) -> Any:
-        if type(value) not in types:
-            raise TypeError
-        return value
+    model_config = ConfigDict(alias_generator=lambda name: _dashed(name.rstrip("_")))
 
-    return read
+    label: str | None = None
+    favorable: _CellValue | None = None
+    group: _Names | None = None
+    privileged: _CellValue | None = None
+    output_label: _CellValue | None = None
+    missing_group: Literal["error", "keep"] | None = None
+    id: str | None = None
+    ignore: _Names | None = None
+    weight: str | None = None
+    features: _Names | None = None
+    score: str | None = None
+    data_spec: str | None = None
+    arch: str | None = None
+    arch_args: Annotated[dict[str, Any], BeforeValidator(_table)] | None = None
+    output_kind: Literal["auto", "prob", "logit"] | None = None
+    device: str | None = None
+    batch_size: int | None = None
+    seed: int | None = None
+    metric: str | None = None
+    budget: _Demands | None = None
+    margin: Literal["auto"] | float | None = None
+    performance: str | None = None
+    objective: str | None = None
+    lambda_: float | None = None
+    risk: float | None = None
+    k: float | None = None
+    test: str | None = None
+    holdout: float | None = None
+    confidence: float | None = None
+    threshold: float | None = None
+    floor: _Demands | None = None
+    max_drop: _Demands | None = None
+    baseline: str | None = None
+    on_inconclusive: Literal["fail", "warn"] | None = None
+    strict: bool | None = None
 
-
-_text = _only(str)
-_number = _only(int, float)
-
-
-def _cell(value: Any, folder: Path) -> str:
-    return normalized_text(_only(str, int, float, bool)(value, folder))
-
-
-def _strings(value: Any, folder: Path) -> tuple[str, ...]:
-    values = [value] if isinstance(value, str) else value
-    return tuple(_text(each, folder) for each in _only(list)(values, folder))
-
-
-def _columns(value: Any, folder: Path) -> tuple[str, ...]:
-    names = value.split(",") if isinstance(value, str) else value
-    return tuple(name.strip() for name in _strings(names, folder) if name.strip())
-
-
-def _path(value: Any, folder: Path) -> Path:
-    return folder / str(_text(value, folder))
-
-
-def _arch(value: Any, folder: Path) -> str:
-    place, colon, name = _text(value, folder).rpartition(":")
-    return f"{folder / place if place.endswith('.py') else place}{colon}{name}"
-
-
-def _margin(value: Any, folder: Path) -> Any:
-    return value if value == "auto" else _number(value, folder)
-
-
-def _entries(value: Any, folder: Path) -> tuple[str, ...]:
-    """Demands, each ``name=number`` with or without a severity; one number alone is one too."""
-    if isinstance(value, str | list):
-        return _strings(value, folder)
-    return (str(_number(value, folder)),)
-
-
-def _budget(value: Any, folder: Path) -> Any:
-    return _strings(value, folder) if isinstance(value, str | list) else _number(value, folder)
+    def values(self, folder: Path) -> dict[str, Any]:
+        """Return the given options as the commands take them; paths are relative to ``folder``."""
+        return {
+            name.rstrip("_"): _converted(name, getattr(self, name), folder)
+            for name in type(self).model_fields
+            if name in self.model_fields_set
+        }
 
 
-class _Kind(NamedTuple):
-    """What a setting must be, in words, and how it is read."""
-
-    expected: str
-    read: Reader
+_KEYS = frozenset(str(info.alias) for info in _SettingsTable.model_fields.values())
 
 
-def _choice(*choices: str) -> _Kind:
-    def read(value: Any, folder: Path) -> Any:
-        if value not in choices:
-            raise TypeError
-        return value
-
-    return _Kind(" or ".join(map(repr, choices)), read)
-
-
-_TEXT = _Kind("a string", _text)
-_CELL = _Kind("a string, a number, true or false", _cell)
-_COLUMNS = _Kind("a list of columns, or one string with commas", _columns)
-_WHOLE = _Kind("a whole number", _only(int))
-_NUMBER = _Kind("a number", _number)
-_PATH = _Kind("a path", _path)
-
-_KINDS: dict[str, _Kind] = {
-    "label": _TEXT,
-    "favorable": _CELL,
-    "group": _Kind("a column or a list of columns", _strings),
-    "privileged": _CELL,
-    "output_label": _CELL,
-    "missing_group": _choice("error", "keep"),
-    "id": _TEXT,
-    "ignore": _COLUMNS,
-    "weight": _TEXT,
-    "features": _COLUMNS,
-    "score": _TEXT,
-    "data_spec": _PATH,
-    "arch": _Kind("a string", _arch),
-    "arch_args": _Kind("a table", _only(dict)),
-    "output_kind": _choice("auto", "prob", "logit"),
-    "device": _TEXT,
-    "batch_size": _WHOLE,
-    "seed": _WHOLE,
-    "metric": _TEXT,
-    "budget": _Kind('a number, or "metric=number" or a list of such', _budget),
-    "margin": _Kind('a number or "auto"', _margin),
-    "performance": _TEXT,
-    "objective": _TEXT,
-    "lambda": _NUMBER,
-    "risk": _NUMBER,
-    "k": _NUMBER,
-    "test": _PATH,
-    "holdout": _NUMBER,
-    "confidence": _NUMBER,
-    "threshold": _NUMBER,
-    "floor": _Kind('"measure=number" or a list of such', _entries),
-    "max_drop": _Kind('a number, or "measure=number" or a list of such', _entries),
-    "baseline": _PATH,
-    "on_inconclusive": _choice("fail", "warn"),
-    "strict": _Kind("true or false", _only(bool)),
-}
+def _converted(name: str, value: Any, folder: Path) -> Any:
+    match name:
+        case "favorable" | "privileged" | "output_label":
+            return normalized_text(value)
+        case "group":
+            return (value,) if isinstance(value, str) else value
+        case "ignore" | "features":
+            names = value.split(",") if isinstance(value, str) else value
+            return tuple(each.strip() for each in names if each.strip())
+        case "data_spec" | "test" | "baseline":
+            return folder / value
+        case "arch":
+            place, colon, symbol = value.rpartition(":")
+            return f"{folder / place if place.endswith('.py') else place}{colon}{symbol}"
+        case "budget":
+            return (value,) if isinstance(value, str) else value
+        case "floor" | "max_drop":
+            return value if isinstance(value, tuple) else (str(value),)
+    return value

@@ -102,8 +102,8 @@ def test_a_budget_for_each_metric(
         ("[prune]\nper-stpe = 1", "[prune] has no option 'per_stpe'; did you mean "),
         ('[prune]\nmax-units = "3"', "max_units must be of type int, not '3'."),
         ('[prune]\nscore = "p"', "score must be removal or gradient, not 'p'."),
-        ("budgte = 1", "unknown setting 'budgte'; did you mean 'budget'?"),
-        ("trust-checkpoint = true", "trust-checkpoint can stand on the command line alone."),
+        ("budgte = 1", "has an unknown key 'budgte'; did you mean 'budget'?"),
+        ("trust-checkpoint = true", "trust-checkpoint is allowed only on the command line."),
         ("budget = ", "line 1: not valid TOML"),
     ],
 )

@@ -168,25 +168,35 @@ def test_other_ways_to_write_a_setting(project: Path, text: str, name: str, valu
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("lable = 'y'", ": unknown setting 'lable'; did you mean 'label'?"),
-        ("batch_sise = 1", ": unknown setting 'batch-sise'; did you mean 'batch-size'?"),
-        ("seed = true", ", seed: True where a whole number is expected."),
-        ("seed = 1.5", ", seed: 1.5 where a whole number is expected."),
-        ("label = 3", ", label: 3 where a string is expected."),
-        ("strict = 1", ", strict: 1 where true or false is expected."),
-        ("group = [1]", ", group: [1] where a column or a list of columns is expected."),
-        ("margin = 'wide'", ", margin: 'wide' where a number or \"auto\" is expected."),
-        ("arch-args = 'x'", ", arch-args: 'x' where a table is expected."),
-        ("missing-group = 'drop'", ", missing-group: 'drop' where 'error' or 'keep' is expected."),
-        ("[prune]\nseed = 'x'", ", prune.seed: 'x' where a whole number is expected."),
+        ("lable = 'y'", ": the top level has an unknown key 'lable'; did you mean 'label'?"),
+        (
+            "batch_sise = 1",
+            ": the top level has an unknown key 'batch-sise'; did you mean 'batch-size'?",
+        ),
+        ("seed = true", ": seed must be a whole number, not true."),
+        ("seed = 1.5", ": seed must be a whole number, not 1.5."),
+        ("label = 3", ": label must be a string, not 3."),
+        ("strict = 1", ": strict must be true or false, not 1."),
+        ("group = [1]", ": group[0] must be a string, not 1."),
+        ("group = 1", ": group must be a string or a list, not 1."),
+        ("budget = nan", ": budget must be a finite number, not NaN."),
+        ("k = inf", ": k must be a finite number in the range of float64."),
+        (
+            "label = 2020-01-01",
+            ": label must be text, a number, true or false, not date 2020-01-01.",
+        ),
+        ("margin = 'wide'", ": margin must be 'auto' or a number, not 'wide'."),
+        ("arch-args = 'x'", ": arch-args must be a table such as { width = 32 }, not 'x'."),
+        ("missing-group = 'drop'", ": missing-group must be 'error' or 'keep', not 'drop'."),
+        ("[prune]\nseed = 'x'", ", [prune]: seed must be a whole number, not 'x'."),
         (
             "batch-size = 1\nbatch_size = 2",
-            ", batch_size: the option stands twice, with dashes and underscores.",
+            ": batch-size occurs twice, with dashes and with underscores; remove one.",
         ),
-        ("trust-checkpoint = true", ", trust-checkpoint can stand on the command line alone."),
+        ("trust-checkpoint = true", ": trust-checkpoint is allowed only on the command line."),
         (
             "[prune]\ntrust_checkpoint = true",
-            ", prune.trust_checkpoint can stand on the command line alone.",
+            ", [prune]: trust_checkpoint is allowed only on the command line.",
         ),
         ("seed = 1\nlabel =\n", ", line 2: not valid TOML: Invalid value."),
         ("seed = 1\nseed = 2\n", ", line 2: not valid TOML: Cannot overwrite a value."),
@@ -201,12 +211,19 @@ def test_what_cannot_be_meant_is_refused(project: Path, text: str, message: str)
 
 
 def test_an_unknown_setting_with_nothing_near_lists_the_known_ones(project: Path) -> None:
-    assert "known are arch, arch-args, baseline, batch-size, budget" in refused(project, "zzz = 1")
+    message = refused(project, "zzz = 1")
+    assert "known keys: 'label', 'favorable', 'group', 'privileged', 'output-label'" in message
 
 
 def test_a_file_that_is_not_utf8_is_refused(project: Path) -> None:
     (project / "cwd/fairfix.toml").write_bytes("label = 'Größe'".encode("latin-1"))
     with pytest.raises(UsageError, match="is not UTF-8 text"):
+        load_settings(None, project / "cwd")
+
+
+def test_the_table_in_pyproject_is_named(project: Path) -> None:
+    write(project, "cwd/pyproject.toml", "[tool.fairfix.prune]\nseed = 'x'")
+    with pytest.raises(UsageError, match=r"pyproject.toml, \[tool.fairfix.prune\]: seed must be"):
         load_settings(None, project / "cwd")
 
 
