@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 from typing import Literal, TypeVar
 
 from torch import Tensor
@@ -13,7 +11,7 @@ from torch import Tensor
 from fairfix.metrics.counts import Counts
 
 Cell = Literal["tp", "fp", "fn", "tn"]
-T = TypeVar("T")
+T = TypeVar("T", Tensor, int)
 
 _SELECTED = {"tp", "fp"}
 _ROWS = {
@@ -85,7 +83,10 @@ class Rate:
     @staticmethod
     def total(sides: dict[Cell, T], cells: Sequence[Cell]) -> T:
         """Sum the sides of these cells, in order."""
-        return reduce(add, (sides[cell] for cell in cells))
+        total = sides[cells[0]]
+        for cell in cells[1:]:
+            total = total + sides[cell]
+        return total
 
     @property
     def rows(self) -> str:

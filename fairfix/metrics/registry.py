@@ -169,14 +169,17 @@ METRICS = _Registry()
 def register(metric: Metric) -> Metric:
     """Add a metric, so that it works in audit, gate, every method, bench and all reports.
 
+    Args:
+        metric: the entry; its key must be free.
+
     Raises:
         UsageError: if its key is taken.
 
     Example:
-        >>> from fairfix import metrics
-        >>> tnr = metrics.Rate("tnr", "true negative rate", ("tn",), ("fp", "tn"))
-        >>> metrics.register(metrics.Metric("tnrd", "true negative rate difference", (tnr,))).key
-        'tnrd'
+        >>> tnr = Rate("tnr", "true negative rate", ("tn",), ("fp", "tn"))
+        >>> metric = Metric("tnrd", "true negative rate difference", (tnr,))
+        >>> metric(Counts(*(torch.tensor([2.0, 4.0]) for _ in range(4)))).value
+        tensor(0.)
     """
     return METRICS.add(metric)
 

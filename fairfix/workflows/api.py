@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
-from inspect import signature
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from fairfix._utils.text import did_you_mean
 from fairfix.data.table import Columns
 from fairfix.errors import UsageError
 from fairfix.metrics.objective import Objective
@@ -25,6 +22,7 @@ from fairfix.workflows.gate.demands import Demand, Kind
 from fairfix.workflows.gate.gate import Gate, Judged
 from fairfix.workflows.gate.gate import gate as gate_case
 from fairfix.workflows.gate.reused_rows import reuse
+from fairfix.workflows.library_messages import in_library_terms
 from fairfix.workflows.outcome import Outcome
 from fairfix.workflows.predict import Predictions
 from fairfix.workflows.predict import predict as predict_table
@@ -32,6 +30,7 @@ from fairfix.workflows.save import Destination
 from fairfix.workflows.save import save as save_outcome
 
 
+@in_library_terms
 def load(
     model: str | Path | None,
     data: str | Path,
@@ -47,31 +46,49 @@ def load(
     features: Sequence[str] | None = None,
     score: str | None = None,
     threshold: float = 0.5,
-    **model_options: Any,
+    arch: str | None = None,
+    arch_args: Mapping[str, Any] | None = None,
+    trust: bool = False,
+    data_spec: str | Path | None = None,
+    output_kind: Literal["auto", "prob", "logit"] = "auto",
+    output_label: str | None = None,
+    device: str = "auto",
+    batch_size: int = 65_536,
 ) -> Case:
-    """Read a model and a labeled, grouped table, and check that they fit together.
+    """Read a model and a labeled, group-labeled table, and run the model on it once.
 
     Args:
-        model: a checkpoint; None when ``score`` names a column of scores.
-        data: CSV, CSV.gz or Parquet.
-        label, favorable: the label column and its favorable value (default: the value 1).
-        group, privileged: the protected columns, of which the first is debiased, and its
-            privileged value.
+        model: a checkpoint; None if ``score`` names a column of scores.
+        data: a CSV, CSV.gz or Parquet file.
+        label: the label column; ``favorable`` is its favorable value, by default 1.
+        group: the group column, or several, of which the first is debiased; ``privileged`` is the
+            privileged value of the first.
         missing_group: "keep" makes rows without a group value a group of their own.
-        id, ignore, weight, features, score: further columns, as on the command line.
-        threshold: the cut deployed today, in [-1, 1].
-        model_options: fields of ``fairfix.workflows.case.ModelOptions``: ``arch``, ``arch_args``,
-            ``trust``, ``data_spec``, ``output_kind``, ``output_label``, ``device``, ``batch_size``.
+        id: column that identifies a row, for randomized thresholds and reports.
+        ignore: columns that are not features.
+        weight: column of non-negative row weights.
+        features: feature columns in the order of the network's inputs; by default all columns
+            without another role, in file order.
+        score: column of scores in [0, 1], instead of a model.
+        threshold: the threshold in use today, in [-1, 1]; positive where score > threshold.
+        arch: the architecture of bare weights: "file.py:Class", "package.module:callable" or
+            "mlp:relu"; ``arch_args`` are its keyword arguments.
+        trust: allow code from the checkpoint to run.
+        data_spec: JSON file that maps raw columns to inputs; by default the one beside the model.
+        output_kind: how the output is read, "prob" or "logit"; "auto" detects it.
+        output_label: the label value whose probability the network gives; by default 1.
+        device: "auto" takes a GPU if there is one.
+        batch_size: rows scored at once.
 
     Raises:
-        FairfixError: of the kind that fits, with the fact and the remedy.
+        FairfixError: the fact and the remedy. ``TableError``, ``CheckpointError``, ``TrustError``
+            and ``UsageError`` are its kinds.
     """
-    options = _model_options(load, model_options)
     columns = Columns(
         label=label,
-        favorable=_written(favorable),
-        groups=_several(group),
-        privileged=_written(privileged),
+        favorable=_text(favorable),
+        groups=_names(group),
+        privileged=_text(privileged),
         id=id,
         ignore=tuple(ignore),
         weight=weight,
@@ -79,9 +96,13 @@ def load(
         score=score,
         missing_group=missing_group,
     )
+    options = ModelOptions(
+        arch, arch_args, trust, data_spec, output_kind, output_label, device, batch_size
+    )
     return load_case(model, data, columns=columns, options=options, threshold=threshold)
 
 
+@in_library_terms
 def debias(
     case: Case,
     method: str,
@@ -102,17 +123,27 @@ def debias(
     strict: bool = False,
     **options: Any,
 ) -> Outcome:
-    """Run a method on a case and judge the result on rows the method never saw.
+    """Run a method on validation rows and evaluate the result on rows it never saw.
 
     Args:
-        method: ``fairfix.methods.names()`` lists them; ``options`` are its own.
-        metric, budget, margin, performance, objective, lambda_, risk, k: what is optimized, as
-            ``fairfix.metrics.objective.Objective`` says; ``lambda_`` goes with "tradeoff" alone,
-            ``risk`` and ``k`` with margin "auto" and "constrained".
-        test: rows to judge on; without them ``holdout`` is the share of rows kept for judging.
+        case: model and validation rows, from ``load``; they are not changed.
+        method: a name from ``fairfix.methods.names()``.
+        metric: key of the fairness metric, from ``fairfix.metrics.names()``.
+        budget: largest allowed absolute gap, in (0, 1).
+        margin: "auto" weighs performance with the chance that the budget holds on new rows; a
+            number in [0, budget) asks for a gap below budget - margin on the validation rows.
+        performance: "balanced_accuracy", "accuracy" or "f1".
+        objective: "constrained", or "tradeoff" with the weight ``lambda_`` in [0, 1].
+        risk: largest allowed chance of missing the budget, in (0, 1), instead of weighing.
+        k: factor on the standard error of the gap, above 0.
+        test: test rows; without them a share ``holdout`` in (0, 1) of the case's rows is held out.
         seed: equal seeds give equal bytes.
-        fold_threshold: move the threshold into the last bias, so that a cut at 0.5 is right.
-        confidence, strict: of the verdict, as ``fairfix.stats.confidence.ConfidenceLevel`` says.
+        fold_threshold: move the threshold into the last bias, so that 0.5 is the threshold.
+        confidence: 1 - alpha of each one-sided test, in (0.5, 1); ``strict`` takes exact limits.
+        options: the method's own.
+
+    Raises:
+        FairfixError: nothing is written.
     """
     level = ConfidenceLevel(confidence, strict)
     if lambda_ is not None and objective != "tradeoff":
@@ -141,6 +172,7 @@ def debias(
     )
 
 
+@in_library_terms
 def audit(
     case: Case,
     rule: DecisionRule | str | Path | None = None,
@@ -150,13 +182,17 @@ def audit(
     confidence: float = 0.95,
     strict: bool = False,
 ) -> Audit:
-    """Every metric of a case with its interval, by every group column; nothing is changed.
+    """Measure every metric with its interval, by group column, intersection and subgroup.
 
     Args:
-        rule: a rule, a rule file, or None for the one that belongs to the checkpoint; where there
-            is none the case is cut at its threshold.
-        metric, budget: what is held against a budget; confidence, strict: how surely, as
-            ``fairfix.workflows.audit.audit`` says.
+        case: model and rows, from ``load``; they are not changed.
+        rule: a rule, a rule file, or None for the one that belongs to the checkpoint; if there is
+            none, the case's threshold.
+        metric, budget: the claim to test.
+        confidence: 1 - alpha of each one-sided test, in (0.5, 1); ``strict`` takes exact limits.
+
+    Raises:
+        FairfixError: if the rule does not belong to the model.
     """
     level = ConfidenceLevel(confidence, strict)
     rule, _ = _rule_of(case, rule)
@@ -164,6 +200,7 @@ def audit(
     return audit_case(case, rule, objective, confidence=level)
 
 
+@in_library_terms
 def gate(
     case: Case,
     budgets: Mapping[str, float] | None = None,
@@ -219,6 +256,7 @@ def gate(
     )
 
 
+@in_library_terms
 def save(
     outcome: Outcome,
     output: str | Path | None = None,
@@ -242,11 +280,17 @@ def save(
     return save_outcome(outcome, output, force=force, export_to=export)
 
 
+@in_library_terms
 def export(outcome: Outcome, path: str | Path, *, force: bool = False) -> Path:
     """Write network and thresholds as one TorchScript (.pt) or ``torch.export`` (.pt2) program.
 
     Its output, thresholded at 0.5 (logits at 0), gives the decisions of the rule; they are compared
     on every row of the run.
+
+    Args:
+        outcome: what ``debias`` returned.
+        path: the file to write; its suffix selects the format.
+        force: replace an existing file.
 
     Raises:
         UsageError: for another suffix, randomized thresholds, or group thresholds where the group
@@ -257,6 +301,7 @@ def export(outcome: Outcome, path: str | Path, *, force: bool = False) -> Path:
     return export_file(outcome, Path(path), force=force)
 
 
+@in_library_terms
 def predict(
     model: str | Path | None,
     data: str | Path,
@@ -271,24 +316,39 @@ def predict(
     weight: str | None = None,
     features: Sequence[str] | None = None,
     score: str | None = None,
-    **model_options: Any,
+    arch: str | None = None,
+    arch_args: Mapping[str, Any] | None = None,
+    trust: bool = False,
+    data_spec: str | Path | None = None,
+    output_kind: Literal["auto", "prob", "logit"] = "auto",
+    output_label: str | None = None,
+    device: str = "auto",
+    batch_size: int = 65_536,
 ) -> Predictions:
-    """Scores and decisions for the rows of a table, by the rule that belongs to the model.
+    """Score and decide the rows of a table by the rule that belongs to the model.
 
-    Labels are not needed, and the group only where the rule has a threshold for each; both columns
-    are named so that they are not taken for features. Arguments are as in ``load``.
+    Labels are not needed, and the group only if the rule has group thresholds; both columns are
+    named so that they are not taken for features. Arguments are as for ``load``.
+
+    Args:
+        rule: a rule file; by default the one in the checkpoint or beside it, else score > 0.5.
+
+    Raises:
+        FairfixError: as ``load``.
     """
-    options = _model_options(predict, model_options)
     columns = Columns(
         label=label,
-        favorable=_written(favorable),
-        groups=_several(group),
+        favorable=_text(favorable),
+        groups=_names(group),
         id=id,
         ignore=tuple(ignore),
         weight=weight,
         features=None if features is None else tuple(features),
         score=score,
         missing_group=missing_group,
+    )
+    options = ModelOptions(
+        arch, arch_args, trust, data_spec, output_kind, output_label, device, batch_size
     )
     return predict_table(model, data, columns=columns, options=options, rule=rule)
 
@@ -300,23 +360,9 @@ def _rule_of(case: Case, rule: DecisionRule | str | Path | None) -> tuple[Decisi
     return choose_rule(case, None if rule is None else Path(rule))
 
 
-def _model_options(function: Callable[..., object], given: dict[str, Any]) -> ModelOptions:
-    """The options of a model, from what a function was given beyond its own arguments.
-
-    Raises:
-        UsageError: with the nearest name, for an argument that is none.
-    """
-    known = [option.name for option in fields(ModelOptions)]
-    for name in given:
-        if name not in known:
-            hint = did_you_mean(name, [*signature(function).parameters, *known])
-            raise UsageError(f"{function.__name__} has no argument {name!r}{hint}")
-    return ModelOptions(**given)
-
-
-def _written(value: object) -> str | None:
+def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def _several(names: str | Sequence[str]) -> tuple[str, ...]:
+def _names(names: str | Sequence[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)

@@ -1,0 +1,46 @@
+"""Error messages of the library in terms of its parameters instead of command-line options."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from fairfix.errors import FairfixError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_OPTION = re.compile(r"(?<![\w-])--([a-z]+(?:-[a-z]+)*)")
+_PARAMETERS = {
+    "floor": "floors",
+    "lambda": "lambda_",
+    "max-drop": "max_drops",
+    "test": "test",
+    "trust-checkpoint": "trust",
+}
+
+
+def library_terms(message: str) -> str:
+    """Name the parameters of the library where a message names command-line options.
+
+    >>> library_terms("Allow it with --trust-checkpoint, or name --arch file.py:Net.")
+    'Allow it with trust, or name arch file.py:Net.'
+    """
+    named = _OPTION.sub(lambda m: _PARAMETERS.get(m[1], m[1].replace("-", "_")), message)
+    return re.sub(r"(?<![\w-])-o\b", "output", named)
+
+
+def in_library_terms(function: Callable[P, T]) -> Callable[P, T]:
+    """Let a public function raise its errors in terms of its parameters."""
+
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except FairfixError as error:
+            error.args = (library_terms(str(error)),)
+            raise
+
+    return wrapper
