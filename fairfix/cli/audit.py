@@ -9,8 +9,8 @@ from typing import Any
 from rich.table import Table
 
 from fairfix._utils.atomic_write import check_destination, write_text
-from fairfix._utils.text import plain_number, plain_threshold
-from fairfix.cli.console import build_table, print_json, print_messages, print_output, shorten, wrap
+from fairfix._utils.text import plain_number, plain_threshold, shorten
+from fairfix.cli.console import build_table, print_json, print_messages, print_output, wrap
 from fairfix.cli.option_values import OptionValues
 from fairfix.metrics.registry import title as title_of
 from fairfix.report.html import audit_html
@@ -197,10 +197,7 @@ def _subgroups(found: Document) -> Table:
         [
             (
                 f"{each['title']}:",
-                *(
-                    f"  {shorten(f'{column}: {values}')}"
-                    for column, values in each["where"].items()
-                ),
+                *(f"{column}: {values}" for column, values in each["where"].items()),
             ),
             each["rows"],
             plain_number(each["rate"]),

@@ -10,13 +10,14 @@ from typing import Any
 from rich.table import Table
 
 from fairfix._utils.atomic_write import write_bytes
+from fairfix._utils.text import shorten
 from fairfix.bench.attribution_summary import AttributionSummary, summarize_attributions
 from fairfix.bench.base_network_summary import BaseNetworkSummary, summarize_base_networks
 from fairfix.bench.cell_table import BASELINE, UNMODIFIED, cell_table
 from fairfix.bench.page import page
 from fairfix.bench.split_statistics import MeanInterval
 from fairfix.bench.summary import MethodSummary, TaskSummary, summarize
-from fairfix.cli.console import build_table, print_json, print_messages, print_output, shorten
+from fairfix.cli.console import build_table, print_json, print_messages, print_output
 from fairfix.cli.exits import INTERNAL
 
 WRITTEN = (

@@ -21,9 +21,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fairfix._utils.progress import listening
+from fairfix._utils.text import shorten, unique_labels
 
-_MAX_NAME = 40  # characters of a name in a table; files have the full name
-_MIN_NAME = 12
+_MIN_NAME, _MAX_NAME = 12, 48  # characters of a shortened name; files have the full name
 _MAX_WIDTH = 100  # of wrapped text
 _INTERVAL = re.compile(
     r"\[-?[\d.]+, -?[\d.]+\]|[-\N{MINUS SIGN}]?[\d.]+ to [-\N{MINUS SIGN}]?[\d.]+|\d %"
@@ -149,21 +149,20 @@ def _fit(columns: list[_Cell], cells: list[list[_Cell]]) -> tuple[list[_Cell], l
         max(name.width, width) + 2 for name, width in zip(columns[1:], widths[1:], strict=True)
     )
     length = min(_MAX_NAME, max(_MIN_NAME, Console().width - taken))
-    names = [
-        _Cell((*row[0][:1], *(shorten(line, length) for line in row[0][1:]))).wrapped(length)
-        if row[0][1:]  # a heading and names
-        else _Cell((shorten(row[0][0], length),))
-        for row in cells
-    ]
-    return columns, [[name, *row[1:]] for name, row in zip(names, cells, strict=True)]
+    labels = unique_labels(
+        dict.fromkeys(row[0][0].strip() for row in cells if not row[0][1:]), length
+    )
+    return columns, [[_shortened(row[0], labels, length), *row[1:]] for row in cells]
 
 
-def shorten(name: str, length: int = _MAX_NAME) -> str:
-    """Return a name of at most ``length`` characters; an ellipsis replaces its middle."""
-    if len(name) <= length:
-        return name
-    end = (length - 1) // 2  # names often differ only at their ends
-    return f"{name[: length - 1 - end]}\N{HORIZONTAL ELLIPSIS}{name[-end:]}"
+def _shortened(cell: _Cell, labels: dict[str, str], length: int) -> _Cell:
+    """Return a cell of the first column: a name, or a heading and indented names below it."""
+    heading, *names = cell
+    if not names:
+        indent = len(heading) - len(heading.lstrip())
+        return _Cell((" " * indent + labels[heading.strip()],))
+    short = (f"  {shorten(name, length - 2)}" for name in names)
+    return _Cell((*_Cell((heading,)).wrapped(length), *short))
 
 
 @contextmanager

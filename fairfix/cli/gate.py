@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fairfix._utils.text import plain_number
+from fairfix._utils.text import plain_number, shorten
 from fairfix.cli.ci_outputs import CiOutputs
-from fairfix.cli.console import build_table, print_json, print_messages, print_output, shorten, wrap
+from fairfix.cli.console import build_table, print_json, print_messages, print_output, wrap
 from fairfix.cli.exits import describe_failure
 from fairfix.cli.option_values import OptionValues
 from fairfix.data.table import Columns

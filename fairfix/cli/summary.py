@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
-from fairfix._utils.text import format_count, plain_number
-from fairfix.cli.console import build_table, shorten, wrap
+from fairfix._utils.text import format_count, plain_number, shorten
+from fairfix.cli.console import build_table, wrap
 from fairfix.report.markdown import ROWS, STATES, figure
 from fairfix.report.words import Headline, headline
 from fairfix.workflows.save import Destination

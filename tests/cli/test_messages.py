@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import fairfix as library
-from fairfix.cli.console import shorten
+from fairfix._utils.text import shorten
 from fairfix.errors import TableError, UsageError
 from tests.helpers.runs import Draw, Place, Run
 
@@ -168,8 +168,8 @@ def test_long_names_of_groups_are_shortened_on_the_terminal_alone(
 
 
 def test_short_names_stay_and_long_ones_keep_both_ends() -> None:
-    assert shorten("b" * 40) == "b" * 40
-    shortened = shorten("<" + "b" * 40 + ">")
+    assert shorten("b" * 40, 40) == "b" * 40
+    shortened = shorten("<" + "b" * 40 + ">", 40)
     assert (shortened[0], shortened[-1], len(shortened)) == ("<", ">", 40)
 
 

@@ -8,7 +8,7 @@ import re
 import pandas as pd
 import pytest
 
-from fairfix.cli.console import build_table, print_output, shorten, wrap
+from fairfix.cli.console import build_table, print_output, wrap
 from fairfix.cli.summary import short_warnings
 from tests.helpers.runs import Draw, Ended, Place, Run
 
@@ -123,9 +123,11 @@ def test_wrapped_text_keeps_phrases_together() -> None:
         assert any(phrase in line for line in lines)
 
 
-def test_shortened_names_have_the_given_length() -> None:
-    assert shorten("abcdef", 6) == "abcdef"
-    assert shorten("abcdefgh", 5) == "ab\N{HORIZONTAL ELLIPSIS}gh"
+def test_shortened_names_stay_distinct(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["a" * 50 + "x" + "b" * 50, "a" * 50 + "y" + "b" * 50]
+    print_output(build_table("", ["name", "n"], [[name, n] for n, name in enumerate(names)]))
+    first, second = (line.split() for line in capsys.readouterr().out.splitlines()[-2:])
+    assert first[:-1] != second[:-1]
 
 
 def test_long_warnings_end_after_a_clause() -> None:
