@@ -28,24 +28,25 @@ _HASH_RANGE = 2**64
 
 
 class RowFingerprints(StrictModel):
-    """The fingerprints of the rows that a rule was tuned on, as the report holds them.
+    """The fingerprints of the rows that a rule was tuned on, as the report holds them."""
 
-    Attributes:
-        version: 1.
-        salt: any text.
-        share: share of the hash range that is kept, in (0, 1]; 1 keeps every row.
-        basis: what identifies a row, "features" (and label) or "ids".
-        repeated: share of all rows that equal another row, in [0, 1]. A new table of the same
-            kind has about this share of rows that equal a tuned row by chance.
-        hashes: hashes of the distinct rows in the share, 16 hexadecimal digits each, ascending.
-    """
-
-    version: Literal[1]
-    salt: str
-    share: float = Field(gt=0, le=1)
-    basis: Literal["features", "ids"]
-    repeated: float = Field(ge=0, le=1)
-    hashes: tuple[Annotated[str, Field(pattern="^[0-9a-f]{16}$")], ...]
+    version: Literal[1] = Field(description="Version of the fingerprints.")
+    salt: str = Field(description="Key of the hash: any text.")
+    share: float = Field(
+        gt=0, le=1, description="Share of the hash range that is kept; 1 keeps every row."
+    )
+    basis: Literal["features", "ids"] = Field(
+        description="What identifies a row: its features and label, or its id."
+    )
+    repeated: float = Field(
+        ge=0,
+        le=1,
+        description="Share of all rows that equal another row. A new table of the same kind has "
+        "about this share of rows that equal a tuned row by chance.",
+    )
+    hashes: tuple[Annotated[str, Field(pattern="^[0-9a-f]{16}$")], ...] = Field(
+        description="Hashes of the distinct rows in the share (BLAKE2b, 64 bits), ascending."
+    )
 
     def to_json(self) -> dict[str, Any]:
         """Return the fingerprints as plain JSON values."""

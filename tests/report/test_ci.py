@@ -6,17 +6,21 @@ import json
 import math
 import re
 from dataclasses import replace
+from importlib import resources
 from typing import Any
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
+import jsonschema
 import pytest
 import yaml
 
+from fairfix._utils.strict_json import validate
 from fairfix.report import github, model_card
 from fairfix.report.gate_words import sentence
 from fairfix.report.junit import junit, junit_failure
 from fairfix.report.sarif import sarif, sarif_failure
+from fairfix.report.schema import gate as schemas
 from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.stats.intervals import Interval
 from fairfix.stats.verdicts import Verdict
@@ -79,6 +83,14 @@ UNDEFINED = check(
     Verdict.TOO_FEW, key="fprd", value=math.nan, interval=Interval(math.nan, math.nan, "none")
 )
 MIXED = gate(PASSED, FAILED, OPEN, WARNED, UNDEFINED)
+
+
+@pytest.mark.parametrize("found", [MIXED, gate(PASSED), gate(OPEN), gate(UNDEFINED)])
+def test_the_document_is_valid(found: Gate) -> None:
+    document = json.loads(json.dumps(gate_document(found)))
+    schema = json.loads((resources.files("fairfix.report") / "gate.schema.json").read_text("utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(document)
+    validate(schemas.Gate, document, "gate")
 
 
 # How a gate ends.

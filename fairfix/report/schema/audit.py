@@ -1,0 +1,135 @@
+"""The document of ``fairfix audit --json``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fairfix._utils.strict_json import StrictModel
+from fairfix.report.schema.shared import (
+    CONFIDENCE,
+    Confidence,
+    Count,
+    Estimate,
+    Evidence,
+    Group,
+    Key,
+    Measured,
+    PositiveCount,
+    Rule,
+    Sha256,
+    Share,
+    Subgroup,
+)
+from fairfix.thresholds.rule_document import Threshold
+
+
+class AuditMadeBy(StrictModel):
+    """The software that made the audit."""
+
+    fairfix: str = Field(description="Version of fairfix.")
+    torch: str = Field(description="Version of torch.")
+
+
+class CalibrationBin(StrictModel):
+    """Rows with neighboring scores."""
+
+    low: Share | None = Field(alias="from", description="The lowest score.")
+    high: Share | None = Field(alias="to", description="The highest score.")
+    rows: Count = Field(description="Number of rows.")
+    mean_score: Share | None = Field(description="Mean score: the predicted base rate.")
+    rate: Estimate = Field(description="Base rate: the share of favorable labels.")
+
+
+class Calibration(StrictModel):
+    """Whether scores agree with the share of favorable labels."""
+
+    name: str = Field(description="The group, or all rows.")
+    rows: Count = Field(description="Number of rows.")
+    base_rate: Estimate = Field(description="Share of favorable labels.")
+    mean_score: Share | None = Field(description="Mean score: the predicted base rate.")
+    bias: Estimate = Field(description="Mean score minus base rate.")
+    error: Share | None = Field(description="Expected calibration error.")
+    error_by_chance: Share | None = Field(
+        description="Approximate error of perfectly calibrated scores on as many rows."
+    )
+    bins: tuple[CalibrationBin, ...] = Field(
+        description="Bins of about equally many rows, by ascending score."
+    )
+
+
+class GroupColumnAudit(Measured):
+    """Decisions measured by one group column."""
+
+    evidence: Evidence = Field(description="What the rows show about the budget.")
+    calibration: tuple[Calibration, ...] = Field(
+        description="Calibration of the scores: all rows, then each group."
+    )
+
+
+class Intersection(StrictModel):
+    """The groups formed by the values of two or three group columns together."""
+
+    columns: Annotated[tuple[str, ...], Field(min_length=2)] = Field(
+        description="The group columns."
+    )
+    groups: tuple[Group, ...] = Field(description="Every combination of values that has rows.")
+    too_small: tuple[str, ...] = Field(description="Groups of fewer than 30 rows.")
+    gaps: dict[Key, float | None] | None = Field(
+        description="Every metric between the other groups, without confidence intervals; null "
+        "with fewer than two such groups."
+    )
+
+
+class SubgroupSearch(StrictModel):
+    """Subgroups whose decisions or errors differ most from those of all other rows."""
+
+    searched: Count = Field(description="Rows used to search for subgroups.")
+    tested: Count = Field(description="Other rows, on which the subgroups were tested.")
+    found: tuple[Subgroup, ...] = Field(description="Subgroups with a significant difference.")
+
+
+class SweepPoint(StrictModel):
+    """One shared threshold."""
+
+    threshold: Threshold = Field(description="Decisions are positive where score > threshold.")
+    gap: float | None = Field(description="The fairness metric.")
+    size: float | None = Field(description="The absolute gap, which a budget limits.")
+    performance: float | None = Field(description="The performance measure.")
+    selection_rates: tuple[Share | None, ...] = Field(description="Selection rates by group.")
+
+
+class ThresholdSweep(StrictModel):
+    """A metric and a performance measure over shared thresholds."""
+
+    metric: Key = Field(description="Key of the metric.")
+    performance: Key = Field(description="Key of the performance measure.")
+    groups: tuple[str, ...] = Field(description="Group names, in the order of selection_rates.")
+    current: SweepPoint = Field(description="The threshold in use.")
+    points: tuple[SweepPoint, ...] = Field(description="At most 101 thresholds, ascending.")
+
+
+class Audit(StrictModel):
+    """The audit of a decision rule on one table. Undefined figures are null."""
+
+    schema_version: Literal[2] = Field(description="Version of this schema.")
+    made_by: AuditMadeBy = Field(description="The software that made the audit.")
+    table: str = Field(description="File name of the table.")
+    table_sha256: Sha256 = Field(description="Hash of the table's bytes.")
+    rows: PositiveCount = Field(description="Number of rows.")
+    rule: Rule = Field(description="The decision rule.")
+    confidence: Confidence = Field(description=CONFIDENCE)
+    groups: Annotated[dict[str, GroupColumnAudit], Field(min_length=1)] = Field(
+        description="The decisions measured by each group column."
+    )
+    intersections: tuple[Intersection, ...] = Field(
+        description="Groups formed by several group columns together."
+    )
+    subgroups: SubgroupSearch = Field(
+        description="Subgroups whose decisions or errors differ most from those of all other rows."
+    )
+    threshold_sweep: ThresholdSweep | None = Field(
+        description="Results at other shared thresholds; null if the rule has no shared threshold."
+    )
+    notes: tuple[str, ...] = Field(description="What was inferred from the model and the table.")
