@@ -1,11 +1,11 @@
-"""What can go wrong, and the exit code each kind ends with. Imports nothing.
+"""Exceptions of fairfix and the exit code of each.
 
-Every message is one or two sentences for the person at the keyboard: the fact, then the remedy.
+A message is one or two sentences: the fact, then the remedy.
 """
 
 
 class FairfixError(Exception):
-    """Base of every error that fairfix raises on purpose."""
+    """Base of all exceptions that fairfix raises deliberately."""
 
     exit_code = 2
 
@@ -15,7 +15,7 @@ class UsageError(FairfixError):
 
 
 class TableError(FairfixError):
-    """A table that cannot be read, or whose contents do not allow what was asked."""
+    """A table that cannot be read, or that lacks the required columns, values or rows."""
 
 
 class CheckpointError(FairfixError):
@@ -23,14 +23,14 @@ class CheckpointError(FairfixError):
 
 
 class TrustError(FairfixError):
-    """Going on would execute code from a file; only ``--trust-checkpoint`` allows that."""
+    """A file that could only be loaded by executing code in it, without permission to do so."""
 
 
 class OutputError(FairfixError):
-    """A result that cannot be written where it was asked to go."""
+    """An output that cannot be written to its destination."""
 
 
 class VerificationError(FairfixError):
-    """What was written does not decide as what was reported: an internal fault, never a warning."""
+    """A written checkpoint that does not decide as reported: an internal error."""
 
     exit_code = 4

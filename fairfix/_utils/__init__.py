@@ -1,1 +1,1 @@
-"""Internal helpers without knowledge of fairness: progress, atomic writes, text, strict JSON."""
+"""Internal helpers without fairness logic: progress, atomic writes, text, strict JSON."""

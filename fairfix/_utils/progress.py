@@ -1,4 +1,4 @@
-"""How long work says how far it is, without printing: whoever wants to know listens."""
+"""Progress reporting through a context-local callback."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from contextvars import ContextVar
 from typing import TypeVar
 
 T = TypeVar("T")
-Listener = Callable[[str, int, int], None]
+ProgressCallback = Callable[[str, int, int], None]
+"""Called with the task, the number of items done, and the number of all items."""
 
-_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+_callback: ContextVar[ProgressCallback | None] = ContextVar("progress_callback", default=None)
 
 
 @contextmanager
-def listening(listener: Listener) -> Iterator[None]:
-    """Within it, ``listener(task, done, total)`` is called as work goes on."""
-    token = _listener.set(listener)
+def progress_callback(callback: ProgressCallback) -> Iterator[None]:
+    """Call ``callback(task, done, total)`` after each tracked item inside the ``with`` block."""
+    token = _callback.set(callback)
     try:
         yield
     finally:
-        _listener.reset(token)
+        _callback.reset(token)
 
 
-def tracked(items: Sequence[T], task: str) -> Iterator[T]:
-    """The items, one by one, each reported when it is done."""
-    listener = _listener.get()
+def track(items: Sequence[T], task: str) -> Iterator[T]:
+    """Yield the items and report each one when it is done."""
+    callback = _callback.get()
     for done, item in enumerate(items, start=1):
         yield item
-        if listener is not None:
-            listener(task, done, len(items))
+        if callback is not None:
+            callback(task, done, len(items))

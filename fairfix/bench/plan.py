@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fairfix import methods
-from fairfix._utils.progress import tracked
+from fairfix._utils.progress import track
 from fairfix.bench.cell_table import BASELINE, GROUP_THRESHOLDS
 from fairfix.bench.cells import ATTRIBUTION, Cell
 from fairfix.bench.goal import goal_to_json
@@ -76,14 +76,14 @@ def array_part(tasks: Sequence[PlannedTask], index: int, count: int) -> list[Pla
 def build_tasks(planned: Sequence[PlannedTask], jobs: int) -> list[Task]:
     """Build the tasks; networks are trained by ``jobs`` processes."""
     if jobs == 1 or len(planned) < 2:
-        return [each.build() for each in tracked(planned, "networks")]
+        return [each.build() for each in track(planned, "networks")]
     from joblib import Parallel, delayed
 
     with worker_processes(1):
         tasks = Parallel(n_jobs=jobs, return_as="generator")(
             delayed(PlannedTask.build)(each) for each in planned
         )
-        return [task for task, _ in zip(tasks, tracked(planned, "networks"), strict=True)]
+        return [task for task, _ in zip(tasks, track(planned, "networks"), strict=True)]
 
 
 def model_tasks(

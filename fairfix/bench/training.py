@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fairfix._utils.progress import tracked
+from fairfix._utils.progress import track
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def train(
         )
         loss = nn.BCEWithLogitsLoss()
         best_state, best_loss, stale = copy.deepcopy(network.state_dict()), float("inf"), 0
-        for _ in tracked(range(recipe.epochs), "train"):
+        for _ in track(range(recipe.epochs), "train"):
             network.train()
             for batch in torch.randperm(len(features)).split(recipe.batch):
                 if len(batch) == 1:

@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fairfix._utils.progress import tracked
+from fairfix._utils.progress import track
 from fairfix.data.problem import Problem
 from fairfix.errors import TableError, UsageError
 from fairfix.methods._soft_gap import proxy, proxy_gradient
 from fairfix.metrics.registry import Metric
-from fairfix.models.parameter_names import chosen_parameters
+from fairfix.models.parameter_names import select_parameters
 from fairfix.models.scorer import Scorer
-from fairfix.models.weight_batches.perturbations import Draws, at_once
-from fairfix.models.weight_batches.scoring import many_at_once
+from fairfix.models.weight_batches.perturbations import RandomPerturbations, batch_size
+from fairfix.models.weight_batches.scoring import batch_scorer
 
 MIN_DRAWS = 50
 HELD_OUT = 0.2  # share of the draws that the fitted model is evaluated on
@@ -124,12 +124,12 @@ def attribute_gap(
             "column."
         )
     scorer, _ = problem.network()
-    parameters = chosen_parameters(scorer.network)
+    parameters = select_parameters(scorer.network)
     _, gap, gradients = proxy_gradient(metric, scorer, problem, list(parameters.values()))
     coefficients = torch.cat(
         [(p * g).detach().reshape(-1) for p, g in zip(parameters.values(), gradients, strict=True)]
     ).cpu()
-    perturbations = Draws(parameters, sd, seed)
+    perturbations = RandomPerturbations(parameters, sd, seed)
     factors = torch.stack([perturbations.factors(i) for i in range(draws)])
     gaps, decision_gaps = _drawn_gaps(problem, metric, scorer, perturbations, factors)
     changes = factors - 1
@@ -150,7 +150,11 @@ def attribute_gap(
 
 
 def _drawn_gaps(
-    problem: Problem, metric: Metric, scorer: Scorer, perturbations: Draws, factors: Tensor
+    problem: Problem,
+    metric: Metric,
+    scorer: Scorer,
+    perturbations: RandomPerturbations,
+    factors: Tensor,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the gap of the scores and that of the decisions for every draw, each (draws,)."""
     score_gaps: list[float] = []
@@ -167,18 +171,18 @@ def _decisions(problem: Problem, scores: Tensor) -> Tensor:
 
 
 def _drawn_scores(
-    problem: Problem, scorer: Scorer, perturbations: Draws, factors: Tensor
+    problem: Problem, scorer: Scorer, perturbations: RandomPerturbations, factors: Tensor
 ) -> Iterator[Tensor]:
     """Yield the scores (B, N) of the draws with factors (draws, P), B draws at a time."""
     features, draws = problem.features, len(factors)
     assert features is not None
-    batched = many_at_once(scorer, features)
-    batch = 1 if batched is None else at_once(features)
-    for first in tracked(range(0, draws, batch), "attribution"):
+    batched = batch_scorer(scorer, features)
+    batch = 1 if batched is None else batch_size(features)
+    for first in track(range(0, draws, batch), "attribution"):
         if batched is not None:
-            yield batched(perturbations.multiplied(factors[first : first + batch]))
+            yield batched(perturbations.scaled(factors[first : first + batch]))
         else:
-            perturbations.make(first)
+            perturbations.apply(first)
             yield scorer.score(features).unsqueeze(0)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fairfix._utils.progress import tracked
+from fairfix._utils.progress import track
 from fairfix.bench.cell_table import UNMODIFIED, latest_rows
 from fairfix.bench.journal import Journal
 from fairfix.bench.plan import (
@@ -157,7 +157,7 @@ def run(
                 message = f"{done} of {len(study.cells)} cells are done already"
                 print_messages([message], quiet=quiet)
             left = range(len(study.cells) - done)
-            for _ in zip(tracked(left, "cells"), study.run(journal, runs), strict=True):
+            for _ in zip(track(left, "cells"), study.run(journal, runs), strict=True):
                 pass
     except FairfixError:
         if begun:

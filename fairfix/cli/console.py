@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 from rich.text import Text
 
-from fairfix._utils.progress import listening
+from fairfix._utils.progress import progress_callback
 from fairfix._utils.text import shorten, unique_labels
 
 _MIN_NAME, _MAX_NAME = 12, 48  # characters of a shortened name; files have the full name
@@ -186,5 +186,5 @@ def progress_bars(*, quiet: bool) -> Iterator[None]:
                 tasks[task] = bars.add_task(task, total=total)
             bars.update(tasks[task], completed=done)
 
-        with listening(advance):
+        with progress_callback(advance):
             yield

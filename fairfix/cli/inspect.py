@@ -13,7 +13,7 @@ from fairfix.cli.option_values import OptionValues
 from fairfix.errors import CheckpointError
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
-from fairfix.models.prunable_units import find_units
+from fairfix.models.prunable_units import find_prunable_layers
 from fairfix.models.scorer import detect_output
 from fairfix.thresholds.rule_file import find_rule
 from fairfix.workflows.case import input_width
@@ -88,7 +88,7 @@ def _network(checkpoint: Checkpoint, module: nn.Module) -> tuple[dict[str, Any],
         said = str(error).partition("\n")[0]
         return {}, f"it does not run on rows of {width} numbers ({said})"
     try:
-        units = {layer.name: layer.units for layer in find_units(module, rows[:2])}
+        units = {layer.name: layer.units for layer in find_prunable_layers(module, rows[:2])}
     except CheckpointError:
         units = {}
     return {

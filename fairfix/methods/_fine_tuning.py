@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from fairfix._utils.progress import tracked
+from fairfix._utils.progress import track
 from fairfix.methods._search import Search
 from fairfix.models.scorer import Scorer
 
@@ -32,7 +32,7 @@ def fine_tune(
     the scores (N,), or when they are no longer finite. Dropout draws from a stream of its own.
     """
     with _own_randomness(seed, features.device):
-        for _ in tracked(range(rounds), task):
+        for _ in track(range(rounds), task):
             scorer.train(train_mode)
             one_round()
             scores = scorer.score(features)

@@ -37,7 +37,7 @@ from fairfix.methods._result import Result
 from fairfix.methods._search import Search
 from fairfix.methods._soft_gap import proxy
 from fairfix.metrics.objective import Objective
-from fairfix.models.activations import Reader
+from fairfix.models.activations import LayerInput
 
 CHOSEN_ON = 0.5  # share of the rows that are not learned from
 
@@ -81,7 +81,7 @@ def adversarial(
     learned = problem.take(learned_from)
     scorer, features = learned.network()
     search = Search(problem, objective, unseen=unseen)
-    reader = Reader(scorer, features[:2], critic_layer)
+    reader = LayerInput(scorer, features[:2], critic_layer)
     width = reader.run(scorer, features[:2])[1].shape[1]
     cells, labels = learned.cells.to(features.dtype), learned.labels.to(features.dtype)
     generator = torch.Generator().manual_seed(seed)

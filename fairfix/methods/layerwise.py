@@ -26,16 +26,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fairfix._utils.progress import tracked
+from fairfix._utils.progress import track
 from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
 from fairfix.methods._quantile_trees import QuantileTrees
 from fairfix.methods._result import Result
 from fairfix.methods._search import Search
 from fairfix.metrics.objective import Objective
-from fairfix.models.parameter_names import chosen_parameters, layer_names
+from fairfix.models.parameter_names import layer_names, select_parameters
 from fairfix.models.scorer import Scorer
-from fairfix.models.weight_batches.partial_forward import Replay
+from fairfix.models.weight_batches.partial_forward import PartialForward
 
 REACH = 2.2
 BATCH = 5
@@ -68,9 +68,9 @@ def layerwise(
     scorer, features = problem.network()
     search = Search(problem, objective, learns=True)
     generator = np.random.default_rng(seed)
-    for name in tracked(_order(scorer.network, layers), "layerwise"):
+    for name in track(_order(scorer.network, layers), "layerwise"):
         moves = _Moves(scorer.network, name, dims, space, generator)
-        replay = Replay(scorer, features, moves.parameters)
+        replay = PartialForward(scorer, features, moves.parameters)
         before = search.best.utility
         optimizer = _optimizer(moves.dims, calls, int(generator.integers(2**31)))
         best = _tune(search, scorer, replay, moves, optimizer, calls)
@@ -80,7 +80,7 @@ def layerwise(
 
 def _order(network: nn.Module, layers: str) -> list[str]:
     """The layers to try, in the order they were named; all of them from the last to the first."""
-    chosen_parameters(network, layers)
+    select_parameters(network, layers)
     named = [name.strip() for name in layers.split(",") if name.strip()]
     return named or layer_names(network)[::-1]
 
@@ -100,7 +100,12 @@ def _optimizer(dims: int, calls: int, seed: int) -> Any:
 
 
 def _tune(
-    search: Search, scorer: Scorer, replay: Replay, moves: _Moves, optimizer: Any, calls: int
+    search: Search,
+    scorer: Scorer,
+    replay: PartialForward,
+    moves: _Moves,
+    optimizer: Any,
+    calls: int,
 ) -> np.ndarray:
     """Let the optimizer try ``calls`` points in batches; the best point for this layer."""
     best, best_utility = np.zeros(moves.dims), -math.inf
@@ -129,7 +134,7 @@ class _Moves:
     def __init__(
         self, network: nn.Module, name: str, dims: int, space: str, generator: np.random.Generator
     ) -> None:
-        self.parameters = list(chosen_parameters(network, name).values())
+        self.parameters = list(select_parameters(network, name).values())
         self._base = nn.utils.parameters_to_vector(self.parameters).detach().clone()
         reach = REACH * torch.cat([_spread(p).expand(p.numel()) for p in self.parameters]).cpu()
         n = len(reach)

@@ -20,15 +20,15 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from fairfix._utils.progress import tracked
+from fairfix._utils.progress import track
 from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
 from fairfix.methods._result import Result
 from fairfix.methods._search import Search
 from fairfix.metrics.objective import Objective
-from fairfix.models.parameter_names import chosen_parameters
-from fairfix.models.weight_batches.perturbations import Draws, at_once
-from fairfix.models.weight_batches.scoring import Versions, many_at_once
+from fairfix.models.parameter_names import select_parameters
+from fairfix.models.weight_batches.perturbations import RandomPerturbations, batch_size
+from fairfix.models.weight_batches.scoring import BatchScorer, batch_scorer
 
 
 def perturb(
@@ -52,15 +52,15 @@ def perturb(
         raise UsageError("perturb needs trials >= 0 and a finite sd >= 0.")
     scorer, features = problem.network()
     search = Search(problem, objective, learns=True)
-    draws = Draws(chosen_parameters(scorer.network, layers), sd, seed)
+    draws = RandomPerturbations(select_parameters(scorer.network, layers), sd, seed)
 
     def drawn(trial: int) -> Tensor:
-        draws.make(trial)
+        draws.apply(trial)
         return scorer.score(features)
 
-    versions = many_at_once(scorer, features)
+    versions = batch_scorer(scorer, features)
     if versions is None:
-        for trial in tracked(range(trials), "perturb"):
+        for trial in track(range(trials), "perturb"):
             scores = drawn(trial)
             if scores.isfinite().all():
                 search.offer(scores, scorer.weights)
@@ -70,12 +70,12 @@ def perturb(
 
 
 def _rough(
-    versions: Versions, draws: Draws, trials: int, features: Tensor
+    versions: BatchScorer, draws: RandomPerturbations, trials: int, features: Tensor
 ) -> Iterator[tuple[list[int], Tensor]]:
     """The scores of all trials that are finite, many at once."""
-    together = at_once(features)
-    for first in tracked(range(0, trials, together), "perturb"):
+    together = batch_size(features)
+    for first in track(range(0, trials, together), "perturb"):
         some = range(first, min(first + together, trials))
-        scores = versions(draws.versions(some))
+        scores = versions(draws.batch(some))
         finite = scores.isfinite().all(1)
         yield [trial for trial, ok in zip(some, finite.tolist(), strict=True) if ok], scores[finite]

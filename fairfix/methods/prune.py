@@ -28,14 +28,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fairfix._utils.progress import tracked
+from fairfix._utils.progress import track
 from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
 from fairfix.methods._result import Result
 from fairfix.methods._search import Search
 from fairfix.methods._soft_gap import BATCH, proxy, proxy_gradient
 from fairfix.metrics.objective import Objective
-from fairfix.models.prunable_units import UnitLayer, find_units, watch_units
+from fairfix.models.prunable_units import PrunableLayer, find_prunable_layers, trace_prunable_layers
 from fairfix.models.scorer import Scorer
 
 STEPS = 64
@@ -65,13 +65,13 @@ def prune(
         raise UsageError("prune needs per-step and max-units of 0 or more.")
     scorer, features = problem.network()
     search = Search(problem, objective, learns=True)
-    layers = find_units(scorer, features[:2], inputs=inputs)
+    layers = find_prunable_layers(scorer, features[:2], inputs=inputs)
     owner = [(layer, unit) for layer in layers for unit in range(layer.units)]
     removable = min(max_units or len(owner), len(owner))
     per_step = per_step or math.ceil(removable / STEPS)
     parameters = dict(scorer.named_parameters())
     alive = torch.ones(len(owner), dtype=torch.bool)
-    for first in tracked(range(0, removable, per_step), "prune"):
+    for first in track(range(0, removable, per_step), "prune"):
         change, scores, bias = _change(score, scorer, problem, objective, layers)
         if bias == 0 or bias.isnan():
             break
@@ -80,20 +80,20 @@ def prune(
         towards_zero = torch.where(alive, -torch.sign(bias).cpu() * change, -math.inf)
         for index in towards_zero.topk(min(per_step, removable - first)).indices.tolist():
             layer, unit = owner[index]
-            layer.clear(parameters, unit)
+            layer.prune(parameters, unit)
             alive[index] = False
     search.offer(scorer.score(features), scorer.weights)
     return search.result()
 
 
 def _change(
-    score: str, scorer: Scorer, problem: Problem, objective: Objective, layers: list[UnitLayer]
+    score: str, scorer: Scorer, problem: Problem, objective: Objective, layers: list[PrunableLayer]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """First-order change of the proxy when each unit goes (on the CPU), scores (N,), the proxy."""
     if score == "gradient":
         return _minus_activation_gradient(scorer, problem, objective, layers)
     parameters = dict(scorer.named_parameters())
-    names = sorted({slot.name for layer in layers for slot in layer.slots})
+    names = sorted({slot.name for layer in layers for slot in layer.parameters})
     scores, bias, gradients = proxy_gradient(
         objective.metric, scorer, problem, [parameters[name] for name in names]
     )
@@ -103,13 +103,13 @@ def _change(
     }
     change = []
     for layer in layers:
-        parts = [slot.by_unit(product[slot.name], layer.units).sum(1) for slot in layer.slots]
+        parts = [slot.by_unit(product[slot.name], layer.units).sum(1) for slot in layer.parameters]
         change.append(-torch.stack(parts).sum(0))
     return torch.cat(change).cpu(), scores, bias
 
 
 def _minus_activation_gradient(
-    scorer: Scorer, problem: Problem, objective: Objective, layers: list[UnitLayer]
+    scorer: Scorer, problem: Problem, objective: Objective, layers: list[PrunableLayer]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Minus equation 4: the gradient by each unit's activation, summed over rows and places."""
     assert problem.features is not None
@@ -119,7 +119,7 @@ def _minus_activation_gradient(
     total = torch.zeros(sum(layer.units for layer in layers))
     wanted = {layer.name for layer in layers}
     for rows, weight in zip(problem.features.split(BATCH), pull.split(BATCH), strict=True):
-        output, seen = watch_units(scorer, rows)
+        output, seen = trace_prunable_layers(scorer, rows)
         met = [layer for layer in seen if layer.name in wanted]
         tensors = [a.tensor for layer in met for a in layer.activations]
         gradients = iter(

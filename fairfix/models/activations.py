@@ -1,4 +1,4 @@
-"""Reading what a layer reads: the hidden representation in front of it."""
+"""Capture the input activations of a layer."""
 
 from __future__ import annotations
 
@@ -10,50 +10,61 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from fairfix.errors import CheckpointError, UsageError
-from fairfix.models.prunable_units import is_layer
 from fairfix.models.scorer import Scorer
+from fairfix.models.tensor_functions import is_weighted
 
 
-class Reader:
-    """A layer of a scorer's network, by its weight; ``run`` gives its input beside the scores."""
+class LayerInput:
+    """The input of one linear or convolutional layer of a scorer's network.
+
+    The layer is identified by its weight, so it may be called in any way.
+
+    Attributes:
+        name: the layer's name in the network.
+    """
 
     def __init__(self, scorer: Scorer, rows: Tensor, layer: str = "") -> None:
-        """Find the layer by its name in the network, or the last linear or convolutional one.
+        """Find the layer by running the network.
+
+        Args:
+            scorer: in evaluation mode.
+            rows: (N, D), a few rows.
+            layer: name of the layer; empty for the last linear or convolutional one.
 
         Raises:
-            UsageError: when no layer of that name runs.
-            CheckpointError: when the network has no such layer at all.
+            UsageError: if no linear or convolutional layer of this name runs.
+            CheckpointError: if the network has no linear or convolutional layer.
         """
         parameters = scorer.network.named_parameters()
         names = {id(p): name.removesuffix(".weight") for name, p in parameters}
-        with torch.no_grad(), _Capture(set(names)) as capture:
+        with torch.no_grad(), _CaptureMode(set(names)) as capture:
             scorer(rows)
-        if not capture.seen:
+        if not capture.inputs:
             raise CheckpointError(
                 "The network has no linear or convolutional layer whose input a critic could read."
             )
-        found = {names[weight]: weight for weight in capture.seen}
-        self.name = layer or next(reversed(found))
-        if self.name not in found:
+        weights = {names[weight]: weight for weight in capture.inputs}
+        self.name = layer or next(reversed(weights))
+        if self.name not in weights:
             raise UsageError(
-                f"No linear or convolutional layer {layer!r} runs; there are {', '.join(found)}."
+                f"No linear or convolutional layer {layer!r} runs; layers: {', '.join(weights)}."
             )
-        self._weight = found[self.name]
+        self._weight = weights[self.name]
 
     def run(self, scorer: Scorer, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """The scores (N,), and the layer's input as (N, H), with their graph."""
-        with _Capture({self._weight}) as capture:
+        """Return the scores (N,) and the layer's input (N, H) with their autograd graph."""
+        with _CaptureMode({self._weight}) as capture:
             scores: Tensor = scorer(rows)
-        return scores, capture.seen[self._weight].flatten(1)
+        return scores, capture.inputs[self._weight].flatten(1)
 
 
-class _Capture(TorchFunctionMode):
-    """Keeps the input of every layer whose weight is asked for, in the order they run."""
+class _CaptureMode(TorchFunctionMode):
+    """Store the input of every layer with one of the given weights, in order of execution."""
 
     def __init__(self, weights: set[int]) -> None:
         super().__init__()
         self.weights = weights
-        self.seen: dict[int, Tensor] = {}
+        self.inputs: dict[int, Tensor] = {}
 
     def __torch_function__(
         self,
@@ -62,6 +73,6 @@ class _Capture(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        if len(args) > 1 and id(args[1]) in self.weights and is_layer(func):
-            self.seen[id(args[1])] = args[0]
+        if len(args) > 1 and id(args[1]) in self.weights and is_weighted(func):
+            self.inputs[id(args[1])] = args[0]
         return func(*args, **(kwargs or {}))

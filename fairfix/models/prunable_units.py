@@ -1,9 +1,9 @@
-"""Which hidden units a network has, and how to take one out so that nothing of it stays.
+"""Find the prunable hidden units of a network, and the parameters to zero for each.
 
-The network runs once on a few rows while every tensor function is watched, however it is called:
-as a module, as a function, in place, or inside an exported program. Each output channel of a linear
-or convolutional layer is followed through the operations that keep channels apart (activations,
-BatchNorm, dropout, pooling, flattening) to whatever reads it next.
+The network runs once on a few rows while every tensor function is intercepted, however it is
+called: as a module, as a function, in place, or inside an exported program. The output channels of
+each linear or convolutional layer are followed through the operations that keep channels apart
+(activations, BatchNorm, dropout, pooling, flattening) to the layers that read them.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from fairfix.errors import CheckpointError
+from fairfix.models.tensor_functions import function_name, is_weighted, tensors_in
 
-_LAYERS = {"linear", "conv1d", "conv2d", "conv3d"}
 _POOLS = {
     f"{adaptive}{kind}_pool{d}d"
     for adaptive in ("", "adaptive_")
     for kind in ("max", "avg")
     for d in (1, 2, 3)
 }
-# Elementwise functions with f(0) = 0: a silenced unit stays silent behind them ...
+# Elementwise functions with f(0) = 0: a unit that is 0 before them is 0 after them ...
 _KEEP_ZERO = {
     *("relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "tanh"),
     *("hardtanh", "hardswish", "softsign", "clamp_min", "dropout", "alpha_dropout"),
     *("feature_dropout", "contiguous", "clone", "to", "float"),
 }
-# ... and those without.
+# ... and elementwise functions with f(0) != 0.
 _SHIFT_ZERO = {"sigmoid", "hardsigmoid", "softplus", "logsigmoid"}
 _RESHAPES = {"flatten", "view", "reshape", "squeeze"}
 _INPUTS = "(inputs)"  # no parameter can have this name
 
 
 @dataclass(frozen=True)
-class Slot:
-    """The share of a parameter that belongs to each unit of a layer.
+class UnitParameter:
+    """A parameter of which each unit of a layer owns a part.
 
-    ``dim`` of the parameter holds the units in order, ``block`` consecutive entries each.
+    Dimension ``dim`` of the parameter holds the units in order, ``block`` consecutive entries each.
     """
 
     name: str
@@ -50,13 +50,13 @@ class Slot:
     block: int
 
     def by_unit(self, tensor: Tensor, units: int) -> Tensor:
-        """The parameter, or its gradient, as (units, entries of one)."""
+        """Return the parameter, or its gradient, as (units, entries per unit)."""
         return tensor.movedim(self.dim, 0).reshape(units, -1)
 
 
 @dataclass(frozen=True)
-class Activation:
-    """A tensor met in a forward pass whose ``dim`` holds units, ``block`` entries each."""
+class UnitActivation:
+    """A tensor of the forward pass whose dimension ``dim`` holds units, ``block`` entries each."""
 
     tensor: Tensor
     dim: int
@@ -64,35 +64,35 @@ class Activation:
 
 
 @dataclass(frozen=True)
-class UnitLayer:
-    """The units of one layer, and what must be 0 for a unit to be gone.
+class PrunableLayer:
+    """The units of one layer, and the parameters to zero to prune a unit.
 
     Attributes:
-        name: of the layer, or ``(inputs)`` for the network's inputs.
-        units: how many.
-        slots: the parameters to clear. Where linear or convolutional layers alone read the units
-            these are the readers' weights (the outgoing weights of Marcinkevics 2022, algorithm
-            1), so that no constant of a BatchNorm in between remains. Where something else reads
-            them, a sum say, scale and shift of the last BatchNorm before it, or without one the
-            layer's own weights and bias; then also the weights of readers which that leaves a
-            constant to read.
-        activations: what is read of the units, each tensor once, from the pass that was watched.
+        name: name of the layer, or ``(inputs)`` for the inputs of the network.
+        units: number of units.
+        parameters: the parameters to zero. If only linear and convolutional layers read the units,
+            these are the weights of those layers (the outgoing weights of Marcinkevics 2022,
+            algorithm 1), so that no constant of a BatchNorm in between remains. If anything else
+            reads them, such as a sum, these are scale and shift of the last BatchNorm before it,
+            or without BatchNorm the layer's own weight and bias, and the weights of reading layers
+            for which that leaves a constant.
+        activations: each tensor that is read from the units, once, from the intercepted pass.
     """
 
     name: str
     units: int
-    slots: tuple[Slot, ...]
-    activations: tuple[Activation, ...] = ()
+    parameters: tuple[UnitParameter, ...]
+    activations: tuple[UnitActivation, ...] = ()
 
-    def clear(self, parameters: Mapping[str, Tensor], unit: int) -> None:
-        """Take one unit out of the parameters, in place."""
+    def prune(self, parameters: Mapping[str, Tensor], unit: int) -> None:
+        """Zero one unit's part of the network's parameters, in place."""
         with torch.no_grad():
-            for slot in self.slots:
-                at = slice(unit * slot.block, (unit + 1) * slot.block)
-                parameters[slot.name].movedim(slot.dim, 0)[at] = 0
+            for owned in self.parameters:
+                part = slice(unit * owned.block, (unit + 1) * owned.block)
+                parameters[owned.name].movedim(owned.dim, 0)[part] = 0
 
     def sum_by_unit(self, gradients: Iterator[Tensor]) -> Tensor:
-        """(units,) the next gradients, one for each activation, over all but the units."""
+        """Return (units,), the sum of the next gradients, one per activation, over each unit."""
         return sum(
             (
                 next(gradients).movedim(a.dim, 0).reshape(self.units, -1).sum(1)
@@ -102,32 +102,45 @@ class UnitLayer:
         )
 
 
-def watch_units(module: nn.Module, features: Tensor) -> tuple[Tensor, list[UnitLayer]]:
-    """Run a batch; its output, and the prunable layers in the order they ran, inputs first.
+def trace_prunable_layers(
+    module: nn.Module, features: Tensor
+) -> tuple[Tensor, list[PrunableLayer]]:
+    """Run a batch and find the prunable layers.
 
-    A layer is left out when it feeds the output alone, when its weights are used more than once,
-    or when a unit cannot be silenced by clearing parameters (a sigmoid before a sum, say).
+    A layer is not prunable if it feeds only the output, if its weights are used more than once, or
+    if zeroing parameters cannot remove a unit (for example with a sigmoid before a sum).
 
     Args:
-        module: in evaluation mode. Parameters are named as it names them.
+        module: in evaluation mode.
         features: (N, D).
+
+    Returns:
+        The output, and the prunable layers in order of execution, the inputs first. Parameters
+        have the names that ``module`` gives them.
     """
     if features.requires_grad is False and torch.is_grad_enabled():
         features = features.detach().requires_grad_()
-    watch = _Watch({id(p): name for name, p in module.named_parameters()}, features)
-    with watch:
+    tracer = _UnitTracer({id(p): name for name, p in module.named_parameters()}, features)
+    with tracer:
         output = module(features)
-    return output, [s.layer() for s in watch.sources if s.prunable(watch.uses)]
+    return output, [s.layer() for s in tracer.sources if s.is_prunable(tracer.uses)]
 
 
-def find_units(module: nn.Module, features: Tensor, *, inputs: bool = False) -> list[UnitLayer]:
-    """The prunable layers of a module, the network's inputs among them if asked for.
+def find_prunable_layers(
+    module: nn.Module, features: Tensor, *, inputs: bool = False
+) -> list[PrunableLayer]:
+    """Return the prunable layers, in order of execution, without activations.
+
+    Args:
+        module: in evaluation mode.
+        features: (N, D), a few rows.
+        inputs: include the inputs of the network.
 
     Raises:
-        CheckpointError: when there is none.
+        CheckpointError: if there is none.
     """
     with torch.no_grad():
-        layers = watch_units(module, features)[1]
+        layers = trace_prunable_layers(module, features)[1]
     layers = [layer for layer in layers if inputs or layer.name != _INPUTS]
     if not layers:
         raise CheckpointError(
@@ -138,72 +151,74 @@ def find_units(module: nn.Module, features: Tensor, *, inputs: bool = False) -> 
 
 
 @dataclass(frozen=True)
-class _Tag:
+class _UnitTensor:
     """A tensor whose dimension ``dim`` holds the units of ``source``, ``block`` entries each.
 
-    Clearing ``own``, the parameters of the layer or of the last BatchNorm behind it, makes a unit
-    constant there; ``silenced`` says that the constant is 0.
+    Zeroing ``own``, the parameters of the layer or of the last BatchNorm after it, makes a unit
+    constant in this tensor; ``zeroed`` if that constant is 0.
     """
 
-    source: _Source
+    source: _UnitSource
     dim: int
     block: int
-    own: tuple[Slot, ...]
-    silenced: bool
+    own: tuple[UnitParameter, ...]
+    zeroed: bool
 
 
 @dataclass(frozen=True)
-class _Exit:
-    """Where a tagged tensor is read: by ``slot`` of a layer, or by what mixes units (None)."""
+class _UnitRead:
+    """A read of a unit tensor: by the weight of a layer, or by an operation that mixes units."""
 
-    tag: _Tag
+    units: _UnitTensor
     tensor: Tensor
-    slot: Slot | None = None
+    weight: UnitParameter | None = None
 
 
 @dataclass(eq=False)
-class _Source:
-    """A layer met while watching, and where its units went."""
+class _UnitSource:
+    """A layer, or the inputs, with every read of its units."""
 
     name: str
     units: int
-    own: tuple[Slot, ...] = ()
-    exits: list[_Exit] = field(default_factory=list)
-    hidden: bool = False
+    own: tuple[UnitParameter, ...] = ()
+    reads: list[_UnitRead] = field(default_factory=list)
+    is_hidden: bool = False
 
-    def prunable(self, uses: Counter[str]) -> bool:
-        slots = self.slots()
-        clearable = all(e.tag.silenced and e.tag.own for e in self.exits if e.slot is None)
-        once = all(uses[slot.name] == 1 for slot in (*self.own, *slots))
-        return self.hidden and clearable and once and bool(slots)
+    def is_prunable(self, uses: Counter[str]) -> bool:
+        parameters = self.parameters()
+        removable = all(r.units.zeroed and r.units.own for r in self.reads if r.weight is None)
+        used_once = all(uses[each.name] == 1 for each in (*self.own, *parameters))
+        return self.is_hidden and removable and used_once and bool(parameters)
 
-    def slots(self) -> tuple[Slot, ...]:
-        cleared = dict.fromkeys(e.tag.own for e in self.exits if e.slot is None)
-        readers = (
-            (e.slot,)
-            for e in self.exits
-            if e.slot is not None and not (e.tag.silenced and e.tag.own in cleared)
+    def parameters(self) -> tuple[UnitParameter, ...]:
+        zeroed = dict.fromkeys(r.units.own for r in self.reads if r.weight is None)
+        weights = (
+            (r.weight,)
+            for r in self.reads
+            if r.weight is not None and not (r.units.zeroed and r.units.own in zeroed)
         )
-        return tuple(dict.fromkeys(slot for part in (*cleared, *readers) for slot in part))
+        return tuple(dict.fromkeys(each for part in (*zeroed, *weights) for each in part))
 
-    def layer(self) -> UnitLayer:
-        read = {id(e.tensor): Activation(e.tensor, e.tag.dim, e.tag.block) for e in self.exits}
-        return UnitLayer(self.name, self.units, self.slots(), tuple(read.values()))
+    def layer(self) -> PrunableLayer:
+        read = {
+            id(r.tensor): UnitActivation(r.tensor, r.units.dim, r.units.block) for r in self.reads
+        }
+        return PrunableLayer(self.name, self.units, self.parameters(), tuple(read.values()))
 
 
-class _Watch(TorchFunctionMode):
-    """Follows units through every tensor function called while it is active."""
+class _UnitTracer(TorchFunctionMode):
+    """Follow units through every tensor function called while the mode is active."""
 
     def __init__(self, names: dict[int, str], features: Tensor) -> None:
         super().__init__()
         self.names = names
-        self.sources: list[_Source] = []
+        self.sources: list[_UnitSource] = []
         self.uses: Counter[str] = Counter()
-        self._tags: dict[int, _Tag] = {}
-        self._lineage: dict[int, frozenset[_Source]] = {}
+        self._units: dict[int, _UnitTensor] = {}
+        self._ancestors: dict[int, frozenset[_UnitSource]] = {}
         self._alive: list[object] = [features]  # ids stay unique while their tensors live
-        inputs = _Source(_INPUTS, features.shape[1])
-        self._start(features, _Tag(inputs, 1, 1, (), silenced=False))
+        inputs = _UnitSource(_INPUTS, features.shape[1])
+        self._start(features, _UnitTensor(inputs, 1, 1, (), zeroed=False))
 
     def __torch_function__(
         self,
@@ -213,102 +228,85 @@ class _Watch(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         inputs = tensors_in((args, kwargs))
-        tags = [self._tags.get(id(x)) for x in inputs]
-        lineage = frozenset().union(*(self._lineage.get(id(x), frozenset()) for x in inputs))
+        units = [self._units.get(id(x)) for x in inputs]
+        ancestors = frozenset().union(*(self._ancestors.get(id(x), frozenset()) for x in inputs))
         result = func(*args, **(kwargs or {}))
-        name = _function_name(func)
+        name = function_name(func)
         written = inputs[0] if name == "__setitem__" else result
         outputs = tensors_in(written)
         if not outputs:
             return result
         self.uses.update(self.names[id(x)] for x in inputs if id(x) in self.names)
-        if not lineage:
+        if not ancestors:
             return result
         self._alive += [inputs, outputs]
         for out in outputs:
-            self._lineage[id(out)] = lineage
-            self._tags.pop(id(out), None)
-        if self._is_layer(name, inputs):
-            for source in lineage:
-                source.hidden = True
-            self._layer(name, inputs, tags[0], outputs[0])
-        elif len(outputs) != 1 or tags[0] is None or any(tags[1:]):
-            self._escape(tags, inputs)
+            self._ancestors[id(out)] = ancestors
+            self._units.pop(id(out), None)
+        if is_weighted(func) and len(inputs) > 1 and id(inputs[1]) in self.names:
+            for source in ancestors:
+                source.is_hidden = True
+            self._layer(name, inputs, units[0], outputs[0])
+        elif len(outputs) != 1 or units[0] is None or any(units[1:]):
+            self._mixed(units, inputs)
         else:
-            self._follow(name, inputs, tags[0], outputs[0])
+            self._follow(name, inputs, units[0], outputs[0])
         return result
 
-    def _is_layer(self, name: str, inputs: Sequence[Tensor]) -> bool:
-        return len(inputs) > 1 and id(inputs[1]) in self.names and name in _LAYERS
+    def _start(self, tensor: Tensor, units: _UnitTensor) -> None:
+        self.sources.append(units.source)
+        self._units[id(tensor)] = units
+        self._ancestors[id(tensor)] = self._ancestors.get(id(tensor), frozenset()) | {units.source}
 
-    def _start(self, tensor: Tensor, tag: _Tag) -> None:
-        self.sources.append(tag.source)
-        self._tags[id(tensor)] = tag
-        self._lineage[id(tensor)] = self._lineage.get(id(tensor), frozenset()) | {tag.source}
-
-    def _layer(self, name: str, inputs: Sequence[Tensor], tag: _Tag | None, out: Tensor) -> None:
+    def _layer(
+        self, name: str, inputs: Sequence[Tensor], units: _UnitTensor | None, out: Tensor
+    ) -> None:
         tensor, weight = inputs[:2]
-        if tag is not None:
+        if units is not None:
             dim = tensor.dim() - 1 if name == "linear" else 1
-            self._read_by(self.names[id(weight)], weight, tag, tensor, dim)
+            self._read_by(self.names[id(weight)], weight, units, tensor, dim)
         known = [self.names[id(x)] for x in inputs[1:] if id(x) in self.names]
-        own = tuple(Slot(parameter, 0, 1) for parameter in known)
-        source = _Source(known[0].removesuffix(".weight"), len(weight), own)
+        own = tuple(UnitParameter(parameter, 0, 1) for parameter in known)
+        source = _UnitSource(known[0].removesuffix(".weight"), len(weight), own)
         dim = out.dim() - 1 if name == "linear" else 1
-        self._start(out, _Tag(source, dim, 1, own, silenced=len(known) == len(inputs) - 1))
+        self._start(out, _UnitTensor(source, dim, 1, own, zeroed=len(known) == len(inputs) - 1))
 
-    def _read_by(self, name: str, weight: Tensor, tag: _Tag, tensor: Tensor, dim: int) -> None:
-        """Note that ``weight`` reads the tagged tensor along ``dim``."""
-        apart = tag.dim == dim and weight.shape[1] == tag.source.units * tag.block
-        tag.source.exits.append(_Exit(tag, tensor, Slot(name, 1, tag.block) if apart else None))
+    def _read_by(
+        self, name: str, weight: Tensor, units: _UnitTensor, tensor: Tensor, dim: int
+    ) -> None:
+        """Record that ``weight`` reads the unit tensor along ``dim``."""
+        aligned = units.dim == dim and weight.shape[1] == units.source.units * units.block
+        parameter = UnitParameter(name, 1, units.block) if aligned else None
+        units.source.reads.append(_UnitRead(units, tensor, parameter))
 
-    def _follow(self, name: str, inputs: Sequence[Tensor], tag: _Tag, out: Tensor) -> None:
+    def _follow(self, name: str, inputs: Sequence[Tensor], units: _UnitTensor, out: Tensor) -> None:
         before = inputs[0]
-        if name == "batch_norm" and tag.dim == 1:
+        if name == "batch_norm" and units.dim == 1:
             affine = [self.names[id(x)] for x in inputs[1:] if id(x) in self.names]
-            own = tuple(Slot(parameter, 0, tag.block) for parameter in affine)
-            self._tags[id(out)] = replace(tag, own=own, silenced=bool(affine))
-        elif name in _KEEP_ZERO or (name in _POOLS and _pools_places(name, before, tag)):
-            self._tags[id(out)] = tag
+            own = tuple(UnitParameter(parameter, 0, units.block) for parameter in affine)
+            self._units[id(out)] = replace(units, own=own, zeroed=bool(affine))
+        elif name in _KEEP_ZERO or (name in _POOLS and _pools_positions(name, before, units)):
+            self._units[id(out)] = units
         elif name in _SHIFT_ZERO:
-            self._tags[id(out)] = replace(tag, silenced=False)
-        elif name in _RESHAPES and tag.dim == 1 and _keeps_units(before, out, tag):
-            self._tags[id(out)] = replace(tag, block=out.shape[1] // tag.source.units)
+            self._units[id(out)] = replace(units, zeroed=False)
+        elif name in _RESHAPES and units.dim == 1 and _keeps_units(before, out, units):
+            self._units[id(out)] = replace(units, block=out.shape[1] // units.source.units)
         else:
-            self._escape([tag], inputs)
+            self._mixed([units], inputs)
 
-    def _escape(self, tags: Iterable[_Tag | None], tensors: Iterable[Tensor]) -> None:
-        """The tagged tensors are read by something that mixes or merges units."""
-        for tag, tensor in zip(tags, tensors, strict=False):
-            if tag is not None:
-                tag.source.exits.append(_Exit(tag, tensor))
-
-
-def is_layer(func: Callable[..., Any]) -> bool:
-    """Whether a tensor function applies a weight, its second argument, to its first."""
-    return _function_name(func) in _LAYERS
+    def _mixed(self, units: Iterable[_UnitTensor | None], tensors: Iterable[Tensor]) -> None:
+        """Record that an operation which mixes or merges units reads the unit tensors."""
+        for each, tensor in zip(units, tensors, strict=False):
+            if each is not None:
+                each.source.reads.append(_UnitRead(each, tensor))
 
 
-def _function_name(func: Callable[..., Any]) -> str:
-    name = getattr(func, "__name__", "").partition(".")[0]
-    return name if name.startswith("_") else name.rstrip("_")
+def _pools_positions(name: str, before: Tensor, units: _UnitTensor) -> bool:
+    """Whether pooling runs over positions; without a batch dimension it runs over units."""
+    return units.dim == 1 and before.dim() == int(name[-2]) + 2
 
 
-def tensors_in(tree: Any) -> list[Tensor]:
-    """The tensors in nested tuples, lists and dictionaries, in their order."""
-    if isinstance(tree, dict):
-        tree = list(tree.values())
-    if isinstance(tree, (tuple, list)):
-        return [tensor for item in tree for tensor in tensors_in(item)]
-    return [tree] if isinstance(tree, Tensor) else []
-
-
-def _pools_places(name: str, before: Tensor, tag: _Tag) -> bool:
-    """Whether pooling runs over places, not over units: not so on a tensor without a batch."""
-    return tag.dim == 1 and before.dim() == int(name[-2]) + 2
-
-
-def _keeps_units(before: Tensor, after: Tensor, tag: _Tag) -> bool:
-    """Whether a reshape leaves rows apart and the units of dim 1 in consecutive blocks."""
-    flat = after.dim() == 2 and after.shape[0] == before.shape[0]
-    return flat and before.shape[1] == tag.source.units * tag.block
+def _keeps_units(before: Tensor, after: Tensor, units: _UnitTensor) -> bool:
+    """Whether a reshape keeps rows apart and the units of dim 1 in consecutive blocks."""
+    is_flat = after.dim() == 2 and after.shape[0] == before.shape[0]
+    return is_flat and before.shape[1] == units.source.units * units.block

@@ -1,4 +1,4 @@
-"""A network as a function from features to the probability of the favorable outcome."""
+"""Score a network: the probability of the favorable label for each row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fairfix.errors import CheckpointError
 
 
 class Output(StrEnum):
-    """What the network's last layer gives for a row."""
+    """Kind of a network's output."""
 
     PROB = "prob"
     LOGIT = "logit"
@@ -20,12 +20,13 @@ class Output(StrEnum):
 
 
 class Scorer(nn.Module):
-    """Wraps a network; ``forward`` gives P(favorable), (N,) float32 in [0, 1].
+    """A network as a score function: ``forward`` returns P(favorable), (N,) float32 in [0, 1].
 
     Attributes:
-        network: called with (N, D) float32, gives (N,), (N, 1) or (N, 2).
-        output: what it gives.
-        complement: the network predicts the unfavorable label, so the score is 1 - output.
+        network: maps (N, D) float32 to (N,), (N, 1) or (N, 2).
+        output: kind of its output.
+        complement: True if the network predicts the unfavorable label, so that the score is
+            1 minus the probability.
     """
 
     def __init__(self, network: nn.Module, output: Output, *, complement: bool = False) -> None:
@@ -35,12 +36,12 @@ class Scorer(nn.Module):
         self.complement = complement
 
     def forward(self, features: Tensor) -> Tensor:
-        found = probability(raw_output(self.network, features), self.output)
-        return 1 - found if self.complement else found
+        probabilities = probability(raw_output(self.network, features), self.output)
+        return 1 - probabilities if self.complement else probabilities
 
     @torch.no_grad()
     def score(self, features: Tensor, batch_size: int = 65_536) -> Tensor:
-        """P(favorable) of every row, (N,) float32, batch by batch in evaluation mode."""
+        """Return P(favorable) of every row, (N,) float32, batch by batch in evaluation mode."""
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
         try:
@@ -50,12 +51,12 @@ class Scorer(nn.Module):
                 module.training = training
 
     def weights(self) -> dict[str, Tensor]:
-        """A copy of the network's state, keyed as its own ``state_dict`` is."""
+        """Return a copy of the network's ``state_dict``."""
         return {k: v.detach().clone() for k, v in self.network.state_dict().items()}
 
 
 def probability(raw: Tensor, output: Output) -> Tensor:
-    """What the network says of each row, (N,), from what it returns for a batch."""
+    """Return the positive-class probability of each row, (N,), from the output for a batch."""
     match output:
         case Output.PROB:
             return raw.reshape(-1)
@@ -68,7 +69,14 @@ def probability(raw: Tensor, output: Output) -> Tensor:
 
 
 def raw_output(network: nn.Module, features: Tensor) -> Tensor:
-    """What the network returns for a batch; a ``logits`` attribute or entry is taken out."""
+    """Return the output tensor for a batch, unwrapped.
+
+    The tensor may be the ``logits`` attribute or entry of an object, or the only item of a tuple or
+    list.
+
+    Raises:
+        CheckpointError: if the output is anything else.
+    """
     raw = network(features)
     if isinstance(raw, dict):
         raw = raw.get("logits", raw)
@@ -78,30 +86,32 @@ def raw_output(network: nn.Module, features: Tensor) -> Tensor:
     if not isinstance(raw, Tensor):
         raise CheckpointError(
             f"The network returns {type(raw).__name__}, not a tensor of scores; wrap it so that "
-            "it returns (N,), (N, 1) or (N, 2) values."
+            "it returns a tensor of shape (N,), (N, 1) or (N, 2)."
         )
     return raw
 
 
 @torch.no_grad()
 def detect_output(network: nn.Module, features: Tensor) -> Output:
-    """What the output must be, from its shape and range over ``features`` (N, D).
+    """Infer the kind of output from its shape and range over ``features`` (N, D).
 
-    Values all inside [0, 1] are read as probabilities, anything else as logits; two columns are
-    the two labels in their order.
+    Values that all lie in [0, 1] are probabilities, others are logits. Two columns belong to labels
+    0 and 1.
 
     Raises:
-        CheckpointError: for any other shape, or values that are not finite.
+        CheckpointError: if the output has another shape or is not finite.
     """
     parts = [raw_output(network, part) for part in features.split(65_536)]
     raw = torch.cat([part.reshape(len(part), -1) if part.dim() else part[None] for part in parts])
     if len(raw) != len(features) or raw.shape[1] not in (1, 2):
         raise CheckpointError(
-            f"The network gives {tuple(parts[0].shape)} for {len(features)} rows; fairfix debiases "
-            "binary classifiers, whose output is (N,), (N, 1) or (N, 2)."
+            f"The network returns shape {tuple(parts[0].shape)} for {len(features)} rows; fairfix "
+            "debiases binary classifiers with output shape (N,), (N, 1) or (N, 2)."
         )
     if not raw.isfinite().all():
-        raise CheckpointError("The network gives NaN or infinite outputs on these rows.")
+        raise CheckpointError(
+            "The network returns NaN or infinite values on these rows; check its inputs."
+        )
     inside = bool(((raw >= 0) & (raw <= 1)).all())
     if raw.shape[1] == 1:
         return Output.PROB if inside else Output.LOGIT

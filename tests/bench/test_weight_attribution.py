@@ -142,7 +142,7 @@ def test_the_network_is_unchanged_and_equal_seeds_agree(
 def test_a_network_without_batched_scoring_gives_the_same(
     problem: Problem, attribution: WeightAttribution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weight_attribution, "many_at_once", lambda *_: None)
+    monkeypatch.setattr(weight_attribution, "batch_scorer", lambda *_: None)
     one_by_one = attribute_gap(problem, SPD, draws=DRAWS, seed=3)
     assert one_by_one.r2 == pytest.approx(attribution.r2, abs=1e-4)
     assert one_by_one.r2_of_decisions == pytest.approx(attribution.r2_of_decisions, abs=0.01)

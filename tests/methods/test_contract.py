@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fairfix._utils.progress import listening
+from fairfix._utils.progress import progress_callback
 from fairfix.data.problem import Problem
 from fairfix.errors import FairfixError, UsageError
 from fairfix.methods import get, names
@@ -285,7 +285,7 @@ def test_options_out_of_range_are_refused(method: str, wrong: dict[str, Any]) ->
 @pytest.mark.parametrize("method", QUICK)
 def test_progress_is_told_to_who_listens(method: str) -> None:
     heard: list[tuple[str, int, int]] = []
-    with listening(lambda *said: heard.append(said)):
+    with progress_callback(lambda *said: heard.append(said)):
         run(method, problem_of("two groups"), Objective(budget=0.5))
     assert [task for task, _, _ in heard] == [method] * len(heard)
     assert [done for _, done, _ in heard] == list(range(1, len(heard) + 1))

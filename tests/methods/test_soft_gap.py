@@ -13,7 +13,7 @@ from fairfix.methods import prune
 from fairfix.methods._soft_gap import proxy, proxy_gradient
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.registry import METRICS
-from fairfix.models.prunable_units import find_units
+from fairfix.models.prunable_units import find_prunable_layers
 from fairfix.models.scorer import Output, Scorer
 from tests.helpers import zoo
 from tests.helpers.toys import biased_problem, count_by_hand, gaps_by_hand, scored_rows
@@ -96,9 +96,9 @@ def test_parameters_without_a_part_in_the_output_have_gradient_0() -> None:
 
 def change_of(
     problem: Problem, metric: str, score: str, *, inputs: bool = False
-) -> tuple[Tensor, Scorer, list[prune.UnitLayer]]:
+) -> tuple[Tensor, Scorer, list[prune.PrunableLayer]]:
     scorer, features = problem.network()
-    layers = find_units(scorer, features[:2], inputs=inputs)
+    layers = find_prunable_layers(scorer, features[:2], inputs=inputs)
     change, scores, bias = prune._change(score, scorer, problem, Objective(METRICS[metric]), layers)
     assert torch.equal(scores, problem.scores)
     assert float(bias) == pytest.approx(float(proxy(METRICS[metric], scores, problem.cells)))
@@ -114,10 +114,10 @@ def test_the_removal_score_is_the_first_order_change_of_the_proxy(name: str, met
     parameters = dict(scorer.named_parameters())
     h = 1e-5
 
-    def scaled(layer: prune.UnitLayer, unit: int, factor: float) -> float:
-        before = {slot.name: parameters[slot.name].detach().clone() for slot in layer.slots}
+    def scaled(layer: prune.PrunableLayer, unit: int, factor: float) -> float:
+        before = {slot.name: parameters[slot.name].detach().clone() for slot in layer.parameters}
         with torch.no_grad():
-            for slot in layer.slots:
+            for slot in layer.parameters:
                 entries = parameters[slot.name].movedim(slot.dim, 0)
                 entries[unit * slot.block : (unit + 1) * slot.block] *= factor
         value = proxy(METRICS[metric], scorer.score(FEATURES), problem.cells)

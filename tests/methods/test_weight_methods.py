@@ -21,7 +21,7 @@ from fairfix.methods._quantile_trees import QuantileTrees
 from fairfix.methods._result import Result
 from fairfix.methods._search import Search
 from fairfix.metrics.objective import Objective
-from fairfix.models.activations import Reader
+from fairfix.models.activations import LayerInput
 from fairfix.models.scorer import Output, Scorer
 from fairfix.thresholds.shared import best_threshold
 from tests.helpers import zoo
@@ -57,8 +57,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
 
         function = get(method).run()
         monkeypatch.setitem(function.__globals__, "Search", Watched)
-        if "many_at_once" in function.__globals__:  # then not all candidates would be offered
-            monkeypatch.setitem(function.__globals__, "many_at_once", lambda *_: None)
+        if "batch_scorer" in function.__globals__:  # then not all candidates would be offered
+            monkeypatch.setitem(function.__globals__, "batch_scorer", lambda *_: None)
         return function(problem, OBJECTIVE, **options), states
 
     return watched
@@ -133,7 +133,7 @@ def test_perturb_keeps_zeros(run: Run) -> None:
 
 @pytest.mark.parametrize("method", ["perturb", "layerwise"])
 def test_an_unknown_layer_is_refused(method: str) -> None:
-    with pytest.raises(UsageError, match="no layer '1'; it has 0, 2, 4"):
+    with pytest.raises(UsageError, match="no layer '1'; layers: 0, 2, 4"):
         get(method).run()(problem_of(), OBJECTIVE, layers="0,1")
 
 
@@ -263,7 +263,7 @@ def test_the_critic_reads_what_the_last_layer_reads() -> None:
     first, last = nn.Linear(16, 3), nn.Linear(3, 1)
     scorer = Scorer(nn.Sequential(first, nn.Tanh(), last), Output.LOGIT)
     rows = zoo.features(7)
-    reader = Reader(scorer, rows[:2])
+    reader = LayerInput(scorer, rows[:2])
     scores, hidden = reader.run(scorer, rows)
     by_hand = torch.tanh(rows @ first.weight.T + first.bias)
     assert reader.name == "2"
@@ -271,13 +271,13 @@ def test_the_critic_reads_what_the_last_layer_reads() -> None:
     assert torch.allclose(scores, torch.sigmoid(by_hand @ last.weight[0] + last.bias), atol=1e-6)
     (gradient,) = torch.autograd.grad(hidden.sum(), first.bias)
     assert torch.allclose(gradient, (1 - by_hand**2).sum(0), atol=1e-5)
-    assert torch.equal(Reader(scorer, rows[:2], "0").run(scorer, rows)[1], rows)
+    assert torch.equal(LayerInput(scorer, rows[:2], "0").run(scorer, rows)[1], rows)
 
 
 @pytest.mark.parametrize(("name", "last", "width"), [("conv2d", "out", 18), ("residual", "out", 6)])
 def test_the_critic_reads_other_builds(name: str, last: str, width: int) -> None:
     scorer, rows = zoo.scorer(name), zoo.features(5)
-    reader = Reader(scorer, rows[:2])
+    reader = LayerInput(scorer, rows[:2])
     scores, hidden = reader.run(scorer, rows)
     assert reader.name == last
     assert hidden.shape == (5, width)
@@ -287,7 +287,7 @@ def test_the_critic_reads_other_builds(name: str, last: str, width: int) -> None
 
 
 def test_a_layer_that_does_not_run_is_refused() -> None:
-    with pytest.raises(UsageError, match="layer '1' runs; there are 0, 2, 4"):
+    with pytest.raises(UsageError, match="layer '1' runs; layers: 0, 2, 4"):
         get("adversarial").run()(problem_of(), OBJECTIVE, critic_layer="1", **QUICK)
 
 
@@ -406,7 +406,7 @@ def test_the_critic_learns_the_bias_of_minibatches(
     run("adversarial", problem, rounds=1, critic_steps=400, network_steps=0, learning_rate=0.003)
     learned = half_of(problem, seed=0)
     scorer, features = learned.network()
-    _, hidden = Reader(scorer, features[:2]).run(scorer, features)
+    _, hidden = LayerInput(scorer, features[:2]).run(scorer, features)
     untaught = build(64 * zoo.H, torch.Generator().manual_seed(0), features.device)
     generator = torch.Generator().manual_seed(99)
     errors = []

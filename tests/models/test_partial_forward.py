@@ -1,4 +1,4 @@
-"""Replayed networks against plain passes, and what of the work is really saved."""
+"""Partial forward passes equal full ones, and layers before the changed ones are not run."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from fairfix.models.parameter_names import chosen_parameters, layer_names
+from fairfix.models.parameter_names import layer_names, select_parameters
 from fairfix.models.scorer import Output, Scorer
-from fairfix.models.weight_batches.partial_forward import Replay
+from fairfix.models.weight_batches.partial_forward import PartialForward
 from tests.helpers import zoo
 from tests.helpers.zoo import WIDTH, Wired, wired
 
@@ -27,9 +27,9 @@ def change(parameters: list[nn.Parameter], seed: int) -> None:
 
 def check(scorer: Scorer, layer: str) -> None:
     """Three changes of a layer, each replayed and run afresh; the features stay as they are."""
-    parameters = list(chosen_parameters(scorer.network, layer).values())
+    parameters = list(select_parameters(scorer.network, layer).values())
     rows = ROWS.clone()
-    replay = Replay(scorer, rows, parameters)
+    replay = PartialForward(scorer, rows, parameters)
     with torch.no_grad():
         before = scorer(ROWS)
         assert torch.equal(replay.run(), before)
@@ -110,7 +110,7 @@ class Calls(TorchFunctionMode):
 @pytest.mark.parametrize("free", range(4))
 def test_layers_before_the_free_one_are_not_computed_again(free: int) -> None:
     network = nn.Sequential(*(nn.Linear(WIDTH, WIDTH) for _ in range(3)), nn.Linear(WIDTH, 1))
-    replay = Replay(network, ROWS, network[free].parameters())
+    replay = PartialForward(network, ROWS, network[free].parameters())
     for _ in range(2):
         with Calls() as calls:
             replay.run()
@@ -119,7 +119,7 @@ def test_layers_before_the_free_one_are_not_computed_again(free: int) -> None:
 
 def test_a_branch_beside_the_free_layer_is_not_computed_again() -> None:
     network = zoo.network("two readers")
-    replay = Replay(network, ROWS, network.get_submodule("c").parameters())
+    replay = PartialForward(network, ROWS, network.get_submodule("c").parameters())
     with Calls() as calls:
         replay.run()
     assert calls.linear == 2  # c and out; a and b are on record
@@ -127,13 +127,13 @@ def test_a_branch_beside_the_free_layer_is_not_computed_again() -> None:
 
 def test_several_layers_may_be_free() -> None:
     scorer = zoo.scorer("residual")
-    parameters = list(chosen_parameters(scorer.network, "b,out").values())
-    replay = Replay(scorer, ROWS, parameters)
+    parameters = list(select_parameters(scorer.network, "b,out").values())
+    replay = PartialForward(scorer, ROWS, parameters)
     change(parameters, 0)
     with torch.no_grad():
         assert torch.equal(replay.run(), scorer(ROWS))
 
 
-def test_replayed_results_carry_no_graph() -> None:
+def test_partial_results_have_no_autograd_graph() -> None:
     network = zoo.network("modules")
-    assert not Replay(network, ROWS, network[0].parameters()).run().requires_grad
+    assert not PartialForward(network, ROWS, network[0].parameters()).run().requires_grad

@@ -1,4 +1,4 @@
-"""A unit that was taken out leaves nothing behind, in networks of many builds."""
+"""A pruned unit has no effect on the scores, in networks of many architectures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fairfix.errors import CheckpointError
-from fairfix.models.prunable_units import UnitLayer, find_units, watch_units
+from fairfix.models.prunable_units import PrunableLayer, find_prunable_layers, trace_prunable_layers
 from fairfix.models.scorer import Output, Scorer
 from tests.helpers import zoo
 from tests.helpers.zoo import FORMS, ZOO
@@ -20,18 +20,18 @@ every_form = pytest.mark.parametrize(
 )
 
 
-def layers_of(scorer: Scorer, *, inputs: bool = False) -> list[UnitLayer]:
-    return find_units(scorer, FEATURES[:2], inputs=inputs)
+def layers_of(scorer: Scorer, *, inputs: bool = False) -> list[PrunableLayer]:
+    return find_prunable_layers(scorer, FEATURES[:2], inputs=inputs)
 
 
 def parameters_of(scorer: Scorer) -> dict[str, Tensor]:
     return dict(scorer.named_parameters())
 
 
-def shake(scorer: Scorer, layer: UnitLayer, unit: int) -> None:
+def shake(scorer: Scorer, layer: PrunableLayer, unit: int) -> None:
     """Replace all that makes the unit, as far as it was not cleared."""
     generator = torch.Generator().manual_seed(unit)
-    cleared = {slot.name for slot in layer.slots if slot.dim == 0}
+    cleared = {slot.name for slot in layer.parameters if slot.dim == 0}
     for name, parameter in scorer.named_parameters():
         if name.rpartition(".")[0] == layer.name and name not in cleared:
             with torch.no_grad():
@@ -58,7 +58,7 @@ def test_a_cleared_unit_has_no_say(name: str, form: str) -> None:
         for unit in range(layer.units):
             scorer = zoo.scorer(name, form)
             before = scorer.score(FEATURES)
-            layer.clear(parameters_of(scorer), unit)
+            layer.prune(parameters_of(scorer), unit)
             cleared = scorer.score(FEATURES)
             shake(scorer, layer, unit)
             assert torch.equal(scorer.score(FEATURES), cleared)
@@ -72,7 +72,7 @@ def test_shaking_a_unit_that_is_still_there_shows(name: str) -> None:
     for layer in layers_of(zoo.scorer(name)):
         scorer = zoo.scorer(name)
         before = scorer.score(FEATURES)
-        empty = UnitLayer(layer.name, layer.units, ())
+        empty = PrunableLayer(layer.name, layer.units, ())
         for unit in range(layer.units):
             shake(scorer, empty, unit)
         assert not torch.equal(scorer.score(FEATURES), before)
@@ -88,10 +88,10 @@ def test_the_units_of_a_layer_divide_its_slots_and_leave_the_rest_alone(
         for parameter in scorer.parameters():
             nn.init.ones_(parameter)
         parameters = parameters_of(scorer)
-        slots = {slot.name for slot in layer.slots}
+        slots = {slot.name for slot in layer.parameters}
         for unit in range(layer.units):
             left = {k: int(p.count_nonzero()) for k, p in parameters.items()}
-            layer.clear(parameters, unit)
+            layer.prune(parameters, unit)
             for key, parameter in parameters.items():
                 cleared = parameter.numel() // layer.units if key in slots else 0
                 assert left[key] - int(parameter.count_nonzero()) == cleared
@@ -114,7 +114,7 @@ def test_inputs_are_units_only_when_asked_for(name: str) -> None:
         return
     for unit in range(zoo.WIDTH):
         scorer = zoo.scorer(name)
-        layers[0].clear(parameters_of(scorer), unit)
+        layers[0].prune(parameters_of(scorer), unit)
         shifted = FEATURES.clone()
         shifted[:, unit] = 100.0
         assert torch.equal(scorer.score(shifted), scorer.score(FEATURES))
@@ -146,14 +146,14 @@ def test_watching_changes_nothing(name: str) -> None:
     scorer = zoo.scorer(name)
     state = scorer.weights()
     with torch.no_grad():
-        output, _ = watch_units(scorer, FEATURES)
+        output, _ = trace_prunable_layers(scorer, FEATURES)
     assert torch.equal(output, scorer.score(FEATURES))
     assert all(torch.equal(state[k], v) for k, v in scorer.weights().items())
 
 
 @pytest.mark.parametrize("name", ZOO)
 def test_activations_are_what_is_read_of_the_units_each_once(name: str) -> None:
-    _, layers = watch_units(zoo.scorer(name), FEATURES)
+    _, layers = trace_prunable_layers(zoo.scorer(name), FEATURES)
     for layer in layers:
         assert layer.activations
         for a in layer.activations:
@@ -164,4 +164,4 @@ def test_activations_are_what_is_read_of_the_units_each_once(name: str) -> None:
 def test_one_row_is_enough_to_find_the_units() -> None:
     for name in ZOO:
         scorer = zoo.scorer(name)
-        assert find_units(scorer, FEATURES[:1]) == layers_of(scorer)
+        assert find_prunable_layers(scorer, FEATURES[:1]) == layers_of(scorer)

@@ -1,4 +1,4 @@
-"""A network as a probability of the favorable outcome, whatever its last layer gives."""
+"""Scores of a network are probabilities of the favorable label for every kind of output."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_wrapped_outputs_are_unwrapped(wrap: Any) -> None:
 @pytest.mark.parametrize(
     "wrap", [lambda x: (x, x), lambda x: {"scores": x}, lambda x: None, lambda x: x.tolist()]
 )
-def test_what_is_no_tensor_of_scores_is_refused(wrap: Any) -> None:
+def test_an_output_without_a_tensor_of_scores_is_refused(wrap: Any) -> None:
     with pytest.raises(CheckpointError, match="not a tensor of scores"):
         detect_output(Gives(LOGITS, wrap), NUMBERS)
 
@@ -88,7 +88,7 @@ def test_what_is_no_tensor_of_scores_is_refused(wrap: Any) -> None:
 @pytest.mark.parametrize(
     ("network", "said"),
     [
-        (Gives(torch.zeros(ROWS, 3)), r"gives \(9, 3\) for 9 rows; .* binary"),
+        (Gives(torch.zeros(ROWS, 3)), r"returns shape \(9, 3\) for 9 rows; .* binary"),
         (Gives(torch.zeros(ROWS, 2, 2)), "binary"),
         (Gives(LOGITS, lambda x: x.sum()), "binary"),
         (Gives(LOGITS, lambda x: x[:3]), "binary"),

@@ -1,4 +1,4 @@
-"""Many versions of a network at once, against the network itself, one version after another."""
+"""Scores under many parameter sets at once equal those of the network under each set."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from fairfix.methods._search import Search
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.registry import METRICS
 from fairfix.models.scorer import Output, Scorer
-from fairfix.models.weight_batches.scoring import many_at_once, vectorized
-from fairfix.models.weight_batches.stacked_layers import Chain
+from fairfix.models.weight_batches.scoring import batch_scorer, vmap_scorer
+from fairfix.models.weight_batches.stacked_layers import StackedLayers
 from tests.helpers import zoo
 from tests.helpers.toys import biased_problem, scored_rows
 
-CHAINS = {
+SEQUENCES = {
     *("modules", "functions", "in place", "a layer called input", "BatchNorm before"),
     *("BatchNorm behind", "sigmoid", "dropout", "two probabilities", "two logits"),
     *("one probability", "fixed bias", "a layer used twice"),
 }
 N = 90
-MANY = 2_500  # rows for which a CPU takes another layout
+MANY = 2_500  # rows for which a CPU uses the layout of oneDNN
 
 
 def drawn(scorer: Scorer, count: int, sd: float = 0.2) -> dict[str, Tensor]:
-    """Versions of every parameter."""
+    """Return random values of every parameter, each (count, *shape)."""
     generator = torch.Generator().manual_seed(1)
     return {
         name: p.detach() * (1 + sd * torch.randn(count, *p.shape, generator=generator))
@@ -43,7 +43,7 @@ def drawn(scorer: Scorer, count: int, sd: float = 0.2) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def one_by_one(scorer: Scorer, features: Tensor, versions: dict[str, Tensor]) -> Tensor:
-    """(B, N) by loading each version."""
+    """Return scores (B, N), loading one parameter set after another."""
     parameters = dict(scorer.network.named_parameters())
     before = {name: p.clone() for name, p in parameters.items()}
     found = []
@@ -57,17 +57,19 @@ def one_by_one(scorer: Scorer, features: Tensor, versions: dict[str, Tensor]) ->
 
 
 @pytest.mark.parametrize("name", zoo.ZOO)
-def test_plain_chains_are_found_and_nothing_else(name: str) -> None:
-    assert (Chain.find(zoo.scorer(name), zoo.features(N)) is not None) == (name in CHAINS)
+def test_layer_sequences_are_found_and_nothing_else(name: str) -> None:
+    assert (StackedLayers.from_scorer(zoo.scorer(name), zoo.features(N)) is not None) == (
+        name in SEQUENCES
+    )
 
 
 @pytest.mark.parametrize("rows", [1, N, MANY])
 @pytest.mark.parametrize("together", [False, True])
-@pytest.mark.parametrize("name", sorted(CHAINS))
-def test_a_chain_gives_the_scores_of_every_version(name: str, together: bool, rows: int) -> None:
+@pytest.mark.parametrize("name", sorted(SEQUENCES))
+def test_stacked_layers_score_every_parameter_set(name: str, together: bool, rows: int) -> None:
     scorer, features = zoo.scorer(name), zoo.features(rows)
     before = features.clone()
-    chain = Chain.find(scorer, features, together=together)
+    chain = StackedLayers.from_scorer(scorer, features, stacked=together)
     assert chain is not None
     versions = drawn(scorer, 5)
     expected = one_by_one(scorer, features, versions)
@@ -79,9 +81,9 @@ def test_a_chain_gives_the_scores_of_every_version(name: str, together: bool, ro
 
 @pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize("names", [["3.weight"], ["2.weight", "2.bias"], ["6.bias"]])
-def test_parameters_left_out_are_as_they_are(names: list[str], together: bool) -> None:
+def test_parameters_left_out_keep_their_values(names: list[str], together: bool) -> None:
     scorer, features = zoo.scorer("BatchNorm behind"), zoo.features(N)
-    chain = Chain.find(scorer, features, together=together)
+    chain = StackedLayers.from_scorer(scorer, features, stacked=together)
     assert chain is not None
     everything = drawn(scorer, 3)
     versions = {name: everything[name] for name in names}
@@ -101,16 +103,16 @@ def test_blocks_of_rows_and_a_complement_make_no_difference(
     scorer, features = zoo.scorer("BatchNorm before"), zoo.features(N)
     flipped = Scorer(scorer.network, scorer.output, complement=True).eval()
     versions = drawn(scorer, 4)
-    for name in ("_AT_ONCE", "_AT_ONCE_ON_CPU"):
+    for name in ("_MAX_ACTIVATIONS", "_MAX_ACTIVATIONS_ON_CPU"):
         monkeypatch.setattr(f"fairfix.models.weight_batches.stacked_layers.{name}", 7 * zoo.WIDTH)
-    chain = Chain.find(flipped, features, together=together)
+    chain = StackedLayers.from_scorer(flipped, features, stacked=together)
     assert chain is not None
     expected = 1 - one_by_one(scorer, features, versions)
     torch.testing.assert_close(chain.scores(versions), expected, rtol=0, atol=2e-6)
 
 
 class Shifting(nn.Module):
-    """A chain on the rows on which it is looked at, something else on more."""
+    """A layer sequence on two rows, something else on more."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -122,7 +124,7 @@ class Shifting(nn.Module):
 
 
 class Norms(nn.Module):
-    """BatchNorm in a place where no linear layer can take it up, or in training mode."""
+    """BatchNorm that cannot be folded into a linear layer, or in training mode."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
@@ -144,21 +146,23 @@ class Norms(nn.Module):
         (nn.PReLU(),),
     ],
 )
-def test_what_cannot_be_folded_is_no_chain(layers: tuple[nn.Module, ...]) -> None:
+def test_batch_norm_that_cannot_be_folded_is_refused(
+    layers: tuple[nn.Module, ...],
+) -> None:
     scorer = Scorer(Norms(*layers), Output.LOGIT).eval()
-    assert Chain.find(scorer, zoo.features(N)) is None
+    assert StackedLayers.from_scorer(scorer, zoo.features(N)) is None
 
 
-def test_double_precision_is_no_chain() -> None:
+def test_double_precision_is_not_supported() -> None:
     scorer = Scorer(zoo.network("modules").double(), Output.LOGIT).eval()
-    assert Chain.find(scorer, zoo.features(N).double()) is None
+    assert StackedLayers.from_scorer(scorer, zoo.features(N).double()) is None
 
 
-def test_a_chain_that_gives_other_scores_is_not_used() -> None:
+def test_stacked_layers_with_other_scores_are_not_used() -> None:
     scorer = Scorer(Shifting(), Output.LOGIT).eval()
-    assert Chain.find(scorer, zoo.features(N)) is not None
-    assert many_at_once(scorer, zoo.features(N)) is None
-    assert many_at_once(zoo.scorer("residual"), zoo.features(N)) is None
+    assert StackedLayers.from_scorer(scorer, zoo.features(N)) is not None
+    assert batch_scorer(scorer, zoo.features(N)) is None
+    assert batch_scorer(zoo.scorer("residual"), zoo.features(N)) is None
 
 
 @pytest.mark.parametrize("name", ["residual with BatchNorm", "conv2d", "two readers", "modules"])
@@ -168,8 +172,8 @@ def test_any_network_that_torch_can_vectorize(name: str, monkeypatch: pytest.Mon
     versions = drawn(scorer, 3)
     expected = one_by_one(scorer, features, versions)
     for rows in (65_536, 50):
-        monkeypatch.setattr("fairfix.models.weight_batches.scoring._ROWS", rows)
-        found = vectorized(scorer, features)(versions)
+        monkeypatch.setattr("fairfix.models.weight_batches.scoring._MAX_ROWS", rows)
+        found = vmap_scorer(scorer, features)(versions)
         torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
 
 
@@ -186,7 +190,7 @@ def perturb(problem: Problem, objective: Objective, versions: Any, **options: An
     """By a given way of scoring many at once."""
     function = get("perturb").run()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(function.__globals__, "many_at_once", versions)
+        patch.setitem(function.__globals__, "batch_scorer", versions)
         return function(problem, objective, trials=70, **options)
 
 
@@ -198,11 +202,11 @@ def test_perturb_finds_the_same_however_it_scores(aim: str, layers: str, way: st
     problem = biased_problem(zoo.scorer("BatchNorm before"), zoo.features(400))
 
     def together(scorer: Scorer, features: Tensor) -> Any:
-        chain = Chain.find(scorer, features, together=True)
+        chain = StackedLayers.from_scorer(scorer, features, stacked=True)
         assert chain is not None
         return chain.scores
 
-    ways = {"chain": many_at_once, "chain together": together, "vectorized": vectorized}
+    ways = {"chain": batch_scorer, "chain together": together, "vectorized": vmap_scorer}
     options = {"layers": layers, "sd": 0.3, "seed": 3}
     plain = perturb(problem, OBJECTIVES[aim], lambda *_: None, **options)
     fast = perturb(problem, OBJECTIVES[aim], ways[way], **options)
@@ -221,7 +225,7 @@ def test_perturb_finds_the_same_however_it_scores(aim: str, layers: str, way: st
 @pytest.mark.parametrize(("sd", "steps"), [(1e12, 71), (1e20, 1)])
 def test_draws_that_are_not_finite_are_left_out(sd: float, steps: int) -> None:
     problem = biased_problem(zoo.scorer("dropout"), zoo.features(60))
-    for versions in (many_at_once, lambda *_: None):
+    for versions in (batch_scorer, lambda *_: None):
         assert len(perturb(problem, Objective(), versions, sd=sd).trajectory) == steps
 
 

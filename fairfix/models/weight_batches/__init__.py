@@ -1,1 +1,1 @@
-"""Running a network many times with other weights, faster than one by one."""
+"""Fast scores of a network under many sets of parameters, or after some parameters changed."""

@@ -1,6 +1,7 @@
-"""Which layers a network applies one after another, when it does nothing else.
+"""Find the layers of a network that applies layers one after another and nothing else.
 
-The network runs once on a few rows while every tensor function is watched, however it is called.
+The network runs once on a few rows while every tensor function is intercepted, however it is
+called.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from fairfix.models.prunable_units import tensors_in
 from fairfix.models.scorer import Scorer, raw_output
+from fairfix.models.tensor_functions import tensors_in
 
-Function = Callable[[Tensor], Tensor]
-Folded = tuple[Tensor, Tensor]
+TensorFunction = Callable[[Tensor], Tensor]
+WeightAndBias = tuple[Tensor, Tensor]
 
 _ELEMENTWISE = {
     *("relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "tanh"),
@@ -30,7 +31,7 @@ _RESHAPES = {"flatten", "view", "reshape", "squeeze", "contiguous", "__getitem__
 
 
 @dataclass(frozen=True)
-class Norm:
+class FrozenBatchNorm:
     """A BatchNorm in evaluation mode."""
 
     mean: Tensor
@@ -39,72 +40,80 @@ class Norm:
     bias: Tensor | None
     eps: float
 
-    def line(self, versions_of: Function) -> Folded:
-        """Scale and shift, (B or 1, units) each."""
-        scale = (versions_of(self.variance) + self.eps).rsqrt()
+    def scale_and_shift(self, batch_of: TensorFunction) -> WeightAndBias:
+        """Return scale and shift, (B or 1, units) each. See ``LinearLayer.folded``."""
+        scale = (batch_of(self.variance) + self.eps).rsqrt()
         if self.weight is not None:
-            scale = scale * versions_of(self.weight)
-        shift = -versions_of(self.mean) * scale
-        return scale, shift if self.bias is None else shift + versions_of(self.bias)
+            scale = scale * batch_of(self.weight)
+        shift = -batch_of(self.mean) * scale
+        return scale, shift if self.bias is None else shift + batch_of(self.bias)
 
 
 @dataclass
-class Layer:
-    """A linear layer, a BatchNorm on either side of it, and the functions that follow."""
+class LinearLayer:
+    """A linear layer, the BatchNorm before and after it, and the elementwise functions that follow.
+
+    Attributes:
+        functions: applied after ``norm_after``, in order.
+    """
 
     weight: Tensor
     bias: Tensor | None
-    before: Norm | None
-    after: Norm | None
-    behind: list[Function]
+    norm_before: FrozenBatchNorm | None
+    norm_after: FrozenBatchNorm | None
+    functions: list[TensorFunction]
 
-    def folded(self, versions_of: Function) -> Folded:
-        """Weight (B or 1, units, inputs) and bias (B or 1, units, 1) that do all but the latter."""
-        weight = versions_of(self.weight)
-        bias = (
-            weight.new_zeros(1, 1, 1) if self.bias is None else versions_of(self.bias).unsqueeze(2)
-        )
-        if self.before is not None:
-            scale, shift = self.before.line(versions_of)
+    def folded(self, batch_of: TensorFunction) -> WeightAndBias:
+        """Return weight (B or 1, units, inputs) and bias (B or 1, units, 1) with BatchNorm folded.
+
+        Args:
+            batch_of: maps a tensor of the network to its values in a batch, (B or 1, *shape).
+        """
+        weight = batch_of(self.weight)
+        bias = weight.new_zeros(1, 1, 1) if self.bias is None else batch_of(self.bias).unsqueeze(2)
+        if self.norm_before is not None:
+            scale, shift = self.norm_before.scale_and_shift(batch_of)
             bias = bias + weight @ shift.unsqueeze(2)
             weight = weight * scale.unsqueeze(1)
-        if self.after is not None:
-            scale, shift = self.after.line(versions_of)
+        if self.norm_after is not None:
+            scale, shift = self.norm_after.scale_and_shift(batch_of)
             bias = bias * scale.unsqueeze(2) + shift.unsqueeze(2)
             weight = weight * scale.unsqueeze(2)
         return weight, bias.expand(-1, weight.shape[1], 1)
 
 
 @torch.no_grad()
-def plain_layers(scorer: Scorer, features: Tensor) -> list[Layer] | None:
-    """The layers of the scorer's network, in evaluation mode; None where there is more to it.
+def find_layer_sequence(scorer: Scorer, features: Tensor) -> list[LinearLayer] | None:
+    """Return the layers of the scorer's network in order; None if it does anything else.
 
     Args:
-        features: (N, D); the first two rows are run.
+        scorer: in evaluation mode.
+        features: (N, D); only the first two rows are run.
     """
     rows = features[:2]
-    trace = _Trace(rows)
-    with trace:
+    tracer = _SequenceTracer(rows)
+    with tracer:
         output = raw_output(scorer.network, rows)
-    whole = output is trace.tensor and not trace.broken and trace.pending is None
-    return trace.layers if whole and trace.layers else None
+    is_complete = output is tracer.tensor and not tracer.failed and tracer.pending is None
+    return tracer.layers if is_complete and tracer.layers else None
 
 
-class _Trace(TorchFunctionMode):
-    """Watches one pass; ``broken`` once something is called that is no part of a chain.
+class _SequenceTracer(TorchFunctionMode):
+    """Collect the layers of one forward pass.
 
     Attributes:
-        tensor: what the last call gave.
-        layers: those met.
-        pending: a BatchNorm that the next linear layer must take up.
+        tensor: the result of the last call.
+        layers: the layers so far.
+        pending: a BatchNorm to fold into the next linear layer.
+        failed: True after a call that does not fit into a sequence of layers.
     """
 
     def __init__(self, features: Tensor) -> None:
         super().__init__()
         self.tensor = features
-        self.layers: list[Layer] = []
-        self.pending: Norm | None = None
-        self.broken = False
+        self.layers: list[LinearLayer] = []
+        self.pending: FrozenBatchNorm | None = None
+        self.failed = False
 
     def __torch_function__(
         self,
@@ -114,17 +123,17 @@ class _Trace(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        given = tensors_in((args, kwargs))
+        inputs = tensors_in((args, kwargs))
         before = self.tensor.shape
         result = func(*args, **kwargs)
         if isinstance(result, Tensor) and args and args[0] is self.tensor:
-            self.broken |= not self._met(func, args, kwargs, len(given), before, result)
+            self.failed |= not self._add(func, args, kwargs, len(inputs), before, result)
             self.tensor = result
         else:
-            self.broken |= bool(tensors_in(result)) or func is Tensor.__setitem__
+            self.failed |= bool(tensors_in(result)) or func is Tensor.__setitem__
         return result
 
-    def _met(
+    def _add(
         self,
         func: Callable[..., Any],
         args: tuple[Any, ...],
@@ -133,11 +142,11 @@ class _Trace(TorchFunctionMode):
         before: torch.Size,
         result: Tensor,
     ) -> bool:
-        """Take a call on the tensor up into the chain; whether it has a place there."""
+        """Add a call on the tensor to the sequence; return False if it does not fit."""
         if func is functional.linear:
-            return self._linear(*args, **kwargs)
+            return self._add_linear(*args, **kwargs)
         if func is functional.batch_norm:
-            return self._norm(inspect.signature(func).bind(*args, **kwargs).arguments)
+            return self._add_norm(inspect.signature(func).bind(*args, **kwargs).arguments)
         if tensors > 1 or self.pending is not None:
             return False
         if func is functional.dropout:
@@ -149,22 +158,22 @@ class _Trace(TorchFunctionMode):
         if not self.layers:
             return False
         if name == "relu":
-            self.layers[-1].behind.append(torch.relu_)
+            self.layers[-1].functions.append(torch.relu_)
         elif name in _ELEMENTWISE or (name == "softmax" and before[1:].numel() == 2):
-            self.layers[-1].behind.append(lambda x: func(x, *args[1:], **kwargs))
+            self.layers[-1].functions.append(lambda x: func(x, *args[1:], **kwargs))
         else:
             return False
         return True
 
-    def _linear(self, _input: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
-        self.layers.append(Layer(weight, bias, self.pending, None, []))
+    def _add_linear(self, _input: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
+        self.layers.append(LinearLayer(weight, bias, self.pending, None, []))
         self.pending = None
         return weight.dim() == 2
 
-    def _norm(self, given: Mapping[str, Any]) -> bool:
+    def _add_norm(self, given: Mapping[str, Any]) -> bool:
         if given.get("training") or given["running_mean"] is None or self.pending is not None:
             return False
-        norm = Norm(
+        norm = FrozenBatchNorm(
             given["running_mean"],
             given["running_var"],
             given.get("weight"),
@@ -172,10 +181,10 @@ class _Trace(TorchFunctionMode):
             given.get("eps", 1e-5),
         )
         last = self.layers[-1] if self.layers else None
-        if last is None or last.behind:
+        if last is None or last.functions:
             self.pending = norm
             return True
-        if last.after is not None:
+        if last.norm_after is not None:
             return False
-        last.after = norm
+        last.norm_after = norm
         return True

@@ -1,8 +1,7 @@
-"""Running a network again when only some of its parameters have changed.
+"""Repeat a forward pass after some parameters changed, without the work that they do not affect.
 
-One forward pass is recorded, function by function; later passes take every result from the record
-that the changed parameters cannot reach. The network's own code runs each time, whatever it is
-built of, but the work before the changed layer is not done again.
+One forward pass is recorded, function by function. Later passes run the network's own code and take
+every result that does not depend on the changed parameters from the record.
 """
 
 from __future__ import annotations
@@ -14,29 +13,38 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from fairfix.models.prunable_units import tensors_in
+from fairfix.models.tensor_functions import tensors_in
 
 
-class Replay:
-    """A network on fixed features, with some parameters free to change.
+class PartialForward:
+    """Forward passes of a network on fixed features, while some parameters change.
 
-    ``run()`` gives what ``network(features)`` gives with the parameters as they are now. The
-    network must call the same functions in the same order each time (no random or data-dependent
-    paths), as networks in evaluation mode do.
+    The network must call the same functions in the same order in each pass, without randomness or
+    data-dependent control flow, as networks in evaluation mode usually do.
     """
 
-    def __init__(self, network: nn.Module, features: Tensor, free: Iterable[nn.Parameter]) -> None:
+    def __init__(
+        self, network: nn.Module, features: Tensor, changing: Iterable[nn.Parameter]
+    ) -> None:
+        """Record one forward pass.
+
+        Args:
+            network: in evaluation mode; returns a tensor.
+            features: (N, D).
+            changing: the parameters that may change in place between passes.
+        """
         self.network = network
         self.features = features
-        self._recorder = _Record(free)
-        with torch.no_grad(), self._recorder:
+        self._record = _RecordMode(changing)
+        with torch.no_grad(), self._record:
             network(features)
 
     @torch.no_grad()
     def run(self) -> Tensor:
-        if self._recorder.spoilt:
+        """Return ``network(features)`` for the current parameters."""
+        if self._record.is_invalid:
             return _output(self.network, self.features)
-        with _Play(self._recorder.record):
+        with _ReuseMode(self._record.results):
             return _output(self.network, self.features)
 
 
@@ -45,22 +53,24 @@ def _output(network: nn.Module, features: Tensor) -> Tensor:
     return output
 
 
-_FREE = object()
+_RECOMPUTE = object()
 
 
-class _Record(TorchFunctionMode):
-    """Notes every function's result, or that it depends on a free parameter.
+class _RecordMode(TorchFunctionMode):
+    """Record the result of every function, or that it depends on a changing parameter.
 
-    The record is ``spoilt`` when a result in it was changed in place by what depends on one, or
-    once something that does may have read it.
+    Attributes:
+        results: one result per call, or ``_RECOMPUTE``.
+        is_invalid: True if a recorded result was modified in place, by something that depends on a
+            changing parameter or after such a computation may have read it.
     """
 
-    def __init__(self, free: Iterable[nn.Parameter]) -> None:
+    def __init__(self, changing: Iterable[nn.Parameter]) -> None:
         super().__init__()
-        self.record: list[Any] = []
-        self.spoilt = False
-        self.alive: list[object] = list(free)
-        self.free = {id(p) for p in self.alive}
+        self.results: list[Any] = []
+        self.is_invalid = False
+        self._alive: list[object] = list(changing)  # ids stay unique while their tensors live
+        self._dependent = {id(p) for p in self._alive}
         self._reached = False
 
     def __torch_function__(
@@ -70,26 +80,26 @@ class _Record(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        given = tensors_in((args, kwargs))
-        depends = any(id(x) in self.free for x in given)
+        inputs = tensors_in((args, kwargs))
+        depends = any(id(x) in self._dependent for x in inputs)
         self._reached |= depends
-        recorded = [(x, x._version) for x in given if id(x) not in self.free]
+        recorded = [(x, x._version) for x in inputs if id(x) not in self._dependent]
         result = func(*args, **(kwargs or {}))
-        self.spoilt |= self._reached and any(x._version != before for x, before in recorded)
+        self.is_invalid |= self._reached and any(x._version != before for x, before in recorded)
         outputs = tensors_in(result)
-        self.alive += outputs
+        self._alive += outputs
         if depends:
-            self.free |= {id(x) for x in outputs}
-        self.record.append(_FREE if depends else result)
+            self._dependent |= {id(x) for x in outputs}
+        self.results.append(_RECOMPUTE if depends else result)
         return result
 
 
-class _Play(TorchFunctionMode):
-    """Takes recorded results, in order; calls the functions that depend on a free parameter."""
+class _ReuseMode(TorchFunctionMode):
+    """Return recorded results in order; call the functions that must be recomputed."""
 
-    def __init__(self, record: list[Any]) -> None:
+    def __init__(self, results: list[Any]) -> None:
         super().__init__()
-        self.record = iter(record)
+        self._results = iter(results)
 
     def __torch_function__(
         self,
@@ -98,5 +108,5 @@ class _Play(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        recorded = next(self.record)
-        return func(*args, **(kwargs or {})) if recorded is _FREE else recorded
+        recorded = next(self._results)
+        return func(*args, **(kwargs or {})) if recorded is _RECOMPUTE else recorded

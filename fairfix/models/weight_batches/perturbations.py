@@ -1,4 +1,4 @@
-"""Random multiples of a network's parameters."""
+"""Random multiples of the parameters of a network."""
 
 from __future__ import annotations
 
@@ -7,50 +7,57 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-# Draws scored together: as many as give so many scores, but no more than this.
+# A batch of parameter sets gives about this many scores, but has at most _MAX_BATCH sets.
 _SCORES_ON_CPU, _SCORES_ELSEWHERE = 2**18, 2**24
-_TOGETHER = 64
+_MAX_BATCH = 64
 
 
-def at_once(features: Tensor) -> int:
-    """How many draws are best scored together on these features (N, ...)."""
-    most = _SCORES_ON_CPU if features.device.type == "cpu" else _SCORES_ELSEWHERE
-    return min(max(1, most // len(features)), _TOGETHER)
+def batch_size(features: Tensor) -> int:
+    """Return how many parameter sets to score together on these features (N, ...)."""
+    scores = _SCORES_ON_CPU if features.device.type == "cpu" else _SCORES_ELSEWHERE
+    return min(max(1, scores // len(features)), _MAX_BATCH)
 
 
-class Draws:
-    """Multiples of parameters, one set of factors for each trial.
+class RandomPerturbations:
+    """Random perturbations of parameters: each is multiplied by a normal factor around 1.
 
-    Each trial draws from a stream of its own, so that no other trial matters.
+    Each trial has its own random stream, so a trial does not depend on the others.
     """
 
     def __init__(self, parameters: dict[str, nn.Parameter], sd: float, seed: int) -> None:
+        """Remember the current parameters.
+
+        Args:
+            parameters: the parameters to perturb, by name.
+            sd: standard deviation of the factors, >= 0.
+            seed: seed of all trials.
+        """
         self._parameters = parameters
         self._base = {name: p.detach().clone() for name, p in parameters.items()}
         self._sizes = [p.numel() for p in parameters.values()]
         self._sd, self._seed = sd, seed
 
     @torch.no_grad()
-    def make(self, trial: int) -> None:
-        """Set the parameters to one draw."""
-        for name, drawn in self.versions([trial]).items():
-            self._parameters[name].copy_(drawn[0])
+    def apply(self, trial: int) -> None:
+        """Set the parameters of the network to those of one trial."""
+        for name, values in self.batch([trial]).items():
+            self._parameters[name].copy_(values[0])
 
-    def versions(self, trials: Sequence[int]) -> dict[str, Tensor]:
-        """The parameters of some draws by name, each (trials, *its shape)."""
-        return self.multiplied(torch.stack([self.factors(trial) for trial in trials]))
+    def batch(self, trials: Sequence[int]) -> dict[str, Tensor]:
+        """Return the parameters of several trials by name, each (trials, *shape)."""
+        return self.scaled(torch.stack([self.factors(trial) for trial in trials]))
 
-    def multiplied(self, factors: Tensor) -> dict[str, Tensor]:
-        """The parameters by name, (B, *its shape), multiplied by factors (B, P)."""
-        drawn = {}
+    def scaled(self, factors: Tensor) -> dict[str, Tensor]:
+        """Return the parameters times factors (B, P), by name, each (B, *shape)."""
+        batch = {}
         for (name, base), part in zip(
             self._base.items(), factors.split(self._sizes, dim=1), strict=True
         ):
             factor = part.to(base.device).unflatten(1, base.shape).to(base.dtype)
-            drawn[name] = base * factor
-        return drawn
+            batch[name] = base * factor
+        return batch
 
     def factors(self, trial: int) -> Tensor:
-        """What one draw multiplies all parameters by, flat and in their order: (P,)."""
+        """Return the factors of one trial, (P,), flat and in the order of the parameters."""
         generator = torch.Generator().manual_seed((self._seed * 1_000_003 + trial) % 2**63)
         return torch.randn(sum(self._sizes), generator=generator).mul_(self._sd).add_(1)

@@ -1,4 +1,4 @@
-"""Scoring many versions of one network at once, which differ in some of its parameters."""
+"""Score one network under many sets of parameters at once."""
 
 from __future__ import annotations
 
@@ -9,60 +9,60 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from fairfix.models.scorer import Scorer
-from fairfix.models.weight_batches.stacked_layers import Chain
+from fairfix.models.weight_batches.stacked_layers import StackedLayers
 
-_CHECKED = 1024
+_CHECKED_ROWS = 1024
 _TOLERANCE = 1e-5
-_ROWS = 65_536  # of all versions together
+_MAX_ROWS = 65_536  # over all parameter sets
 
-Versions = Callable[[Mapping[str, Tensor]], Tensor]
+BatchScorer = Callable[[Mapping[str, Tensor]], Tensor]
+"""Maps B parameter sets, by parameter name and each (B, *shape), to scores (B, N)."""
 
 
-def many_at_once(scorer: Scorer, features: Tensor) -> Versions | None:
-    """How the scores (B, N) of B versions are found fast; None if there is no way.
+def batch_scorer(scorer: Scorer, features: Tensor) -> BatchScorer | None:
+    """Return a function that scores many parameter sets fast; None if there is no faster way.
 
-    The function found takes parameters by their names in the network, each (B, *its shape). What
-    it gives differs from the scorer's by no more than round-off, which is tried on the parameters
-    as they are.
+    Its scores equal the scorer's up to round-off, which is checked for the current parameters.
+    Parameters that are left out keep their current values.
 
     Args:
         scorer: in evaluation mode.
         features: (N, D).
     """
-    chain = Chain.find(scorer, features)
-    if chain is not None and _agrees(chain.scores, scorer, features):
-        return chain.scores
+    layers = StackedLayers.from_scorer(scorer, features)
+    if layers is not None and _agrees(layers.scores, scorer, features):
+        return layers.scores
     if features.device.type != "cpu":
-        mapped = vectorized(scorer, features)
+        mapped = vmap_scorer(scorer, features)
         if _agrees(mapped, scorer, features):
             return mapped
     return None
 
 
-def vectorized(scorer: Scorer, features: Tensor) -> Versions:
-    """The same for any network that torch can vectorize; no faster on a CPU."""
+def vmap_scorer(scorer: Scorer, features: Tensor) -> BatchScorer:
+    """Return a batch scorer for any network that torch can vectorize; no faster on a CPU."""
 
-    def one(version: Mapping[str, Tensor], rows: Tensor) -> Tensor:
-        given = {f"network.{name}": value for name, value in version.items()}
-        scores: Tensor = functional_call(scorer, given, (rows,))
+    def score_one(parameters: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+        state = {f"network.{name}": value for name, value in parameters.items()}
+        scores: Tensor = functional_call(scorer, state, (rows,))
         return scores
 
-    each = vmap(one, in_dims=(0, None))
+    score_all = vmap(score_one, in_dims=(0, None))
 
     @torch.no_grad()
-    def scores(versions: Mapping[str, Tensor]) -> Tensor:
-        count = len(next(iter(versions.values())))
-        parts = features.split(max(1, _ROWS // count))
-        return torch.cat([each(versions, rows) for rows in parts], dim=1)
+    def scores(batch: Mapping[str, Tensor]) -> Tensor:
+        count = len(next(iter(batch.values())))
+        parts = features.split(max(1, _MAX_ROWS // count))
+        return torch.cat([score_all(batch, rows) for rows in parts], dim=1)
 
     return scores
 
 
-def _agrees(versions: Versions, scorer: Scorer, features: Tensor) -> bool:
-    """Whether it gives the scores of the network as it is, on some rows."""
-    as_it_is = {name: p.detach().unsqueeze(0) for name, p in scorer.network.named_parameters()}
+def _agrees(scores: BatchScorer, scorer: Scorer, features: Tensor) -> bool:
+    """Whether the scores on some rows equal those of the network with its current parameters."""
+    current = {name: p.detach().unsqueeze(0) for name, p in scorer.network.named_parameters()}
     try:
-        found = versions(as_it_is)[0, :_CHECKED]
-    except RuntimeError:  # what torch says of a network it cannot vectorize
+        found = scores(current)[0, :_CHECKED_ROWS]
+    except RuntimeError:  # torch cannot vectorize the network
         return False
-    return torch.allclose(found, scorer.score(features[:_CHECKED]), rtol=0, atol=_TOLERANCE)
+    return torch.allclose(found, scorer.score(features[:_CHECKED_ROWS]), rtol=0, atol=_TOLERANCE)
