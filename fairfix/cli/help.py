@@ -53,7 +53,8 @@ class HelpCommand(TyperCommand):
         if not everything:
             params = [p for p, panel in zip(params, panels, strict=True) if panel != ADVANCED]
             for param in params:
-                param.help = _shorten(param.help)
+                if param.param_type_name == "option":
+                    param.help = _shorten(param.help)
         params.sort(key=lambda param: order[getattr(param, "rich_help_panel", None)])
         shown.params = params
         shown.add_help_option = False

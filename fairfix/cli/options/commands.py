@@ -89,7 +89,7 @@ def bench_options(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL... DATA]",
+            metavar="MODEL... DATA",
             help="Checkpoints and a table; omit with --protocol or --rows.",
             show_default=False,
         ),
@@ -175,10 +175,10 @@ def bench_options(
 def data_options(
     action: Annotated[
         Literal["list", "fetch", "prepare"],
-        typer.Argument(help="What to do.", show_default=False),
+        typer.Argument(metavar="ACTION", help="list, fetch or prepare.", show_default=False),
     ],
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Data set.", show_default=False)
+        str | None, typer.Argument(metavar="NAME", help="Data set.", show_default=False)
     ] = None,
     attribute: Annotated[
         str | None,
