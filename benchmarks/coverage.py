@@ -1,14 +1,14 @@
-"""Whether the intervals and verdicts keep their word: ``make coverage``.
+"""Simulate the coverage of intervals and the error rate of verdicts: ``make coverage``.
 
-Tables are drawn from known shares, and every figure that a verdict rests on is held against them:
+Tables are drawn from known rates, and every figure that a verdict depends on is checked:
 
-- 90 % intervals hold the truth in 90 % of the tables;
-- a gap that equals the budget is certified, and a performance that equals the floor is, in 5 %;
-- with as many rows as ``rows_needed`` says, the budget is certified in 80 %.
+- 90 % intervals cover the truth in 90 % of the tables;
+- a gap equal to the budget is certified in 5 % of them, and so is a performance equal to the floor;
+- with the number of rows that ``rows_needed`` returns, the budget is certified in 80 %.
 
-Two standard errors of the simulation are allowed, and half a point for what cannot be exact
-because tables are made of whole rows (two points for power); the exact limits are not allowed that
-half point. Ends with exit code 1 when a bound is broken.
+The tolerance is two standard errors of the simulation, plus half a point for what cannot be exact
+because tables have whole rows (two points for power). The exact limits do not get that half point.
+The exit code is 1 if a bound is broken.
 """
 
 from __future__ import annotations
@@ -39,39 +39,41 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Row:
-    """What was simulated of one setting, and the bounds it must keep.
+class SimulationResult:
+    """Simulated error rates of one setting.
 
     Attributes:
-        errs: how often the truth was missed, at most ``2 ALPHA``; ``certified`` likewise, at most
-            ``ALPHA``; None where there is nothing to certify falsely.
-        slack: allowed beyond two standard errors.
+        expected: the smallest expected count.
+        missed: share of tables whose interval misses the truth, at most ``2 ALPHA``.
+        certified: share of tables certified falsely, at most ``ALPHA``; None if that is impossible.
+        slack: tolerance beyond two standard errors.
     """
 
-    what: str
+    name: str
     expected: float
     repetitions: int
-    errs: float
+    missed: float
     certified: float | None
     slack: float
 
     @property
-    def kept(self) -> bool:
-        return self.errs <= self._most(2 * ALPHA) and (self.certified or 0.0) <= self._most(ALPHA)
+    def passed(self) -> bool:
+        falsely = self.certified or 0.0
+        return self.missed <= self._limit(2 * ALPHA) and falsely <= self._limit(ALPHA)
 
-    def _most(self, promised: float) -> float:
-        return promised + 2 * math.sqrt(promised * (1 - promised) / self.repetitions) + self.slack
+    def _limit(self, nominal: float) -> float:
+        return nominal + 2 * math.sqrt(nominal * (1 - nominal) / self.repetitions) + self.slack
 
     def __str__(self) -> str:
         shown = "" if self.certified is None else f"{100 * self.certified:.2f}"
-        mark = "" if self.kept else "**broken**"
-        covered = 100 * (1 - self.errs)
-        return f"| {self.what} | {self.expected:.4g} | {covered:.2f} | {shown} | {mark} |"
+        mark = "" if self.passed else "**broken**"
+        covered = 100 * (1 - self.missed)
+        return f"| {self.name} | {self.expected:.4g} | {covered:.2f} | {shown} | {mark} |"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """True shares (R, G) of a metric's R rates in G groups, and the rows (R, G) behind them."""
+    """True values (R, G) of a metric's R rates in G groups, and their numbers of rows (R, G)."""
 
     metric: str
     shares: tuple[tuple[float, ...], ...]
@@ -79,7 +81,7 @@ class Setting:
 
     @property
     def counts(self) -> Counts:
-        """The expected table."""
+        """The expected table of counts."""
         shares, rows = torch.tensor(self.shares).double(), torch.tensor(self.rows).double()
         hits, misses = shares * rows, (1 - shares) * rows
         none = torch.zeros_like(hits[0])
@@ -92,7 +94,7 @@ class Setting:
 
     @property
     def truth(self) -> float:
-        """The metric as it is reported."""
+        """The true value of the metric as reported."""
         cells = self.cells
         value = float(cells.estimate()[0] if cells.signed else abs(cells.estimate()).max())
         if cells.ratio:
@@ -101,7 +103,7 @@ class Setting:
 
     @property
     def gap(self) -> float:
-        """Its size, as a budget bounds it."""
+        """The true gap size, as a budget bounds it."""
         return 1 - min(self.truth, 1 / self.truth) if self.cells.ratio else abs(self.truth)
 
     @property
@@ -116,7 +118,7 @@ class Setting:
         return f"{self.metric} | {shares} | {rows}"
 
     def draw(self, rng: np.random.Generator, repetitions: int) -> tuple[Cells, Array]:
-        """The different tables among those drawn, and how often each was."""
+        """Draw tables; return the distinct ones and the share of each."""
         cells = self.cells
         trials = np.array(self.rows)
         hits = rng.binomial(trials, self.shares, (repetitions, *trials.shape))
@@ -130,20 +132,26 @@ class Setting:
         return drawn, times / repetitions
 
 
-def simulate(setting: Setting, rng: np.random.Generator, repetitions: int, strict: bool) -> Row:
-    """One metric in one setting."""
-    return judge(setting, *setting.draw(rng, repetitions), repetitions, strict)
+def simulate(
+    setting: Setting, rng: np.random.Generator, repetitions: int, strict: bool
+) -> SimulationResult:
+    """Simulate one metric in one setting."""
+    return check_tables(setting, *setting.draw(rng, repetitions), repetitions, strict)
 
 
-def judge(setting: Setting, cells: Cells, share: Array, repetitions: int, strict: bool) -> Row:
-    """Tables that make up a ``share`` each, held against the truth."""
+def check_tables(
+    setting: Setting, cells: Cells, share: Array, repetitions: int, strict: bool
+) -> SimulationResult:
+    """Compare tables with the truth; each makes up a ``share`` of those drawn."""
     low, high = limits(cells, ALPHA, strict=strict)
     missed = (low > setting.truth + 1e-12) | (high < setting.truth - 1e-12)
     falsely = None
     if setting.gap > 1e-9:
         falsely = float(share @ certified(cells, setting.gap, ALPHA, strict=strict))
     slack = 0.0 if strict else SLACK
-    return Row(str(setting), setting.expected, repetitions, float(share @ missed), falsely, slack)
+    return SimulationResult(
+        str(setting), setting.expected, repetitions, float(share @ missed), falsely, slack
+    )
 
 
 SIZES = [(30, 30), (100, 100), (300, 300), (1000, 1000), (3000, 3000),
@@ -152,16 +160,16 @@ SHARES = (0.02, 0.05, 0.2, 0.5, 0.95)
 BUDGETS = (0.0, 0.05, 0.1)
 
 
-def _beside(share: float, budget: float) -> float:
-    """Another share, apart by the budget, below 1."""
+def _apart(share: float, budget: float) -> float:
+    """Return another rate below 1 that differs by the budget."""
     return share + budget if share <= 0.5 else share - budget
 
 
 def gap_settings() -> Iterator[Setting]:
-    """Every metric: no gap and gaps at the budget, extreme shares, equal and unequal groups."""
+    """Yield settings of all metrics: gaps of 0 and of the budget, extreme rates, unequal groups."""
     for metric, rows, share, budget in product(("spd", "eod"), SIZES, SHARES, BUDGETS):
         if metric == "spd" or (budget == 0.05 and share in (0.5, 0.95)):
-            yield Setting(metric, ((share, _beside(share, budget)),), (rows,))
+            yield Setting(metric, ((share, _apart(share, budget)),), (rows,))
     for rows, share, budget in product(SIZES, SHARES, (0.0, 0.05, 0.2)):
         yield Setting("di", ((share, share * (1 - budget)),), (rows,))
     pairs = [(30, 30), (100, 100), (300, 300), (1000, 1000), (100, 1000), (3000, 300), (30, 3000)]
@@ -186,7 +194,7 @@ def gap_settings() -> Iterator[Setting]:
     ]
     five = [(300,) * 5, (1000,) * 5, (3000, 1000, 300, 100, 100)]
     for share, budget in product(SHARES, BUDGETS):
-        end, middle = _beside(share, budget), _beside(share, budget / 2)
+        end, middle = _apart(share, budget), _apart(share, budget / 2)
         for rows, shares in product(three, ((share, end, end), (share, middle, end))):
             yield Setting("spd", (shares,), (rows,))
         for rows in five if budget in (0.0, 0.05) else ():
@@ -199,8 +207,10 @@ def gap_settings() -> Iterator[Setting]:
         yield Setting("di", ((0.3, 0.3 * (1 - 2 * budget), 0.3),), (rows,))
 
 
-def performance_rows(rng: np.random.Generator, repetitions: int, strict: bool) -> Iterator[Row]:
-    """Balanced accuracy, accuracy and F1 of random rows, and of fixed numbers of each label."""
+def performance_rows(
+    rng: np.random.Generator, repetitions: int, strict: bool
+) -> Iterator[SimulationResult]:
+    """Simulate balanced accuracy, accuracy and F1 of random rows and of fixed label counts."""
     sizes = [(30, 30), (100, 100), (30, 300), (300, 300), (100, 1000), (1000, 3000)]
     for (ones, zeros), (tpr, fpr) in product(sizes, ((0.8, 0.3), (0.95, 0.05), (0.5, 0.5))):
         rows = ones + zeros
@@ -212,7 +222,7 @@ def performance_rows(rng: np.random.Generator, repetitions: int, strict: bool) -
             truth = float(score(key, np.array([cells[[3, 1]], cells[[2, 0]]])))
             (low, high), _ = LIMITS[key][0](*sides.astype(float), ALPHA, strict=strict)
             missed = (low > truth + 1e-12) | (high < truth - 1e-12)
-            yield Row(
+            yield SimulationResult(
                 f"{key} ({how}) | {tpr:g}; {fpr:g} | {ones}; {zeros}",
                 float(cells.min()),
                 repetitions,
@@ -222,10 +232,10 @@ def performance_rows(rng: np.random.Generator, repetitions: int, strict: bool) -
             )
 
 
-def change_rows(rng: np.random.Generator, repetitions: int) -> Iterator[Row]:
-    """Changes of balanced accuracy, accuracy and F1 between two deciders of the same rows."""
+def change_rows(rng: np.random.Generator, repetitions: int) -> Iterator[SimulationResult]:
+    """Simulate changes of balanced accuracy, accuracy and F1 between two rules on the same rows."""
     sizes = [(30, 30), (100, 100), (100, 1000), (1000, 3000)]
-    # Decisions before and after, of unfavorable and of favorable labels: 00, 01, 10, 11.
+    # Shares of decisions before and after (00, 01, 10, 11), for label 0 and for label 1.
     kinds = (
         ((0.5, 0.2, 0.2, 0.1), (0.1, 0.2, 0.2, 0.5)),
         ((0.75, 0.05, 0.1, 0.1), (0.1, 0.15, 0.05, 0.7)),
@@ -240,7 +250,7 @@ def change_rows(rng: np.random.Generator, repetitions: int) -> Iterator[Row]:
         for key in LIMITS:
             truth = float(score(key, expected.sum(-2)) - score(key, expected.sum(-1)))
             low, high = change_limits(key, drawn.astype(float), ALPHA)
-            yield Row(
+            yield SimulationResult(
                 f"change of {key} | {shares[1]}; {shares[0]} | {ones}; {zeros}",
                 float(expected[:, [0, 1], [1, 0]].min()),
                 repetitions,
@@ -250,8 +260,8 @@ def change_rows(rng: np.random.Generator, repetitions: int) -> Iterator[Row]:
             )
 
 
-def auc_rows(rng: np.random.Generator, repetitions: int) -> Iterator[Row]:
-    """Area under the curve of normal scores, and its change to a second, correlated score."""
+def auc_rows(rng: np.random.Generator, repetitions: int) -> Iterator[SimulationResult]:
+    """Simulate the AUC of normal scores, and its change to a second, correlated score."""
     for (ones, zeros), area in product([(30, 30), (100, 100), (30, 300)], (0.5, 0.8, 0.95)):
         labels = np.repeat([1, 0], [ones, zeros])
         apart = math.sqrt(2) * float(stats.norm.ppf(area))
@@ -271,7 +281,7 @@ def auc_rows(rng: np.random.Generator, repetitions: int) -> Iterator[Row]:
             ("auc", missed, above),
             ("change of auc", missed_change, above_change),
         ):
-            yield Row(
+            yield SimulationResult(
                 f"{what} | {area:g} | {ones}; {zeros}",
                 min(ones, zeros) * (1 - area),
                 repetitions,
@@ -282,8 +292,8 @@ def auc_rows(rng: np.random.Generator, repetitions: int) -> Iterator[Row]:
 
 
 @dataclass(frozen=True)
-class Planned:
-    """Rows said to give a power of 80 %, and how often they did."""
+class PowerResult:
+    """Rows computed for a power of 80 %, and the simulated power."""
 
     setting: Setting
     budget: float
@@ -293,20 +303,20 @@ class Planned:
     power: float
 
     @property
-    def kept(self) -> bool:
+    def passed(self) -> bool:
         error = math.sqrt(POWER * (1 - POWER) / self.repetitions)
         return abs(self.power - POWER) <= POWER_SLACK + 2 * error
 
     def __str__(self) -> str:
         rows = ", ".join(map(str, self.rows))
         how = "exact" if self.strict else "score"
-        mark = "" if self.kept else "**broken**"
+        mark = "" if self.passed else "**broken**"
         found = f"{100 * self.power:.2f}"
         return f"| {self.setting} | {self.budget:g} | {how} | {rows} | {found} | {mark} |"
 
 
 def power_settings() -> Iterator[tuple[Setting, float, bool]]:
-    """True gaps within budgets: of two groups, equal and not, of three, of every metric."""
+    """Yield true gaps within budgets, for two and three groups and all metrics."""
     for share, gap in product((0.05, 0.1, 0.2, 0.3, 0.5), (0.0, 0.01, 0.02)):
         yield Setting("spd", ((share + gap, share),), ((1000, 1000),)), 0.05, False
     for metric in ("spd", "eod"):
@@ -318,7 +328,8 @@ def power_settings() -> Iterator[tuple[Setting, float, bool]]:
         yield Setting(metric, odds, ((300, 500), (700, 900))), 0.05, False
 
 
-def plan(rng: np.random.Generator, repetitions: int) -> Iterator[Planned]:
+def power_rows(rng: np.random.Generator, repetitions: int) -> Iterator[PowerResult]:
+    """Simulate the power with the number of rows that ``rows_needed`` returns."""
     for setting, budget, strict in power_settings():
         needed = rows_needed(
             setting.metric, setting.counts, budget, confidence=ConfidenceLevel(exact=strict)
@@ -329,39 +340,42 @@ def plan(rng: np.random.Generator, repetitions: int) -> Iterator[Planned]:
         larger = Setting(setting.metric, setting.shares, tuple(map(tuple, trials.tolist())))
         cells, share = larger.draw(rng, repetitions)
         power = float(share @ certified(cells, budget, ALPHA, strict=strict))
-        yield Planned(setting, budget, needed, strict, repetitions, power)
+        yield PowerResult(setting, budget, needed, strict, repetitions, power)
 
 
-GAPS = "| metric | true shares | rows | expected | coverage % | falsely certified % | |"
-PLANS = "| metric | true shares | rows | budget | limits | rows needed | power % | |"
+ERROR_HEADER = "| metric | true rates | rows | expected | coverage % | falsely certified % | |"
+POWER_HEADER = "| metric | true rates | rows | budget | limits | rows needed | power % | |"
 
 
-def table(title: str, head: str, rows: list[Row] | list[Planned]) -> bool:
-    """Print one table; whether every bound in it was kept."""
-    print(f"\n## {title}\n\n{head}\n|{' --- |' * (head.count('|') - 1)}")
+def table(title: str, header: str, rows: list[SimulationResult] | list[PowerResult]) -> bool:
+    """Print one table; return whether every bound in it held."""
+    print(f"\n## {title}\n\n{header}\n|{' --- |' * (header.count('|') - 1)}")
     for row in rows:
         print(row)
-    broken = sum(not row.kept for row in rows)
+    broken = sum(not row.passed for row in rows)
     print(f"\n{len(rows)} settings, {broken} broken.", flush=True)
     return not broken
 
 
 def main() -> int:
+    """Run all simulations, print their tables and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     rng, n = np.random.default_rng(options.seed), options.repetitions
     print(f"# Coverage\n\n{n} tables a setting, seed {options.seed}.")
-    kept = True
+    passed = True
     for name, strict in (("score", False), ("exact", True)):
         gaps = [simulate(setting, rng, n, strict) for setting in gap_settings()]
-        kept &= table(f"Gaps, {name} limits", GAPS, gaps)
-        kept &= table(f"Performance, {name} limits", GAPS, list(performance_rows(rng, n, strict)))
-    kept &= table("Changes of performance", GAPS, list(change_rows(rng, n)))
-    kept &= table("Area under the curve", GAPS, list(auc_rows(rng, n)))
-    kept &= table("Rows needed for a power of 80 %", PLANS, list(plan(rng, n)))
-    return 0 if kept else 1
+        passed &= table(f"Gaps, {name} limits", ERROR_HEADER, gaps)
+        passed &= table(
+            f"Performance, {name} limits", ERROR_HEADER, list(performance_rows(rng, n, strict))
+        )
+    passed &= table("Changes of performance", ERROR_HEADER, list(change_rows(rng, n)))
+    passed &= table("Area under the curve", ERROR_HEADER, list(auc_rows(rng, n)))
+    passed &= table("Rows needed for a power of 80 %", POWER_HEADER, list(power_rows(rng, n)))
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":

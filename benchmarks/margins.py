@@ -1,17 +1,18 @@
-"""Do budgets hold on new rows? Ways to choose the cuts, over many re-splits of the networks' rows.
+"""Check how often budgets hold on test rows, for several settings of the margin.
 
     python benchmarks/margins.py --metric spd --resplits 100
 
-Each way chooses on one half of a network's held-out rows and is judged on the other, as in
-``splits.py``. Beside the share of re-splits on which the budget held stands the share that sampling
-noise allows: even a rule whose true gap is 0 misses the budget on some tables. Prints Markdown.
+A method is tuned with each setting on one half of a network's held-out rows and evaluated on the
+other half, as in ``splits.py``. The share of re-splits on which the budget held is printed next to
+its ceiling, the share that sampling noise allows: even a rule whose true gap is 0 misses the budget
+on some tables. Prints Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, product, starmap
@@ -19,19 +20,18 @@ from typing import Any
 
 import pandas as pd
 import torch
-from networks import networks
-from splits import FAIRLEARN, fairlearn_rule, pooled_case
-from torch import Tensor
+from benchmark_models import benchmark_models, halved
+from fairlearn_thresholds import CONSTRAINTS, evaluate_rule, fairlearn_rule
+from splits import pooled_task
 
 from fairfix import methods
-from fairfix.data.problem import Problem
-from fairfix.data.splitting import random_halves
+from fairfix.bench.cell_table import nan_if_none
+from fairfix.bench.cells import ceiling
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.performance import PERFORMANCES, is_trivial
-from fairfix.metrics.registry import noise_ceiling
-from fairfix.workflows.debias import make_objective
+from fairfix.stats.evaluation import Evaluation
+from fairfix.workflows.debias import debias, make_objective
 
-WAYS: dict[str, dict[str, Any]] = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "margin 0.01": {"margin": 0.01},
     "k = 1": {"k": 1.0},
     "k = sqrt 2 (default)": {},
@@ -40,91 +40,80 @@ WAYS: dict[str, dict[str, Any]] = {
     "risk 0.1, k = 1": {"risk": 0.1, "k": 1.0},
 }
 PEER = "fairlearn"
-# Those whose cuts follow the objective.
 METHODS = [name for name in methods.names() if name not in ("eqodds", "caleqodds")]
-BALANCED_ACCURACY = PERFORMANCES["balanced_accuracy"]
-
-Rule = Callable[[Problem], Tensor]
-"""From the rows of a problem to decisions (N,) bool."""
+"""Methods whose thresholds follow the objective."""
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One way on one re-split of one network, as judged on the half that did not choose.
+class Line:
+    """One setting on one re-split of one network, evaluated on the test half.
 
     Attributes:
-        data: what stands before the network's seed in its name.
-        ceiling: how often a rule with a true gap of 0 at these rates would hold the budget when
-            the fitting half's noise is added to the judged half's; ``judging`` without the former.
-        objective: balanced accuracy where the budget held, else 0.
+        data: the part of the network's name before its seed.
+        ceiling: how often a rule with these rates and a true gap of 0 would hold the budget, given
+            the noise of both halves; ``test_ceiling`` counts that of the test half only.
+        objective: balanced accuracy if the budget held, else 0.
     """
 
-    way: str
+    setting: str
     network: str
     data: str
     resplit: int
     held: bool
     ceiling: float
-    judging: float
+    test_ceiling: float
     balanced_accuracy: float
     objective: float
     trivial: bool
 
 
-def cells(
-    network: str, resplit: int, *, metric: str, method: str, ways: Mapping[str, Mapping[str, Any]]
-) -> list[Cell]:
-    """All ways on one re-split, fairlearn last where it knows the metric."""
-    fitting, judged = random_halves(pooled_case(network).problem, resplit)
-    rules: dict[str, Rule] = {
-        way: chosen(method, fitting, make_objective(metric, **options), resplit)
-        for way, options in ways.items()
-    }
-    if metric in FAIRLEARN:
-        rules[PEER] = fairlearn_rule(fitting, metric)
+def compare(
+    network: str,
+    resplit: int,
+    *,
+    metric: str,
+    method: str,
+    settings: Mapping[str, Mapping[str, Any]],
+) -> list[Line]:
+    """Return one line per setting on one re-split, fairlearn last if it supports the metric."""
+    validation, test = halved(pooled_task(network), resplit).cases()
+    objective = make_objective(metric)
+    evaluations = {}
+    for setting, options in settings.items():
+        outcome = debias(
+            validation, method, make_objective(metric, **options), test=test, seed=resplit
+        )
+        evaluations[setting] = outcome.validation.debiased, outcome.test.debiased
+    if metric in CONSTRAINTS:
+        rule = fairlearn_rule(validation.problem, metric)
+        on_validation, on_test = (
+            evaluate_rule(rule, case.problem, objective) for case in (validation, test)
+        )
+        evaluations[PEER] = on_validation, on_test
     return [
-        _cell(way, rule, network, resplit, fitting, judged, metric) for way, rule in rules.items()
+        _line(setting, network, resplit, *both, objective) for setting, both in evaluations.items()
     ]
 
 
-def chosen(method: str, fitting: Problem, objective: Objective, seed: int) -> Rule:
-    """What a method finds on the fitting rows."""
-    result = methods.get(method).run()(fitting, objective, seed=seed)
-    if result.state is None:
-        return lambda problem: result.policy.decide(problem.scores, problem.groups)
-    scorer, _ = fitting.network()
-    scorer.network.load_state_dict(result.state)
-
-    def decide(problem: Problem) -> Tensor:
-        assert problem.features is not None
-        return result.policy.decide(scorer.score(problem.features), problem.groups)
-
-    return decide
-
-
-def _cell(
-    way: str,
-    rule: Rule,
+def _line(
+    setting: str,
     network: str,
     resplit: int,
-    fitting: Problem,
-    judged: Problem,
-    metric: str,
-) -> Cell:
-    objective = make_objective(metric)
-    seen, new = (problem.counts(rule(problem)) for problem in (fitting, judged))
-    held, accuracy = bool(objective.met(new)), float(BALANCED_ACCURACY(new))
-    return Cell(
-        way,
-        network,
-        network.partition("_")[0],
-        resplit,
-        held,
-        noise_ceiling(objective.metric, objective.budget, new, seen),
-        noise_ceiling(objective.metric, objective.budget, new),
-        accuracy,
-        accuracy * held,
-        is_trivial(new),
+    validation: Evaluation,
+    test: Evaluation,
+    objective: Objective,
+) -> Line:
+    return Line(
+        setting=setting,
+        network=network,
+        data=network.partition("_")[0],
+        resplit=resplit,
+        held=test.met,
+        ceiling=nan_if_none(ceiling(test, objective, validation)),
+        test_ceiling=nan_if_none(ceiling(test, objective)),
+        balanced_accuracy=test.performance["balanced_accuracy"],
+        objective=test.objective,
+        trivial=test.trivial,
     )
 
 
@@ -132,26 +121,28 @@ COLUMNS = {
     "held": "budget held",
     "ceiling": "ceiling",
     "share": "held / ceiling",
-    "judging": "ceiling, judging noise alone",
+    "test_ceiling": "ceiling, test noise only",
     "balanced_accuracy": "balanced accuracy",
     "objective": "objective",
     "trivial": "trivial",
 }
 
 
-def report(found: Iterable[Cell]) -> str:
-    """A Markdown table: means by data set and way, then over all networks."""
-    frame = pd.DataFrame(list(found))
+def report(lines: Iterable[Line]) -> str:
+    """Return a Markdown table of means by data set and setting, then over all networks."""
+    frame = pd.DataFrame(list(lines))
     both = pd.concat([frame, frame.assign(data="all")])
-    means = both.groupby(["data", "way"], sort=False).mean(numeric_only=True)
+    means = both.groupby(["data", "setting"], sort=False).mean(numeric_only=True)
     means["share"] = means["held"] / means["ceiling"]
     return "\n".join(
         [
-            f"| data | way | {' | '.join(COLUMNS.values())} |",
+            f"| data | setting | {' | '.join(COLUMNS.values())} |",
             "|---" * (2 + len(COLUMNS)) + "|",
             *(
-                f"| {data} | {way} | {' | '.join(f'{value:.3f}' for value in row)} |"
-                for (data, way), row in zip(means.index, means[list(COLUMNS)].values, strict=True)
+                f"| {data} | {setting} | {' | '.join(f'{value:.3f}' for value in row)} |"
+                for (data, setting), row in zip(
+                    means.index, means[list(COLUMNS)].values, strict=True
+                )
             ),
         ]
     )
@@ -159,27 +150,28 @@ def report(found: Iterable[Cell]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the study and print its table."""
-    known = networks()
+    models = benchmark_models()
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--metric", default="spd", choices=("spd", "eod", "aod", "fprd", "di"))
     parser.add_argument("--method", default="thresholds", choices=METHODS)
-    parser.add_argument("--networks", nargs="+", default=list(known), choices=known)
-    parser.add_argument("--resplits", type=int, default=100, help="of each network")
+    parser.add_argument("--networks", nargs="+", default=list(models), choices=models)
+    parser.add_argument("--resplits", type=int, default=100, help="per network")
     parser.add_argument("--first", type=int, default=0, help="number of the first re-split")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
-    asked = parser.parse_args(arguments)
-    if asked.resplits < 1 or asked.first < 0 or asked.jobs < 1:
-        parser.error("needs 1 re-split and 1 process, or more")
-    study = partial(cells, metric=asked.metric, method=asked.method, ways=WAYS)
-    pairs = list(product(asked.networks, range(asked.first, asked.first + asked.resplits)))
+    options = parser.parse_args(arguments)
+    if options.resplits < 1 or options.first < 0 or options.jobs < 1:
+        parser.error("needs at least 1 re-split and 1 process")
+    study = partial(compare, metric=options.metric, method=options.method, settings=SETTINGS)
+    resplits = range(options.first, options.first + options.resplits)
+    pairs = product(options.networks, resplits)
     torch.set_num_threads(1)
-    if asked.jobs == 1:
-        found = list(starmap(study, pairs))
+    if options.jobs == 1:
+        lines = list(starmap(study, pairs))
     else:
-        fresh = multiprocessing.get_context("spawn")
-        with fresh.Pool(asked.jobs, torch.set_num_threads, (1,)) as pool:
-            found = pool.starmap(study, pairs)
-    print(report(chain.from_iterable(found)))
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(options.jobs, torch.set_num_threads, (1,)) as pool:
+            lines = pool.starmap(study, pairs)
+    print(report(chain.from_iterable(lines)))
 
 
 if __name__ == "__main__":

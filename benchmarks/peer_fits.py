@@ -1,7 +1,7 @@
-"""One fit of another tool, in that tool's own environment: imports nothing of fairfix.
+"""Time one fit of another tool in that tool's own environment; does not import fairfix.
 
-``python peer_fits.py TOOL ROWS.npz BOUND`` prints the CPU seconds of the fit, and balanced accuracy
-and gap on those rows.
+``python peer_fits.py TOOL ROWS.npz BOUND`` prints the CPU seconds of the fit, and its balanced
+accuracy and gap on those rows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Decide = Callable[[], Array]
-# Fits scores, labels and groups (N,) within a bound; what it returns decides the same rows.
+# Fits to scores, labels and groups (N,) within a bound; the result decides the same rows.
 Fit = Callable[[Array, Array, Array, float], Decide]
 
 
@@ -31,7 +31,7 @@ def oxonfair(scores: Array, labels: Array, groups: Array, bound: float) -> Decid
 
 
 def error_parity(scores: Array, labels: Array, groups: Array, bound: float) -> Decide:
-    """It minimizes a cost of errors; costs by the labels' shares make that balanced accuracy."""
+    """Minimize the cost of errors; with costs by base rate that is balanced accuracy."""
     from error_parity import RelaxedThresholdOptimizer
 
     optimizer = RelaxedThresholdOptimizer(
@@ -50,12 +50,12 @@ FITS: dict[str, Fit] = {"oxonfair": oxonfair, "error-parity": error_parity}
 
 
 def balanced_accuracy(decisions: Array, labels: Array) -> float:
-    """Mean of the true positive and the true negative rate."""
+    """Return the mean of the true positive and the true negative rate."""
     return float(decisions[labels == 1].mean() + 1 - decisions[labels == 0].mean()) / 2
 
 
 def main(tool: str, rows: str, bound: str) -> None:
-    """Fit once on a few rows, to have everything loaded, then on all, timed."""
+    """Fit once on a few rows, so that everything is loaded, then on all rows, timed."""
     with np.load(rows) as saved:
         scores, labels, groups = saved["scores"], saved["labels"], saved["groups"]
     fit = FITS[tool]
@@ -65,8 +65,8 @@ def main(tool: str, rows: str, bound: str) -> None:
     seconds = time.process_time() - start
     decisions = decide()
     gap = float(decisions[groups == 0].mean() - decisions[groups == 1].mean())
-    said = {"seconds": seconds, "performance": balanced_accuracy(decisions, labels), "gap": gap}
-    print(json.dumps(said))
+    performance = balanced_accuracy(decisions, labels)
+    print(json.dumps({"seconds": seconds, "performance": performance, "gap": gap}))
 
 
 if __name__ == "__main__":

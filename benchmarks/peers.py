@@ -1,8 +1,8 @@
-"""How fast `thresholds` is beside tools that need an environment of their own.
+"""Time ``thresholds`` against tools that need an environment of their own.
 
-OxonFair and error-parity fit one threshold a group within a fixed bound of the gap. They are
-installed in build/peers, because they pin older packages than fairfix takes, and fit the very same
-saved scores in processes of their own. CPU seconds of the fit alone, one thread, medians.
+OxonFair and error-parity fit one threshold per group within a fixed bound of the gap. They are
+installed in build/peers, because they pin older packages than fairfix requires, and fit the same
+saved scores in separate processes. CPU seconds of the fit alone, one thread, medians.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ HERE = Path(__file__).resolve().parent
 ENVIRONMENT = HERE.parent / "build" / "peers"
 OURS = {"fixed margin": OBJECTIVE, "margin auto": Objective()}
 
-Fitted = tuple[float, str]  # CPU seconds, and what was reached
+TimedFit = tuple[float, str]  # CPU seconds, and the figures reached
 
 
 def environment() -> Path:
-    """The Python that has the peers; made and filled when it is not there yet."""
+    """Return the Python with the peers installed; create its environment if needed."""
     python = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin") / "python"
     ready = ENVIRONMENT / "ready"
     if not ready.exists():
@@ -45,16 +45,16 @@ def environment() -> Path:
     return python
 
 
-def our_fit(problem: Problem, objective: Objective) -> Fitted:
-    """One fit of ``thresholds``."""
+def our_fit(problem: Problem, objective: Objective) -> TimedFit:
+    """Time one fit of ``thresholds``."""
     start = time.process_time()
     policy = thresholds(problem, objective).policy
     seconds = time.process_time() - start
     return seconds, reached(problem, policy.decide(problem.scores, problem.groups))
 
 
-def their_fit(python: Path, tool: str, rows: Path) -> Fitted:
-    """One fit of a peer, in a process of its own."""
+def their_fit(python: Path, tool: str, rows: Path) -> TimedFit:
+    """Time one fit of a peer in a separate process."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     done = subprocess.run(
         [python, HERE / "peer_fits.py", tool, rows, str(LIMIT)],
@@ -63,13 +63,14 @@ def their_fit(python: Path, tool: str, rows: Path) -> Fitted:
         check=True,
         text=True,
     )
-    said = json.loads(done.stdout.splitlines()[-1])
-    return said["seconds"], f"{said['performance']:.3f} at spd {said['gap']:+.3f}"
+    result = json.loads(done.stdout.splitlines()[-1])
+    figures = f"{result['performance']:.3f} at spd {result['gap']:+.3f}"
+    return result["seconds"], figures
 
 
-def race(problem: Problem, python: Path, repeats: int) -> dict[str, list[Fitted]]:
-    """Everybody's fits, in turn; ours after one that does not count."""
-    fits: dict[str, list[Fitted]] = {name: [] for name in (*OURS, *FITS)}
+def time_fits(problem: Problem, python: Path, repeats: int) -> dict[str, list[TimedFit]]:
+    """Time the fits of all tools in turn, ours after an untimed one."""
+    fits: dict[str, list[TimedFit]] = {name: [] for name in (*OURS, *FITS)}
     few = problem.take(torch.arange(min(2_000, len(problem))))
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows.npz"
@@ -88,8 +89,8 @@ def race(problem: Problem, python: Path, repeats: int) -> dict[str, list[Fitted]
     return fits
 
 
-def report(fits: dict[str, list[Fitted]]) -> list[str]:
-    """A line for each of our fits against each peer."""
+def report(fits: dict[str, list[TimedFit]]) -> list[str]:
+    """Return one line for each of our fits against each peer."""
     medians = {name: statistics.median(s for s, _ in found) for name, found in fits.items()}
     return [
         line(
@@ -106,11 +107,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=5)
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    fits = race(random_scores(asked.rows), environment(), asked.repeats)
-    print(f"{asked.rows:,} rows; CPU seconds, median of {asked.repeats}, 1 thread")
-    print(f"{'thresholds at':28}{'fairfix':>9}{'peer':>9}{'ratio':>8}  reached")
+    fits = time_fits(random_scores(options.rows), environment(), options.repeats)
+    print(f"{options.rows:,} rows; CPU seconds, median of {options.repeats}, 1 thread")
+    print(f"{'thresholds at':32}{'fairfix':>9}{'peer':>9}{'ratio':>8}  reached")
     print("\n".join(report(fits)))
 
 

@@ -1,13 +1,13 @@
-"""What fairfix is timed against: the loops of the public research code, in plain torch.
+"""The loops of the public research code in plain torch, which fairfix is timed against.
 
-Each function does, in the same order and as often, what the code published with Savani et al.
-(2020) and Marcinkevics et al. (2022) does: a grid of 101 cuts for each judgment, one scikit-learn
-call a cut, unit influences from hooks on the activations, a forward pass for whatever is looked at.
-Where that code slips, the slip is left out if it would change how much work is done: networks stay
-in evaluation mode, units once removed are not picked again, the untouched network is a candidate,
-and data are held in the type that they are used in. Nothing here uses fairfix.
+Each function does the same work, in the same order and as often, as the code published with Savani
+et al. (2020) and Marcinkevics et al. (2022): a grid of 101 thresholds for each evaluation, one
+scikit-learn call per threshold, unit influences from hooks on the activations, a forward pass for
+every value that is needed. Bugs of that code that would change the amount of work are left out:
+networks stay in evaluation mode, removed units are not selected again, the unmodified network is a
+candidate, and data are kept in the type that they are used in. Nothing here uses fairfix.
 
-A ``network`` gives probabilities (N,) for features (N, D); it is copied, never changed.
+A ``network`` maps features (N, D) to probabilities (N,); it is copied, never changed.
 """
 
 from __future__ import annotations
@@ -20,95 +20,100 @@ from typing import Any
 
 import numpy as np
 import torch
-from grid import Judged, Rows, constrained_cut, most_accurate_cut
 from numpy.typing import NDArray
+from threshold_grid import (
+    GridResult,
+    LabeledRows,
+    constrained_threshold,
+    most_accurate_threshold,
+)
 from torch import Tensor, nn
 
 
 @dataclass
-class Trail:
-    """The networks that a loop judged, and the most worthy of them."""
+class Candidates:
+    """The networks that a loop evaluated, and the best of them."""
 
-    rows: Rows
-    cut: Callable[[NDArray[np.float32], Rows], Judged]
-    worth: Callable[[Judged], float]
-    judged: list[Judged] = field(default_factory=list)
+    rows: LabeledRows
+    choose: Callable[[NDArray[np.float32], LabeledRows], GridResult]
+    value: Callable[[GridResult], float]
+    results: list[GridResult] = field(default_factory=list)
     best: int | None = None
     network: nn.Module | None = None
 
     @torch.no_grad()
-    def judge(self, network: nn.Module) -> Judged:
-        """Judge a network at its own cut, and keep a copy if it is the best so far."""
-        now = self.cut(network(self.rows.features).numpy(), self.rows)
-        least = -math.inf if self.best is None else self.worth(self.judged[self.best])
-        self.judged.append(now)
-        if self.worth(now) > least:
-            self.best, self.network = len(self.judged) - 1, copy.deepcopy(network)
-        return now
+    def evaluate(self, network: nn.Module) -> GridResult:
+        """Evaluate a network at its own threshold, and keep a copy if it is the best so far."""
+        result = self.choose(network(self.rows.features).numpy(), self.rows)
+        best_value = -math.inf if self.best is None else self.value(self.results[self.best])
+        self.results.append(result)
+        if self.value(result) > best_value:
+            self.best, self.network = len(self.results) - 1, copy.deepcopy(network)
+        return result
 
 
-def least_biased(rows: Rows, floor: float) -> Trail:
-    """Cuts by balanced accuracy alone; the least bias wins, given a performance of ``floor``."""
-    return Trail(
+def least_biased(rows: LabeledRows, floor: float) -> Candidates:
+    """Choose thresholds by balanced accuracy; the least bias wins, given a performance floor."""
+    return Candidates(
         rows,
-        most_accurate_cut,
+        most_accurate_threshold,
         lambda one: -abs(one.bias) if one.performance >= floor else -math.inf,
     )
 
 
-def best_within(rows: Rows, limit: float) -> Trail:
-    """The best balanced accuracy with abs(bias) < limit wins, of cuts and of networks."""
-    return Trail(
+def best_within(rows: LabeledRows, limit: float) -> Candidates:
+    """Choose thresholds and networks by the best balanced accuracy with abs(bias) < limit."""
+    return Candidates(
         rows,
-        lambda scores, rows: constrained_cut(scores, rows, limit),
+        lambda scores, rows: constrained_threshold(scores, rows, limit),
         lambda one: one.performance if abs(one.bias) < limit else 0.0,
     )
 
 
 def linear_layers(network: nn.Module) -> list[nn.Linear]:
-    """Its linear layers in order; the last one gives the output."""
+    """Return the linear layers in order; the last one computes the output."""
     return [module for module in network.modules() if isinstance(module, nn.Linear)]
 
 
 def prune(
-    network: nn.Module, rows: Rows, *, units: int, per_step: int, floor: float = 0.52
-) -> Trail:
-    """Remove units whose activation drives the bias, and judge after every step.
+    network: nn.Module, rows: LabeledRows, *, units: int, per_step: int, floor: float = 0.52
+) -> Candidates:
+    """Remove units whose activation drives the bias, and evaluate after every step.
 
     Args:
-        units: how many are removed in all.
-        per_step: how many between two judgments; influences are computed anew each time.
+        units: number of units to remove in total.
+        per_step: number of units per step; influences are computed again for each step.
     """
     network = copy.deepcopy(network).eval()
-    trail = least_biased(rows, floor)
-    direction = math.copysign(1.0, trail.judge(network).bias)
+    candidates = least_biased(rows, floor)
+    direction = math.copysign(1.0, candidates.evaluate(network).bias)
     layers = linear_layers(network)[:-1]
     owner = [(layer, unit) for layer in layers for unit in range(layer.out_features)]
-    alive = np.ones(len(owner), dtype=bool)
+    remaining = np.ones(len(owner), dtype=bool)
     for first in range(0, units, per_step):
         driving = direction * activation_influence(network, layers, rows)
-        driving[~alive] = -np.inf
+        driving[~remaining] = -np.inf
         for index in np.argsort(-driving)[: min(per_step, units - first)]:
             layer, unit = owner[index]
             with torch.no_grad():
                 layer.weight[unit] = 0
                 layer.bias[unit] = 0
-            alive[index] = False
-        trail.judge(network)
-    return trail
+            remaining[index] = False
+        candidates.evaluate(network)
+    return candidates
 
 
 def activation_influence(
-    network: nn.Module, layers: list[nn.Linear], rows: Rows
+    network: nn.Module, layers: list[nn.Linear], rows: LabeledRows
 ) -> NDArray[np.float32]:
-    """(units,) the soft bias's gradient by each layer's output, summed over the rows."""
+    """Return (units,) the gradient of the soft bias by layer outputs, summed over the rows."""
     outputs: list[Tensor] = []
 
-    def keep(_layer: nn.Module, _inputs: Any, output: Tensor) -> None:
+    def record(_layer: nn.Module, _inputs: Any, output: Tensor) -> None:
         output.retain_grad()
         outputs.append(output)
 
-    handles = [layer.register_forward_hook(keep) for layer in layers]
+    handles = [layer.register_forward_hook(record) for layer in layers]
     network.zero_grad()
     rows.soft_gap(network(rows.features)).backward()
     for handle in handles:
@@ -119,51 +124,51 @@ def activation_influence(
 
 def gda(
     network: nn.Module,
-    rows: Rows,
+    rows: LabeledRows,
     *,
     epochs: int,
     minibatch: int,
     learning_rate: float,
     seed: int,
     floor: float = 0.52,
-) -> Trail:
-    """Descend the soft bias by mini-batches, and judge after every epoch.
+) -> Candidates:
+    """Minimize the soft bias by mini-batches, and evaluate after every epoch.
 
-    Each batch must hold rows of both groups.
+    Each batch must have rows of both groups.
     """
     assert rows.features is not None
     network = copy.deepcopy(network).eval()
-    trail = least_biased(rows, floor)
-    direction = math.copysign(1.0, trail.judge(network).bias)
+    candidates = least_biased(rows, floor)
+    direction = math.copysign(1.0, candidates.evaluate(network).bias)
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(epochs):
         for batch in torch.randperm(len(rows.labels), generator=generator).split(minibatch):
             descend(direction * rows.soft_gap(network(rows.features[batch]), batch), optimizer)
-        trail.judge(network)
-    return trail
+        candidates.evaluate(network)
+    return candidates
 
 
 def perturb(
-    network: nn.Module, rows: Rows, *, trials: int, sd: float, limit: float, seed: int
-) -> Trail:
-    """Multiply the weights by normal draws around 1, and judge every draw."""
-    original, network = network, copy.deepcopy(network).eval()
-    trail = best_within(rows, limit)
-    trail.judge(network)
+    network: nn.Module, rows: LabeledRows, *, trials: int, sd: float, limit: float, seed: int
+) -> Candidates:
+    """Multiply the weights by normal draws around 1, and evaluate every draw."""
+    unmodified, network = network, copy.deepcopy(network).eval()
+    candidates = best_within(rows, limit)
+    candidates.evaluate(network)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(trials):
-        network.load_state_dict(original.state_dict())
+        network.load_state_dict(unmodified.state_dict())
         for parameter in network.parameters():
             draw = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
             parameter.data = parameter.data * (draw * sd + 1)
-        trail.judge(network)
-    return trail
+        candidates.evaluate(network)
+    return candidates
 
 
 def adversarial(
     network: nn.Module,
-    rows: Rows,
+    rows: LabeledRows,
     *,
     rounds: int,
     critic_steps: int,
@@ -173,17 +178,17 @@ def adversarial(
     weight: float,
     limit: float,
     seed: int,
-) -> Trail:
-    """A critic of the bias and the network take turns, and every round is judged.
+) -> Candidates:
+    """Train a critic of the bias and the network in turn, and evaluate after every round.
 
-    What the critic reads and what the network scores come from a forward pass each. The bias of a
+    The inputs of the critic and the scores of the network take one forward pass each. The bias of a
     minibatch that lacks a group counts as 0.
     """
     assert rows.features is not None
     features, labels = rows.features, rows.labels.to(rows.features.dtype)
     network = copy.deepcopy(network).eval()
-    trail = best_within(rows, limit)
-    trail.judge(network)
+    candidates = best_within(rows, limit)
+    candidates.evaluate(network)
     critic = _critic(linear_layers(network)[-1].in_features * minibatch, seed).to(features.dtype)
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
     critic_optimizer = torch.optim.Adam(critic.parameters(), lr=learning_rate)
@@ -207,12 +212,12 @@ def adversarial(
             guess = critic(last_hidden(network, features[batch]).reshape(-1)).abs().squeeze()
             entropy = nn.functional.binary_cross_entropy(network(features[batch]), labels[batch])
             descend((weight * (guess - limit) + 1).clamp(min=1) * entropy, optimizer)
-        trail.judge(network)
-    return trail
+        candidates.evaluate(network)
+    return candidates
 
 
 def _critic(inputs: int, seed: int) -> nn.Sequential:
-    """Three hidden layers of 32."""
+    """Return a network with three hidden layers of 32."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         blocks = [(nn.Linear(width, 32), nn.ReLU()) for width in (inputs, 32, 32)]
@@ -220,18 +225,18 @@ def _critic(inputs: int, seed: int) -> nn.Sequential:
 
 
 def last_hidden(network: nn.Module, features: Tensor) -> Tensor:
-    """(N, H) what the last linear layer reads."""
-    read: list[Tensor] = []
+    """Return the inputs of the last linear layer, (N, H)."""
+    captured: list[Tensor] = []
     handle = linear_layers(network)[-1].register_forward_pre_hook(
-        lambda _layer, inputs: read.append(inputs[0])
+        lambda _layer, inputs: captured.append(inputs[0])
     )
     network(features)
     handle.remove()
-    return read[0]
+    return captured[0]
 
 
 def descend(loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
-    """One step down the loss."""
+    """Take one optimizer step."""
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -239,7 +244,7 @@ def descend(loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
 
 def layerwise(
     network: nn.Module,
-    rows: Rows,
+    rows: LabeledRows,
     *,
     layers: int,
     entries: int,
@@ -247,21 +252,21 @@ def layerwise(
     trees: Any,
     limit: float,
     seed: int,
-) -> Trail:
-    """Let boosted trees move some weights of one layer after another, and judge every call.
+) -> Candidates:
+    """Optimize some weights of one layer after another by boosted trees, and evaluate every call.
 
     Args:
-        layers: how many linear layers, from the last one back.
-        entries: how many weights of a layer are moved, each within 2.2 standard deviations.
-        calls: networks judged a layer; at least 10, the first ones at random.
-        trees: a regressor that gives standard deviations. scikit-optimize's own one does not run
-            on current numpy and scikit-learn.
+        layers: number of linear layers, from the last one backwards.
+        entries: number of weights of a layer to move, each within 2.2 standard deviations.
+        calls: evaluated networks per layer, at least 10; the first ones are random.
+        trees: a regressor that predicts standard deviations. scikit-optimize's own does not run on
+            current numpy and scikit-learn.
     """
     from skopt import gbrt_minimize
 
     network = copy.deepcopy(network).eval().requires_grad_(False)
-    trail = best_within(rows, limit)
-    trail.judge(network)
+    candidates = best_within(rows, limit)
+    candidates.evaluate(network)
     generator = np.random.default_rng(seed)
 
     def tune(weights: Tensor) -> None:
@@ -272,11 +277,11 @@ def layerwise(
 
         def loss(point: list[float]) -> float:
             weights[moved] = torch.tensor(point, dtype=weights.dtype)
-            return -trail.worth(trail.judge(network))
+            return -candidates.value(candidates.evaluate(network))
 
         gbrt_minimize(loss, box, base_estimator=trees, n_calls=calls, random_state=seed)
         weights.copy_(before)
 
     for layer in linear_layers(network)[::-1][:layers]:
         tune(layer.weight.view(-1))
-    return trail
+    return candidates

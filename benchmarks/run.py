@@ -1,7 +1,7 @@
-"""How fast fairfix is beside the public research code's loops: ``make bench``.
+"""Time fairfix against the loops of the public research code: ``make bench``.
 
-Both do the same steps on the same rows with one thread, in turn in one process. What counts is the
-ratio of the medians of CPU seconds; the seconds themselves are those of the machine at hand.
+Both do the same steps on the same rows with one thread, in turn in one process. The ratio of the
+median CPU seconds is what counts; the seconds depend on the machine.
 """
 
 from __future__ import annotations
@@ -18,10 +18,17 @@ from typing import Any
 import numpy as np
 import public_loops
 import torch
-from grid import CUTS, Judged, Rows, constrained_cut, counted_cut
-from networks import speed_network
+from benchmark_models import speed_model
+from fairlearn_thresholds import fairlearn_rule
 from numpy.typing import NDArray
-from public_loops import Trail
+from public_loops import Candidates
+from threshold_grid import (
+    THRESHOLDS,
+    GridResult,
+    LabeledRows,
+    constrained_threshold,
+    counted_threshold,
+)
 from torch import nn
 
 from fairfix import methods
@@ -31,7 +38,7 @@ from fairfix.methods._quantile_trees import QuantileTrees
 from fairfix.metrics.objective import Objective
 from fairfix.thresholds.shared import best_threshold
 
-# Where the budget ends in the public code: 0.05 less a margin of 0.01.
+# The limit of the public code: a budget of 0.05 minus a margin of 0.01.
 OBJECTIVE = Objective(margin=0.01)
 LIMIT = 0.04
 
@@ -40,22 +47,22 @@ Side = Callable[[Problem], str]
 
 @dataclass(frozen=True)
 class Contest:
-    """Two ways to do one thing.
+    """Two implementations of the same work.
 
-    ``ours`` and ``theirs`` do it once and say how much work that was, as "60 networks judged".
-    Where ``alike``, they must say the same.
+    ``ours`` and ``theirs`` do it once and return its amount, such as "60 networks evaluated". If
+    ``same_work``, the two must be equal.
     """
 
     name: str
     ours: Side
     theirs: Side
     data: Problem
-    alike: bool = True
+    same_work: bool = True
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured, at most."""
+    """Upper limits of the work in each contest."""
 
     rows: int
     units: int
@@ -95,18 +102,18 @@ QUICK = Size(
 
 @dataclass(frozen=True)
 class Timing:
-    """Median CPU seconds of both sides, and the work they did."""
+    """Median CPU seconds of both sides, and their work."""
 
     ours: float
     theirs: float
     work: str
 
 
-def duel(contest: Contest, repeats: int) -> Timing:
+def time_contest(contest: Contest, repeats: int) -> Timing:
     """Run both sides in turn, ``repeats`` times each.
 
     Raises:
-        RuntimeError: when work that should be alike is not.
+        RuntimeError: if the work should be the same and is not.
     """
     seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
     work = {}
@@ -116,7 +123,7 @@ def duel(contest: Contest, repeats: int) -> Timing:
             work[name] = side(contest.data)
             seconds[name].append(time.process_time() - start)
     same = work["ours"] == work["theirs"]
-    if contest.alike and not same:
+    if contest.same_work and not same:
         raise RuntimeError(f"{contest.name}: {work['ours']} against {work['theirs']}.")
     return Timing(
         statistics.median(seconds["ours"]),
@@ -126,21 +133,21 @@ def duel(contest: Contest, repeats: int) -> Timing:
 
 
 def contests(problem: Problem, size: Size) -> list[Contest]:
-    """Everything that is measured."""
+    """Return all contests."""
     return [
         *pruning(problem, size),
         descent(problem, size),
         draws(problem, size),
         critic(problem, size),
         black_box(problem, size),
-        *cuts(random_scores(size.scores)),
+        *single_threshold(random_scores(size.scores)),
         reject_option(random_scores(size.reject_rows)),
         by_group(random_scores(size.scores)),
     ]
 
 
 def pruning(problem: Problem, size: Size) -> list[Contest]:
-    """Half of the units at most: beyond, scores may become constant and the work is over."""
+    """Prune at most half of the units: beyond that, scores may become constant and both stop."""
     hidden = public_loops.linear_layers(problem.network()[0])[:-1]
     units = min(size.units, sum(layer.out_features for layer in hidden) // 2)
     steps = {"max_units": units, "per_step": math.ceil(units / 64)}
@@ -153,7 +160,7 @@ def pruning(problem: Problem, size: Size) -> list[Contest]:
 
 
 def descent(problem: Problem, size: Size) -> Contest:
-    """So small a step size that the gap does not cross zero, which would end the run early."""
+    """Use a step size so small that the gap does not cross zero, which would end the run."""
     options = {"epochs": size.epochs, "minibatch": 256, "learning_rate": 1e-5}
     theirs = their_loop(public_loops.gda, **options, seed=0)
     return Contest("gda", our_method("gda", **options), theirs, problem)
@@ -182,15 +189,27 @@ def black_box(problem: Problem, size: Size) -> Contest:
     return Contest("layerwise, last two layers", ours, theirs, problem)
 
 
-def cuts(scored: Problem) -> list[Contest]:
+def single_threshold(scored: Problem) -> list[Contest]:
     return [
-        Contest("cut, against scikit-learn", our_cut, their_cut(constrained_cut), scored, False),
-        Contest("cut, against numpy", our_cut, their_cut(counted_cut), scored, False),
+        Contest(
+            "threshold, against scikit-learn",
+            our_threshold,
+            their_threshold(constrained_threshold),
+            scored,
+            False,
+        ),
+        Contest(
+            "threshold, against numpy",
+            our_threshold,
+            their_threshold(counted_threshold),
+            scored,
+            False,
+        ),
     ]
 
 
 def reject_option(scored: Problem) -> Contest:
-    """Both say which objective they reach, so the works differ: that is the comparison."""
+    """Both return the figures they reach, which differ."""
 
     def theirs(problem: Problem) -> str:
         with aif.quiet():
@@ -201,38 +220,25 @@ def reject_option(scored: Problem) -> Contest:
             aif.UNPRIVILEGED, aif.PRIVILEGED, metric_lb=-LIMIT, metric_ub=LIMIT
         )
         engine.fit(truth, aif.dataset(problem, problem.scores > 0.5, problem.scores))
-        decided = engine.predict(aif.dataset(problem, problem.scores > 0.5, problem.scores))
-        return reached(problem, torch.from_numpy(decided.labels.ravel() == 1))
+        decisions = engine.predict(aif.dataset(problem, problem.scores > 0.5, problem.scores))
+        return reached(problem, torch.from_numpy(decisions.labels.ravel() == 1))
 
-    return Contest("roc, against AIF360", our_policy("roc"), theirs, scored, alike=False)
+    return Contest("roc, against AIF360", our_policy("roc"), theirs, scored, same_work=False)
 
 
 def by_group(scored: Problem) -> Contest:
-    """Against fairlearn's randomized optimizer, which aims at no gap."""
+    """Compare with fairlearn's randomized thresholds, which aim at no gap."""
 
     def theirs(problem: Problem) -> str:
-        from fairlearn.postprocessing import ThresholdOptimizer
-        from splits import Scored
-
-        features, groups = problem.scores.numpy()[:, None].astype(float), problem.groups.numpy()
-        optimizer = ThresholdOptimizer(
-            estimator=Scored(),
-            constraints="demographic_parity",
-            objective="balanced_accuracy_score",
-            prefit=True,
-            predict_method="predict",
-        )
-        optimizer.fit(features, problem.labels.numpy(), sensitive_features=groups)
-        decided = optimizer.predict(features, sensitive_features=groups, random_state=0)
-        return reached(problem, torch.from_numpy(np.asarray(decided) == 1))
+        return reached(problem, fairlearn_rule(problem, OBJECTIVE.metric.key)(problem))
 
     return Contest(
-        "thresholds, vs. fairlearn", our_policy("thresholds"), theirs, scored, alike=False
+        "thresholds, vs. fairlearn", our_policy("thresholds"), theirs, scored, same_work=False
     )
 
 
 def our_policy(name: str) -> Side:
-    """A post-processing method of fairfix; it says what it reached."""
+    """Return a side that runs a post-processing method of fairfix."""
 
     def side(problem: Problem) -> str:
         policy = methods.get(name).run()(problem, OBJECTIVE, seed=0).policy
@@ -242,7 +248,7 @@ def our_policy(name: str) -> Side:
 
 
 def reached(problem: Problem, decisions: torch.Tensor) -> str:
-    """Balanced accuracy and gap of decisions (N,) on the rows they were fitted to."""
+    """Return balanced accuracy and gap of decisions (N,) on the rows they were tuned on."""
     counts = problem.counts(decisions)
     return (
         f"{float(OBJECTIVE.performance(counts)):.3f} at "
@@ -251,45 +257,47 @@ def reached(problem: Problem, decisions: torch.Tensor) -> str:
 
 
 def our_method(name: str, **options: Any) -> Side:
-    """A method of fairfix."""
+    """Return a side that runs a method of fairfix."""
 
     def side(problem: Problem) -> str:
         result = methods.get(name).run()(problem, OBJECTIVE, seed=0, **options)
-        return f"{len(result.trajectory)} networks judged"
+        return f"{len(result.trajectory)} networks evaluated"
 
     return side
 
 
-def their_loop(loop: Callable[..., Trail], **options: Any) -> Side:
-    """The same method as a plain loop."""
+def their_loop(loop: Callable[..., Candidates], **options: Any) -> Side:
+    """Return a side that runs the same method as a plain loop."""
 
     def side(problem: Problem) -> str:
         scorer, features = problem.network()
-        rows = Rows(problem.labels, problem.groups, features=features)
-        return f"{len(loop(scorer, rows, **options).judged)} networks judged"
+        rows = LabeledRows(problem.labels, problem.groups, features=features)
+        return f"{len(loop(scorer, rows, **options).results)} networks evaluated"
 
     return side
 
 
-def our_cut(problem: Problem) -> str:
-    """The best of all cuts."""
+def our_threshold(problem: Problem) -> str:
+    """Find the best of all thresholds."""
     p = problem
     best_threshold(p.scores, p.labels, p.groups, p.n_groups, OBJECTIVE)
-    return f"every cut of {len(p):,} scores"
+    return f"every threshold of {len(p):,} scores"
 
 
-def their_cut(search: Callable[[NDArray[np.float32], Rows, float], Judged]) -> Side:
-    """The best cut of a grid."""
+def their_threshold(
+    search: Callable[[NDArray[np.float32], LabeledRows, float], GridResult],
+) -> Side:
+    """Return a side that finds the best threshold of a grid."""
 
     def side(problem: Problem) -> str:
-        search(problem.scores.numpy(), Rows(problem.labels, problem.groups), LIMIT)
-        return f"{len(CUTS)} cuts"
+        search(problem.scores.numpy(), LabeledRows(problem.labels, problem.groups), LIMIT)
+        return f"{len(THRESHOLDS)} thresholds"
 
     return side
 
 
 def random_scores(n: int) -> Problem:
-    """Rows of a score alone, which leans towards the label and the group."""
+    """Return rows with scores only, which depend on label and group."""
     rng = np.random.default_rng(0)
     labels, groups = rng.integers(2, size=(2, n))
     scores = 1 / (1 + np.exp(-rng.normal(labels + 0.5 * groups - 0.7)))
@@ -302,24 +310,24 @@ def random_scores(n: int) -> Problem:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and print one line a contest."""
+    """Measure and print one line per contest."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="few rows, once: does it run at all?")
+    parser.add_argument("--quick", action="store_true", help="a few rows, once, as a smoke test")
     size = QUICK if parser.parse_args(arguments).quick else FULL
     torch.set_num_threads(1)
-    network = speed_network()
-    problem = network.validation_case().problem
+    model = speed_model()
+    problem = model.case().problem
     problem = problem.take(torch.arange(min(size.rows, len(problem))))
-    print(f"{network.name}, {len(problem):,} rows; CPU seconds, median of {size.repeats}, 1 thread")
-    print(f"{'':28}{'fairfix':>9}{'plain':>9}{'ratio':>8}  work")
+    print(f"{model.name}, {len(problem):,} rows; CPU seconds, median of {size.repeats}, 1 thread")
+    print(f"{'':32}{'fairfix':>9}{'plain':>9}{'ratio':>8}  work")
     for contest in contests(problem, size):
-        print(line(contest.name, duel(contest, size.repeats)), flush=True)
+        print(line(contest.name, time_contest(contest, size.repeats)), flush=True)
 
 
 def line(name: str, timing: Timing) -> str:
-    """A contest in a row of the printed table."""
+    """Return one line of the printed table."""
     ratio = timing.theirs / timing.ours
-    return f"{name:28}{timing.ours:9.3f}{timing.theirs:9.3f}{ratio:7.1f}x  {timing.work}"
+    return f"{name:32}{timing.ours:9.3f}{timing.theirs:9.3f}{ratio:7.1f}x  {timing.work}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The simulation of coverage and false certification, on few tables; and that it finds faults."""
+"""The coverage simulation on few tables, and that it detects faulty intervals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.helpers.paths import ROOT
 
 
 def load() -> ModuleType:
-    """The program by its path: "coverage" is also the name of a tool that may be installed."""
+    """Load the program by path: "coverage" may also be an installed tool."""
     path = ROOT / "benchmarks" / "coverage.py"
     spec = importlib.util.spec_from_file_location("coverage_study", path)
     assert spec is not None
@@ -38,8 +38,8 @@ def rng() -> np.random.Generator:
 
 
 def faults(rows: list[Any]) -> list[str]:
-    """Those whose bounds are broken."""
-    return [str(row) for row in rows if not row.kept]
+    """Return the settings whose bounds are broken."""
+    return [str(row) for row in rows if not row.passed]
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -63,12 +63,12 @@ def test_the_area_under_the_curve_keeps_its_bounds(rng: np.random.Generator) -> 
     assert faults(list(study.auc_rows(rng, 300))) == []
 
 
-def test_rows_needed_give_the_power_they_promise(rng: np.random.Generator) -> None:
-    assert faults(list(study.plan(rng, REPETITIONS))) == []
+def test_rows_needed_give_the_nominal_power(rng: np.random.Generator) -> None:
+    assert faults(list(study.power_rows(rng, REPETITIONS))) == []
 
 
 class Wald(Cells):
-    """Limits with the shares as seen for the truth."""
+    """Limits that take the observed rates for the true ones."""
 
     def limits(self, alpha: float, *, strict: bool = False) -> Limits:
         hits, trials = self.gathered()
@@ -79,42 +79,42 @@ class Wald(Cells):
 
 
 class Narrow(Cells):
-    """80 % limits said to be of 90 %."""
+    """80 % limits presented as 90 % limits."""
 
     def limits(self, alpha: float, *, strict: bool = False) -> Limits:
         return super().limits(2 * alpha, strict=strict)
 
 
-def judged(wrong: type[Cells], setting: Any, rng: np.random.Generator) -> Any:
+def check_faulty(wrong: type[Cells], setting: Any, rng: np.random.Generator) -> Any:
     cells, share = setting.draw(rng, REPETITIONS)
     made = wrong(**{field.name: getattr(cells, field.name) for field in fields(cells)})
-    return study.judge(setting, made, share, REPETITIONS, strict=False)
+    return study.check_tables(setting, made, share, REPETITIONS, strict=False)
 
 
 def test_a_wald_interval_breaks_its_bounds_at_extreme_rates(rng: np.random.Generator) -> None:
     rare = study.Setting("spd", ((0.02, 0.07),), ((100, 3000),))
-    assert not judged(Wald, rare, rng).kept
-    assert judged(Cells, rare, rng).kept
+    assert not check_faulty(Wald, rare, rng).passed
+    assert check_faulty(Cells, rare, rng).passed
 
 
 def test_an_interval_that_is_too_narrow_breaks_its_bounds(rng: np.random.Generator) -> None:
     common = study.Setting("spd", ((0.5, 0.4),), ((1000, 1000),))
-    found = judged(Narrow, common, rng)
-    assert not found.kept
-    assert found.errs > 0.15
+    found = check_faulty(Narrow, common, rng)
+    assert not found.passed
+    assert found.missed > 0.15
     assert found.certified is not None
     assert found.certified > 0.08
-    assert judged(Cells, common, rng).kept
+    assert check_faulty(Cells, common, rng).passed
 
 
-def test_rows_that_are_too_few_are_found_out(rng: np.random.Generator) -> None:
-    planned = next(study.plan(rng, REPETITIONS))
-    fewer = study.Planned(planned.setting, 0.05, planned.rows, False, REPETITIONS, 0.7)
-    assert planned.kept
-    assert not fewer.kept
+def test_too_few_rows_are_detected(rng: np.random.Generator) -> None:
+    planned = next(study.power_rows(rng, REPETITIONS))
+    fewer = study.PowerResult(planned.setting, 0.05, planned.rows, False, REPETITIONS, 0.7)
+    assert planned.passed
+    assert not fewer.passed
 
 
-def test_a_fault_is_shown_and_ends_with_1(
+def test_a_broken_bound_is_shown_and_exits_with_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     setting = study.Setting("spd", ((0.5, 0.4),), ((1000, 1000),))

@@ -1,4 +1,4 @@
-"""The race against tools with an environment of their own, without that environment."""
+"""The comparison with tools that need an environment of their own, without that environment."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ def at_half(scores: Array, labels: Array, groups: Array, bound: float) -> Decide
     return lambda: scores > 0.5
 
 
-def test_a_fit_says_what_its_decisions_reach(
+def test_a_fit_prints_the_figures_of_its_decisions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     problem = random_scores(3_000)
@@ -33,16 +33,21 @@ def test_a_fit_says_what_its_decisions_reach(
     np.savez(tmp_path / "rows.npz", scores=scores, labels=labels, groups=groups)
     monkeypatch.setitem(peer_fits.FITS, "half", at_half)
     peer_fits.main("half", str(tmp_path / "rows.npz"), "0.04")
-    said = json.loads(capsys.readouterr().out)
+    result = json.loads(capsys.readouterr().out)
     positive = scores > 0.5
-    hits, alarms = positive[labels == 1].mean(), positive[labels == 0].mean()
-    assert said["performance"] == pytest.approx((hits + 1 - alarms) / 2)
+    true_positive_rate, false_positive_rate = (
+        positive[labels == 1].mean(),
+        positive[labels == 0].mean(),
+    )
+    assert result["performance"] == pytest.approx(
+        (true_positive_rate + 1 - false_positive_rate) / 2
+    )
     gap = positive[groups == 0].mean() - positive[groups == 1].mean()
-    assert said["gap"] == pytest.approx(gap)
-    assert said["seconds"] >= 0
+    assert result["gap"] == pytest.approx(gap)
+    assert result["seconds"] >= 0
 
 
-def test_everybody_fits_the_same_rows_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_tools_fit_the_same_rows_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[str] = []
 
     def fit(python: Path, tool: str, rows: Path) -> tuple[float, str]:
@@ -53,7 +58,7 @@ def test_everybody_fits_the_same_rows_in_turn(monkeypatch: pytest.MonkeyPatch) -
 
     problem = random_scores(500)
     monkeypatch.setattr(peers, "their_fit", fit)
-    fits = peers.race(problem, Path(sys.executable), 3)
+    fits = peers.time_fits(problem, Path(sys.executable), 3)
     assert turns == ["oxonfair", "error-parity"] * 3
     assert {name: len(found) for name, found in fits.items()} == dict.fromkeys(
         ("fixed margin", "margin auto", "oxonfair", "error-parity"), 3

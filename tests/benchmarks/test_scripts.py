@@ -1,9 +1,8 @@
-"""The benchmarks: plain loops against brute force, and both programs on little data."""
+"""The benchmark scripts: plain loops against brute force, and the programs on little data."""
 
 import copy
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise, product
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 
 from fairfix.data.problem import Problem
-from fairfix.data.splitting import random_halves
+from fairfix.data.splitting import random_halves, random_parts
 from fairfix.methods._search import Search
 from fairfix.methods.gda import gda
 from fairfix.metrics.objective import Objective
@@ -25,13 +24,13 @@ from tests.helpers.paths import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-import grid
-import networks
 import public_loops
 import run
 import splits
-from grid import Judged, Rows
-from public_loops import Trail
+import threshold_grid as grid
+from benchmark_models import HALVES, benchmark_models, halved
+from public_loops import Candidates
+from threshold_grid import GridResult, LabeledRows
 
 N, D, HIDDEN = 400, 5, (6, 4)
 LIMIT = 0.05
@@ -47,14 +46,14 @@ def small_and_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def biased_rows(metric: str = "spd") -> Rows:
-    """Rows whose first feature follows the group, and whose label follows all of them."""
+def biased_rows(metric: str = "spd") -> LabeledRows:
+    """LabeledRows whose first feature follows the group, and whose label follows all of them."""
     rng = np.random.default_rng(1)
     groups = rng.integers(2, size=N)
     features = rng.normal(size=(N, D))
     features[:, 0] += 2 * groups
     labels = rng.normal(features.sum(axis=1) - 1) > 0
-    return Rows(
+    return LabeledRows(
         torch.from_numpy(labels.astype(np.int64)),
         torch.from_numpy(groups),
         metric,  # type: ignore[arg-type]
@@ -76,33 +75,33 @@ def random_network(*, sigmoid: bool = True) -> nn.Module:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
-    """Copies of the networks that a loop judges, in order. The grid is coarse, to save time."""
+    """Copies of the networks that a loop evaluates, in order; the grid is coarse to save time."""
     networks: list[nn.Module] = []
-    judge = Trail.judge
+    evaluate = Candidates.evaluate
 
-    def noting(trail: Trail, network: nn.Module) -> Judged:
+    def recording(candidates: Candidates, network: nn.Module) -> GridResult:
         networks.append(copy.deepcopy(network))
-        return judge(trail, network)
+        return evaluate(candidates, network)
 
-    monkeypatch.setattr(Trail, "judge", noting)
-    monkeypatch.setattr(grid, "CUTS", np.linspace(0, 1, 11))
+    monkeypatch.setattr(Candidates, "evaluate", recording)
+    monkeypatch.setattr(grid, "THRESHOLDS", np.linspace(0, 1, 11))
     return networks
 
 
-def as_problem(rows: Rows) -> Problem:
-    """The same rows and network as fairfix takes them."""
+def as_problem(rows: LabeledRows) -> Problem:
+    """Return the same rows and network as a ``Problem``."""
     scorer = Scorer(random_network(sigmoid=False), Output.LOGIT).eval()
     assert rows.features is not None
     scores = scorer.score(rows.features)
     return Problem(scores, rows.labels, rows.groups, ("0", "1"), scorer, rows.features)
 
 
-def by_hand(scores: np.ndarray, rows: Rows, cut: float) -> tuple[float, float]:
-    """Bias and balanced accuracy of a cut, counted row by row."""
+def by_hand(scores: np.ndarray, rows: LabeledRows, threshold: float) -> tuple[float, float]:
+    """Return bias and balanced accuracy of a threshold, counted row by row."""
     hits = {cell: [0, 0] for cell in product((0, 1), (0, 1))}
     for score, label, group in zip(scores, rows.labels, rows.groups, strict=True):
         tally = hits[int(group), int(label)]
-        tally[0] += bool(score > cut)
+        tally[0] += bool(score > threshold)
         tally[1] += 1
 
     def share(*cells: tuple[int, int]) -> float:
@@ -120,28 +119,28 @@ def by_hand(scores: np.ndarray, rows: Rows, cut: float) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("metric", ["spd", "eod"])
-def test_cuts_are_the_best_of_the_grid(metric: str) -> None:
+def test_grid_thresholds_are_the_best_of_the_grid(metric: str) -> None:
     rows = biased_rows(metric)
     assert rows.features is not None
-    # Sixteenths: some scores lie on a cut of the grid.
+    # Sixteenths: some scores lie on a threshold of the grid.
     scores = (rows.features.mean(1).sigmoid() * 16).round().div(16).float().numpy()
-    judged = [(cut, *by_hand(scores, rows, cut)) for cut in np.arange(101) / 100]
+    results = [(value, *by_hand(scores, rows, value)) for value in np.arange(101) / 100]
 
-    def same(found: Judged, expected: tuple[float, float, float]) -> bool:
-        return (found.cut, found.bias, found.performance) == pytest.approx(expected)
+    def same(found: GridResult, expected: tuple[float, float, float]) -> bool:
+        return (found.threshold, found.bias, found.performance) == pytest.approx(expected)
 
-    accurate = max(judged, key=lambda one: one[2])
-    assert same(grid.most_accurate_cut(scores, rows), accurate)
+    accurate = max(results, key=lambda one: one[2])
+    assert same(grid.most_accurate_threshold(scores, rows), accurate)
 
-    feasible = max((one for one in judged if abs(one[1]) < LIMIT), key=lambda one: one[2])
+    feasible = max((one for one in results if abs(one[1]) < LIMIT), key=lambda one: one[2])
     assert feasible[2] > 0.5
     assert feasible != accurate
-    assert same(grid.constrained_cut(scores, rows, LIMIT), feasible)
-    assert same(grid.counted_cut(scores, rows, LIMIT), feasible)
+    assert same(grid.constrained_threshold(scores, rows, LIMIT), feasible)
+    assert same(grid.counted_threshold(scores, rows, LIMIT), feasible)
 
 
 @pytest.mark.parametrize("metric", ["spd", "eod"])
-def test_influence_is_what_a_shift_of_the_unit_does(metric: str) -> None:
+def test_influence_is_the_derivative_by_the_unit_bias(metric: str) -> None:
     """The sum over rows of the gradient by a unit's output is the derivative by its bias."""
     rows, network, step = biased_rows(metric), random_network(), 1e-6
     layers = public_loops.linear_layers(network)[:-1]
@@ -171,23 +170,23 @@ def test_prune_removes_the_driving_units_step_by_step(seen: list[nn.Module]) -> 
     rows, network = biased_rows(), random_network()
     layers = public_loops.linear_layers(network)[:-1]
     influence = public_loops.activation_influence(network, layers, rows)
-    trail = public_loops.prune(network, rows, units=7, per_step=3, floor=0)
+    candidates = public_loops.prune(network, rows, units=7, per_step=3, floor=0)
 
     removed = [removed_units(pruned) for pruned in seen]
     assert [len(units) for units in removed] == [0, 3, 6, 7]
     assert all(units < more for units, more in pairwise(removed))
-    direction = np.sign(trail.judged[0].bias)
+    direction = np.sign(candidates.results[0].bias)
     assert removed[1] == set(np.argsort(-direction * influence)[:3].tolist())
     assert not removed_units(network), "the network handed in is left alone"
 
-    least = min(range(4), key=lambda step: abs(trail.judged[step].bias))
-    assert trail.best == least
-    assert trail.network is not None
-    assert removed_units(trail.network) == removed[least]
+    least = min(range(4), key=lambda step: abs(candidates.results[step].bias))
+    assert candidates.best == least
+    assert candidates.network is not None
+    assert removed_units(candidates.network) == removed[least]
 
 
 def removed_units(network: nn.Module) -> set[int]:
-    """Hidden units that are cut off from their inputs."""
+    """Return the hidden units without input weights and bias."""
     layers = public_loops.linear_layers(network)[:-1]
     weights_gone = torch.cat([(layer.weight == 0).all(1) for layer in layers])
     biases_gone = torch.cat([layer.bias == 0 for layer in layers])
@@ -195,11 +194,13 @@ def removed_units(network: nn.Module) -> set[int]:
 
 
 def test_a_network_below_the_floor_is_not_kept() -> None:
-    trail = public_loops.prune(random_network(), biased_rows(), units=2, per_step=1, floor=1.01)
-    assert (len(trail.judged), trail.best, trail.network) == (3, None, None)
+    candidates = public_loops.prune(
+        random_network(), biased_rows(), units=2, per_step=1, floor=1.01
+    )
+    assert (len(candidates.results), candidates.best, candidates.network) == (3, None, None)
 
 
-def test_the_gda_loop_takes_the_very_steps_of_fairfix(
+def test_the_gda_loop_takes_the_same_steps_as_fairfix(
     seen: list[nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = biased_rows()
@@ -219,15 +220,17 @@ def test_the_gda_loop_takes_the_very_steps_of_fairfix(
     torch.testing.assert_close(torch.stack(ours), torch.stack(theirs), rtol=0, atol=1e-5)
 
 
-def scored(network: nn.Module, rows: Rows) -> Tensor:
+def scored(network: nn.Module, rows: LabeledRows) -> Tensor:
     with torch.no_grad():
         scores: Tensor = network(rows.features)
     return scores
 
 
-def test_perturb_draws_factors_around_one_of_the_untouched_weights(seen: list[nn.Module]) -> None:
+def test_perturb_multiplies_the_unmodified_weights_by_factors_around_one(
+    seen: list[nn.Module],
+) -> None:
     rows, network = biased_rows(), random_network()
-    trail = public_loops.perturb(network, rows, trials=20, sd=0.1, limit=0.04, seed=0)
+    candidates = public_loops.perturb(network, rows, trials=20, sd=0.1, limit=0.04, seed=0)
     drawn = torch.stack([parameters_to_vector(one.parameters()).detach() for one in seen])
     untouched = parameters_to_vector(network.parameters()).detach()
     assert torch.equal(drawn[0], untouched)
@@ -237,8 +240,8 @@ def test_perturb_draws_factors_around_one_of_the_untouched_weights(seen: list[nn
     assert float(factors.std()) == pytest.approx(0.1, abs=0.01)
     assert len(factors.unique()) == factors.numel()
 
-    worth = [one.performance if abs(one.bias) < 0.04 else 0 for one in trail.judged]
-    assert trail.best == int(np.argmax(worth))
+    worth = [one.performance if abs(one.bias) < 0.04 else 0 for one in candidates.results]
+    assert candidates.best == int(np.argmax(worth))
 
 
 TURNS = {"minibatch": 64, "learning_rate": 1e-3, "seed": 2}
@@ -264,7 +267,9 @@ def test_adversarial_within_the_limit_is_training(seen: list[nn.Module]) -> None
     torch.testing.assert_close(scored(seen[-1], rows), scored(network, rows))
 
 
-def test_adversarial_loses_what_critic_and_network_should(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adversarial_losses_are_those_of_critic_and_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     rows, network = biased_rows(), random_network()
     assert rows.features is not None
     losses: list[float] = []
@@ -292,7 +297,7 @@ def test_adversarial_loses_what_critic_and_network_should(monkeypatch: pytest.Mo
     assert losses == pytest.approx([critics_loss.item(), networks_loss.item()])
 
 
-def test_layerwise_moves_few_weights_of_one_layer_within_reach(seen: list[nn.Module]) -> None:
+def test_layerwise_moves_few_weights_of_one_layer_within_bounds(seen: list[nn.Module]) -> None:
     rows, network = biased_rows(), random_network()
     trees = run.QuantileTrees()
     public_loops.layerwise(
@@ -301,15 +306,15 @@ def test_layerwise_moves_few_weights_of_one_layer_within_reach(seen: list[nn.Mod
     assert len(seen) == 21
     moved = []
     for at, layer in enumerate(public_loops.linear_layers(network)):
-        judged = torch.stack([public_loops.linear_layers(one)[at].weight for one in seen])
-        change = (judged - layer.weight).detach().flatten(1)
+        evaluated = torch.stack([public_loops.linear_layers(one)[at].weight for one in seen])
+        change = (evaluated - layer.weight).detach().flatten(1)
         moved.append((change != 0).sum(1).tolist())
         assert change.abs().max() <= 2.2 * layer.weight.std()
         assert at == 0 or change.abs().max() > 0.5 * layer.weight.std()
     assert moved == [[0] * 21, [0] * 11 + [3] * 10, [0] + [3] * 10 + [0] * 10]
 
 
-# The race.
+# Timing.
 
 
 def test_quick_run_prints_a_line_for_every_contest(capsys: pytest.CaptureFixture[str]) -> None:
@@ -323,21 +328,21 @@ def test_quick_run_prints_a_line_for_every_contest(capsys: pytest.CaptureFixture
         "perturb",
         "adversarial, loss = hinge",
         "layerwise, last two layers",
-        "cut, against scikit-learn",
-        "cut, against numpy",
+        "threshold, against scikit-learn",
+        "threshold, against numpy",
         "roc, against AIF360",
         "thresholds, vs. fairlearn",
     ]
-    assert [line.count("7 networks judged") for line in lines[2:4]] == [1, 1]
-    assert "every cut of 10,000 scores against 101 cuts" in lines[-3]
+    assert [line.count("7 networks evaluated") for line in lines[2:4]] == [1, 1]
+    assert "every threshold of 10,000 scores against 101 thresholds" in lines[-3]
 
 
 def test_the_ratio_says_how_much_faster_fairfix_is() -> None:
-    printed = run.line("gda", run.Timing(0.5, 5.25, "7 networks judged")).split()
-    assert printed == ["gda", "0.500", "5.250", "10.5x", "7", "networks", "judged"]
+    printed = run.line("gda", run.Timing(0.5, 5.25, "7 networks evaluated")).split()
+    assert printed == ["gda", "0.500", "5.250", "10.5x", "7", "networks", "evaluated"]
 
 
-def test_sides_run_in_turn_and_the_median_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sides_run_in_turn_and_the_median_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(np.cumsum([0, 5, 0, 1, 0, 2, 0, 7, 0, 3, 0, 3]))
     monkeypatch.setattr(run.time, "process_time", lambda: float(next(clock)))
     turns: list[str] = []
@@ -346,32 +351,34 @@ def test_sides_run_in_turn_and_the_median_counts(monkeypatch: pytest.MonkeyPatch
         return lambda _problem: (turns.append(name), "one thing done")[1]
 
     contest = run.Contest("x", side("A"), side("B"), run.random_scores(50))
-    assert run.duel(contest, 3) == run.Timing(3, 3, "one thing done")
+    assert run.time_contest(contest, 3) == run.Timing(3, 3, "one thing done")
     assert "".join(turns) == "ABABAB"
 
 
-def test_unlike_work_is_no_contest() -> None:
+def test_different_work_is_an_error() -> None:
     data = run.random_scores(50)
-    contest = run.Contest("x", lambda _: "2 networks judged", lambda _: "3 networks judged", data)
-    with pytest.raises(RuntimeError, match="2 networks judged against 3 networks judged"):
-        run.duel(contest, 1)
+    contest = run.Contest(
+        "x", lambda _: "2 networks evaluated", lambda _: "3 networks evaluated", data
+    )
+    with pytest.raises(RuntimeError, match="2 networks evaluated against 3 networks evaluated"):
+        run.time_contest(contest, 1)
 
 
-def test_every_cut_is_at_least_as_good_as_the_grid() -> None:
+def test_all_thresholds_are_at_least_as_good_as_the_grid() -> None:
     problem = run.random_scores(2_000)
     p = problem
     ours = best_threshold(p.scores, p.labels, p.groups, p.n_groups, run.OBJECTIVE)
-    rows = Rows(p.labels, p.groups)
-    theirs = grid.constrained_cut(p.scores.numpy(), rows, run.LIMIT)
+    rows = LabeledRows(p.labels, p.groups)
+    theirs = grid.constrained_threshold(p.scores.numpy(), rows, run.LIMIT)
     bias, performance = by_hand(p.scores.numpy(), rows, float(ours.threshold))
     assert abs(bias) < run.LIMIT
     assert performance >= theirs.performance > 0.5
 
 
-# The re-splits.
+# Re-splits.
 
 
-def test_halves_share_no_row_and_leave_none_out() -> None:
+def test_halves_partition_the_rows() -> None:
     rows = biased_rows()
     problem = as_problem(rows)
     one, other = random_halves(problem, 3)
@@ -385,37 +392,45 @@ def test_halves_share_no_row_and_leave_none_out() -> None:
     assert not torch.equal(one.features, random_halves(problem, 4)[0].features)
 
 
-def test_pooled_rows_are_both_tables_in_order() -> None:
-    case = networks.networks()["zafar"].pooled_case()
-    alone = networks.networks()["zafar"].validation_case().problem
-    assert len(case.problem) == 2 * len(alone) == 8_000
-    assert torch.equal(case.problem.scores[:4_000], alone.scores)
-    test = case.companion(networks.networks()["zafar"].test).problem
-    assert torch.equal(case.problem.labels[4_000:], test.labels)
-    assert torch.equal(case.problem.groups[4_000:], test.groups)
-    assert case.problem.features is not None
-    assert test.features is not None
-    assert torch.equal(case.problem.features[4_000:], test.features)
+def test_halves_are_drawn_from_both_tables_in_order() -> None:
+    task = benchmark_models()["zafar"].task()
+    case = benchmark_models()["zafar"].case()
+    alone, test = case.problem, case.companion(benchmark_models()["zafar"].test).problem
+    both = halved(task, 1)
+    order = random_parts(8_000, HALVES, 1)
+    assert len(task.validation) == len(alone) == len(task.test) == 4_000
+    for half, rows in ((both.validation, order["validation"]), (both.test, order["test"])):
+        assert alone.features is not None
+        assert test.features is not None
+        features = torch.cat([alone.features, test.features])[rows]
+        labels = torch.cat([alone.labels, test.labels])[rows]
+        groups = torch.cat([alone.groups, test.groups])[rows]
+        assert np.array_equal(half.features, features)
+        assert np.array_equal(half.labels, labels)
+        assert np.array_equal(half.groups, groups)
+    for case, rows in zip(both.cases(), order.values(), strict=True):
+        scores = torch.cat([alone.scores, test.scores])[rows]
+        torch.testing.assert_close(case.problem.scores, scores, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("metric", ["spd", "eod"])
-def test_cells_judge_on_the_half_that_was_not_fitted(metric: str) -> None:
+def test_cells_are_evaluated_on_the_test_half(metric: str) -> None:
     pytest.importorskip("fairlearn")
-    found = {c.method: c for c in splits.cells("loh", 0, metric=metric, names=(), peers=True)}
+    lines = splits.compare("loh", 0, metric=metric, names=(), peers=True)
+    found = {line["method"]: line for line in lines}
     assert list(found) == ["identity", "fairlearn"]
-    case, objective = splits.pooled_case("loh"), make_objective(metric)
-    fitting, judged = random_halves(case.problem, 0)
-    halved = replace(case, problem=fitting), replace(case, problem=judged)
-    threshold = debias(halved[0], "identity", objective, test=halved[1]).rule.threshold
+    validation, test = halved(splits.pooled_task("loh"), 0).cases()
+    threshold = debias(validation, "identity", make_objective(metric), test=test).rule.threshold
     assert threshold is not None
-    rows = Rows(judged.labels, judged.groups, metric)  # type: ignore[arg-type]
-    bias, performance = by_hand(judged.scores.numpy(), rows, threshold)
+    problem = test.problem
+    rows = LabeledRows(problem.labels, problem.groups, metric)  # type: ignore[arg-type]
+    bias, performance = by_hand(problem.scores.numpy(), rows, threshold)
     cell = found["identity"]
-    assert cell.balanced_accuracy == pytest.approx(performance)
-    assert cell.held == (abs(bias) < 0.05)
-    assert cell.objective == pytest.approx(performance if cell.held else 0)
-    assert found["fairlearn"].balanced_accuracy > performance
-    assert found["fairlearn"].held
+    assert cell["performance"] == pytest.approx(performance)
+    assert cell["held"] == (abs(bias) < 0.05)
+    assert cell["objective"] == pytest.approx(performance if cell["held"] else 0)
+    assert found["fairlearn"]["performance"] > performance
+    assert found["fairlearn"]["held"]
 
 
 def test_report_pairs_each_method_with_identity() -> None:
@@ -424,7 +439,7 @@ def test_report_pairs_each_method_with_identity() -> None:
         "prune": {"a": (0.7, 0.65), "b": (0.5, 0.6)},
     }
     found = [
-        splits.Cell(method, network, i, value, value > 0, False, 0.6)
+        dict(zip(splits.COLUMNS, (network, i, method, value, value > 0, False, 0.6), strict=True))
         for method, by_network in objective.items()
         for network, values in by_network.items()
         for i, value in enumerate(values)
@@ -443,19 +458,19 @@ def test_report_pairs_each_method_with_identity() -> None:
     ]
 
 
-def test_the_study_runs_in_processes_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_study_runs_in_separate_processes(capsys: pytest.CaptureFixture[str]) -> None:
     splits.main(["--networks", "zafar", "--resplits", "2", "--methods", "identity"])
     lines = capsys.readouterr().out.splitlines()
     cells = [
         cell
         for resplit in (0, 1)
-        for cell in splits.cells("zafar", resplit, metric="spd", names=(), peers=False)
+        for cell in splits.compare("zafar", resplit, metric="spd", names=(), peers=False)
     ]
     assert lines == splits.report(cells).splitlines()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--resplits", "1"], "2 re-splits"),
         (["--jobs", "0"], "1 process"),
@@ -463,8 +478,8 @@ def test_the_study_runs_in_processes_of_its_own(capsys: pytest.CaptureFixture[st
     ],
 )
 def test_wrong_arguments_are_refused(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         splits.main(arguments)
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
