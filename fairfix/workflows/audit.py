@@ -1,4 +1,4 @@
-"""Measuring a model and its rule on a table; nothing is changed."""
+"""Audit a model and its rule on a table without changing anything."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from fairfix.workflows.evidence import Intervals, intervals
 
 @dataclass(frozen=True)
 class GroupAudit:
-    """What the decisions do to the groups of one protected column.
+    """Figures by the groups of one group column.
 
     Attributes:
-        intervals: of every figure of the evaluation.
-        claim: the metric asked for, held against the budget; ``power`` is what these rows can show
-            of it at all.
+        intervals: confidence intervals of every figure.
+        claim: the metric against its budget; ``power`` is the largest gap that these rows can
+            certify.
         calibration: of all rows, then of each group.
     """
 
@@ -48,13 +48,13 @@ class GroupAudit:
 
 @dataclass(frozen=True)
 class Audit:
-    """A rule measured on rows: by every protected column, by their intersections, by subgroups.
+    """Figures of a rule by group column, intersection and subgroup.
 
     Attributes:
-        groups: one entry a protected column, in the order asked for.
-        subgroups: conjunctions of protected columns and features, where decisions or errors differ
+        groups: one entry per group column, in the given order.
+        subgroups: conjunctions of group columns and features whose decisions or errors differ
             most from the rest.
-        threshold_sweep: what other shared thresholds would do; None where the rule has none.
+        threshold_sweep: what other shared thresholds would do; None if the rule has none.
         confidence: of each one-sided test.
     """
 
@@ -68,9 +68,10 @@ class Audit:
 def choose_rule(
     case: Case, given: Path | None = None, cut: float | None = None
 ) -> tuple[DecisionRule, str]:
-    """The rule to audit by, and its source in words: given, the checkpoint's, or the case's cut.
+    """Return the rule to apply and its source: given, the checkpoint's, or the case's threshold.
 
-    With ``cut``, the case's threshold where the user named it, no rule is looked for.
+    Args:
+        cut: the case's threshold if the user gave one; then no rule is looked for.
     """
     if cut is not None:
         return plain_rule(case), f"score > {cut:g}"
@@ -86,7 +87,7 @@ def choose_rule(
 
 
 def plain_rule(case: Case) -> DecisionRule:
-    """The cut deployed today as a rule."""
+    """Return the threshold in use today as a rule."""
     return DecisionRule(
         threshold=case.problem.threshold,
         positive_label=case.table.favorable,
@@ -96,14 +97,14 @@ def plain_rule(case: Case) -> DecisionRule:
 
 
 def ruled(case: Case, rule: DecisionRule) -> Case:
-    """The case with scores as the rule means them: by its reading of the network's output.
+    """Return the case scored by the rule's reading of the network's output.
 
     Raises:
-        UsageError: when the rule decides for another label value, or for another network.
+        UsageError: if the rule is for another label value or another network.
     """
     if not equal_values(rule.positive_label, case.table.favorable):
         raise UsageError(
-            f"The rule decides for {rule.positive_label!r}, and the favorable value here is "
+            f"The favorable value of the rule is {rule.positive_label!r}, but here it is "
             f"{case.table.favorable!r}; give --favorable {rule.positive_label}."
         )
     scorer, features = case.problem.scorer, case.problem.features
@@ -116,7 +117,7 @@ def ruled(case: Case, rule: DecisionRule) -> Case:
     scorer = Scorer(scorer.network, output, complement=complement)
     scores = scorer.score(features, case.options.batch_size)
     check_scores(scores, case.table)
-    note = f"by the rule the network's output is read as {output} of {rule.output_label!r}"
+    note = f"the rule reads the network's output as {output} of {rule.output_label!r}"
     problem = replace(case.problem, scorer=scorer, scores=scores)
     return replace(case, problem=problem, output_label=rule.output_label, notes=(*case.notes, note))
 
@@ -128,15 +129,15 @@ def audit(
     *,
     confidence: ConfidenceLevel = DEFAULT_CONFIDENCE,
 ) -> Audit:
-    """Judge the rule on every row of the case; nothing is changed.
+    """Measure a rule on every row of the case.
 
     Args:
-        objective: whose metric is held against its budget and followed over thresholds; the
-            default is spd within 0.05.
+        objective: its metric is tested against its budget and swept over thresholds; by default
+            spd with a budget of 0.05.
 
     Raises:
-        TableError: when the rule needs a group column that the case does not have.
-        UsageError: when the rule does not belong to the case (``ruled``).
+        TableError: if the rule needs a group column that the case lacks.
+        UsageError: if the rule does not belong to the case (``ruled``).
     """
     case, objective = ruled(case, rule), objective or Objective()
     decisions = decide(case, rule)
@@ -164,7 +165,7 @@ def audit(
 
 
 def _column(case: Case, group: Group) -> Problem:
-    """The case's rows by the groups of one column."""
+    """Return the rows with the groups of one column."""
     ids = torch.from_numpy(group.ids).to(case.problem.groups.device)
     return replace(case.problem, groups=ids, group_names=group.names)
 
@@ -192,7 +193,7 @@ def _group_audit(
 
 
 def decide(case: Case, rule: DecisionRule) -> torch.Tensor:
-    """The rule's decision for every row of the case, (N,) bool."""
+    """Apply the rule to every row of the case, (N,) bool."""
     scores = case.problem.scores
     if not rule.needs_group:
         return rule.decide(scores)
@@ -201,4 +202,4 @@ def decide(case: Case, rule: DecisionRule) -> torch.Tensor:
             ids = torch.from_numpy(group.ids).to(scores.device)
             problem = case.problem
             return rule.decide(scores, ids, group.names, problem.ids, problem.features)
-    raise TableError(f"The rule decides by the column {rule.group_column!r}; name it with --group.")
+    raise TableError(f"The rule has thresholds by {rule.group_column!r}; name it with --group.")

@@ -1,4 +1,4 @@
-"""A checkpoint and a table brought together: everything a run starts from."""
+"""A model and a table read together, checked, and scored."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OUTPUT_KINDS = dict(zip(("prob", "logit"), zip(ONE, TWO, strict=True), strict=Tr
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """How a model file is to be read and run.
+    """How to read and run a model.
 
     Attributes:
         arch, arch_args, trust: as ``fairfix.models.checkpoint.read`` takes them.
@@ -49,10 +49,10 @@ class ModelOptions:
     batch_size: int = 65_536
 
     def torch_device(self) -> torch.device:
-        """The device to run on.
+        """Return the device to run on.
 
         Raises:
-            UsageError: when it is not there.
+            UsageError: if it is not available.
         """
         name = self.device
         if name == "auto":
@@ -61,7 +61,7 @@ class ModelOptions:
             device = torch.device(name)
         except RuntimeError:
             raise UsageError(
-                f"There is no device {name!r}; use auto, cpu, cuda, cuda:1, mps or the like."
+                f"There is no device {name!r}; use auto, cpu, cuda, cuda:1 or mps."
             ) from None
         try:
             torch.zeros(1, device=device).item()
@@ -80,8 +80,8 @@ class Case:
     Attributes:
         checkpoint: None when the table carries the scores.
         output_label: the label value whose probability the network gives.
-        notes: what was inferred and must be said.
-        spec: how the raw table became the network's input; None where it was one already.
+        notes: what was inferred, for the user.
+        spec: the data spec that made the inputs; None if the table holds them already.
     """
 
     checkpoint: Checkpoint | None
@@ -94,10 +94,7 @@ class Case:
     spec: DataSpec | None = None
 
     def in_table_units(self, problem: Problem) -> Problem:
-        """A problem of this case with its features as a reader of the table knows them.
-
-        For words about them alone: the network does not take them.
-        """
+        """Return a problem of this case with features in the units of the table, for reports."""
         if self.spec is None or problem.features is None:
             return problem
         features = self.spec.unscaled(problem.features.cpu().numpy())
@@ -109,11 +106,11 @@ class Case:
         return str(scorer.output) if scorer is not None else str(Output.PROB)
 
     def companion(self, path: str | Path) -> Case:
-        """Another table for the same model, with the same coding of labels and groups.
+        """Read another table for the same model, with the same coding of labels and groups.
 
         Raises:
-            TableError: for values that this case's table does not have.
-            UsageError: when it has other features, or is the same table.
+            TableError: if it holds values that this case's table does not.
+            UsageError: if it has other features, or is the same table.
         """
         table = read_table(
             Path(path),
@@ -125,12 +122,12 @@ class Case:
         )
         if table.sha256 == self.table.sha256:
             raise UsageError(
-                f"{table.path.name} holds the same rows as {self.table.path.name}, so nothing "
-                "would be judged on rows the method never saw; give another table."
+                f"{table.path.name} holds the same rows as {self.table.path.name}, which the "
+                "method is tuned on; give a table of other rows."
             )
         if self.table.feature_names != table.feature_names:
             raise UsageError(
-                f"{Path(path).name} has other feature columns than {self.table.path.name}, or in "
+                f"{Path(path).name} has other feature columns than {self.table.path.name}, or "
                 f"another order; {_first_difference(self.table, table)}."
             )
         problem = problem_of(table, self.problem.scorer, self.options, self.problem.threshold)
@@ -151,15 +148,15 @@ def load(
     options: ModelOptions | None = None,
     threshold: float = 0.5,
 ) -> Case:
-    """Read a model and a table, run the model on it once, and check that they fit together.
+    """Read a model and a table, run the model on it once, and check that they match.
 
     Args:
         model: a checkpoint in any format of ``fairfix.models.checkpoint``; None (or "-") when
             ``columns.score`` names a column of scores.
         data: CSV, CSV.gz or Parquet.
-        columns: which column means what.
-        options: how the model is read and run.
-        threshold: the cut deployed today, in [-1, 1]: positive where score > threshold.
+        columns: the roles of the columns.
+        options: how to read and run the model.
+        threshold: the threshold in use today, in [-1, 1]; positive where score > threshold.
 
     Raises:
         FairfixError: of the kind that fits, with the fact and the remedy.
@@ -167,11 +164,11 @@ def load(
     columns = columns or Columns()
     options = options or ModelOptions()
     if not (math.isfinite(threshold) and -1 <= threshold <= 1):
-        raise UsageError(f"A threshold lies in [-1, 1], not {threshold}.")
+        raise UsageError(f"The threshold must be in [-1, 1], not {threshold}.")
     if options.output_kind not in ("auto", *OUTPUT_KINDS):
-        raise UsageError(f"The output kind is auto, prob or logit, not {options.output_kind!r}.")
+        raise UsageError(f"The output kind must be auto, prob or logit, not {options.output_kind}.")
     if options.batch_size < 1:
-        raise UsageError(f"A batch has at least one row, not {options.batch_size}.")
+        raise UsageError(f"The batch size must be at least 1, not {options.batch_size}.")
     options.torch_device()
     check_score_source(model, columns)
     if columns.score is not None:
@@ -196,19 +193,19 @@ def load(
 
 
 def check_score_source(model: str | Path | None, columns: Columns) -> None:
-    """Raise UsageError unless scores come from just one of a model and a score column."""
+    """Raise UsageError unless scores come from exactly one of a model and a score column."""
     if (model is None or str(model) == "-") != (columns.score is not None):
         raise UsageError(
-            "Scores come either from a model or from a score column: give a model file, or '-' "
-            "in its place together with --score COLUMN."
+            "Scores come from a model or from a score column: give a model file, or '-' in its "
+            "place with --score COLUMN."
         )
 
 
 def read_model(model: str | Path, options: ModelOptions) -> Checkpoint:
-    """The checkpoint, whose network can run.
+    """Read a checkpoint with a network that can run.
 
     Raises:
-        CheckpointError: also when it holds weights alone and no architecture was named.
+        CheckpointError: also if it holds weights alone and no architecture is named.
     """
     checkpoint = checkpoints.read(
         Path(model), arch=options.arch, arch_args=options.arch_args, trust=options.trust
@@ -223,14 +220,14 @@ def read_model(model: str | Path, options: ModelOptions) -> Checkpoint:
 
 
 def input_width(checkpoint: Checkpoint) -> int | None:
-    """How many inputs the first linear layer reads; None when the network starts otherwise."""
+    """Number of inputs of the first linear layer; None if the network starts with another layer."""
     assert checkpoint.module is not None
     first = next(iter(checkpoint.module.parameters()), None)
     return first.shape[1] if first is not None and first.dim() == 2 else None
 
 
 def data_spec(checkpoint: Checkpoint | None, options: ModelOptions) -> DataSpec | None:
-    """The data spec as given, or the one beside the model; None where there is none."""
+    """Return the given data spec or the one beside the model; None if there is none."""
     if options.data_spec is not None:
         return DataSpec.load(Path(options.data_spec), trust=options.trust)
     return DataSpec.find(checkpoint.path, trust=options.trust) if checkpoint is not None else None
@@ -239,11 +236,11 @@ def data_spec(checkpoint: Checkpoint | None, options: ModelOptions) -> DataSpec 
 def make_scorer(
     checkpoint: Checkpoint, table: Table, options: ModelOptions
 ) -> tuple[Scorer, str, tuple[str, ...]]:
-    """The network as a function to P(favorable), on its device; notes say how it was read.
+    """Return the network as a function to P(favorable), the output label, and notes.
 
     Raises:
-        CheckpointError: when the network does not run on the table's features.
-        UsageError: for an output label the table does not have.
+        CheckpointError: if the network does not run on the table's features.
+        UsageError: if the table lacks the output label.
     """
     assert checkpoint.module is not None
     assert table.features is not None
@@ -258,7 +255,7 @@ def make_scorer(
 def output_notes(
     table: Table, options: ModelOptions, output: Output, label: str, *, complement: bool
 ) -> tuple[str, ...]:
-    """How the network's output is read, as it must be said."""
+    """Describe how the network's output is read."""
     what = f"{output}, the second" if output in TWO else f"the {output}"
     said = "given" if options.output_kind != "auto" else "detected"
     note = f"the network's output is read as {what} of {label!r} ({said})"
@@ -273,11 +270,12 @@ def output_kind(
     options: ModelOptions,
     rule: DecisionRule | None = None,
 ) -> Output:
-    """What the network gives: as the options say, else the rule, else its values on ``features``.
+    """Return the kind of output: from the options, else the rule, else from its values.
 
     Raises:
-        CheckpointError: when the network does not run on them, (N, D), or gives something else.
-        UsageError: when the rule is for a network with another number of outputs.
+        CheckpointError: if the network does not run on ``features`` (N, D), or gives another
+            kind of output.
+        UsageError: if the rule is for a network with another number of outputs.
     """
     try:
         found = detect_output(network, features)
@@ -292,20 +290,20 @@ def output_kind(
         return found
     if rule.output not in (TWO if found in TWO else ONE):
         raise UsageError(
-            f"The rule is for a network that gives {rule.output!r}, and this one gives "
-            f"{found.value!r}; give the rule that belongs to it with --rule."
+            f"The rule is for a network that gives {rule.output!r}, but this one gives "
+            f"{found.value!r}; give its own rule with --rule."
         )
     return Output(rule.output)
 
 
 def read_output_label(table: Table, given: str | None) -> tuple[str, bool]:
-    """The label whose probability the network gives, and whether it is not the favorable one.
+    """Return the label whose probability the network gives, and whether it is unfavorable.
 
     Raises:
-        UsageError: for a given value that the table does not have.
+        UsageError: if the table lacks the given value.
     """
     values = table.label_values
-    if not values:  # nothing tells but the favorable value: 0 goes with 1
+    if not values:  # no labels: if 0 is favorable, the output is that of 1
         label = given or ("1" if equal_values(table.favorable, "0") else table.favorable)
         return label, not equal_values(label, table.favorable)
     wanted = given if given is not None else "1"
@@ -323,7 +321,7 @@ def read_output_label(table: Table, given: str | None) -> tuple[str, bool]:
 def problem_of(
     table: Table, scorer: Scorer | None, options: ModelOptions, threshold: float
 ) -> Problem:
-    """The rows of a table as methods see them, scored by the network or by their own column."""
+    """Make the problem of a table, scored by the network or by its score column."""
     assert table.labels is not None
     group = table.groups[0]
     device = next((p.device for p in scorer.parameters()), None) if scorer else None
@@ -353,10 +351,10 @@ def problem_of(
 
 
 def check_scores(scores: Tensor, table: Table) -> None:
-    """See that every score of the network is a probability.
+    """Check that every score is a probability.
 
     Raises:
-        CheckpointError: naming the first row whose score is none.
+        CheckpointError: names the first row whose score is not.
     """
     bad = ~((scores >= 0) & (scores <= 1))
     if bool(bad.any()):

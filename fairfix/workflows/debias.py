@@ -44,13 +44,15 @@ def make_objective(
     risk: float | None = None,
     k: float = Objective.k,
 ) -> Objective:
-    """An objective from names; the rest as ``Objective`` says.
+    """Make an objective from the keys of its metric and performance measure.
 
     Raises:
-        UsageError: for an unknown name or a value out of range.
+        UsageError: for an unknown key or a value out of range.
     """
     if performance not in PERFORMANCES:
-        raise UsageError(f"Performances are {', '.join(PERFORMANCES)}, not {performance!r}.")
+        raise UsageError(
+            f"The performance must be one of {', '.join(PERFORMANCES)}, not {performance!r}."
+        )
     measure = PERFORMANCES[performance]
     return Objective(metrics.get(metric), budget, margin, measure, kind, weight, k, risk)
 
@@ -62,10 +64,10 @@ def checked_options(
     holdout_share: float | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """All options of a method, defaults filled in; what can be checked before anything is read.
+    """Check options, share and seed before anything is read; return all options of the method.
 
     Raises:
-        UsageError: for a method, option, share or seed that is none.
+        UsageError: for an unknown method or option, or a value out of range.
     """
     check_seed(seed)
     if holdout_share is not None:
@@ -85,21 +87,21 @@ def debias(
     confidence: ConfidenceLevel = DEFAULT_CONFIDENCE,
     options: Mapping[str, Any] | None = None,
 ) -> Outcome:
-    """Run a method on fitting rows and judge it once on rows it never saw.
+    """Run a method on validation rows and evaluate the result once on test rows.
 
     Args:
         case: model and table, from ``fairfix.workflows.case.load``.
         method: its name; ``fairfix.methods.names()`` lists them.
-        objective: what is optimized; the default is spd within 0.05 at best balanced accuracy.
-        test: rows to judge on (``case.companion``); without it ``holdout_share`` of the case's
-            rows, drawn by label and group, are kept away from the method.
+        objective: by default balanced accuracy with an spd budget of 0.05.
+        test: test rows (``case.companion``); without them ``holdout_share`` of the case's rows,
+            stratified by label and group, are held out.
         seed: of every random choice; equal seeds give equal bytes.
-        fold: move the threshold into the last layer's bias, so that a cut at 0.5 is right.
+        fold: move the threshold into the last layer's bias, so that 0.5 is the threshold.
         confidence: of the verdict and the intervals on the test rows.
-        options: of the method, by name.
+        options: the method's own, by name.
 
     Raises:
-        FairfixError: of the kind that fits. Nothing is written.
+        FairfixError: nothing is written.
     """
     chosen = checked_options(
         method, options, holdout_share=holdout_share if test is None else None, seed=seed
@@ -167,10 +169,10 @@ def _split(case: Case, share: float, seed: int) -> tuple[Problem, Problem, tuple
 
 
 def _check_defined(problem: Problem, objective: Objective, rows: str) -> None:
-    """See that the gap has a value on these rows, whatever is decided.
+    """Check that the gap is defined on these rows, whatever is decided.
 
     Raises:
-        TableError: when a group has no rows that the metric needs.
+        TableError: if a group lacks rows that the metric needs.
     """
     metric = objective.metric
     everybody = torch.ones_like(problem.labels, dtype=torch.bool)
@@ -182,7 +184,7 @@ def _check_defined(problem: Problem, objective: Objective, rows: str) -> None:
             lacking = "unfavorable" if labels == {1} else "favorable"
             raise TableError(
                 f"The {metric.title} is undefined on the {rows} rows: group {name!r} has no row "
-                f"with {lacking} label. Give more rows, or another metric."
+                f"with {lacking} label. Add such rows or choose another metric."
             )
 
 
@@ -203,9 +205,9 @@ def _folded(
 def _as_stored(
     case: Case, validation: Problem, objective: Objective, result: Result
 ) -> tuple[dict[str, Tensor] | None, Scorer | None, Policy]:
-    """State, scorer and policy after rounding to the checkpoint's own number types.
+    """Return state, scorer and policy after rounding to the checkpoint's dtypes.
 
-    Where rounding moves the scores the cut is chosen anew, on the validation rows.
+    If rounding changes the weights, the threshold is chosen again on the validation rows.
     """
     if result.state is None:
         return None, validation.scorer, result.policy
@@ -269,10 +271,10 @@ def _compare(
 
 
 def _decide(problem: Problem, scores: Tensor, policy: Policy, salt: str) -> Tensor:
-    """Decisions (N,) bool of a policy on the rows of a problem.
+    """Apply a policy to the rows of a problem; decisions (N,) bool.
 
     Raises:
-        UsageError: when the policy draws lots and nothing tells the rows apart.
+        UsageError: if thresholds are randomized and rows cannot be told apart.
     """
     lots = None
     if policy.randomized:
@@ -300,7 +302,7 @@ def _rule(
 
 
 def _decision(names: tuple[str, ...], policy: Policy, salt: str) -> dict[str, Any]:
-    """The fields of a rule that say what it decides."""
+    """Return the fields of a rule that hold its thresholds."""
     if policy.randomized:
         return {"randomized_thresholds": dict(zip(names, policy.steps, strict=True)), "salt": salt}
     if policy.needs_group:

@@ -51,7 +51,7 @@ UNKNOWN = Intervals({}, {}, {})
 def intervals(
     problem: Problem, decisions: Tensor, *, confidence: ConfidenceLevel = DEFAULT_CONFIDENCE
 ) -> Intervals:
-    """Of decisions (N,) bool on a problem's rows, and of its scores."""
+    """Return the intervals for decisions (N,) bool on a problem's rows, and for its scores."""
     alpha, exact = confidence.alpha, confidence.exact
     counts = problem.counts(decisions)
     scores, labels, groups = (

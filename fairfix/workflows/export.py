@@ -1,8 +1,7 @@
-"""Network and cuts as one program: a plain cut at 0.5 is then right for every row.
+"""Export network and thresholds as one program with the threshold 0.5 for every row.
 
-A network that has the group among its inputs can be given its cuts by group without any new input:
-the program reads the group where the network does, and moves the logit so that the group's cut
-comes to lie at 0.5.
+Group thresholds need no new input if the group is among the network's inputs: the program reads the
+group there and shifts the logit so that the group's threshold becomes 0.5.
 """
 
 from __future__ import annotations
@@ -23,45 +22,45 @@ from fairfix.models.scorer import Output, Scorer, probability, raw_output
 from fairfix.workflows.case import Case
 from fairfix.workflows.outcome import Outcome
 
-EDGE = 1e-6  # nearest to 0 that a logit comes: float32 still tells its probability from 0.5
+EDGE = 1e-6  # smallest absolute logit: float32 still separates its probability from 0.5
 _BATCH = 65_536
 
 
-class GroupCut(nn.Module):
-    """A network and its cuts as one network that takes the same input, (N, D).
+class ThresholdedNetwork(nn.Module):
+    """A network and its thresholds as one network with the same input, (N, D).
 
-    It gives the same kind of output in the same shape, such that a score above 0.5 is the positive
-    decision. The logit is moved by the logit of the cut of the row's group. On which side of 0.5 it
-    ends up is settled by comparing the score with the cut, as the rule does, so that rounding turns
-    no decision, and no output is 0.5 itself. Of two logits the mean becomes 0.
+    It has the same kind and shape of output, and a score above 0.5 is the positive decision. The
+    logit is shifted by the logit of the threshold of the row's group. The side of 0.5 is set by
+    comparing the score with the threshold, as the rule does, so that rounding changes no decision
+    and no output is exactly 0.5. The mean of two logits becomes 0.
 
     Attributes:
-        columns: (C,) the inputs that tell the group; none where there is one cut for everybody.
-        values: (G, C) what they are in each group. Other values are read as the nearest ones.
-        cuts: (G,) the cut of each group.
+        columns: (C,) the inputs that hold the group; empty for a shared threshold.
+        values: (G, C) their values in each group; other values are read as the nearest.
+        thresholds: (G,) the threshold of each group.
     """
 
     columns: Tensor
     values: Tensor
-    cuts: Tensor
+    thresholds: Tensor
     shifts: Tensor
 
     def __init__(
-        self, scorer: Scorer, columns: Sequence[int], values: Tensor, cuts: Sequence[float]
+        self, scorer: Scorer, columns: Sequence[int], values: Tensor, thresholds: Sequence[float]
     ) -> None:
         super().__init__()
         self.scorer = scorer
         self.register_buffer("columns", torch.tensor(columns, dtype=torch.int64))
         self.register_buffer("values", values)
-        self.register_buffer("cuts", torch.tensor(cuts, dtype=torch.float32))
-        self.register_buffer("shifts", self.cuts.logit(EDGE))  # a cut beyond 0 or 1 moves by 14
+        self.register_buffer("thresholds", torch.tensor(thresholds, dtype=torch.float32))
+        self.register_buffer("shifts", self.thresholds.logit(EDGE))  # beyond 0 or 1: 14
 
     def forward(self, features: Tensor) -> Tensor:
         raw = raw_output(self.scorer.network, features)
         output, complement = self.scorer.output, self.scorer.complement
         group = self._group(features)
         score = probability(raw, output)
-        positive = (1 - score if complement else score) > self.cuts[group]
+        positive = (1 - score if complement else score) > self.thresholds[group]
         shift = self.shifts[group]
         logit = _logit(raw, output) + (shift if complement else -shift)
         above = ~positive if complement else positive
@@ -100,23 +99,23 @@ def _output(logit: Tensor, output: Output) -> Tensor:
 
 
 def check_suffix(path: Path) -> None:
-    """Raise UsageError for a name that stands for no kind of program."""
+    """Raise UsageError for an unsupported file extension."""
     if path.suffix not in KINDS:
         known = " or ".join(f"{suffix} ({kind})" for suffix, kind in KINDS.items())
-        raise UsageError(f"A network is exported to a file named {known}, not {path.name!r}.")
+        raise UsageError(f"The export must be a file named {known}, not {path.name!r}.")
 
 
 def check_export(case: Case, method: str, test: Case | None = None) -> tuple[str, ...]:
-    """See that what a method finds can be exported, as far as is known before it runs.
+    """Check before a run that the result of a method can be exported.
 
-    A note says where a network with cuts by group will read the group.
+    Returns:
+        Notes on the inputs from which group thresholds will read the group.
 
     Raises:
-        UsageError: for scores without a model, and for a method whose cuts need the group where no
-            input tells it.
+        UsageError: without a model, or if the method needs the group and no input holds it.
     """
     if case.checkpoint is None:
-        raise UsageError("Scores without a model cannot be exported: there is no network to run.")
+        raise UsageError("Scores without a model cannot be exported; give a model.")
     if methods.get(method).facts["Group at prediction"] != "yes":
         return ()
     columns, values = group_inputs(case, test)
@@ -129,22 +128,22 @@ def check_export(case: Case, method: str, test: Case | None = None) -> tuple[str
 
 
 def export(outcome: Outcome, path: Path) -> None:
-    """Write network and cuts of an outcome as one program to ``path``, which does not exist.
+    """Write network and thresholds of an outcome as one program to ``path``, a new file.
 
     The file is read back, and its decisions at 0.5 are compared with the rule's on all rows of the
-    run. It runs on the CPU.
+    run, on the CPU.
 
     Raises:
-        UsageError: as ``check_suffix`` and ``check_export``, and for decisions by lot.
-        CheckpointError: for a network whose operations cannot be recorded.
-        VerificationError: when the program decides otherwise.
+        UsageError: as ``check_suffix`` and ``check_export``, and for randomized thresholds.
+        CheckpointError: if the network's operations cannot be traced.
+        VerificationError: if the program decides differently.
     """
     check_suffix(path)
     check_export(outcome.case, outcome.method, outcome.test_case)
     if outcome.rule.randomized:
         raise UsageError(
-            "Decisions by lot cannot be exported as one network: whose lot wins depends on the "
-            "row's id and not on its score."
+            "Randomized thresholds cannot be exported as one network, because they depend on the "
+            "row's id; use a method without randomization."
         )
     scorer = _final(outcome)
     names = outcome.case.problem.group_names
@@ -152,8 +151,8 @@ def export(outcome: Outcome, path: Path) -> None:
     values = torch.zeros(1, 0)
     if outcome.rule.needs_group:
         columns, values = group_inputs(outcome.case, outcome.test_case)
-    cuts = outcome.rule.policy(names).thresholds(1)
-    module = GroupCut(scorer, columns, values, cuts).eval()
+    thresholds = outcome.rule.policy(names).thresholds(1)
+    module = ThresholdedNetwork(scorer, columns, values, thresholds).eval()
     save_program(module, _features(outcome.case.problem)[:16], path)
     _verify(outcome, scorer, path)
 
@@ -176,13 +175,13 @@ def export_file(outcome: Outcome, path: Path, *, force: bool = False) -> Path:
 
 
 def group_inputs(case: Case, test: Case | None = None) -> tuple[tuple[int, ...], Tensor]:
-    """The inputs that tell the group, and their values (G, C) in each group, on the CPU.
+    """Return the inputs that hold the group, and their values (G, C) in each group, on the CPU.
 
-    These are the inputs made from the group column, by their names; else any one input with one
-    value in each group.
+    These are the inputs named after the group column, else any single input with one value in
+    each group.
 
     Raises:
-        UsageError: when there is none on the rows of both cases.
+        UsageError: if there is none on the rows of both cases.
     """
     ranges = [_ranges(each.problem) for each in (case, test) if each is not None]
     lowest = torch.stack([low for low, _ in ranges]).amin(0)
@@ -194,20 +193,20 @@ def group_inputs(case: Case, test: Case | None = None) -> tuple[tuple[int, ...],
             return columns, values
     column = case.columns.groups[0]
     raise UsageError(
-        f"Cuts by group can be exported only where the group is an input of the network, and no "
-        f"input tells the groups of {column!r} apart; name that column in --features if it is one."
+        f"Group thresholds can be exported only if the group is an input of the network, and no "
+        f"input separates the groups of {column!r}; name that column in --features if it is one."
     )
 
 
 def _ranges(problem: Problem) -> tuple[Tensor, Tensor]:
-    """The lowest and the highest value of each input in each group, (G, D) each."""
+    """Return the lowest and the highest value of each input in each group, (G, D) each."""
     features, groups = _features(problem), problem.groups.cpu()
     within = [features[groups == g] for g in range(problem.n_groups)]
     return torch.stack([x.amin(0) for x in within]), torch.stack([x.amax(0) for x in within])
 
 
 def _own_inputs(case: Case) -> tuple[int, ...]:
-    """The inputs that are called after the group column, or after it and one of its values."""
+    """Return the inputs named after the group column, or after it and one of its values."""
     column, names = case.columns.groups[0], case.problem.group_names
     own = {column, *(f"{column}{mark}{name}" for mark in "=_" for name in names)}
     return tuple(

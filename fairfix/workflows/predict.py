@@ -1,4 +1,4 @@
-"""Applying a checkpoint and its rule to rows, labeled or not."""
+"""Apply a checkpoint and its rule to rows with or without labels."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Predictions:
     notes: tuple[str, ...]
 
     def csv(self, id_column: str | None) -> str:
-        """The id column where there is one, then ``score`` and ``decision`` (0 or 1)."""
+        """Return CSV text: the id column, if any, then ``score`` and ``decision`` (0 or 1)."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         named = [] if self.ids is None else [_inert(str(id_column))]
@@ -52,7 +52,7 @@ class Predictions:
 
 
 def _inert(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula; numbers stay as they are."""
+    """Escape a cell that a spreadsheet would take for a formula; numbers stay as they are."""
     risky = cell[:1] in ("=", "+", "-", "@", "\t", "\r")
     return f"'{cell}" if risky and parse_number(cell) is None else cell
 
@@ -65,16 +65,16 @@ def predict(
     options: ModelOptions | None = None,
     rule: str | Path | None = None,
 ) -> Predictions:
-    """Score every row of a table and decide by the rule that belongs to the model.
+    """Score and decide every row of a table by the rule that belongs to the model.
 
-    Labels are not needed; the group column only where the rule has a threshold for each group.
+    Labels are not needed, and the group column only if the rule has group thresholds.
 
     Args:
         model: a checkpoint, or None (or "-") when ``columns.score`` names a column of scores.
-        rule: a rule file; without it the one in the checkpoint or beside it, else a cut at 0.5.
+        rule: a rule file; by default the one in the checkpoint or beside it, else score > 0.5.
 
     Raises:
-        FairfixError: of the kind that fits.
+        FairfixError: as ``load``.
     """
     columns, options = columns or Columns(), options or ModelOptions()
     check_score_source(model, columns)
@@ -114,7 +114,7 @@ def predict(
 
 
 def _as_ruled(columns: Columns, rule: DecisionRule) -> Columns:
-    """The columns, with those that the rule goes by where nobody named others."""
+    """Add the rule's group and id columns where no others are named."""
     groups = columns.groups
     if rule.group_column is not None and rule.group_column not in groups:
         named = () if groups == Columns().groups else groups
@@ -128,7 +128,7 @@ def _scores(
     options: ModelOptions,
     rule: DecisionRule | None,
 ) -> tuple[Tensor, tuple[str, ...]]:
-    """Scores (N,) of the rows, and how they came about; the rule says how to read the output."""
+    """Return scores (N,) and notes; the rule decides how the output is read."""
     if checkpoint is None:
         assert table.scores is not None
         return torch.from_numpy(table.scores.astype(np.float32)), ()

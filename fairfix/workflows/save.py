@@ -1,4 +1,4 @@
-"""Writing an outcome: checkpoint, rule and reports, all of them or none."""
+"""Write an outcome: checkpoint, rule and reports, all of them or none."""
 
 from __future__ import annotations
 
@@ -28,10 +28,12 @@ from fairfix.workflows.outcome import Outcome
 
 @dataclass(frozen=True)
 class Destination:
-    """Where the files of one outcome go; ``model`` is None when there are scores alone.
+    """Paths of the files of one outcome.
 
-    ``spec`` is where a copy of the data spec goes when the new model would not find it otherwise,
-    ``export`` where network and cuts go as one program (``fairfix.export``).
+    Attributes:
+        model: None for scores without a model.
+        spec: a copy of the data spec, if the new model would not find it otherwise.
+        export: network and thresholds as one program (``fairfix.export``).
     """
 
     model: Path | None
@@ -46,7 +48,7 @@ class Destination:
     def of(
         cls, case: Case, output: str | Path | None = None, export: str | Path | None = None
     ) -> Destination:
-        """``output`` and its companions; ``<stem>.debiased<suffix>`` beside the input by default.
+        """Derive the paths from ``output``; ``<stem>.debiased<suffix>`` by default.
 
         A folder given as ``output`` takes the default names inside it, unless both it and the
         input are folders that hold a model.
@@ -77,11 +79,11 @@ class Destination:
         return tuple(path for path in files if path is not None)
 
     def check(self, case: Case, test: Case | None = None, *, force: bool) -> None:
-        """See that everything can be written, before the work.
+        """Check before the run that everything can be written.
 
         Raises:
-            OutputError: as ``check_destination``, or for a name that promises another format.
-            UsageError: when two files would go to one place.
+            OutputError: as ``check_destination``, or if the suffix is that of another format.
+            UsageError: if two files have the same path.
         """
         inputs = _inputs(case, test)
         given = tuple(inputs)
@@ -95,7 +97,7 @@ class Destination:
                 option="--export" if path == self.export else "-o",
             )
         if self.export in self.paths[:-1]:
-            raise UsageError(f"{self.export} is named by --export and by -o: name two files.")
+            raise UsageError(f"{self.export} is named by --export and by -o; give two files.")
         if self.model is not None and case.checkpoint is not None:
             _check_suffix(self.model, case.checkpoint)
 
@@ -109,7 +111,7 @@ def _default(source: Path) -> Path:
 
 
 def _check_suffix(path: Path, checkpoint: Checkpoint) -> None:
-    """Raise OutputError where a file's name would promise another format than it holds."""
+    """Raise OutputError if the suffix is that of another format."""
     safe = checkpoint.format == "safetensors"
     foreign = path.suffix in (".csv", ".gz", ".parquet", ".json", ".md", ".html", ".toml", ".py")
     if not checkpoint.path.is_dir() and (foreign or (path.suffix == ".safetensors") != safe):
@@ -135,15 +137,16 @@ def save(
     export_to: str | Path | None = None,
     report: Mapping[str, Any] | None = None,
 ) -> Destination:
-    """Write everything, read the checkpoint back, and compare its decisions with those reported.
+    """Write all files, read the checkpoint back, and compare its decisions with those reported.
 
-    ``export_to`` names a file for network and cuts as one program (``fairfix.export``); ``report``
-    is the outcome's document where it has been made already.
+    Args:
+        export_to: file for network and thresholds as one program (``fairfix.export``).
+        report: the outcome's document, if it has been made already.
 
     Raises:
         OutputError: when a file is there already (without ``force``), is one of the inputs, or
             cannot be written.
-        VerificationError: when the written checkpoint decides otherwise. Nothing is written then.
+        VerificationError: if the written checkpoint decides differently; nothing is written.
         UsageError, CheckpointError: for what cannot be exported (``workflows.export.export``).
     """
     destination = Destination.of(outcome.case, output, export_to)
@@ -169,7 +172,7 @@ def save(
 
 
 def _inputs(case: Case, test: Case | None = None) -> list[Path]:
-    """The files of a run that must never be overwritten."""
+    """Return the files of a run that must never be overwritten."""
     files = [case.table.path]
     if case.checkpoint is not None:
         files.append(case.checkpoint.path)
@@ -189,7 +192,7 @@ def _write_model(outcome: Outcome, path: Path) -> None:
 
 
 def _write_card(model: Path, report: dict[str, Any]) -> None:
-    """Say in the model card of a folder in Hugging Face's layout what was measured."""
+    """Update the model card of a folder in Hugging Face's layout."""
     if not model.is_dir():
         return
     card = model / "README.md"
@@ -198,7 +201,7 @@ def _write_card(model: Path, report: dict[str, Any]) -> None:
 
 
 def _compare_decisions(outcome: Outcome, path: Path) -> None:
-    """Read the checkpoint as anybody would and apply the rule to the judged rows."""
+    """Read the checkpoint back and apply the rule to the test rows."""
     case, problem = outcome.case, outcome.test_rows.problem
     assert problem.scorer is not None
     assert problem.features is not None
@@ -218,6 +221,6 @@ def _compare_decisions(outcome: Outcome, path: Path) -> None:
     if not torch.equal(decisions, outcome.test_rows.debiased):
         differ = int((decisions != outcome.test_rows.debiased).sum())
         raise VerificationError(
-            f"The checkpoint read back decides {differ} of {len(decisions)} rows otherwise than "
-            "reported, so nothing was written."
+            f"The checkpoint read back decides {differ} of {len(decisions)} rows differently "
+            "than reported, so nothing was written."
         )

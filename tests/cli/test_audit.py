@@ -222,7 +222,7 @@ def test_cuts_by_group(fairfix: Run, table: Path) -> None:
     ended = fairfix("audit", "-", table, "--score", "p", "--group", "town", "--rule", path)
     assert (ended.code, ended.sentence) == (
         2,
-        "The rule decides by the column 'sex'; name it with --group.",
+        "The rule has thresholds by 'sex'; name it with --group.",
     )
 
 
@@ -232,7 +232,7 @@ def test_a_rule_for_the_other_label_is_refused(fairfix: Run, table: Path) -> Non
     ended = fairfix("audit", "-", table, *SCORES, "--rule", path)
     assert (ended.code, ended.sentence) == (
         2,
-        "The rule decides for '0', and the favorable value here is '1'; give --favorable 0.",
+        "The favorable value of the rule is '0', but here it is '1'; give --favorable 0.",
     )
 
 
@@ -259,4 +259,4 @@ def test_the_rule_says_how_the_output_is_read(fairfix: Run, place: Place) -> Non
     positive = sum(g["tp"] + g["fp"] for g in json.loads(ended.out)["groups"]["group"]["groups"])
     inside = logit[(logit > 0) & (logit < 1)]
     assert positive == int((1 / (1 + np.exp(-inside)) > 0.6).sum())
-    assert "by the rule the network's output is read as logit of '1'" in ended.err
+    assert "the rule reads the network's output as logit of '1'" in ended.err

@@ -59,7 +59,7 @@ OPTIONS = {
     "threshold 2": (["--threshold", "2"], "in [-1, 1], not 2.0"),
     "seed": (["--seed", "-1"], "from 0 to 2**63 - 1, not -1"),
     "large seed": (["--seed", str(2**63)], f"from 0 to 2**63 - 1, not {2**63}"),
-    "batch": (["--batch-size", "0"], "at least one row, not 0"),
+    "batch": (["--batch-size", "0"], "at least 1, not 0"),
     "device": (["--device", "gpu"], "no device 'gpu'; use auto, cpu"),
     "device elsewhere": (["--device", "meta"], "'meta' cannot be used here"),
     "method option": (["--per-step", "-1"], "per-step and max-units of 0 or more"),
@@ -150,7 +150,7 @@ def test_a_table(
 TEST_TABLES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "other columns": (
         lambda t: t.rename(columns={"x2": "z2"}),
-        "other.csv has other feature columns than val.csv, or in another order; it has 'z2' "
+        "other.csv has other feature columns than val.csv, or another order; it has 'z2' "
         "where 'x2' should be",
     ),
     "another order": (

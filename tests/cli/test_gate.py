@@ -282,8 +282,8 @@ def test_demands_in_a_settings_file(fairfix: Run, table: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ((), "A gate needs a budget; give one such as --budget spd=0.05"),
-        (("--floor", "accuracy=0.5"), "A gate needs a budget"),
+        ((), "The gate needs a budget; give one such as --budget spd=0.05"),
+        (("--floor", "accuracy=0.5"), "The gate needs a budget"),
         (("--budget", "0.05"), "--budget 0.05 does not say of what; write --budget spd=0.05"),
         (("--budget", "speed=0.05"), "not for 'speed'"),
         (("--budget", "spd=5"), "A budget lies between 0 and 1, not 5."),

@@ -19,7 +19,7 @@ from fairfix.models.checkpoint import write_program as program
 from fairfix.models.scorer import Output, Scorer
 from fairfix.workflows.case import Case
 from fairfix.workflows.debias import Outcome
-from fairfix.workflows.export import EDGE, GroupCut, group_inputs
+from fairfix.workflows.export import EDGE, ThresholdedNetwork, group_inputs
 from tests.helpers import zoo
 from tests.helpers.runs import Draw, Place, Run
 
@@ -46,8 +46,8 @@ def quantiles(scores: Tensor, groups: Tensor) -> list[float]:
     return [float(scores[groups == g].sort().values[20 + 30 * g]) for g in range(3)]
 
 
-def of_groups(scorer: Scorer, cuts: list[float]) -> GroupCut:
-    return GroupCut(scorer.requires_grad_(False), (2,), CODES[:, None], cuts).eval()
+def of_groups(scorer: Scorer, cuts: list[float]) -> ThresholdedNetwork:
+    return ThresholdedNetwork(scorer.requires_grad_(False), (2,), CODES[:, None], cuts).eval()
 
 
 # What the program computes.
@@ -242,7 +242,7 @@ def test_two_groups_with_one_code_cannot_be_told_apart(place: Place, draw: Draw)
     code = (names == "c") * 1.0
     said = refusal(case_of(place, draw(200, 1).assign(group=names, group_c=code)))
     assert said == (
-        "Cuts by group can be exported only where the group is an input of the network, and no "
+        "Group thresholds can be exported only if the group is an input of the network, and no "
         "input tells the groups of 'group' apart; name that column in --features if it is one."
     )
 
@@ -250,7 +250,7 @@ def test_two_groups_with_one_code_cannot_be_told_apart(place: Place, draw: Draw)
 def test_an_input_that_fails_on_one_row_does_not_tell_the_group(place: Place, draw: Draw) -> None:
     frame = draw(200, 1)
     case_of(place, frame.assign(A=frame["group"]))
-    assert "no input tells" in refusal(
+    assert "no input separates" in refusal(
         case_of(place, frame.assign(A=frame["group"].where(frame.index != 7, 2)))
     )
 
@@ -269,33 +269,32 @@ def test_scores_without_a_model(fairfix: Run, place: Place, draw: Draw) -> None:
     table = place.table(draw(300, 4).assign(p=0.5))
     words = ["thresholds", "-", table, "--score", "p", "--export", place.folder / "one.pt"]
     said = refused(fairfix, place, *words)
-    assert said == "Scores without a model cannot be exported: there is no network to run."
+    assert said == "Scores without a model cannot be exported; give a model."
 
 
 def test_another_suffix_is_refused_before_anything_is_read(fairfix: Run, place: Place) -> None:
     words = ["thresholds", "no.pt", "no.csv", "--export", "one.onnx"]
     said = refused(fairfix, place, *words)
     assert said == (
-        "A network is exported to a file named .pt (TorchScript) or .pt2 (torch.export), not "
-        "'one.onnx'."
+        "The export must be a file named .pt (TorchScript) or .pt2 (torch.export), not 'one.onnx'."
     )
 
 
 def test_a_network_that_does_not_know_the_group(fairfix: Run, place: Place) -> None:
     words = ["thresholds", place.model, place.val, "--export", place.folder / "one.pt"]
-    assert "no input tells the groups of 'group' apart" in refused(fairfix, place, *words)
+    assert "no input separates the groups of 'group'" in refused(fairfix, place, *words)
 
 
 def test_a_lottery(fairfix: Run, aware: Place) -> None:
     words = ["eqodds", aware.model, aware.val, "--export", aware.folder / "one.pt"]
-    assert refused(fairfix, aware, *words).startswith("Decisions by lot cannot be exported")
+    assert refused(fairfix, aware, *words).startswith("Randomized thresholds cannot be exported")
 
 
 def test_two_files_in_one_place(fairfix: Run, aware: Place) -> None:
     path = aware.folder / "one.pt"
     words = ["identity", aware.model, aware.val, "--export", path, "-o", path]
     assert refused(fairfix, aware, *words).endswith(
-        "is named by --export and by -o: name two files."
+        "is named by --export and by -o; give two files."
     )
 
 
@@ -310,7 +309,7 @@ def test_never_over_an_input_and_over_others_by_force(outcome: Outcome, aware: P
     path.parent.mkdir()
     path.write_text("mine")
     for target, said in (
-        (path, r"exists; choose another path \(--export\)"),
+        (path, r"exists; choose another path \(export\)"),
         (aware.model, "is an input and is never"),
     ):
         before = aware.files()

@@ -156,10 +156,10 @@ def test_more_than_two_groups(table: Path) -> None:
 def test_power_is_said_whatever_is_seen(table: Path) -> None:
     (power,) = gate(judged(table, *fair()), budget("spd=0.1"), model="m").power
     assert power.rows == {"f": 1125, "m": 1125}
-    assert power.smallest is not None
-    assert 0.05 < power.smallest < 0.1
+    assert power.certifiable is not None
+    assert 0.05 < power.certifiable < 0.1
     (power,) = gate(judged(table, *fair(80)), budget("spd=0.05"), model="m").power
-    assert power.smallest is None
+    assert power.certifiable is None
     assert power.rows_needed is not None
     assert min(power.rows_needed.values()) > 400
 
@@ -201,7 +201,7 @@ def test_a_rule_for_another_column_is_warned_of(table: Path) -> None:
     rows = judged(table, *fair())
     other = replace(rows, rule=replace(rows.rule, metric="spd", budget=0.1, group_column="race"))
     assert gate(other, [], model="m").warnings == (
-        "the rule was made for the groups of 'race', and that column is not gated",
+        "the rule was made for the groups of 'race', but that column is not gated",
     )
 
 
@@ -216,7 +216,7 @@ def test_what_is_let_through_is_named(table: Path) -> None:
     found = gate(rows, budget("spd=0.05"), model="m", lenient=True)
     assert found.exit_code == 0
     assert found.warnings == (
-        "not certified, and let through by --on-inconclusive warn: gap of spd < 0.05 by sex",
+        "not certified, but passed by --on-inconclusive warn: gap of spd < 0.05 by sex",
     )
 
 
@@ -235,7 +235,7 @@ def test_the_rules_own_budget(table: Path) -> None:
     made = replace(rows, rule=replace(rows.rule, metric="eod", budget=0.2))
     (check,) = gate(made, [], model="m").checks
     assert (check.key, check.limit) == ("eod", 0.2)
-    with pytest.raises(UsageError, match="A gate needs a budget"):
+    with pytest.raises(UsageError, match="The gate needs a budget"):
         gate(rows, [], model="m")
 
 

@@ -101,7 +101,9 @@ def test_an_existing_file_takes_force(outcome: Outcome, place: Place, end: str) 
     there = place.folder / f"{STEM}.{end}"
     there.write_text("mine")
     before = place.files()
-    with pytest.raises(OutputError, match=rf"{STEM}.{end} exists; choose another path \(-o\) or"):
+    with pytest.raises(
+        OutputError, match=rf"{STEM}.{end} exists; choose another path \(output\) or"
+    ):
         library.save(outcome)
     assert place.files() == before
     library.save(outcome, force=True)
@@ -164,7 +166,7 @@ def test_a_model_folder_is_replaced_but_no_other_folder(hub: Path) -> None:
     assert (papers / "thesis.txt").read_text() == "years of work"
     again = library.save(outcome, first.model, force=True)
     assert again == first
-    with pytest.raises(OutputError, match=r"exists; choose another path \(-o\)"):
+    with pytest.raises(OutputError, match=r"exists; choose another path \(output\)"):
         library.save(outcome, first.model)
 
 
@@ -299,7 +301,9 @@ def test_a_file_that_decides_otherwise_is_not_written(
     faulty: None, outcome: Outcome, place: Place
 ) -> None:
     before = place.files()
-    with pytest.raises(VerificationError, match=r"decides \d+ of 800 rows otherwise than reported"):
+    with pytest.raises(
+        VerificationError, match=r"decides \d+ of 800 rows differently than reported"
+    ):
         library.save(outcome)
     assert place.files() == before
 
@@ -308,7 +312,7 @@ def test_the_command_ends_with_4_then(faulty: None, fairfix: Run, place: Place) 
     before = place.files()
     ended = fairfix("prune", place.model, place.val)
     assert (ended.code, place.files()) == (4, before)
-    assert ended.sentence.endswith("otherwise than reported, so nothing was written.")
+    assert ended.sentence.endswith("differently than reported, so nothing was written.")
 
 
 def test_an_interrupt_from_the_keyboard(place: Place) -> None:

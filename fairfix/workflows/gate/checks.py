@@ -1,4 +1,4 @@
-"""One demand held against the rows of one table: what they show of it, and could show at all."""
+"""Checks of a gate: one demand tested on the rows of one table, and the power of the rows."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ TITLES = {key: measure.title for key, measure in PERFORMANCES.items()} | {
 
 @dataclass(frozen=True)
 class Check:
-    """One demand and what the rows show of it.
+    """One demand and its verdict.
 
     Attributes:
-        asked: the demand as a formula.
-        kind: of the demand, or "trivial".
+        asked: the demand in symbols.
+        kind: that of the demand, or "trivial".
         key: the metric or measure; column: the group column, None for all rows.
         sign: what is subtracted from what; empty where nothing is.
         value, interval: as reported, the interval two-sided at 1 - 2 alpha; NaN undefined.
-        rows_needed: of the table by group, to certify if the true value is what was seen.
-        p_violated: of the test that the demand holds; small speaks against it. NaN undefined.
-        alongside: claims of the parts of a gap that may cancel.
+        rows_needed: rows by group that would certify if the true value is the estimate.
+        p_violated: p-value of the hypothesis that the demand holds; NaN if undefined.
+        alongside: claims on components of the gap that may cancel.
     """
 
     asked: str
@@ -71,22 +71,22 @@ class Check:
 
 @dataclass(frozen=True)
 class Power:
-    """What a table can certify of a budget at all.
+    """The largest gap that a table can certify.
 
-    ``smallest`` is the largest gap seen that would still be certified; None where not even none
-    would, and then ``rows_needed`` says what it takes if there is none.
+    ``certifiable`` is the largest estimated gap that would be certified; None if not even 0 would
+    be, and then ``rows_needed`` are the rows by group that it takes without any gap.
     """
 
     metric: str
     column: str
     limit: float
     rows: dict[str, int]
-    smallest: float | None
+    certifiable: float | None
     rows_needed: dict[str, int] | None
 
 
 class Scored(NamedTuple):
-    """Rows under another model: its scores (N,) and its decisions (N,) bool."""
+    """Rows under another model: scores (N,) and decisions (N,) bool."""
 
     scores: Tensor
     decisions: Tensor
@@ -95,7 +95,7 @@ class Scored(NamedTuple):
 def check_budget(
     demand: Demand, column: str, problem: Problem, decisions: Tensor, confidence: ConfidenceLevel
 ) -> Check:
-    """A budget of the gap between the groups of one column."""
+    """Check a budget of the gap between the groups of one column."""
     names = problem.group_names
     found = claim(
         demand.key,
@@ -127,7 +127,7 @@ def check_budget(
 def check_floor(
     demand: Demand, problem: Problem, decisions: Tensor, confidence: ConfidenceLevel
 ) -> Check:
-    """A floor of performance, on all rows together."""
+    """Check a floor of performance, on all rows together."""
     if demand.key == AUC:
         labels, weights = _labels(problem)
         found = auc(_array(problem.scores), labels, weights, strict=confidence.exact)
@@ -139,7 +139,7 @@ def check_floor(
 def check_drop(
     demand: Demand, problem: Problem, decisions: Tensor, before: Scored, confidence: ConfidenceLevel
 ) -> Check:
-    """A largest drop of performance below that of ``before``, on the same rows."""
+    """Check a largest drop of performance below that of ``before``, on the same rows."""
     labels, weights = _labels(problem)
     if demand.key == AUC:
         found = auc_change(_array(before.scores), _array(problem.scores), labels, weights)
@@ -159,7 +159,7 @@ def check_drop(
 
 
 def _of_drop(verdict: Verdict, reason: str, most: float, least: float) -> str:
-    """The reason in terms of the drop, whose limits are those of the change turned round."""
+    """Return the reason in terms of the drop, the negative of the change."""
     return {
         Verdict.CERTIFIED: f"the upper limit {most:.3f} keeps within the allowed drop",
         Verdict.VIOLATED: f"the lower limit {least:.3f} is beyond the allowed drop",
@@ -201,7 +201,7 @@ def _array(values: Tensor) -> np.ndarray:
 def power_of(
     demand: Demand, column: str, problem: Problem, decisions: Tensor, confidence: ConfidenceLevel
 ) -> Power:
-    """What the rows of a table can certify of a budget at all."""
+    """Return the largest gap that the rows of a table can certify."""
     names = problem.group_names
     found = power(demand.key, problem.counts(decisions), names, demand.limit, confidence=confidence)
     rows = torch.bincount(problem.groups, minlength=problem.n_groups).tolist()
@@ -210,13 +210,13 @@ def power_of(
         column=column,
         limit=demand.limit,
         rows=dict(zip(names, rows, strict=True)),
-        smallest=found.certifiable,
+        certifiable=found.certifiable,
         rows_needed=found.rows_needed,
     )
 
 
 def check_trivial() -> Check:
-    """What a rule that decides nearly all rows alike must not pass without: a floor."""
+    """Return the check that a trivial rule fails unless the gate has a floor."""
     return Check(
         asked="the rule is not trivial",
         kind=TRIVIAL,

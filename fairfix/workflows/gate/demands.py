@@ -1,4 +1,4 @@
-"""What a gate demands of a model: budgets of gaps, floors and largest drops of performance."""
+"""Demands of a gate: budgets of gaps, floors and largest drops of performance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MEASURES = (*PERFORMANCES, AUC)
 
 
 class Kind(StrEnum):
-    """What is bounded: a fairness gap, a performance, or a performance against a baseline's."""
+    """What is limited: a fairness gap, a performance, or its drop below a baseline."""
 
     BUDGET = "budget"
     FLOOR = "floor"
@@ -24,7 +24,7 @@ class Kind(StrEnum):
 
 
 class Severity(StrEnum):
-    """Whether a demand decides the exit code (error) or is only shown (warn)."""
+    """Whether a demand decides the exit code (error) or only warns (warn)."""
 
     ERROR = "error"
     WARN = "warn"
@@ -38,7 +38,7 @@ class Demand:
     performance falls by no more than it.
 
     Raises:
-        UsageError: for a name that is none, or a limit out of range.
+        UsageError: for an unknown key or a limit out of range.
     """
 
     kind: Kind
@@ -49,12 +49,9 @@ class Demand:
     def __post_init__(self) -> None:
         known = tuple(METRICS) if self.kind is Kind.BUDGET else MEASURES
         if self.key not in known:
-            raise UsageError(
-                f"A {self.kind} is set for {', '.join(known[:-1])} or {known[-1]}, not for "
-                f"{self.key!r}."
-            )
+            raise UsageError(f"A {self.kind} needs one of {', '.join(known)}, not {self.key!r}.")
         if not 0 < self.limit < 1 and not (self.kind is Kind.MAX_DROP and self.limit == 0):
-            raise UsageError(f"A {self.kind} lies between 0 and 1, not {self.limit:g}.")
+            raise UsageError(f"A {self.kind} must be between 0 and 1, not {self.limit:g}.")
 
     @property
     def condition(self) -> str:
@@ -73,7 +70,7 @@ def demands(kind: Kind, entries: Iterable[str], *, default: str | None = None) -
     ``default`` is the name that a bare number is for; without it a bare number is refused.
 
     Raises:
-        UsageError: for an entry that is none, or two of equal name and severity.
+        UsageError: for a malformed entry, or two with the same key and severity.
     """
     read = [_demand(kind, entry, default) for entry in entries]
     for number, demand in enumerate(read):
@@ -89,7 +86,7 @@ def split_entry(kind: str, entry: str) -> tuple[str, float, Severity]:
     """Name, number and severity of an entry; the name is empty for a bare number.
 
     Raises:
-        UsageError: when it has another form.
+        UsageError: if it has another form.
     """
     bound, colon, severity = entry.partition(":")
     name, _, number = bound.rpartition("=")
@@ -99,7 +96,7 @@ def split_entry(kind: str, entry: str) -> tuple[str, float, Severity]:
     except ValueError:
         limit, found = math.nan, Severity.ERROR
     if not math.isfinite(limit):
-        raise UsageError(f"A {kind} is name=number or name=number:warn, not {entry!r}.")
+        raise UsageError(f"A {kind} must be name=number or name=number:warn, not {entry!r}.")
     return name.strip(), limit, found
 
 
@@ -108,20 +105,20 @@ def _demand(kind: Kind, entry: str, default: str | None) -> Demand:
     if not name and default is None:
         example = "spd" if kind is Kind.BUDGET else "balanced_accuracy"
         raise UsageError(
-            f"--{kind} {entry} does not say of what; write --{kind} {example}={entry} or the like."
+            f"--{kind} {entry} names no metric or measure; write --{kind} {example}={entry}."
         )
     return Demand(kind, name or str(default), limit, severity)
 
 
 def check_baseline(asked: Sequence[Demand], *, given: bool) -> None:
-    """See that there is a baseline just where a largest drop is held against it.
+    """Check that there is a baseline if and only if there is a largest drop.
 
     Raises:
-        UsageError: where there is one without the other.
+        UsageError: if there is one without the other.
     """
     if given != any(demand.kind is Kind.MAX_DROP for demand in asked):
         raise UsageError(
-            "A largest drop is held against a baseline: give --max-drop and --baseline together."
+            "A largest drop needs a baseline: give --max-drop and --baseline together."
         )
 
 

@@ -1,4 +1,4 @@
-"""A gate as plain data; undefined figures are null."""
+"""The document of a gate: plain data, with null for undefined figures."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _power(power: Power) -> dict[str, Any]:
         "column": power.column,
         "budget": power.limit,
         "rows": power.rows,
-        "certifiable_gap": power.smallest,
+        "certifiable_gap": power.certifiable,
         "rows_needed": power.rows_needed,
     }
 

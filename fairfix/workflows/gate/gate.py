@@ -1,8 +1,8 @@
-"""Whether a model may be deployed: demands held against what the rows of a table can show.
+"""The gate: test every demand on the rows of a table and derive the exit code.
 
-A demand is *certified*, *violated*, or neither. Certified needs every part of it at the asked
-confidence (intersection-union: no correction). Violated needs evidence that stands Holm's
-correction over everything that was asked, so that many demands do not fail a good model by chance.
+Certified needs every part of a demand at the chosen confidence (intersection-union test, no
+correction). Violated must survive Holm's correction over all demands, so that many demands do not
+fail a good model by chance.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ OK, VIOLATED, INCONCLUSIVE = 0, 1, 3
 
 @dataclass(frozen=True)
 class Gate:
-    """Every check of one model on one table, and how they end.
+    """All checks of one model on one table, and the exit code.
 
     Attributes:
-        model, table: names of the files; ``rule`` says where the rule was found.
-        lenient: inconclusive demands let the model pass (``--on-inconclusive warn``).
-        trivial: (nearly) all rows are decided alike.
-        warnings: what must not be overlooked; notes: what was inferred.
+        model, table: file names; ``rule_found`` is the source of the rule.
+        lenient: inconclusive demands pass with a warning (``--on-inconclusive warn``).
+        trivial: nearly all rows are decided alike.
+        warnings, notes: short sentences without a full stop.
     """
 
     model: str
@@ -79,7 +79,7 @@ class Gate:
         return tuple(c for c in self.checks if c.blocking and c.verdict not in decided)
 
     def forgives(self, check: Check) -> bool:
-        """Whether an inconclusive check may pass: asked for, and its value is defined."""
+        """Whether an inconclusive check may pass: lenient, and its value is defined."""
         return self.lenient and (check.kind == TRIVIAL or not math.isnan(check.value))
 
     @property
@@ -128,7 +128,7 @@ def _share(some: int, all_: int) -> str:
 
 @dataclass(frozen=True)
 class Judged:
-    """Rows as one rule decides them; ``where`` says the source of the rule."""
+    """Rows decided by one rule; ``where`` is the source of the rule."""
 
     case: Case
     rule: DecisionRule
@@ -137,10 +137,10 @@ class Judged:
 
     @classmethod
     def by(cls, case: Case, rule: DecisionRule, where: str) -> Judged:
-        """The case's rows under a rule.
+        """Apply a rule to the rows of a case.
 
         Raises:
-            UsageError: when the rule does not belong to the case (``audit.ruled``).
+            UsageError: if the rule does not belong to the case (``audit.ruled``).
         """
         case = ruled(case, rule)
         return cls(case, rule, where, decide(case, rule))
@@ -156,18 +156,18 @@ def gate(
     confidence: ConfidenceLevel = DEFAULT_CONFIDENCE,
     lenient: bool = False,
 ) -> Gate:
-    """Hold every demand against the rows, budgets once for each group column.
+    """Test every demand on the rows, budgets once per group column.
 
     Args:
-        asked: a budget at least, unless the rule says what it was made for.
-        model: the name to report.
-        reuse: how many of the rows the rule was fitted on (``fitted.reuse``).
-        baseline: the same rows as another model decides them, for demands of kind ``max-drop``.
+        asked: the demands; without a budget, the rule's own is used.
+        model: name for the report.
+        reuse: how many of the rows the rule was tuned on (``reused_rows.reuse``).
+        baseline: the same rows decided by another model, for demands of kind ``max-drop``.
         confidence: of each one-sided test.
-        lenient: what is inconclusive passes, unless it is undefined.
+        lenient: inconclusive demands pass, unless undefined.
 
     Raises:
-        UsageError: when demands are missing or do not fit together.
+        UsageError: if demands are missing or contradict each other.
     """
     asked, notes = _with_budget(asked, judged.rule)
     check_baseline(asked, given=baseline is not None)
@@ -214,20 +214,20 @@ def gate(
 def _with_budget(
     asked: Sequence[Demand], rule: DecisionRule
 ) -> tuple[tuple[Demand, ...], tuple[str, ...]]:
-    """The demands, with the budget the rule was made for where none is asked; and a note of it."""
+    """Return the demands and a note; without a budget, the one that the rule was made for."""
     if any(demand.kind is Kind.BUDGET for demand in asked):
         return tuple(asked), ()
     if rule.metric is None or rule.budget is None:
         raise UsageError(
-            "A gate needs a budget; give one such as --budget spd=0.05, or write "
+            "The gate needs a budget; give one such as --budget spd=0.05, or write "
             '[gate] budget = ["spd=0.05"] in fairfix.toml.'
         )
     budget = Demand(Kind.BUDGET, rule.metric, rule.budget)
-    return (budget, *asked), (f"the budget is what the rule was made for: {budget.condition}",)
+    return (budget, *asked), (f"the budget is the rule's own: {budget.condition}",)
 
 
 def _by_column(case: Case) -> Iterator[tuple[str, Problem]]:
-    """The rows by each group column."""
+    """Yield the rows by each group column."""
     for group in case.table.groups:
         ids = torch.from_numpy(group.ids).to(case.problem.groups.device)
         yield group.column, replace(case.problem, groups=ids, group_names=group.names)
@@ -253,22 +253,22 @@ def _baseline_notes(baseline: Judged | None) -> tuple[str, ...]:
 
 
 def _warnings(found: Gate, judged: Judged) -> Iterator[str]:
-    """What must not be overlooked, as sentences without a full stop."""
+    """Yield warnings as sentences without a full stop."""
     if found.trivial:
-        yield "the rule is trivial: it decides nearly all rows alike, which meets any budget"
+        yield "the rule is trivial: deciding nearly all rows alike meets any budget"
     problem = judged.case.problem
     kept = float(PERFORMANCES["balanced_accuracy"](problem.counts(judged.decisions)))
     if not found.trivial and kept < NEARLY_TRIVIAL:
         yield (
-            f"the rule is nearly trivial: its balanced accuracy is {kept:.3f}, where deciding all "
-            "rows alike gives 0.5; a --floor says what it must still achieve"
+            f"the rule is nearly trivial: its balanced accuracy is {kept:.3f}, and deciding all "
+            "rows alike gives 0.5; set a --floor"
         )
     everybody = torch.zeros_like(problem.groups)
     auc = auc_by_group(problem.scores, problem.labels, everybody, 1, problem.weights)
     yield from reversed_scores(float(auc), "these rows")
     made_for, gated = judged.rule.group_column, {group.column for group in judged.case.table.groups}
     if judged.rule.metric is not None and made_for not in {None, *gated}:
-        yield f"the rule was made for the groups of {made_for!r}, and that column is not gated"
+        yield f"the rule was made for the groups of {made_for!r}, but that column is not gated"
     for check in found.checks:
         for other in check.alongside:
             if check.verdict is Verdict.CERTIFIED and other.verdict is not Verdict.CERTIFIED:
@@ -278,14 +278,14 @@ def _warnings(found: Gate, judged: Judged) -> Iterator[str]:
                 )
     forgiven = ", ".join(check.name for check in found.inconclusive if found.forgives(check))
     if forgiven and found.exit_code == OK:
-        yield f"not certified, and let through by --on-inconclusive warn: {forgiven}"
+        yield f"not certified, but passed by --on-inconclusive warn: {forgiven}"
 
 
 def _with_reuse(found: Gate, reuse: Reuse | None) -> Gate:
-    """Say what is known of the rows that the rule was fitted on."""
+    """Add what is known of rows that the rule was tuned on."""
     if reuse is None:
         return found
     notes = (*found.notes, *reuse.notes)
     if reuse.share:
-        return replace(found, notes=notes, warnings=(*found.warnings, reuse.said))
-    return replace(found, notes=(*notes, reuse.said))
+        return replace(found, notes=notes, warnings=(*found.warnings, reuse.sentence))
+    return replace(found, notes=(*notes, reuse.sentence))

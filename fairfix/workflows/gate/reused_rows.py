@@ -1,4 +1,4 @@
-"""Whether a table holds rows that a rule was fitted on, as the report beside the model tells."""
+"""Detect test rows that a rule was tuned on, from the report beside the model."""
 
 from __future__ import annotations
 
@@ -14,71 +14,73 @@ from fairfix.models.checkpoint import weights_sha256
 from fairfix.thresholds.rule_file import stem_of
 from fairfix.workflows.case import Case
 
-MOST = 0.5  # share of rows that may have been used for fitting
+MAX_SHARE = 0.5
+"""Largest share of rows that may have been used for tuning."""
 
 
 @dataclass(frozen=True)
 class Reuse:
-    """What is known of the rows that a rule was fitted on.
+    """How many of the rows the rule was tuned on.
 
     Attributes:
-        share: of the rows at hand, used for fitting; None where nothing tells.
-        said: the same as a sentence without a full stop; ``notes`` is what else the report tells.
+        share: share of these rows that was used for tuning; None if unknown.
+        sentence: the same in words, without a full stop.
+        notes: further notes from the report.
     """
 
     share: float | None
-    said: str
+    sentence: str
     notes: tuple[str, ...] = ()
 
 
 def reuse(case: Case, rule: Path | None = None) -> Reuse:
-    """How many of the case's rows the rule was fitted on.
+    """Return how many of the case's rows the rule was tuned on.
 
-    ``rule`` is the rule's own file where one was given; the report is sought beside it, too.
+    ``rule`` is the rule's own file if one was given; the report may lie beside it.
 
     Raises:
-        UsageError: when that is more than half, or when the report cannot be read.
+        UsageError: if that is more than half, or the report cannot be read.
     """
     found = _found(case, rule)
-    if found.share is not None and found.share > MOST:
+    if found.share is not None and found.share > MAX_SHARE:
         raise UsageError(
-            f"{case.table.path.name} cannot judge this rule: {found.said}. Give rows that it was "
-            "not fitted on."
+            f"{case.table.path.name} cannot test this rule: {found.sentence}. Give rows that it "
+            "was not tuned on."
         )
     return found
 
 
 def _found(case: Case, rule: Path | None) -> Reuse:
-    unchecked = "so it could not be checked whether its rule was fitted on these rows"
+    unchecked = "so it is unchecked whether the rule was tuned on these rows"
     path = _report_path(case, rule)
     if path is None:
-        return Reuse(None, f"no report lies beside the model, {unchecked}")
+        return Reuse(None, f"there is no report beside the model, {unchecked}")
     report = _read(path)
     if not _same_model(case, report):
-        return Reuse(None, f"{path.name} is of other weights than the model, {unchecked}")
+        return Reuse(None, f"{path.name} is for other weights than the model's, {unchecked}")
     data = report.get("data")
     data = data if isinstance(data, dict) else {}
     notes = _turned(case, data, path.name)
     fitted = data.get("validation_rows")
     if data.get("table_sha256") == case.table.sha256 and isinstance(fitted, int):
-        said = f"the rule was fitted on {fitted:,} of its {case.table.rows:,} rows"
-        return Reuse(min(1.0, fitted / case.table.rows), said, notes)
+        sentence = f"the rule was tuned on {fitted:,} of its {case.table.rows:,} rows"
+        return Reuse(min(1.0, fitted / case.table.rows), sentence, notes)
     known = report.get("tuned_rows")
     if known is None:
-        return Reuse(None, f"{path.name} does not tell the fitting rows, {unchecked}", notes)
+        return Reuse(None, f"{path.name} does not list the tuned rows, {unchecked}", notes)
     seen = overlap(RowFingerprints.from_json(known, f"{path.name}, tuned_rows"), case.problem)
     return Reuse(None if math.isnan(seen.reused) else seen.reused, seen.description, notes)
 
 
 def _turned(case: Case, data: dict[str, Any], source: str) -> tuple[str, ...]:
-    """A note where the report takes another group for the privileged one."""
+    """Return a note if the report has another privileged group."""
     names = case.problem.group_names
     then, now = data.get("privileged"), names[1] if len(names) == 2 else None
     if data.get("group") != case.columns.groups[0] or None in (then, now) or then == now:
         return ()
     return (
-        f"{source} takes {then!r} for the privileged group, and here it is {now!r}: signs are "
-        "turned, verdicts are not",
+        f"{source} has {then!r} as the privileged group, but here it is {now!r}: signs are "
+        "reversed, verdicts are not",
     )
 
 
@@ -100,12 +102,12 @@ def _read(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UsageError(f"{path.name} is not JSON: {error}.") from None
     if not isinstance(found, dict):
-        raise UsageError(f"{path.name} is no report of fairfix: it holds no JSON object.")
+        raise UsageError(f"{path.name} is not a fairfix report: it does not hold a JSON object.")
     return found
 
 
 def _same_model(case: Case, report: dict[str, Any]) -> bool:
-    """Whether the report is of the case's weights, as far as both say."""
+    """Whether the report is for the case's weights, as far as both are known."""
     if case.checkpoint is None:
         return True
     model = report.get("model")
