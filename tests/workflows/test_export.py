@@ -243,7 +243,7 @@ def test_two_groups_with_one_code_cannot_be_told_apart(place: Place, draw: Draw)
     said = refusal(case_of(place, draw(200, 1).assign(group=names, group_c=code)))
     assert said == (
         "Group thresholds can be exported only if the group is an input of the network, and no "
-        "input tells the groups of 'group' apart; name that column in --features if it is one."
+        "input separates the groups of 'group'; name that column in --features if it is one."
     )
 
 
