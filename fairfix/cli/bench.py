@@ -89,7 +89,7 @@ class StudyRequest:
         goal = values.objective()
         objectives = [replace(goal, metric=_metric(key)) for key in _listed(self.metrics)] or [goal]
         names = chosen_methods(_listed(self.methods), method_names_known())
-        judged = values.test()
+        test = values.test()
         loaded = []
         for model in models:
             case = load(
@@ -99,7 +99,7 @@ class StudyRequest:
                 options=values.model_options(),
                 threshold=values["threshold"],
             )
-            loaded.append((case, None if judged is None else case.companion(judged)))
+            loaded.append((case, None if test is None else case.companion(test)))
         seeds = SEEDS if self.seeds is None else self.seeds
         tasks = model_tasks(loaded, seeds, values["holdout"], values["seed"])
         return plan_study(tasks, objectives, names, attribution=self.attribution)
@@ -167,8 +167,8 @@ def run(
         print_messages(["finished cells are kept; run the same command to resume"], quiet=quiet)
         raise
     wanted = {cell.key for cell in study.cells}
-    found = latest_rows(_light(row) for row in journal.rows() if row["key"] in wanted)
-    return write_and_print(found, place, journal.path, json=json, quiet=quiet)
+    latest = latest_rows(_light(row) for row in journal.rows() if row["key"] in wanted)
+    return write_and_print(latest, place, journal.path, json=json, quiet=quiet)
 
 
 def _backend(name: str, scheduler: str | None, jobs: int) -> Backend:
@@ -227,14 +227,14 @@ def _is_given(value: Any) -> bool:
 
 def _with_choice(objectives: Sequence[Objective], given: dict[str, Any]) -> list[Objective]:
     """Return the objectives with the command line's choice of thresholds."""
-    asked = {name: given[name] for name in THRESHOLD_CHOICE if given.get(name) is not None}
-    if not asked:
+    choices = {name: given[name] for name in THRESHOLD_CHOICE if given.get(name) is not None}
+    if not choices:
         return list(objectives)
     if any(objective.kind == "tradeoff" for objective in objectives):
         raise UsageError(
-            f"The trade-off objective of this protocol has no budget; remove --{min(asked)}."
+            f"The trade-off objective of this protocol has no budget; remove --{min(choices)}."
         )
-    choice = OptionValues(asked, {}, {}, None).objective()
+    choice = OptionValues(choices, {}, {}, None).objective()
     return [
         replace(objective, margin=choice.margin, risk=choice.risk, k=choice.k)
         for objective in objectives
@@ -256,10 +256,10 @@ def _metric(key: str) -> Any:
 def _listed(names: str | None) -> list[str]:
     if names is None:
         return []
-    found = [name.strip() for name in names.split(",") if name.strip()]
-    if not found:
+    listed = [name.strip() for name in names.split(",") if name.strip()]
+    if not listed:
         raise UsageError(f"The list of names {names!r} is empty; add names or remove the option.")
-    return found
+    return listed
 
 
 def _array(text: str) -> tuple[int, int]:
@@ -278,10 +278,10 @@ def _read(files: Sequence[Path]) -> list[Row]:
                 raise UsageError(f"There is no file {path}.")
             yield from map(_light, Journal(path).rows())
 
-    found = latest_rows(rows())
-    if not found:
+    latest = latest_rows(rows())
+    if not latest:
         raise UsageError(f"{', '.join(map(str, files))}: there are no rows to summarize.")
-    return found
+    return latest
 
 
 def _light(row: dict[str, Any]) -> Row:

@@ -37,18 +37,18 @@ def write_and_print(
     quiet: bool,
 ) -> int:
     """Summarize rows, write the files to ``place``, print the summary, return the exit code."""
-    found, bases, carried = (
+    tasks, base_networks, attributions = (
         summarize(rows),
         summarize_base_networks(rows),
         summarize_attributions(rows),
     )
     if place is not None:
-        written += _write(rows, found, bases, carried, place)
+        written += _write(rows, tasks, base_networks, attributions, place)
     if json:
         parts: dict[str, Sequence[MethodSummary | BaseNetworkSummary | AttributionSummary]] = {
-            "summary": [line for table in found for line in table.methods],
-            "networks": bases,
-            "attribution": carried,
+            "summary": [line for task in tasks for line in task.methods],
+            "networks": base_networks,
+            "attribution": attributions,
         }
         print_json(
             {"cells": len(rows), "without_result": _without_result(rows)}
@@ -57,11 +57,15 @@ def write_and_print(
     elif not quiet:
         kinds = [
             (table, of_kind)
-            for table in found
+            for table in tasks
             for need in (False, True)
             if (of_kind := [line for line in table.methods if line.needs_group == need])
         ]
-        print_output(*(_table(*kind) for kind in kinds), *_carried(carried), *_legend(found, rows))
+        print_output(
+            *(_table(*kind) for kind in kinds),
+            *_attribution_table(attributions),
+            *_legend(tasks, rows),
+        )
     if not (json or quiet):
         print_output(*(f"wrote {path}" for path in written))
     failed = [row for row in rows if row["status"] == "failed"]
@@ -73,25 +77,27 @@ def write_and_print(
 
 def _write(
     rows: Sequence[Row],
-    found: Sequence[TaskSummary],
-    bases: Sequence[BaseNetworkSummary],
-    carried: Sequence[AttributionSummary],
+    tasks: Sequence[TaskSummary],
+    base_networks: Sequence[BaseNetworkSummary],
+    attributions: Sequence[AttributionSummary],
     place: Path,
 ) -> tuple[Path, ...]:
     """Write the page and the tables, each atomically, and return their paths."""
     import pandas as pd
 
-    lines = pd.DataFrame([line.flat() for table in found for line in table.methods])
+    lines = pd.DataFrame([line.flat() for table in tasks for line in table.methods])
     cells = cell_table(rows).rename(columns={"weight": "lambda"})
     contents = {
         "report.html": page(rows).encode(),
         "summary.csv": lines.to_csv(index=False).encode(),
         "cells.csv": cells.to_csv(index=False).encode(),
         "cells.parquet": cells.to_parquet(index=False),
-        "networks.csv": pd.DataFrame([each.flat() for each in bases]).to_csv(index=False).encode(),
+        "networks.csv": pd.DataFrame([each.flat() for each in base_networks])
+        .to_csv(index=False)
+        .encode(),
     }
-    if carried:
-        weights = pd.DataFrame([each.flat() for each in carried])
+    if attributions:
+        weights = pd.DataFrame([each.flat() for each in attributions])
         contents["attribution.csv"] = weights.to_csv(index=False).encode()
     for name, content in contents.items():
         write_bytes(place / name, content)
@@ -124,9 +130,9 @@ def _table(made: TaskSummary, lines: Sequence[MethodSummary]) -> Table:
     return build_table(title, header, [_cells(line) for line in lines])
 
 
-def _carried(found: Sequence[AttributionSummary]) -> list[Table | str]:
+def _attribution_table(attributions: Sequence[AttributionSummary]) -> list[Table | str]:
     """Return the attribution of the gap to weights, if there is any."""
-    if not found:
+    if not attributions:
         return []
     header = ["networks of", "metric", "n", "R2", "R2 fitted", "top 100", "singular values"]
     rows = [
@@ -139,7 +145,7 @@ def _carried(found: Sequence[AttributionSummary]) -> list[Table | str]:
             f"{each.share_of_largest[100].mean:.2f}",
             " to ".join(f"{end:.2f}" for end in each.singular_range),
         ]
-        for each in found
+        for each in attributions
     ]
     return [
         build_table("Which weights carry the gap", header, rows),
@@ -177,16 +183,16 @@ def _remark(line: MethodSummary) -> str:
     return "yes" if line.gain_shown else "no"
 
 
-def _legend(found: Sequence[TaskSummary], rows: Iterable[Row]) -> list[str]:
+def _legend(tasks: Sequence[TaskSummary], rows: Iterable[Row]) -> list[str]:
     """Return notes: meaning of the columns, missing splits, reasons of refusal, each once."""
-    kinds = {table.goal.smaller_is_better for table in found}
+    kinds = {task.goal.smaller_is_better for task in tasks}
     lines = []
     if False in kinds:
         lines.append("objective: performance if the budget held on test rows, else 0")
     if True in kinds:
         lines.append("trade-off: lambda |gap| + (1 - lambda) (1 - performance); lower is better")
-    if found:
-        budgets = sorted({table.goal.budget for table in found})
+    if tasks:
+        budgets = sorted({task.goal.budget for task in tasks})
         lines += [
             "figures are means over splits, s is the median",
             f"held: share of splits with a gap below {', '.join(f'{b:g}' for b in budgets)} / the "
@@ -198,7 +204,7 @@ def _legend(found: Sequence[TaskSummary], rows: Iterable[Row]) -> list[str]:
     lines += [
         f"{line.method} on {line.task}, {line.metric}: no result on {line.missing} of "
         f"{line.splits + line.missing} splits"
-        for table in found
+        for table in tasks
         for line in table.methods
         if line.missing
     ]
@@ -213,10 +219,10 @@ def _legend(found: Sequence[TaskSummary], rows: Iterable[Row]) -> list[str]:
 
 def _without_result(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """Return what was refused or failed, each reason once."""
-    found = {
+    results = {
         (row["method"], row["task"], row["goal"]["metric"], row["status"], row["reason"]): None
         for row in rows
         if row["status"] in ("refused", "failed")
     }
     names = ("method", "task", "metric", "status", "reason")
-    return [dict(zip(names, each, strict=True)) for each in found]
+    return [dict(zip(names, each, strict=True)) for each in results]

@@ -48,7 +48,7 @@ def _here(each: Dataset) -> bool:
 
 
 def _list(*, json: bool, quiet: bool) -> None:
-    found = [
+    datasets = [
         {
             "name": each.name,
             "title": each.title,
@@ -59,7 +59,7 @@ def _list(*, json: bool, quiet: bool) -> None:
         for each in DATASETS.values()
     ]
     if json:
-        print_json({"datasets": found})
+        print_json({"datasets": datasets})
     elif not quiet:
         header = ["name", "title", "protected attributes", "downloaded", "origin, terms"]
         rows = [
@@ -70,14 +70,14 @@ def _list(*, json: bool, quiet: bool) -> None:
                 "yes" if each["on_this_machine"] else "no",
                 each["terms"],
             ]
-            for each in found
+            for each in datasets
         ]
         print_output(build_table("Data sets", header, rows, numbers=False))
 
 
 def _fetch(chosen: Dataset, *, json: bool, quiet: bool) -> None:
-    found = fetch(chosen)
-    unchecked = [each for each in found if not each.checked]
+    fetched = fetch(chosen)
+    unchecked = [each for each in fetched if not each.checked]
     print_messages(
         (
             f"warning: {each.raw.relative_path} has no published hash; this file has sha256 "
@@ -89,25 +89,25 @@ def _fetch(chosen: Dataset, *, json: bool, quiet: bool) -> None:
     if json:
         files: list[dict[str, Any]] = [
             {"file": str(each.path), "sha256": each.sha256, "checked": each.checked}
-            for each in found
+            for each in fetched
         ]
         print_json({"name": chosen.name, "files": files})
     elif not quiet:
-        print_output(*(f"{each.path}" for each in found))
+        print_output(*(f"{each.path}" for each in fetched))
 
 
 def _prepare(
     chosen: Dataset,
     attribute: str | None,
     seed: int,
-    folder: Path,
+    directory: Path,
     *,
     force: bool,
     json: bool,
     quiet: bool,
 ) -> None:
     prepared = prepare_split(chosen, attribute, seed=seed)
-    paths = write_split(prepared, folder, force=force)
+    paths = write_split(prepared, directory, force=force)
     protected = chosen.protected[prepared.attribute]
     if json:
         print_json(

@@ -26,12 +26,16 @@ def run(*, model: str, json: bool, quiet: bool, **given: Any) -> None:
         Path(model), arch=options.arch, arch_args=options.arch_args, trust=options.trust
     )
     print_messages(checkpoint.notes, quiet=quiet)
-    found = _document(checkpoint)
+    document = _document(checkpoint)
     if json:
-        print_json(found)
+        print_json(document)
     elif not quiet:
-        facts = [[key, _shown(key, found)] for key in found if key not in ("unknown", "tensors")]
-        layers = [[t["name"], t["shape"], t["dtype"]] for t in found["tensors"]]
+        facts = [
+            [key, _cell_text(key, document)]
+            for key in document
+            if key not in ("unknown", "tensors")
+        ]
+        layers = [[t["name"], t["shape"], t["dtype"]] for t in document["tensors"]]
         print_output(
             build_table(checkpoint.path.name, ["what", "value"], facts, numbers=False),
             build_table("Tensors", ["name", "shape", "type"], layers, numbers=False),
@@ -42,7 +46,7 @@ def _document(checkpoint: Checkpoint) -> dict[str, Any]:
     tensors = checkpoint.tensors
     known = checkpoint.module is not None  # else tensor names, and so the hash, are not final
     rule = find_rule(checkpoint)[0] if known else None
-    found: dict[str, Any] = {
+    document: dict[str, Any] = {
         "file": checkpoint.path.name,
         "format": checkpoint.format,
         "title": checkpoint.title,
@@ -55,17 +59,17 @@ def _document(checkpoint: Checkpoint) -> dict[str, Any]:
         "rule": rule.to_json() if rule is not None else None,
         "metadata": dict(checkpoint.metadata),
     }
-    reasons = {"rule": "none in the file or beside it"}
+    reasons = {"rule": "none in the file or next to it"}
     if checkpoint.module is None:
-        why = "the file holds no architecture; name it with --arch"
-        reasons = dict.fromkeys((key for key, value in found.items() if value is None), why)
+        reason = "the file holds no architecture; name it with --arch"
+        reasons = dict.fromkeys((key for key, value in document.items() if value is None), reason)
     else:
-        network, why = _network(checkpoint, checkpoint.module)
-        found |= network
-        reasons |= dict.fromkeys(("inputs", "output", "prunable_units"), why)
+        network, reason = _network(checkpoint, checkpoint.module)
+        document |= network
+        reasons |= dict.fromkeys(("inputs", "output", "prunable_units"), reason)
     return {
-        **found,
-        "unknown": {key: why for key, why in reasons.items() if found[key] is None},
+        **document,
+        "unknown": {key: reason for key, reason in reasons.items() if document[key] is None},
         "tensors": [
             {"name": name, "shape": list(t.shape), "dtype": str(t.dtype).removeprefix("torch.")}
             for name, t in tensors.items()
@@ -82,11 +86,11 @@ def _network(checkpoint: Checkpoint, module: nn.Module) -> tuple[dict[str, Any],
     try:
         output = detect_output(module, rows)
     except CheckpointError as error:
-        said = str(error)
-        return {"inputs": width}, said[0].lower() + said[1:].removesuffix(".")
+        message = str(error)
+        return {"inputs": width}, message[0].lower() + message[1:].removesuffix(".")
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        said = str(error).partition("\n")[0]
-        return {}, f"it does not run on rows of {width} numbers ({said})"
+        message = str(error).partition("\n")[0]
+        return {}, f"it does not run on rows of {width} numbers ({message})"
     try:
         units = {layer.name: layer.units for layer in find_prunable_layers(module, rows[:2])}
     except CheckpointError:
@@ -98,11 +102,11 @@ def _network(checkpoint: Checkpoint, module: nn.Module) -> tuple[dict[str, Any],
     }, ""
 
 
-def _shown(key: str, found: dict[str, Any]) -> str:
-    value = found[key]
+def _cell_text(key: str, document: dict[str, Any]) -> str:
+    value = document[key]
     if isinstance(value, dict):
         return ", ".join(f"{k}: {v}" for k, v in value.items()) or "none"
     if value is None:
-        why = found["unknown"][key]
-        return why if key == "rule" and found["architecture_known"] else f"unknown: {why}"
+        reason = document["unknown"][key]
+        return reason if key == "rule" and document["architecture_known"] else f"unknown: {reason}"
     return str(value)

@@ -83,14 +83,14 @@ def _power(case: Case, test: Case | None, values: OptionValues, objective: Objec
     share = values["holdout"] if test is None else 1.0
     counts = problem.counts(problem.scores > problem.threshold)
     tp, fp, fn, tn = (side * share for side in counts.sides)
-    judged = Counts(tp, fp, fn, tn, counts.design_effect)
-    found = power(
+    test_counts = Counts(tp, fp, fn, tn, counts.design_effect)
+    result = power(
         objective.metric.key,
-        judged,
+        test_counts,
         problem.group_names,
         objective.budget,
         confidence=values.confidence(),
     )
-    evidence = {"certifiable_gap": found.certifiable, "rows_needed": found.rows_needed}
-    said = certifiable({"evidence": evidence}) or ""
-    return f"before the run: {said[:1].lower()}{said[1:].removesuffix('.')}"
+    evidence = {"certifiable_gap": result.certifiable, "rows_needed": result.rows_needed}
+    text = certifiable({"evidence": evidence}) or ""
+    return f"before the run: {text[:1].lower()}{text[1:].removesuffix('.')}"

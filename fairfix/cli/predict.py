@@ -33,14 +33,14 @@ def run(
         check_destination(destination, used, force=force)
     values = OptionValues.collect("predict", given, data)
     columns = values.columns()
-    found = predict(model, data, columns=columns, options=values.model_options(), rule=rule)
-    print_messages(found.notes, quiet=quiet)
-    text = found.csv(columns.id)
+    prediction = predict(model, data, columns=columns, options=values.model_options(), rule=rule)
+    print_messages(prediction.notes, quiet=quiet)
+    text = prediction.csv(columns.id)
     if to_stdout:
         sys.stdout.write(text)
         return
     write_text(destination, text)
-    rows, positive = len(found.decisions), int(found.decisions.sum())
+    rows, positive = len(prediction.decisions), int(prediction.decisions.sum())
     if json:
         print_json({"rows": rows, "positive": positive, "written": str(destination)})
     elif not quiet:

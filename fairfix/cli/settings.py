@@ -65,11 +65,11 @@ def load_settings(table_path: Path | None, cwd: Path) -> Settings:
     Raises:
         UsageError: the file is not valid; names the file and the key.
     """
-    for folder in _folders(table_path, cwd):
-        own = folder / _OWN_FILE
+    for directory in _directories(table_path, cwd):
+        own = directory / _OWN_FILE
         if own.is_file():
             return _settings(_parsed(own), own, "")
-        shared = folder / _SHARED_FILE
+        shared = directory / _SHARED_FILE
         if shared.is_file():
             tools = _parsed(shared).get("tool")
             if isinstance(tools, dict) and "fairfix" in tools:
@@ -77,10 +77,10 @@ def load_settings(table_path: Path | None, cwd: Path) -> Settings:
     return Settings()
 
 
-def _folders(table_path: Path | None, cwd: Path) -> Iterator[Path]:
+def _directories(table_path: Path | None, cwd: Path) -> Iterator[Path]:
     if table_path is not None:
-        beside = table_path.parent.resolve()
-        yield from (beside, *beside.parents)
+        start = table_path.parent.resolve()
+        yield from (start, *start.parents)
     yield cwd.resolve()
 
 
@@ -204,10 +204,10 @@ class _SettingsTable(StrictModel):
     on_inconclusive: Literal["fail", "warn"] | None = None
     strict: bool | None = None
 
-    def values(self, folder: Path) -> dict[str, Any]:
-        """Return the given options as the commands take them; paths are relative to ``folder``."""
+    def values(self, directory: Path) -> dict[str, Any]:
+        """Return the given options by name; paths in the file are relative to ``directory``."""
         return {
-            name.rstrip("_"): _converted(name, getattr(self, name), folder)
+            name.rstrip("_"): _converted(name, getattr(self, name), directory)
             for name in type(self).model_fields
             if name in self.model_fields_set
         }
@@ -216,7 +216,7 @@ class _SettingsTable(StrictModel):
 _KEYS = frozenset(str(info.alias) for info in _SettingsTable.model_fields.values())
 
 
-def _converted(name: str, value: Any, folder: Path) -> Any:
+def _converted(name: str, value: Any, directory: Path) -> Any:
     match name:
         case "favorable" | "privileged" | "output_label":
             return normalized_text(value)
@@ -226,10 +226,10 @@ def _converted(name: str, value: Any, folder: Path) -> Any:
             names = value.split(",") if isinstance(value, str) else value
             return tuple(each.strip() for each in names if each.strip())
         case "data_spec" | "test" | "baseline":
-            return folder / value
+            return directory / value
         case "arch":
             place, colon, symbol = value.rpartition(":")
-            return f"{folder / place if place.endswith('.py') else place}{colon}{symbol}"
+            return f"{directory / place if place.endswith('.py') else place}{colon}{symbol}"
         case "budget":
             return (value,) if isinstance(value, str) else value
         case "floor" | "max_drop":

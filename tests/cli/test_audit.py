@@ -110,7 +110,7 @@ def test_every_figure_of_a_tiny_table(fairfix: Run, table: Path) -> None:
     )
 
 
-def test_rows_at_the_cut_are_negative(fairfix: Run, table: Path) -> None:
+def test_rows_at_the_threshold_are_negative(fairfix: Run, table: Path) -> None:
     sex = audited(fairfix, "-", table, *SCORES, "--threshold", 0.8)["groups"]["sex"]
     assert [group["tp"] + group["fp"] for group in sex["groups"]] == [1, 0]
     everybody = audited(fairfix, "-", table, *SCORES, "--threshold", 0)["groups"]["sex"]
@@ -181,7 +181,7 @@ def test_a_trivial_rule_is_never_plainly_certified(fairfix: Run, place: Place) -
     assert lines[0] == "group: certified, by a trivial rule"
 
 
-def test_cuts_that_differ_are_shown(fairfix: Run, table: Path) -> None:
+def test_thresholds_that_differ_are_shown(fairfix: Run, table: Path) -> None:
     cuts = {"f": 0.2, "m": 0.65}
     path = write_rule(table.with_name("rule.json"), thresholds=cuts, group_column="sex")
     lines = fairfix("audit", "-", table, *SCORES, "--rule", path).out.splitlines()
@@ -201,7 +201,7 @@ def test_a_metric_without_rows_is_null(fairfix: Run, table: Path) -> None:
     assert sex["gaps"]["fprd"]["value"] == 0.0
 
 
-def test_a_trivial_rule_is_called_so(fairfix: Run, table: Path) -> None:
+def test_a_trivial_rule_gives_a_warning(fairfix: Run, table: Path) -> None:
     ended = fairfix("audit", "-", table, *SCORES, "--threshold", 1)
     assert (
         "fairfix: warning: the rule is trivial: nearly all rows get the same decision" in ended.err
@@ -211,7 +211,7 @@ def test_a_trivial_rule_is_called_so(fairfix: Run, table: Path) -> None:
 # Rules.
 
 
-def test_cuts_by_group(fairfix: Run, table: Path) -> None:
+def test_thresholds_by_group(fairfix: Run, table: Path) -> None:
     cuts = {"f": 0.2, "m": 0.65}
     path = write_rule(table.with_name("rule.json"), thresholds=cuts, group_column="sex")
     found = audited(fairfix, "-", table, *SCORES, "--group", "town", "--rule", path)
@@ -236,7 +236,7 @@ def test_a_rule_for_the_other_label_is_refused(fairfix: Run, table: Path) -> Non
     )
 
 
-def test_a_cut_on_the_command_line_beats_the_rule_found(fairfix: Run, place: Place) -> None:
+def test_a_threshold_on_the_command_line_replaces_the_rule(fairfix: Run, place: Place) -> None:
     path = write_rule(place.folder / "model.rule.json", threshold=0.9, output="logit")
     assert audited(fairfix, place.model, place.val)["rule"]["threshold"] == 0.9
     given = audited(fairfix, place.model, place.val, "--threshold", 0)
@@ -248,7 +248,7 @@ def test_a_cut_on_the_command_line_beats_the_rule_found(fairfix: Run, place: Pla
     )
 
 
-def test_the_rule_says_how_the_output_is_read(fairfix: Run, place: Place) -> None:
+def test_the_rule_determines_how_the_output_is_read(fairfix: Run, place: Place) -> None:
     """Rows whose logits all lie in [0, 1] look like probabilities."""
     network = torch.load(place.model, weights_only=False)
     rows = pd.read_csv(place.val)

@@ -73,7 +73,7 @@ def test_json_is_one_valid_document_and_equals_the_report(
     assert command.startswith(f"fairfix prune {place.model} {place.val} --test ")
 
 
-def test_quiet_says_nothing(fairfix: Run, place: Place) -> None:
+def test_quiet_prints_nothing(fairfix: Run, place: Place) -> None:
     ended = fairfix("prune", place.model, place.val, "--quiet", *GOAL)
     assert (ended.code, ended.out, ended.err) == (0, "", "")
     assert new_files(place) == WRITTEN
@@ -85,7 +85,7 @@ def test_quiet_json_is_the_document_alone(fairfix: Run, place: Place) -> None:
     assert json.loads(ended.out)["method"]["name"] == "identity"
 
 
-def test_a_holdout_is_kept_away_and_said(fairfix: Run, place: Place) -> None:
+def test_a_holdout_is_reported(fairfix: Run, place: Place) -> None:
     ended = fairfix("prune", place.model, place.val, "--holdout", 0.25, "--json", *GOAL)
     data = json.loads(ended.out)["data"]
     assert (data["validation_rows"], data["test_rows"]) == (900, 300)
@@ -106,7 +106,7 @@ def test_the_markdown_names_both_row_sets_and_the_rule(fairfix: Run, place: Plac
     assert rule["weights_sha256"] in text
 
 
-def test_the_deployed_cut_is_what_before_means(fairfix: Run, place: Place) -> None:
+def test_before_is_at_the_threshold_in_use_today(fairfix: Run, place: Place) -> None:
     ended = fairfix("identity", place.model, place.val, "--threshold", 0, "--json")
     original = json.loads(ended.out)["results"]["test"]["unmodified"]
     assert [group["threshold"] for group in original["groups"]] == [0.0, 0.0]
@@ -151,7 +151,7 @@ def test_names_are_shown_as_they_are_written(fairfix: Run, place: Place, draw: D
     assert "ü" in (place.folder / "[red]out.report.json").read_text(encoding="utf-8")
 
 
-def test_notes_of_both_tables_are_said(fairfix: Run, place: Place, draw: Draw) -> None:
+def test_notes_of_both_tables_are_printed(fairfix: Run, place: Place, draw: Draw) -> None:
     for name, seed in (("val.csv", 2), ("test.csv", 3)):
         draw(300, seed).to_csv(place.folder / name)  # with the row index
     ended = fairfix("identity", place.model, place.val, "--test", place.test)
@@ -159,7 +159,7 @@ def test_notes_of_both_tables_are_said(fairfix: Run, place: Place, draw: Draw) -
     assert [line.startswith("fairfix: test.csv: ") for line in said] == [False, True]
 
 
-def test_a_weighted_row_counts_like_so_many(fairfix: Run, place: Place, draw: Draw) -> None:
+def test_a_row_of_weight_w_counts_as_w_rows(fairfix: Run, place: Place, draw: Draw) -> None:
     rows = draw(300, 6).assign(times=lambda t: 1 + t.index % 3)
     weighted = place.table(rows, "weighted.csv")
     repeated = place.table(rows.loc[rows.index.repeat(rows["times"])], "repeated.csv")
@@ -173,7 +173,7 @@ def test_a_weighted_row_counts_like_so_many(fairfix: Run, place: Place, draw: Dr
             assert figure["high"] - figure["low"] > alike["high"] - alike["low"]
 
 
-def test_rows_without_a_group_can_be_one(fairfix: Run, place: Place, draw: Draw) -> None:
+def test_rows_without_a_group_can_be_a_group(fairfix: Run, place: Place, draw: Draw) -> None:
     rows = draw(600, 6)
     table = place.table(rows.assign(group=rows["group"].where(rows.index % 5 > 0)))
     ended = fairfix("identity", place.model, table, "--missing-group", "keep", "--json")
@@ -219,7 +219,7 @@ def test_the_threshold_is_folded_into_the_weights(fairfix: Run, place: Place) ->
 
 
 @pytest.mark.parametrize("way", [["--json"], []])
-def test_inspect_says_what_a_checkpoint_is(fairfix: Run, place: Place, way: list[str]) -> None:
+def test_inspect_describes_a_checkpoint(fairfix: Run, place: Place, way: list[str]) -> None:
     ended = fairfix("inspect", place.model, *way)
     assert ended.code == 0
     facts = ["model.pt", "12", "4.weight", "logit"]
@@ -232,7 +232,7 @@ def test_inspect_says_what_a_checkpoint_is(fairfix: Run, place: Place, way: list
         assert found["tensors"][0] == {"name": "0.weight", "shape": [12, 4], "dtype": "float32"}
 
 
-def test_inspect_shows_the_rule_that_lies_beside(fairfix: Run, place: Place) -> None:
+def test_inspect_shows_the_rule_next_to_the_model(fairfix: Run, place: Place) -> None:
     fairfix("prune", place.model, place.val, *GOAL)
     ended = fairfix("inspect", place.folder / "model.debiased.pt", "--json")
     rule = json.loads((place.folder / "model.debiased.rule.json").read_text())

@@ -84,7 +84,9 @@ def test_an_option(fairfix: Run, place: Place, options: list[str], said: str) ->
         (["--score", "p"], "Invalid value for '--score': "),
     ],
 )
-def test_an_option_that_is_none(fairfix: Run, place: Place, options: list[str], said: str) -> None:
+def test_an_unknown_option_or_value(
+    fairfix: Run, place: Place, options: list[str], said: str
+) -> None:
     sentence = refused(fairfix, place, "prune", place.model, place.val, *options)
     assert sentence.startswith(said)
 
@@ -235,7 +237,7 @@ def test_no_table(fairfix: Run, place: Place, option: list[str]) -> None:
         (b"PK\x03\x04 cut", "damaged"),
     ],
 )
-def test_a_model_that_is_none(fairfix: Run, place: Place, content: bytes, said: str) -> None:
+def test_a_file_that_is_not_a_model(fairfix: Run, place: Place, content: bytes, said: str) -> None:
     place.model.write_bytes(content)
     assert said in refused(fairfix, place, "prune", place.model, place.val)
 
@@ -263,13 +265,13 @@ def test_a_table_of_another_kind(fairfix: Run, place: Place) -> None:
 
 
 @pytest.mark.parametrize("command", ["audit", "identity", "predict"])
-def test_scores_from_nowhere_or_from_both(fairfix: Run, place: Place, command: str) -> None:
+def test_scores_need_one_source(fairfix: Run, place: Place, command: str) -> None:
     expected = "Scores come either from a model or from a score column"
     assert expected in refused(fairfix, place, command, "-", place.val)
     assert expected in refused(fairfix, place, command, place.model, place.val, "--score", "x0")
 
 
-def test_scores_do_for_methods_that_only_cut(fairfix: Run, place: Place, draw: Draw) -> None:
+def test_scores_suffice_for_threshold_methods(fairfix: Run, place: Place, draw: Draw) -> None:
     table = place.table(draw(300, 2).assign(p=0.5))
     said = refused(fairfix, place, "gda", "-", table, "--score", "p")
     assert said == (

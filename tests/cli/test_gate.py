@@ -84,7 +84,7 @@ ONE_ROW = people(f=(1, 1.0), m=(2000, 0.3))
         (ALIKE, (*SPD, "--strict"), 0, "passed", None),
     ],
 )
-def test_every_ending(
+def test_every_exit_code(
     fairfix: Run,
     table: Path,
     rows: pd.DataFrame,
@@ -157,7 +157,7 @@ def test_an_exception_outside_of_any_command_is_no_verdict(
     assert capsys.readouterr().err.startswith("fairfix: internal error, RuntimeError: broken")
 
 
-def test_what_an_earlier_gate_wrote_is_gone_before_anything_is_judged(
+def test_stale_gate_files_are_removed_first(
     fairfix: Run, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     junit = place.folder / "gate.xml"
@@ -325,7 +325,7 @@ def debiased(fairfix: Run, place: Place) -> Path:
     return path
 
 
-def test_a_table_that_the_rule_was_fitted_on_is_refused(
+def test_a_table_that_the_rule_was_tuned_on_is_refused(
     fairfix: Run, place: Place, debiased: Path
 ) -> None:
     junit = place.folder / "gate.xml"
@@ -360,7 +360,7 @@ def test_validation_rows_are_known_in_another_table(
     assert "warning" not in ended.err
 
 
-def test_what_could_not_be_compared_is_said(fairfix: Run, place: Place, debiased: Path) -> None:
+def test_what_could_not_be_compared_is_reported(fairfix: Run, place: Place, debiased: Path) -> None:
     words = ("gate", debiased, place.test, "--budget", "spd=0.9")
     path = debiased.with_suffix(".report.json")
     report = json.loads(path.read_text())
@@ -372,7 +372,7 @@ def test_what_could_not_be_compared_is_said(fairfix: Run, place: Place, debiased
     assert "no report lies beside the model" in fairfix(*words).err
 
 
-def test_another_privileged_group_than_the_reports_is_said(
+def test_another_privileged_group_than_the_reports_is_noted(
     fairfix: Run, place: Place, debiased: Path
 ) -> None:
     words = ("gate", debiased, place.test, "--budget", "spd=0.9", "--privileged")
@@ -406,7 +406,7 @@ def test_the_terminal_begins_with_what_the_table_can_certify(fairfix: Run, table
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
 
 
-def test_json_is_as_its_schema_says(fairfix: Run, table: Path) -> None:
+def test_json_matches_its_schema(fairfix: Run, table: Path) -> None:
     schema = json.loads((resources.files("fairfix.report") / "gate.schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     for rows in (ALIKE, APART, NO_POSITIVES):

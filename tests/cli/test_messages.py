@@ -97,12 +97,12 @@ def test_a_network_that_does_not_begin_with_a_linear_layer(fairfix: Run, place: 
     shown = facts(fairfix("inspect", place.model))
     for what in ("inputs", "output", "prunable_units"):
         assert f" {what} unknown: {why} " in shown
-    assert " rule none in the file or beside it " in shown
+    assert " rule none in the file or next to it " in shown
     found = json.loads(fairfix("inspect", place.model, "--json").out)
     assert found["inputs"] is None
     assert found["unknown"] == {
         **dict.fromkeys(("inputs", "output", "prunable_units"), why),
-        "rule": "none in the file or beside it",
+        "rule": "none in the file or next to it",
     }
 
 

@@ -70,7 +70,9 @@ def test_the_same_again_gives_the_same_bytes(
 
 
 @pytest.mark.parametrize("id_column", ["nr", None])
-def test_a_lot_is_the_rows_own(fairfix: Run, place: Place, id_column: str | None) -> None:
+def test_a_random_draw_belongs_to_the_row(
+    fairfix: Run, place: Place, id_column: str | None
+) -> None:
     """A row's decision is the same in any table and at any place in it."""
     rows = pd.read_csv(place.val)
     table = place.table(rows.assign(nr=[f"row {i}" for i in range(len(rows))]), "ids.csv")
@@ -103,7 +105,7 @@ def test_a_lot_is_the_rows_own(fairfix: Run, place: Place, id_column: str | None
     assert abs(whole[here].sum() - expected[here].sum()) < 4 * spread
 
 
-def test_a_lot_without_its_id_is_refused(fairfix: Run, place: Place) -> None:
+def test_a_randomized_rule_without_its_id_is_refused(fairfix: Run, place: Place) -> None:
     rows = pd.read_csv(place.val)
     table = place.table(rows.assign(nr=range(len(rows))), "ids.csv")
     fairfix("eqodds", place.model, table, "--id", "nr", "--metric", "eqodds", *GOAL)
@@ -112,7 +114,7 @@ def test_a_lot_without_its_id_is_refused(fairfix: Run, place: Place) -> None:
     assert "no column 'nr' (id column)" in ended.sentence
 
 
-def test_cuts_by_group_cannot_be_folded(fairfix: Run, place: Place) -> None:
+def test_group_thresholds_cannot_be_folded(fairfix: Run, place: Place) -> None:
     before = place.files()
     ended = fairfix("thresholds", place.model, place.val, "--fold-threshold")
     assert (ended.code, place.files()) == (2, before)

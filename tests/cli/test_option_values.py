@@ -30,9 +30,7 @@ def report(fairfix: Run, place: Place, *options: object, command: str = "prune")
 
 
 @pytest.mark.parametrize("model", ["loh/model.pt", "zafar/model.safetensors", "loh_raw/model.pth"])
-def test_three_words_are_enough_where_a_file_says_the_rest(
-    fairfix: Run, tmp_path: Path, model: str
-) -> None:
+def test_three_words_suffice_with_a_settings_file(fairfix: Run, tmp_path: Path, model: str) -> None:
     shutil.copytree(SAMPLES, tmp_path, dirs_exist_ok=True)
     path = tmp_path / model
     ended = fairfix("prune", path, path.with_name("val.csv"))
@@ -67,7 +65,7 @@ def test_a_table_of_a_command_holds_for_it_alone(
     assert found["method"]["options"]["score"] == "removal"
 
 
-def test_a_score_column_in_the_file_is_none_of_prunes_scores(
+def test_a_score_column_in_the_file_is_not_the_score_option_of_prune(
     fairfix: Run, place: Place, settings: Path
 ) -> None:
     settings.write_text('score = "p"\n')
@@ -107,7 +105,7 @@ def test_a_budget_for_each_metric(
         ("budget = ", "line 1: not valid TOML"),
     ],
 )
-def test_a_mistake_in_the_file(
+def test_an_error_in_the_file(
     fairfix: Run, place: Place, settings: Path, text: str, said: str
 ) -> None:
     settings.write_text(text + "\n")
@@ -158,7 +156,7 @@ def test_code_named_on_the_command_line_is_run(
 
 
 @pytest.mark.parametrize("command", ["inspect", "prune"])
-def test_an_inferred_architecture_is_harmless(
+def test_an_inferred_architecture_needs_no_trust(
     fairfix: Run, place: Place, settings: Path, code: Path, command: str
 ) -> None:
     settings.write_text('arch = "mlp:relu"\n')

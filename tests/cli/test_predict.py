@@ -52,7 +52,7 @@ def decided(path: Path) -> pd.DataFrame:
 # Which rule.
 
 
-def test_without_a_rule_the_cut_is_a_half_and_said(
+def test_without_a_rule_the_threshold_is_a_half(
     fairfix: Run, place: Place, bare: Path, rows: pd.DataFrame, trained: nn.Module
 ) -> None:
     ended = fairfix("predict", place.model, bare)
@@ -69,7 +69,7 @@ def test_without_a_rule_the_cut_is_a_half_and_said(
     )
 
 
-def test_the_rule_beside_the_model(
+def test_the_rule_next_to_the_model(
     fairfix: Run, place: Place, bare: Path, rows: pd.DataFrame, trained: nn.Module
 ) -> None:
     write_rule(place, threshold=0.7)
@@ -87,7 +87,7 @@ def test_a_rule_that_is_given_comes_first(fairfix: Run, place: Place, bare: Path
     assert decided(place.folder / "new.decisions.csv")["decision"].all()
 
 
-def test_the_rule_within_the_file_comes_before_the_one_beside(
+def test_the_rule_in_the_checkpoint_precedes_the_rule_file(
     fairfix: Run, place: Place, bare: Path, trained: nn.Module
 ) -> None:
     model = place.folder / "net.safetensors"
@@ -98,7 +98,7 @@ def test_the_rule_within_the_file_comes_before_the_one_beside(
     assert decided(place.folder / "new.decisions.csv")["decision"].all()
 
 
-def test_the_rule_says_how_the_output_is_read(
+def test_the_rule_determines_how_the_output_is_read(
     fairfix: Run, place: Place, rows: pd.DataFrame, trained: nn.Module
 ) -> None:
     """One row whose logit lies in [0, 1] looks like a probability."""
@@ -111,7 +111,7 @@ def test_the_rule_says_how_the_output_is_read(
     assert score == pytest.approx(probability(trained, rows)[0], abs=1e-6)
 
 
-def test_a_rule_for_the_other_label_turns_the_scores(
+def test_a_rule_for_the_other_label_reverses_the_scores(
     fairfix: Run, place: Place, bare: Path, rows: pd.DataFrame, trained: nn.Module
 ) -> None:
     fields = {"threshold": 0.6, "positive_label": "0", "output_label": "1"}
@@ -124,7 +124,7 @@ def test_a_rule_for_the_other_label_turns_the_scores(
 
 
 @pytest.mark.parametrize("labeled", [True, False])
-def test_without_a_rule_the_favorable_value_turns_them_too(
+def test_without_a_rule_the_favorable_value_reverses_the_scores(
     fairfix: Run, place: Place, rows: pd.DataFrame, trained: nn.Module, labeled: bool
 ) -> None:
     table = place.table(rows if labeled else rows.drop(columns="label"), "new.csv")
@@ -211,7 +211,7 @@ def test_ids_are_written_and_never_formulas(fairfix: Run, place: Place, rows: pd
     assert [row[0] for row in written] == expected
 
 
-def test_decisions_on_stdout_are_all_there_is(fairfix: Run, place: Place, bare: Path) -> None:
+def test_only_decisions_are_on_stdout(fairfix: Run, place: Place, bare: Path) -> None:
     before = place.files()
     ended = fairfix("predict", place.model, bare, "-o", "-")
     assert (ended.code, place.files()) == (0, before)

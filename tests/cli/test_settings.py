@@ -39,7 +39,7 @@ def refused(root: Path, text: str) -> str:
     return str(caught.value).removeprefix(str(root / "cwd/fairfix.toml"))
 
 
-def test_nothing_is_found(project: Path) -> None:
+def test_without_a_file_there_are_no_settings(project: Path) -> None:
     assert load(project) == Settings({}, None, {})
 
 
@@ -55,7 +55,7 @@ def test_nothing_is_found(project: Path) -> None:
         (["cwd/pyproject.toml"], 0),
     ],
 )
-def test_the_nearest_file_counts(project: Path, files: list[str], found: int) -> None:
+def test_the_nearest_file_is_used(project: Path, files: list[str], found: int) -> None:
     for seed, name in enumerate(files):
         head = "[tool.fairfix]\n" if name.endswith("pyproject.toml") else ""
         write(project, name, f"{head}seed = {seed}")
@@ -70,7 +70,7 @@ def test_above_the_working_folder_nothing_is_read(project: Path) -> None:
     assert load_settings(None, project / "cwd/inner").source is None
 
 
-def test_a_pyproject_without_our_table_is_passed_by(project: Path) -> None:
+def test_a_pyproject_without_our_table_is_skipped(project: Path) -> None:
     write(project, "project/data/pyproject.toml", '[tool.other]\nseed = "x"')
     write(project, "project/fairfix.toml", "seed = 1")
     assert load(project).source == project / "project/fairfix.toml"
@@ -206,7 +206,7 @@ def test_other_ways_to_write_a_setting(project: Path, text: str, name: str, valu
         ),
     ],
 )
-def test_what_cannot_be_meant_is_refused(project: Path, text: str, message: str) -> None:
+def test_invalid_settings_are_refused(project: Path, text: str, message: str) -> None:
     assert refused(project, text) == message
 
 
