@@ -115,7 +115,10 @@ def test_weights_alone(fairfix: Run, place: Place, trained: nn.Sequential) -> No
 @pytest.mark.parametrize(
     ("network", "why"),
     [
-        (nn.Sequential(nn.Linear(4, 10)), "the network gives (64, 10) for 64 rows; fairfix debi"),
+        (
+            nn.Sequential(nn.Linear(4, 10)),
+            "the network returns shape (64, 10) for 64 rows; fairfix",
+        ),
         (
             nn.Sequential(nn.Embedding(4, 5), nn.Flatten(), nn.Linear(5, 1)),
             "it does not run on rows of 5 numbers (Expected tensor for",
