@@ -122,11 +122,11 @@ class Setting:
         cells = self.cells
         trials = np.array(self.rows)
         hits = rng.binomial(trials, self.shares, (repetitions, *trials.shape))
-        found, times = np.unique(hits.reshape(repetitions, -1), axis=0, return_counts=True)
-        shape = (len(found), *trials.shape)
+        tables, times = np.unique(hits.reshape(repetitions, -1), axis=0, return_counts=True)
+        shape = (len(tables), *trials.shape)
         drawn = replace(
             cells,
-            hits=found.reshape(shape).astype(float),
+            hits=tables.reshape(shape).astype(float),
             trials=np.broadcast_to(trials.astype(float), shape),
         )
         return drawn, times / repetitions
@@ -271,12 +271,12 @@ def auc_rows(rng: np.random.Generator, repetitions: int) -> Iterator[SimulationR
             one, other = both + rng.normal(size=(2, len(labels)))
             first = one + math.sqrt(2) * apart * labels
             second = other + math.sqrt(2) * apart * labels
-            found = auc(first, labels).interval(ALPHA)
-            moved = auc_change(first, second, labels).interval(ALPHA)
-            missed += not found.low <= area <= found.high
-            above += found.low >= area
-            missed_change += not moved.low <= 0 <= moved.high
-            above_change += moved.low >= 0
+            level = auc(first, labels).interval(ALPHA)
+            change = auc_change(first, second, labels).interval(ALPHA)
+            missed += not level.low <= area <= level.high
+            above += level.low >= area
+            missed_change += not change.low <= 0 <= change.high
+            above_change += change.low >= 0
         for what, wrong, falsely in (
             ("auc", missed, above),
             ("change of auc", missed_change, above_change),
@@ -311,8 +311,8 @@ class PowerResult:
         rows = ", ".join(map(str, self.rows))
         how = "exact" if self.strict else "score"
         mark = "" if self.passed else "**broken**"
-        found = f"{100 * self.power:.2f}"
-        return f"| {self.setting} | {self.budget:g} | {how} | {rows} | {found} | {mark} |"
+        power = f"{100 * self.power:.2f}"
+        return f"| {self.setting} | {self.budget:g} | {how} | {rows} | {power} | {mark} |"
 
 
 def power_settings() -> Iterator[tuple[Setting, float, bool]]:

@@ -61,9 +61,9 @@ def test_the_ceiling_is_the_probability_for_a_rule_without_a_gap(tasks: list[Tas
     generator = np.random.default_rng(0)
     rates = [generator.binomial(g.rows, share, 200_000) / g.rows for g in found.groups]
     simulated = float((np.abs(rates[0] - rates[1]) < objective.budget).mean())
-    message = ceiling(found, objective)
-    assert message is not None
-    assert message == pytest.approx(simulated, abs=0.02)
+    value = ceiling(found, objective)
+    assert value is not None
+    assert value == pytest.approx(simulated, abs=0.02)
 
 
 def test_a_cell_key_depends_on_its_definition(small: Study) -> None:
