@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from fairfix.bench.goal import Goal
-from fairfix.report.figures import Figure, size
+from fairfix.report.figures import Figure, absolute_gap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,7 +106,7 @@ def _figures(row: Row, goal: Goal, state: str, needs_group: bool) -> dict[str, A
 
 def gap_size(metric: str, gap: float | None) -> float:
     """Return the size of a reported gap, as a budget bounds it; NaN if undefined."""
-    return nan_if_none(size(metric, Figure(gap)).value)
+    return nan_if_none(absolute_gap(metric, Figure(gap)).value)
 
 
 def _overlap(row: Row) -> float:

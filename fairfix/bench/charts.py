@@ -39,7 +39,7 @@ WHISKER_OFFSET = 0.35  # percent of the width, so that whiskers at one point do 
 
 def mark_kind(method: MethodSummary) -> str:
     """Return the kind of mark of a method (see ``svg.SHAPES``)."""
-    references = {BASELINE: "retuned", UNMODIFIED: "unmodified", GROUP_THRESHOLDS: "cuts"}
+    references = {BASELINE: "retuned", UNMODIFIED: "unmodified", GROUP_THRESHOLDS: "thresholds"}
     return references.get(method.method, "aware" if method.needs_group else "free")
 
 
@@ -289,8 +289,8 @@ def _step_chart(
     last = max(1, steps[-1])
     ends = [v for q in by_step if q is not None for v in q]
     plot = Plot(
-        Scale(0.0, float(last), max(1.0, Scale.over([0, last], wanted=4).step)),
-        Scale.over([*ends, *(band or ())], wanted=4),
+        Scale(0.0, float(last), max(1.0, Scale.over([0, last], steps=4).step)),
+        Scale.over([*ends, *(band or ())], steps=4),
         "Step",
         "",
         f"{name} by step",
@@ -309,7 +309,7 @@ def _step_chart(
     return plot.draw(
         *([plot.across(*band)] if band else []),
         path("".join(_corners(plot, spread)) + "Z", "spread") if spread else Markup(""),
-        plot.line(middle, "course strong"),
+        plot.line(middle, "curve strong"),
         *rug,
         class_="low small",
     )

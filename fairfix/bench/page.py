@@ -132,7 +132,7 @@ def _section(table: TaskSummary, runs: RunsByMethod) -> View:
     goal, methods = table.goal, table.methods
     done = table.cells[table.cells["status"] == "done"]
     cells = {str(method): own for method, own in done.groupby("method")}
-    boxes = BoxStrips(Scale.over(done["objective"], wanted=4))
+    boxes = BoxStrips(Scale.over(done["objective"], steps=4))
     # The unmodified model comes from the baseline's cells and has no time of its own.
     timed = [x for x in methods if x.method != UNMODIFIED]
     times = BoxStrips(LogScale.over(done["seconds"].dropna()))

@@ -15,7 +15,7 @@ from fairfix.cli.option_values import OptionValues
 from fairfix.metrics.registry import title as title_of
 from fairfix.report.html import audit_html
 from fairfix.report.markdown import figure
-from fairfix.report.words import audit_headline, certifiable
+from fairfix.report.sentences import audit_headline, certifiable_sentence
 from fairfix.workflows.audit import audit, choose_rule, ruled
 from fairfix.workflows.case import load
 from fairfix.workflows.documents import audit_document
@@ -80,7 +80,7 @@ def _power(document: Document) -> Iterator[Table | str]:
         claim = measured["evidence"]["claims"][0]
         yield from wrap(
             f"By {column}, {claim['metric']} within {claim['budget']:g} at "
-            f"{100 * document['confidence']:g} % confidence: {certifiable(measured)}"
+            f"{100 * document['confidence']:g} % confidence: {certifiable_sentence(measured)}"
         )
 
 
@@ -104,7 +104,7 @@ def _verdict(document: Document, column: str) -> Iterator[str]:
     for sentence in (
         f"{claim['metric']} {figure(claim)} against a budget of {claim['budget']:g}",
         f"{claim['reason'][:1].upper()}{claim['reason'][1:]}.",
-        certifiable(measured) or "",
+        certifiable_sentence(measured) or "",
     ):
         yield from wrap(f"  {sentence}", indent="  ")
 

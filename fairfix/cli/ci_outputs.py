@@ -13,7 +13,7 @@ from fairfix._utils.atomic_write import check_destination, write_text
 from fairfix.cli.exits import Failure
 from fairfix.errors import OutputError, UsageError
 from fairfix.report import github
-from fairfix.report.gate_words import Document
+from fairfix.report.gate_sentences import Document
 from fairfix.report.junit import SUITE, junit, junit_failure
 from fairfix.report.sarif import DRIVER, sarif, sarif_failure
 
@@ -73,9 +73,9 @@ class CiOutputs:
         if self.sarif is not None:
             with suppress(OutputError):
                 write_text(self.sarif, sarif_failure(*failure))
-        command = github.command_of_failure(*failure)
+        command = github.failure_command(*failure)
         with suppress(OutputError):
-            _github([command], github.summary_of_failure(*failure))
+            _github([command], github.failure_summary(*failure))
 
 
 def _github(commands: Iterable[str], summary: str) -> None:

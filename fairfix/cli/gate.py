@@ -16,7 +16,7 @@ from fairfix.cli.console import build_table, print_json, print_messages, print_o
 from fairfix.cli.exits import describe_failure
 from fairfix.cli.option_values import OptionValues
 from fairfix.data.table import Columns
-from fairfix.report.gate_words import Document, interval, power_line, sentence
+from fairfix.report.gate_sentences import Document, check_interval, check_sentence, power_sentence
 from fairfix.workflows.audit import choose_rule
 from fairfix.workflows.case import ModelOptions, load
 from fairfix.workflows.gate.demands import check_baseline
@@ -91,13 +91,13 @@ def _print(gate: Document) -> None:
     """Print what the rows can certify, every demand, and the reason of each that is not met."""
     names = [row for power in gate["power"] for row in power["rows"]]
     print_output(
-        *(line for power in gate["power"] for line in wrap(power_line(power), names=names)),
+        *(line for power in gate["power"] for line in wrap(power_sentence(power), names=names)),
         build_table("", _HEADER, map(_cells, gate["checks"]), numbers=False),
         *(
             line
             for check in gate["checks"]
             if check["standing"] != "passed"
-            for line in wrap(sentence(gate, check), names=names)
+            for line in wrap(check_sentence(gate, check), names=names)
         ),
         *wrap(gate["headline"]),
     )
@@ -109,6 +109,6 @@ def _cells(check: Document) -> list[str]:
         check["demand"],
         shorten(check["column"] or "all rows"),
         plain_number(check["value"]),
-        interval(check),
+        check_interval(check),
         f"{check['verdict']} (warns)" if warns else check["verdict"],
     ]

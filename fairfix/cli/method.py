@@ -13,7 +13,7 @@ from fairfix.cli.option_values import OptionValues
 from fairfix.cli.summary import short_warnings, summary, written_files
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.objective import Objective
-from fairfix.report.words import certifiable
+from fairfix.report.sentences import certifiable_sentence
 from fairfix.stats.power import power
 from fairfix.workflows.case import Case, load
 from fairfix.workflows.debias import checked_options, debias
@@ -92,5 +92,5 @@ def _power(case: Case, test: Case | None, values: OptionValues, objective: Objec
         confidence=values.confidence(),
     )
     evidence = {"certifiable_gap": result.certifiable, "rows_needed": result.rows_needed}
-    text = certifiable({"evidence": evidence}) or ""
+    text = certifiable_sentence({"evidence": evidence}) or ""
     return f"before the run: {text[:1].lower()}{text[1:].removesuffix('.')}"

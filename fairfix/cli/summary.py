@@ -10,7 +10,7 @@ from rich.table import Table
 from fairfix._utils.text import format_count, plain_number, shorten
 from fairfix.cli.console import build_table, wrap
 from fairfix.report.markdown import ROWS, STATES, figure
-from fairfix.report.words import Headline, headline
+from fairfix.report.sentences import Headline, headline
 from fairfix.workflows.save import Destination
 
 _MAX_WARNING = 140  # characters; the report has the full text

@@ -1,1 +1,1 @@
-"""From an outcome to a report: ``document`` says what is in it, one module a format writes it."""
+"""Documents rendered as Markdown, HTML, JUnit, SARIF and model cards, and their JSON Schema."""

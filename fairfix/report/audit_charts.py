@@ -1,4 +1,4 @@
-"""The charts of an audit: whether scores come true, and what other thresholds would do."""
+"""Charts of an audit as inline SVG: calibration, and results at other thresholds."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from fairfix.report.svg import Plot, Point, Scale, rule, segment, symbol
 UNIT = Scale(0.0, 1.0, 0.25)
 
 
-def reliability(part: Mapping[str, Any], name: str) -> Markup:
-    """Every bin of one group's scores: the share that came true, with its interval, by the mean
-    score; on the diagonal the two are alike."""
+def reliability(calibration: Mapping[str, Any], name: str) -> Markup:
+    """Return the reliability diagram of one group: base rate by mean score, one dot per bin."""
     plot = Plot(
         UNIT,
         UNIT,
         "Mean score",
         "Favorable labels",
-        f"Scores against labels of {name}",
+        f"Calibration of {name}",
         "Each dot is a bin of neighboring scores. Above the diagonal more labels are favorable "
-        "than the scores promise, below it fewer.",
+        "than the scores predict, below it fewer.",
     )
     layers = [segment(0, 100, 100, 0, "diagonal")]
-    for each in part["bins"]:
+    for each in calibration["bins"]:
         rate = Figure.of(each["rate"])
         if each["mean_score"] is None or rate.value is None:
             continue
@@ -39,10 +38,10 @@ def reliability(part: Mapping[str, Any], name: str) -> Markup:
     return plot.draw(*layers, class_="square")
 
 
-def gap_curve(found: Mapping[str, Any], budget: float) -> Markup:
-    """The metric by shared threshold over its budget band; of the ratio, the size of its gap."""
-    metric = found["metric"]
-    ratio = is_ratio(metric)  # beyond all bounds where one group gets nothing
+def gap_curve(sweep: Mapping[str, Any], budget: float) -> Markup:
+    """Return the metric by shared threshold, with its budget band; for a ratio its absolute gap."""
+    metric = sweep["metric"]
+    ratio = is_ratio(metric)  # unbounded if a group has no positive decisions
     key, band, zero = (
         ("size", (0.0, budget), 0.0)
         if ratio
@@ -50,63 +49,68 @@ def gap_curve(found: Mapping[str, Any], budget: float) -> Markup:
     )
     title = title_of(metric)
     plot = _plot(
-        found,
+        sweep,
         key,
         [*band, zero],
         f"Gap (1 − ratio), {title}" if ratio else title,
         "Gap by threshold",
-        f"The {title} at every shared threshold; the shaded band is the budget of {budget:g}.",
+        f"The {title} at each shared threshold; the shaded band is the budget of {budget:g}.",
     )
     line = rule("zero", y=100 - plot.y.at(zero))
-    return plot.draw(plot.across(*band), line, *_course(plot, found, key), class_="low")
+    return plot.draw(plot.across(*band), line, *_curve(plot, sweep, key), class_="low")
 
 
-def performance_curve(found: Mapping[str, Any]) -> Markup:
-    """The performance by shared threshold."""
-    title = title_of(found["performance"])
+def performance_curve(sweep: Mapping[str, Any]) -> Markup:
+    """Return the performance by shared threshold."""
+    title = title_of(sweep["performance"])
     plot = _plot(
-        found, "performance", [], title, "Performance by threshold", f"The {title} at every one."
+        sweep,
+        "performance",
+        [],
+        title,
+        "Performance by threshold",
+        f"The {title} at each threshold.",
     )
-    return plot.draw(*_course(plot, found, "performance"), class_="low")
+    return plot.draw(*_curve(plot, sweep, "performance"), class_="low")
 
 
-def selection_curves(found: Mapping[str, Any], shown: Sequence[int]) -> Markup:
-    """Positive decisions by shared threshold, a line for each of the groups shown."""
+def selection_curves(sweep: Mapping[str, Any], shown: Sequence[int]) -> Markup:
+    """Return the selection rate by shared threshold, one line for each group in ``shown``."""
     plot = Plot(
         UNIT,
         UNIT,
         "Shared threshold",
-        "Positive decisions",
-        "Positive decisions by threshold",
-        "The share of each group's rows that is decided positive at every shared threshold.",
+        "Selection rate",
+        "Selection rate by threshold",
+        "The share of each group's rows decided positive at each shared threshold.",
     )
-    layers = [rule("chosen", x=plot.x.at(found["current"]["threshold"]))]
+    layers = [rule("chosen", x=plot.x.at(sweep["current"]["threshold"]))]
     for style, group in enumerate(shown):
-        points = [(p["threshold"], p["selection_rates"][group]) for p in found["points"]]
+        points = [(p["threshold"], p["selection_rates"][group]) for p in sweep["points"]]
         layers.append(plot.line(points, f"series s{style}"))
     return plot.draw(*layers, class_="low")
 
 
 def _plot(
-    found: Mapping[str, Any], key: str, hold: Sequence[float], y: str, title: str, said: str
+    sweep: Mapping[str, Any], key: str, include: Sequence[float], y: str, title: str, text: str
 ) -> Plot:
-    values = [point[key] for point in (*found["points"], found["current"])]
+    values = [point[key] for point in (*sweep["points"], sweep["current"])]
     return Plot(
         UNIT,
-        Scale.over([*hold, *values]),
+        Scale.over([*include, *values]),
         "Shared threshold",
         y[:1].upper() + y[1:],
         title,
-        said,
+        text,
     )
 
 
-def _course(plot: Plot, found: Mapping[str, Any], key: str) -> list[Markup]:
-    """The curve, and on it the threshold in use."""
-    points: list[Point] = [(point["threshold"], point[key]) for point in found["points"]]
-    current = found["current"]
+def _curve(plot: Plot, sweep: Mapping[str, Any], key: str) -> list[Markup]:
+    """Return the curve and the mark of the threshold in use."""
+    points: list[Point] = [(point["threshold"], point[key]) for point in sweep["points"]]
+    current = sweep["current"]
     layers = [
-        plot.line(points, "course strong"),
+        plot.line(points, "curve strong"),
         rule("chosen", x=plot.x.at(current["threshold"])),
     ]
     if current[key] is not None:

@@ -1,4 +1,4 @@
-"""The sections of an audit's page, each from the document to what its template shows."""
+"""Data of the sections of an audit page, for its template."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 
 from fairfix._utils.text import shorten, unique_labels
 from fairfix.metrics.registry import title as title_of
-from fairfix.report import audit_charts, sections, words
+from fairfix.report import audit_charts, sections, sentences
 from fairfix.report.charts import Mark, Strips
 from fairfix.report.figures import Figure, budget_band, is_ratio, neutral, thin
 
 Document = Mapping[str, Any]
 Row = dict[str, Any]
 
-ROWS_OF_GROUPS = 144  # over all columns, so that a page of many columns stays small
-SHOWN_PLOTS = 36  # over all columns, and 12 of one
-SHOWN_CROSSINGS = 12
+GROUP_ROWS = 144  # over all columns, to limit the size of the page
+SHOWN_PLOTS = 36  # over all columns, and 12 per column
+SHOWN_INTERSECTIONS = 12
 SHOWN_LINES = 6
 LISTED_THRESHOLDS = 30
 
 
 def facts(document: Document) -> list[Row]:
-    """The performance on all rows, which every column shares."""
+    """Return the performance on all rows, which does not depend on the column."""
     measured = next(iter(document["groups"].values()))
     return [
         {"title": title_of(key), "figure": Figure.of(raw)}
@@ -32,28 +32,28 @@ def facts(document: Document) -> list[Row]:
 
 
 def columns(document: Document) -> list[Row]:
-    """What was measured by each group column."""
-    wide = len(document["groups"])
-    most = max(8, min(sections.SHOWN_GROUPS, ROWS_OF_GROUPS // wide))
-    plots = max(3, min(12, SHOWN_PLOTS // wide))
-    return [_column(document, name, most, plots) for name in document["groups"]]
+    """Return the figures by each group column."""
+    n_columns = len(document["groups"])
+    limit = max(8, min(sections.SHOWN_GROUPS, GROUP_ROWS // n_columns))
+    plots = max(3, min(12, SHOWN_PLOTS // n_columns))
+    return [_column(document, name, limit, plots) for name in document["groups"]]
 
 
-def _column(document: Document, column: str, most: int, plots: int) -> Row:
+def _column(document: Document, column: str, limit: int, plots: int) -> Row:
     measured = document["groups"][column]
     names = unique_labels(group["name"] for group in measured["groups"])
     claim = measured["evidence"]["claims"][0]
-    kept = {*sections.largest(measured["groups"], most), measured["calibration"][0]["name"]}
+    kept = {*sections.shown_groups(measured["groups"], limit), measured["calibration"][0]["name"]}
     return {
         "name": column,
         "names": names,
         "claim": claim,
         "figure": Figure.of(claim),
-        "headline": words.audit_headline(document, measured),
-        "certifiable": words.certifiable(measured),
-        "sign_words": words.sign_words(names),
+        "headline": sentences.audit_headline(document, measured),
+        "certifiable": sentences.certifiable_sentence(measured),
+        "sign_sentence": sentences.audit_sign_sentence(names),
         "gaps": gaps(measured, claim),
-        "groups": sections.groups({"rest": measured}, names, most),
+        "groups": sections.groups({"rest": measured}, names, limit),
         "calibration": calibration(
             [part for part in measured["calibration"] if part["name"] in kept],
             len(measured["calibration"]),
@@ -63,9 +63,9 @@ def _column(document: Document, column: str, most: int, plots: int) -> Row:
 
 
 def gaps(measured: Document, claim: Document) -> list[Row]:
-    """Differences and ratio, each on a scale of its own, the one with the claim first.
+    """Return differences and ratios, each with its own scale, those of the claim first.
 
-    The band is the claim's budget, drawn for the metrics on the claim's scale.
+    Metrics on the claim's scale have the band of the claim's budget.
     """
     kinds = {
         "Differences": [key for key in measured["gaps"] if not is_ratio(key)],
@@ -101,13 +101,15 @@ def _gaps(title: str, keys: Sequence[str], measured: Document, claim: Document) 
     }
 
 
-def calibration(parts: Sequence[Document], every: int, plots: int) -> Row:
-    """Labels and scores of all rows, then of each group, the first few of them with a chart.
+def calibration(parts: Sequence[Document], total: int, plots: int) -> Row:
+    """Return the calibration of all rows, then of each group.
 
     Args:
-        every: how many parts there are, with those not given.
+        parts: calibrations of all rows and of the groups shown.
+        total: number of calibrations, including those not shown.
+        plots: largest number of reliability diagrams.
     """
-    names = _calibrated(parts)
+    names = _calibration_labels(parts)
     marks = [
         (Figure.of(part["base_rate"]), Figure(part["mean_score"]), Figure.of(part["bias"]))
         for part in parts
@@ -115,7 +117,7 @@ def calibration(parts: Sequence[Document], every: int, plots: int) -> Row:
     strips = Strips.around([figure for base, mean, _ in marks for figure in (base, mean)], 0.0)
     return {
         "axis": strips.axis(),
-        "left_out": every - len(parts),
+        "left_out": total - len(parts),
         "rows": [
             {
                 "label": name,
@@ -139,47 +141,47 @@ def calibration(parts: Sequence[Document], every: int, plots: int) -> Row:
             }
             for name, part in zip(names[:plots], parts, strict=False)
         ],
-        "plots_left_out": every - min(len(parts), plots),
+        "plots_left_out": total - min(len(parts), plots),
     }
 
 
-def _calibrated(parts: Sequence[Document]) -> list[str]:
-    """Labels, in order; a group may be called what all rows are called."""
+def _calibration_labels(parts: Sequence[Document]) -> list[str]:
+    """Return a label for each part; a group can have the same name as all rows."""
     first, *others = parts
-    named = unique_labels(part["name"] for part in others)
-    return [shorten(first["name"]), *(named[part["name"]] for part in others)]
+    labels = unique_labels(part["name"] for part in others)
+    return [shorten(first["name"]), *(labels[part["name"]] for part in others)]
 
 
 def thresholds(document: Document) -> Row | None:
-    """What other shared thresholds would do to the first column; None where there is none."""
-    found = document["threshold_sweep"]
-    if found is None:
+    """Return results at other shared thresholds, by the first column; None without a sweep."""
+    sweep = document["threshold_sweep"]
+    if sweep is None:
         return None
     column, measured = next(iter(document["groups"].items()))
     budget = measured["evidence"]["claims"][0]["budget"]
-    names = unique_labels(found["groups"])
-    shown = _spread(found["current"]["selection_rates"])
-    listed = thin(len(found["points"]), LISTED_THRESHOLDS)
-    kept = [{**found["points"][i], "current": False} for i in listed]
-    current = {**found["current"], "current": True}
+    names = unique_labels(sweep["groups"])
+    shown = _shown_lines(sweep["current"]["selection_rates"])
+    listed = thin(len(sweep["points"]), LISTED_THRESHOLDS)
+    kept = [{**sweep["points"][i], "current": False} for i in listed]
+    current = {**sweep["current"], "current": True}
     return {
         "column": column,
         "budget": budget,
-        "metric": title_of(found["metric"]),
-        "performance": title_of(found["performance"]),
-        "gap_curve": audit_charts.gap_curve(found, budget),
-        "performance_curve": audit_charts.performance_curve(found),
-        "selection_curves": audit_charts.selection_curves(found, shown),
+        "metric": title_of(sweep["metric"]),
+        "performance": title_of(sweep["performance"]),
+        "gap_curve": audit_charts.gap_curve(sweep, budget),
+        "performance_curve": audit_charts.performance_curve(sweep),
+        "selection_curves": audit_charts.selection_curves(sweep, shown),
         "shown": shown,
-        "labels": [names[found["groups"][i]] for i in shown],
-        "left_out": len(found["groups"]) - len(shown),
-        "current": found["current"],
+        "labels": [names[sweep["groups"][i]] for i in shown],
+        "left_out": len(sweep["groups"]) - len(shown),
+        "current": sweep["current"],
         "points": sorted([*kept, current], key=lambda point: point["threshold"]),
     }
 
 
-def _spread(rates: Sequence[float | None]) -> list[int]:
-    """Which groups get a line: all of a few, else from the least to the most often selected."""
+def _shown_lines(rates: Sequence[float | None]) -> list[int]:
+    """Return the groups to draw: all if few, otherwise evenly spaced by selection rate."""
     if len(rates) <= SHOWN_LINES:
         return list(range(len(rates)))
     order = sorted(range(len(rates)), key=lambda i: rates[i] or 0.0)
@@ -187,21 +189,21 @@ def _spread(rates: Sequence[float | None]) -> list[int]:
 
 
 def intersections(document: Document) -> list[Row]:
-    """The groups of several columns together; no rates of those with too few rows."""
-    shown = document["intersections"][:SHOWN_CROSSINGS]
-    most = max(8, ROWS_OF_GROUPS // max(1, len(shown)))
-    return [_intersection(crossed, most) for crossed in shown]
+    """Return the groups of several columns together, without rates of those with too few rows."""
+    shown = document["intersections"][:SHOWN_INTERSECTIONS]
+    limit = max(8, GROUP_ROWS // max(1, len(shown)))
+    return [_intersection(each, limit) for each in shown]
 
 
-def _intersection(crossed: Document, most: int) -> Row:
+def _intersection(intersection: Document, limit: int) -> Row:
     names, small = (
-        unique_labels(group["name"] for group in crossed["groups"]),
-        set(crossed["too_small"]),
+        unique_labels(group["name"] for group in intersection["groups"]),
+        set(intersection["too_small"]),
     )
-    kept = set(sections.largest(crossed["groups"], most))
-    gaps = crossed["gaps"] or {}
+    kept = set(sections.shown_groups(intersection["groups"], limit))
+    gaps = intersection["gaps"] or {}
     return {
-        "columns": [shorten(column) for column in crossed["columns"]],
+        "columns": [shorten(column) for column in intersection["columns"]],
         "gaps": [(title_of(key), gaps[key]) for key in ("spd", "eod") if key in gaps],
         "too_small": len(small),
         "left_out": len(names) - len(kept),
@@ -212,7 +214,7 @@ def _intersection(crossed: Document, most: int) -> Row:
                 "too_small": group["name"] in small,
                 "rates": [Figure.of(group["rates"][key]) for key in sections.RATES],
             }
-            for group in crossed["groups"]
+            for group in intersection["groups"]
             if group["name"] in kept
         ],
     }

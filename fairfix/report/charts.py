@@ -1,4 +1,4 @@
-"""The charts of a report, as inline SVG without scripts; ``svg`` has the parts."""
+"""Charts of a report as inline SVG."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from fairfix._utils.text import format_number, format_threshold
 from fairfix.metrics.registry import title as title_of
-from fairfix.report.figures import Figure, budget_band, neutral, size, thin
+from fairfix.report.figures import Figure, absolute_gap, budget_band, neutral, thin
 from fairfix.report.svg import (
     LogScale,
     Plot,
@@ -31,7 +31,7 @@ SHOWN_STEPS = 400
 
 @dataclass(frozen=True)
 class Mark:
-    """One figure in a strip: what it is of (a kind of ``svg.SHAPES``) and in words."""
+    """One figure in a strip: its kind (a key of ``svg.SHAPES``) and its title."""
 
     kind: str
     figure: Figure
@@ -40,7 +40,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Strips:
-    """Dots with whiskers on one scale, one strip a row of a table, with a budget band behind."""
+    """Dots with whiskers on a common scale, one strip per table row, with the budget band."""
 
     scale: Scale
     zero: float | None = None
@@ -53,26 +53,28 @@ class Strips:
         zero: float | None = None,
         band: tuple[float, float] | None = None,
     ) -> Strips:
-        """Strips whose scale holds the figures with their intervals, zero and band."""
+        """Return strips whose scale contains all figures, their intervals, zero and the band."""
         ends = [end for f in figures for end in (f.value, *(f.bounds or ()))]
-        return cls(Scale.over([*ends, zero, *(band or ())], wanted=4), zero, band)
+        return cls(Scale.over([*ends, zero, *(band or ())], steps=4), zero, band)
 
     def strip(self, *marks: Mark) -> Markup:
-        """The marks below each other in one strip."""
+        """Return a strip with the marks, from top to bottom."""
         gap = 100 / (len(marks) + 1)
         drawn = [self._mark(mark, (i + 1) * gap) for i, mark in enumerate(marks)]
-        said = "; ".join(f"{mark.title}: {mark.figure}" for mark in marks)
-        return tag("svg", tag("title", said), *self._ground(), *drawn, class_="strip", role="img")
+        title = "; ".join(f"{mark.title}: {mark.figure}" for mark in marks)
+        return tag(
+            "svg", tag("title", title), *self._background(), *drawn, class_="strip", role="img"
+        )
 
     def axis(self) -> Markup:
-        """The ticks of the scale."""
+        """Return the ticks of the scale."""
         return axis(self.scale, self.scale.label)
 
-    def _ground(self) -> list[Markup]:
+    def _background(self) -> list[Markup]:
         at = self.scale.at
-        ground = [] if self.band is None else [area(at(self.band[0]), at(self.band[1]))]
-        ground += [rule("grid", x=at(tick)) for tick in self.scale.ticks]
-        return ground if self.zero is None else [*ground, rule("zero", x=at(self.zero))]
+        layers = [] if self.band is None else [area(at(self.band[0]), at(self.band[1]))]
+        layers += [rule("grid", x=at(tick)) for tick in self.scale.ticks]
+        return layers if self.zero is None else [*layers, rule("zero", x=at(self.zero))]
 
     def _mark(self, mark: Mark, y: float) -> Markup:
         at, figure = self.scale.at, mark.figure
@@ -86,19 +88,19 @@ class Strips:
 
 
 @dataclass(frozen=True)
-class Trades:
-    """Shares that lost (to the left) and gained (to the right), one strip a group."""
+class GainLossStrips:
+    """Shares of lost (left) and gained (right) decisions, one strip per group."""
 
     scale: Scale
 
     @classmethod
-    def up_to(cls, most: float) -> Trades:
-        """For shares of at most ``most``."""
-        end = max(100 * most, 0.1)
-        return cls(Scale.over([-end, end], wanted=4))
+    def up_to(cls, largest: float) -> GainLossStrips:
+        """Return strips for shares up to ``largest``."""
+        end = max(100 * largest, 0.1)
+        return cls(Scale.over([-end, end], steps=4))
 
     def strip(self, lost: float, gained: float) -> Markup:
-        """A bar from a middle line to each side."""
+        """Return a strip with one bar to each side."""
         left, middle, right = map(self.scale.at, (-100 * lost, 0.0, 100 * gained))
         shares = (format_number(100 * share, 1) for share in (lost, gained))
         title = "lost {} % of its rows, gained {} %".format(*shares)
@@ -114,12 +116,12 @@ class Trades:
         )
 
     def axis(self) -> Markup:
-        """Percentages, both ways."""
+        """Return percentages in both directions."""
         return axis(self.scale, lambda tick: self.scale.label(abs(tick)) + " %")
 
 
 def axis(scale: Scale | LogScale, label: Callable[[float], str]) -> Markup:
-    """The ticks of a scale, for the head of a column of strips."""
+    """Return the ticks of a scale, for the heading of a column of strips."""
     ticks = (
         tag("text", label(t), x=percent(scale.at(t)), y="100%", dy=-10, class_="middle")
         for t in scale.ticks
@@ -127,70 +129,75 @@ def axis(scale: Scale | LogScale, label: Callable[[float], str]) -> Markup:
     return tag("svg", *ticks, class_="ticks", aria_hidden="true")
 
 
-def plane(report: Mapping[str, Any]) -> Markup:
-    """Every step by performance and size of the gap on the fitting rows, with the three networks,
-    and where the result landed on the judged rows."""
+def gap_against_performance(report: Mapping[str, Any]) -> Markup:
+    """Return the plot of absolute gap against performance.
+
+    It has all candidates and the three models on validation rows, and the debiased model on test
+    rows.
+    """
     metric, key = report["objective"]["metric"], report["objective"]["performance"]
-    budget, fitting = report["objective"]["budget"], report["results"]["validation"]
+    budget, validation = report["objective"]["budget"], report["results"]["validation"]
 
-    def place(e: Mapping[str, Any]) -> tuple[Figure, Figure]:
-        return Figure.of(e["performance"][key]), size(metric, Figure.of(e["gaps"][metric]))
+    def figures(e: Mapping[str, Any]) -> tuple[Figure, Figure]:
+        return Figure.of(e["performance"][key]), absolute_gap(metric, Figure.of(e["gaps"][metric]))
 
-    marks = {kind: place(e) for kind, e in fitting.items()}
-    unseen = place(report["results"]["test"]["debiased"])
+    marks = {kind: figures(e) for kind, e in validation.items()}
+    test = figures(report["results"]["test"]["debiased"])
     steps = [
-        (step["performance"], size(metric, Figure(step["gap"])).value)
+        (step["performance"], absolute_gap(metric, Figure(step["gap"])).value)
         for step in report["method"]["trajectory"]
         if step["performance"] is not None
     ]
-    every = [*((p.value, g.value) for p, g in (*marks.values(), unseen)), *steps]
+    points = [*((p.value, g.value) for p, g in (*marks.values(), test)), *steps]
     plot = Plot(
-        Scale.over([p for p, _ in every]),
-        Scale.over([0.0, budget, *(unseen[1].bounds or ()), *(g for _, g in every)]),
+        Scale.over([p for p, _ in points]),
+        Scale.over([0.0, budget, *(test[1].bounds or ()), *(g for _, g in points)]),
         _capital(performance_title(report)),
-        "Size of the gap",
-        "Fairness against performance",
-        "Each dot is a step of the method on the fitting rows; to the right is better performance, "
-        f"further down a smaller gap. The shaded band is the budget of {budget:g}.",
+        "Absolute gap",
+        "Absolute gap against performance",
+        "Each dot is a candidate of the method on validation rows; performance increases to the "
+        f"right, the gap decreases downward. The shaded band is the budget of {budget:g}.",
     )
     layers = [plot.across(0.0, budget)]
     layers.append(plot.dots(steps))
     chosen = marks["debiased"]
-    if None not in (unseen[0].value, unseen[1].value, chosen[0].value, chosen[1].value):
-        layers.append(_landing(plot, chosen, unseen))
+    if None not in (test[0].value, test[1].value, chosen[0].value, chosen[1].value):
+        layers.append(_validation_to_test(plot, chosen, test))
     for kind, (performance, gap) in marks.items():
         if performance.value is not None and gap.value is not None:
             layers.append(symbol(kind, *plot.point(performance.value, gap.value)))
     return plot.draw(*layers, class_="tall")
 
 
-def _landing(plot: Plot, fitted: tuple[Figure, Figure], unseen: tuple[Figure, Figure]) -> Markup:
-    """From where the result stood on the fitting rows to where it stands on the judged rows."""
-    start = plot.point(fitted[0].value or 0, fitted[1].value or 0)
-    x, y = plot.point(unseen[0].value or 0, unseen[1].value or 0)
-    drawn = segment(*start, x, y, "landing")
-    if unseen[1].bounds:
-        low, high = (100 - plot.y.at(end) for end in unseen[1].bounds)
+def _validation_to_test(
+    plot: Plot, validation: tuple[Figure, Figure], test: tuple[Figure, Figure]
+) -> Markup:
+    """Return a line from the debiased model on validation rows to its mark on test rows."""
+    start = plot.point(validation[0].value or 0, validation[1].value or 0)
+    x, y = plot.point(test[0].value or 0, test[1].value or 0)
+    drawn = segment(*start, x, y, "validation-to-test")
+    if test[1].bounds:
+        low, high = (100 - plot.y.at(end) for end in test[1].bounds)
         drawn += segment(x, low, x, high, "whisker debiased")
-    return drawn + symbol("unseen", x, y)
+    return drawn + symbol("test", x, y)
 
 
 def trajectory(report: Mapping[str, Any]) -> tuple[Markup, Markup]:
-    """The gap and the performance by step, the chosen one marked."""
+    """Return the plots of gap and performance by step, with the chosen step marked."""
     objective, method = report["objective"], report["method"]
     metric, chosen = objective["metric"], method["chosen_step"]
     steps = method["trajectory"]
     band = budget_band(metric, objective["budget"])
-    gaps = _thinned([(step["step"], step["gap"]) for step in steps], chosen)
-    performances = _thinned([(step["step"], step["performance"]) for step in steps], chosen)
-    x = _whole(max((step["step"] for step in steps), default=1))
+    gaps = _thin([(step["step"], step["gap"]) for step in steps], chosen)
+    performances = _thin([(step["step"], step["performance"]) for step in steps], chosen)
+    x = _step_scale(max((step["step"] for step in steps), default=1))
     gap = Plot(
         x,
         Scale.over([*band, neutral(metric), *(y for _, y in gaps)]),
         "Step",
         _capital(objective["metric_title"]),
         "Gap by step",
-        f"The gap of every step at its best cut on the fitting rows; step {chosen} was chosen.",
+        f"The gap of each step at its best threshold on validation rows; step {chosen} was chosen.",
     )
     performance = Plot(
         x,
@@ -198,18 +205,18 @@ def trajectory(report: Mapping[str, Any]) -> tuple[Markup, Markup]:
         "Step",
         _capital(performance_title(report)),
         "Performance by step",
-        f"The performance of every step at its best cut; step {chosen} was chosen.",
+        f"The performance of each step at its best threshold; step {chosen} was chosen.",
     )
     shade = gap.across(*band)
     zero = rule("zero", y=100 - gap.y.at(neutral(metric)))
     return (
-        gap.draw(shade, zero, *_course(gap, gaps, chosen), class_="low"),
-        performance.draw(*_course(performance, performances, chosen), class_="low"),
+        gap.draw(shade, zero, *_curve(gap, gaps, chosen), class_="low"),
+        performance.draw(*_curve(performance, performances, chosen), class_="low"),
     )
 
 
-def _course(plot: Plot, points: Sequence[Point], chosen: int) -> list[Markup]:
-    layers = [plot.line(points, "course"), plot.dots(points)]
+def _curve(plot: Plot, points: Sequence[Point], chosen: int) -> list[Markup]:
+    layers = [plot.line(points, "curve"), plot.dots(points)]
     layers.append(rule("chosen", x=plot.x.at(chosen)))
     layers += [
         symbol("debiased", *plot.point(x, y), title=f"step {x:g}: {format_number(y)}")
@@ -219,22 +226,22 @@ def _course(plot: Plot, points: Sequence[Point], chosen: int) -> list[Markup]:
     return layers
 
 
-def _thinned(points: Sequence[Point], chosen: int) -> list[Point]:
-    """Few enough points to draw; of every stretch its lowest and its highest, and the chosen."""
+def _thin(points: Sequence[Point], chosen: int) -> list[Point]:
+    """Return the minimum and maximum of each interval of steps, the ends, and the chosen step."""
     if len(points) <= SHOWN_STEPS:
         return list(points)
     edges = thin(len(points), SHOWN_STEPS // 2)
     kept = {0, len(points) - 1, *(i for i, (x, _) in enumerate(points) if x == chosen)}
     for start, end in pairwise(edges):
-        known = [i for i in range(start, end) if points[i][1] is not None]
-        if known:
-            kept |= {min(known, key=lambda i: points[i][1] or 0.0)}
-            kept |= {max(known, key=lambda i: points[i][1] or 0.0)}
+        defined = [i for i in range(start, end) if points[i][1] is not None]
+        if defined:
+            kept |= {min(defined, key=lambda i: points[i][1] or 0.0)}
+            kept |= {max(defined, key=lambda i: points[i][1] or 0.0)}
     return [points[i] for i in sorted(kept)]
 
 
-def _whole(last: int) -> Scale:
-    """A scale of whole steps from 0."""
+def _step_scale(last: int) -> Scale:
+    """Return a scale from 0 to the last step, with integer ticks."""
     rounded = Scale.over([0, max(last, 1)])
     step = max(1.0, rounded.step)
     return Scale(0.0, float(max(last, 1)), step)
@@ -243,20 +250,28 @@ def _whole(last: int) -> Scale:
 def histogram(
     edges: Sequence[float],
     counts: Mapping[str, Sequence[float]],
-    cuts: Mapping[str, Sequence[float]],
+    thresholds: Mapping[str, Sequence[float]],
     name: str,
-    most: float,
+    largest: float,
 ) -> Markup:
-    """A group's scores before (line) and after (filled), as shares of its rows, and its cuts."""
+    """Return the histograms of one group's scores, with thresholds as vertical lines.
+
+    Args:
+        edges: edges of the bins, ascending.
+        counts: rows in each bin, by "unmodified" and "debiased".
+        thresholds: thresholds, by "unmodified" and "debiased".
+        name: label of the group.
+        largest: largest share of rows in a bin over all groups, for a common scale.
+    """
     shares = {kind: _shares(bins) for kind, bins in counts.items()}
     plot = Plot(
         Scale(min(0.0, edges[0]), max(1.0, edges[-1]), 0.25),
-        Scale.over([0.0, most], wanted=3),
+        Scale.over([0.0, largest], steps=3),
         "Score",
         "",
         f"Scores of group {name}",
-        "Filled bars are the scores of the debiased network, the outline those of the network as "
-        "deployed; vertical lines are the cuts.",
+        "Filled bars are scores of the debiased model, the outline scores of the unmodified model; "
+        "vertical lines are thresholds.",
     )
     layers = [
         area(plot.x.at(low), plot.x.at(high), 100 - plot.y.at(share), 100, class_="bar")
@@ -266,8 +281,8 @@ def histogram(
     if "unmodified" in shares:
         layers.append(path(_outline(plot, edges, shares["unmodified"]), "outline"))
     for kind, line in (("unmodified", -24), ("debiased", -8)):
-        layers += [_cut(plot, kind, at, line) for at in cuts.get(kind, ())]
-    return plot.draw(*layers, class_="low cuts")
+        layers += [_threshold(plot, kind, at, line) for at in thresholds.get(kind, ())]
+    return plot.draw(*layers, class_="low scores")
 
 
 def _shares(bins: Sequence[float]) -> list[float]:
@@ -282,17 +297,18 @@ def _outline(plot: Plot, edges: Sequence[float], shares: Sequence[float]) -> str
     return drawn + "V100"
 
 
-def _cut(plot: Plot, kind: str, at: float, line: int) -> Markup:
-    """A vertical line at a cut, and its number above the drawing."""
-    where = plot.x.at(at)
-    anchor = "start" if where < 15 else "end" if where > 85 else "middle"
-    return rule(f"cut {kind}", x=where) + tag(
-        "text", format_threshold(at), x=percent(where), y=line, class_=f"{anchor} cut-label {kind}"
+def _threshold(plot: Plot, kind: str, value: float, line: int) -> Markup:
+    """Return a vertical line at a threshold, with its value above the plot."""
+    x = plot.x.at(value)
+    anchor = "start" if x < 15 else "end" if x > 85 else "middle"
+    label = f"{anchor} threshold-label {kind}"
+    return rule(f"threshold {kind}", x=x) + tag(
+        "text", format_threshold(value), x=percent(x), y=line, class_=label
     )
 
 
 def tradeoff_curve(report: Mapping[str, Any]) -> Markup:
-    """The best performance at each chance of staying within the budget, and the chosen point."""
+    """Return the trade-off curve: performance against the probability of meeting the budget."""
     points = [
         p for p in report["tradeoff_curve"] if None not in (p["probability"], p["performance"])
     ]
@@ -300,12 +316,12 @@ def tradeoff_curve(report: Mapping[str, Any]) -> Markup:
     plot = Plot(
         Scale.over([x for x, _ in places]),
         Scale.over([y for _, y in places]),
-        "Chance of staying within the budget",
+        "Probability of meeting the budget",
         _capital(performance_title(report)),
-        "Price of being sure",
-        "The best performance at each chance of staying within the budget, on the fitting rows.",
+        "Trade-off curve",
+        "The best performance at each probability of meeting the budget, on validation rows.",
     )
-    best = sorted(p for p in places if not any(_beats(other, p) for other in places))
+    best = sorted(p for p in places if not any(_dominates(other, p) for other in places))
     trivial = [(p["probability"], p["performance"]) for p in points if p.get("trivial")]
     chosen = [
         symbol("debiased", *plot.point(p["probability"], p["performance"]))
@@ -313,20 +329,20 @@ def tradeoff_curve(report: Mapping[str, Any]) -> Markup:
         if p.get("chosen")
     ]
     return plot.draw(
-        plot.line(best, "course strong"),
+        plot.line(best, "curve strong"),
         plot.dots(places, "dot strong"),
         plot.dots(trivial, "dot trivial"),
         *chosen,
     )
 
 
-def _beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    """Whether a point is as good both ways and better one way."""
+def _dominates(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Return whether a point is at least as good in both coordinates and better in one."""
     return one != other and one[0] >= other[0] and one[1] >= other[1]
 
 
 def performance_title(report: Mapping[str, Any]) -> str:
-    """The full name of the performance measure."""
+    """Return the full name of the performance measure."""
     key: str = report["objective"]["performance"]
     return title_of(key)
 

@@ -1,7 +1,7 @@
-"""The report as one self-contained HTML page: no scripts, nothing fetched, every string escaped.
+"""Render a report or an audit as one self-contained HTML page, without scripts or requests.
 
-A section stands where the report has its figures; older reports have fewer. ``report.html.j2`` is
-the page, ``report.css`` its looks, ``charts`` draws.
+Every string is escaped. Sections without data are left out, as in version 1 reports. The templates
+are ``report.html.j2`` and ``audit.html.j2``, with the style ``report.css``.
 """
 
 from __future__ import annotations
@@ -22,83 +22,81 @@ from fairfix._utils.text import (
     unique_labels,
 )
 from fairfix.metrics.registry import titles
-from fairfix.report import audit_sections, charts, sections, svg, words
+from fairfix.report import audit_sections, charts, sections, sentences, svg
 from fairfix.report.markdown import STATES
 
 Report = Mapping[str, Any]
 
 LISTED_LINES = 200
-LISTED_LETTERS = 800
+LISTED_CHARACTERS = 800
 NEEDED_GROUPS = 12
 
 
 def html(report: Report) -> str:
-    """The page of a report made by ``fairfix.workflows.documents``."""
+    """Return the page of a report document."""
     return environment().get_template("report.html.j2").render(_page(report))
 
 
 def audit_html(report: Report) -> str:
-    """The page of an audit made by ``fairfix.workflows.documents.audit_document``."""
+    """Return the page of an audit document."""
     return environment().get_template("audit.html.j2").render(_audit_page(report))
 
 
 @cache
 def environment() -> Environment:
-    """What every page is made with: autoescape, and figures as a reader sees them."""
-    made = Environment(
+    """Return the template environment of all pages: autoescape, number filters and globals."""
+    templates = Environment(
         loader=PackageLoader("fairfix", "report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {
+    templates.filters |= {
         "number": format_number,
         "count": format_count,
         "signed": format_change,
         "threshold": format_threshold,
         "p_value": format_p_value,
         "short": shorten,
-        "clean": lambda raw: shorten(raw, LISTED_LETTERS),
+        "clean": lambda raw: shorten(raw, LISTED_CHARACTERS),
         "capital": lambda line: line[:1].upper() + line[1:],
     }
-    made.globals |= {
+    templates.globals |= {
         "key": svg.key,
         "states": STATES,
         "titles": titles(),
         "needed_groups": NEEDED_GROUPS,
     }
-    return made
+    return templates
 
 
 def _page(report: Report) -> dict[str, Any]:
-    judged = report["results"]["test"]
-    names = _names(judged["debiased"])
+    test = report["results"]["test"]
+    names = _names(test["debiased"])
     return {
         "report": report,
         "objective": report["objective"],
         "names": names,
-        "headline": words.headline(report),
-        "certifiable": words.certifiable(report),
-        "interval_name": words.interval_name(report),
-        "has_intervals": words.confidence(report) is not None,
-        "gap_words": words.gap_words(report, names),
-        "objective_words": words.objective_words(report["objective"]),
-        "before": sections.aims(report, judged["unmodified"]),
-        "after": sections.aims(report, judged["debiased"]),
+        "headline": sentences.headline(report),
+        "certifiable": sentences.certifiable_sentence(report),
+        "interval_name": sentences.interval_name(report),
+        "has_intervals": sentences.confidence(report) is not None,
+        "sign_sentence": sentences.sign_sentence(report, names),
+        "objective_phrase": sentences.objective_phrase(report["objective"]),
+        "before": sections.target_figures(report, test["unmodified"]),
+        "after": sections.target_figures(report, test["debiased"]),
         "warnings": report["warnings"][:LISTED_LINES],
         "notes": report["notes"][:LISTED_LINES],
         "claims": sections.claims(report),
         "gaps": sections.gaps(report),
-        "groups": sections.groups(
-            {kind: judged[kind] for kind in ("unmodified", "debiased")}, names
-        ),
+        "groups": sections.groups({kind: test[kind] for kind in ("unmodified", "debiased")}, names),
         "change": sections.change(report, names),
         "search": sections.search(report),
         "scores": sections.scores(report, names),
         "tradeoff_curve": charts.tradeoff_curve(report) if report.get("tradeoff_curve") else None,
         "subgroups": sections.subgroups(report.get("subgroups")),
-        "metrics": sections.metrics(list(judged.values()), report["objective"]["metric"]),
+        "metrics": sections.metrics(list(test.values()), report["objective"]["metric"]),
         "rule": sections.rule(report["rule"]),
         "options": report["method"]["options"],
     }
@@ -107,7 +105,7 @@ def _page(report: Report) -> dict[str, Any]:
 def _audit_page(report: Report) -> dict[str, Any]:
     return {
         "report": report,
-        "interval_name": words.interval_name(report),
+        "interval_name": sentences.interval_name(report),
         "facts": audit_sections.facts(report),
         "notes": report["notes"][:LISTED_LINES],
         "columns": audit_sections.columns(report),

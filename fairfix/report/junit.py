@@ -1,8 +1,8 @@
-"""A gate as JUnit XML, which every CI server shows.
+"""Render a gate document as JUnit XML.
 
-A violated demand is a failure; one that blocks without being violated is an error, for nothing was
-found; one that only warns is skipped. A run that could not judge is one test case with an error, so
-that it reads neither as bias nor as a pass.
+A violated demand is a failure. An inconclusive demand is an error, since it is no finding of bias.
+A demand that only warns is skipped. A gate that failed before it reached a verdict is one test case
+with an error, so that it counts neither as bias nor as a pass.
 """
 
 from __future__ import annotations
@@ -11,14 +11,20 @@ from collections.abc import Iterable
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from fairfix._utils.text import printable
-from fairfix.report.gate_words import ENDINGS, Document, named, power_line, sentence
+from fairfix.report.gate_sentences import (
+    EXIT_CODE_NAMES,
+    Document,
+    check_name,
+    check_sentence,
+    power_sentence,
+)
 
 SUITE = "fairfix gate"
 _OUTCOMES = {"failed": "failure", "inconclusive": "error", "warned": "skipped"}
 
 
 def junit(gate: Document) -> str:
-    """The XML text of a gate."""
+    """Return the XML of a gate."""
     cases = [_case(gate, check) for check in gate["checks"]]
     facts = {
         "model": gate["model"],
@@ -31,30 +37,35 @@ def junit(gate: Document) -> str:
     }
     lines = [
         gate["headline"],
-        *map(power_line, gate["power"]),
+        *map(power_sentence, gate["power"]),
         *(f"warning: {warning}" for warning in gate["warnings"]),
         *gate["notes"],
     ]
     return _document(cases, facts, lines)
 
 
-def junit_failure(said: str, code: int) -> str:
-    """The XML text of a gate that ended before it could judge: what was said, and the exit code."""
-    case = Element("testcase", name="the gate judges", classname=SUITE)
-    SubElement(case, "error", type=ENDINGS[code], message=printable(said))
+def junit_failure(message: str, code: int) -> str:
+    """Return the XML of a gate that failed before it reached a verdict.
+
+    Args:
+        message: the error message.
+        code: the exit code.
+    """
+    case = Element("testcase", name="the gate reaches a verdict", classname=SUITE)
+    SubElement(case, "error", type=EXIT_CODE_NAMES[code], message=printable(message))
     return _document([case], {"exit code": code}, [])
 
 
 def _case(gate: Document, check: Document) -> Element:
     classname = printable(f"{SUITE}.{check['kind']}")
-    case = Element("testcase", name=printable(named(check)), classname=classname)
-    said = printable(sentence(gate, check))
+    case = Element("testcase", name=printable(check_name(check)), classname=classname)
+    message = printable(check_sentence(gate, check))
     outcome = _OUTCOMES.get(check["standing"])
     if outcome == "skipped":
-        SubElement(case, outcome, message=said)
+        SubElement(case, outcome, message=message)
     elif outcome is not None:
-        SubElement(case, outcome, type=check["verdict"], message=said)
-    SubElement(case, "system-out").text = said
+        SubElement(case, outcome, type=check["verdict"], message=message)
+    SubElement(case, "system-out").text = message
     return case
 
 

@@ -1,4 +1,4 @@
-"""The report as Markdown: what a reader of a pull request needs to see."""
+"""Render a report as Markdown, for pull requests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fairfix._utils.text import plain_number, printable
-from fairfix.report.words import headline
+from fairfix.report.sentences import headline
 
 STATES = {
     "unmodified": "unmodified model",
@@ -18,7 +18,7 @@ ROWS = {"test": "test rows (held out)", "validation": "validation rows"}
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """The Markdown text of a report made by ``fairfix.workflows.documents``."""
+    """Return the Markdown of a report document."""
     return "\n\n".join(_sections(report)) + "\n"
 
 
@@ -32,7 +32,7 @@ def _sections(report: dict[str, Any]) -> Iterable[str]:
         yield "\n".join(f"- {text(warning)}" for warning in report["warnings"])
     yield "## Before and after"
     yield _table(
-        ["rows", "network", f"{metric}", objective["performance"], "objective", "budget met"],
+        ["rows", "model", f"{metric}", objective["performance"], "objective", "budget met"],
         [
             [
                 ROWS[rows],
@@ -63,16 +63,16 @@ def _sections(report: dict[str, Any]) -> Iterable[str]:
 
 
 def verdict(report: dict[str, Any]) -> str:
-    """What holds on the judged rows, in a paragraph: before, after, and the verdict."""
-    objective, judged = report["objective"], report["results"]["test"]
+    """Return a paragraph on the test rows: figures before and after, and the verdict."""
+    objective, test = report["objective"], report["results"]["test"]
     metric, measure = objective["metric"], objective["performance"]
-    before, after = judged["unmodified"], judged["debiased"]
-    found = headline(report)
+    before, after = test["unmodified"], test["debiased"]
+    result = headline(report)
     return (
-        f"{found.word}. On {after['rows']} rows the method never saw, {metric} went "
+        f"{result.word}. On {after['rows']} test rows, {metric} changed "
         f"{_from_to(before['gaps'][metric], after['gaps'][metric])} and {measure} "
         f"{_from_to(before['performance'][measure], after['performance'][measure])}. "
-        f"{' '.join(found.sentences[1:])}" + rows_needed(report)
+        f"{' '.join(result.sentences[1:])}" + rows_needed(report)
     )
 
 
@@ -81,44 +81,44 @@ def _from_to(before: dict[str, Any], after: dict[str, Any]) -> str:
 
 
 def rows_needed(report: dict[str, Any]) -> str:
-    """How many rows it would take to certify the budget, where a number would do."""
+    """Return how many rows would certify the budget, or an empty string."""
     needed = headline(report).rows_needed
     if not needed:
         return ""
     rows = ", ".join(f"{count:,} of {text(name)} (here {have:,})" for name, have, count in needed)
-    return f" If the true gap is the one seen, it takes about {rows} to certify it."
+    return f" If the true gap equals the estimate, certification needs about {rows}."
 
 
 def figure(raw: dict[str, Any]) -> str:
-    """A value and its interval, where it has one."""
+    """Return a value with its confidence interval, if it has one."""
     if raw["value"] is None or raw["low"] is None:
         return plain_number(raw["value"])
     return f"{plain_number(raw['value'])} [{plain_number(raw['low'])}, {plain_number(raw['high'])}]"
 
 
 def text(value: object) -> str:
-    """A string from a file, taken literally inside Markdown and its tables."""
+    """Escape a string for Markdown and its tables."""
     line = " ".join(printable(value).split())
     return re.sub(r"[\\`*_\[\]<>|&~]", r"\\\g<0>", line)
 
 
 def _code(line: str) -> str:
-    """A code span; its fence is longer than any backticks within."""
+    """Return a code span; its fence is longer than any run of backticks inside."""
     fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
     pad = " " if "`" in line else ""
     return f"{fence}{pad}{' '.join(line.split())}{pad}{fence}"
 
 
-def _groups(judged: dict[str, Any]) -> str:
+def _groups(test: dict[str, Any]) -> str:
     rows = []
-    for state, e in judged.items():
+    for state, e in test.items():
         for g in e["groups"]:
             rates = [
                 f"{figure(rate)} (n = {rate['n']})"
                 for rate in (g["rates"][name] for name in ("selection_rate", "tpr", "fpr"))
             ]
             rows.append([STATES[state], text(g["name"]), *rates, figure(g["auc"])])
-    header = ["network", "group", "positive decisions", "true positive rate", "false positive rate"]
+    header = ["model", "group", "selection rate", "true positive rate", "false positive rate"]
     return _table([*header, "AUC"], rows)
 
 
@@ -133,15 +133,15 @@ def _rule(report: dict[str, Any]) -> str:
 
 
 def condition(rule: dict[str, Any]) -> str:
-    """When a rule decides positive."""
+    """Return the condition of a positive decision."""
     if "threshold" in rule:
         return f"where score > {rule['threshold']!r}"
     if "thresholds" in rule:
-        cuts = rule["thresholds"].items()
-        return "where " + ", ".join(f"{text(name)}: score > {value!r}" for name, value in cuts)
-    return "by lot, with this chance: " + "; ".join(
+        thresholds = rule["thresholds"].items()
+        return "where " + ", ".join(f"{text(name)}: score > {at!r}" for name, at in thresholds)
+    return "at random, with this probability: " + "; ".join(
         f"for {text(name)}, "
-        + ", else ".join(f"{chance!r} if score > {at!r}" for at, chance in steps)
+        + ", else ".join(f"{probability!r} if score > {at!r}" for at, probability in steps)
         for name, steps in rule["lottery"].items()
     )
 
@@ -151,16 +151,16 @@ def _provenance(report: dict[str, Any]) -> str:
     options = ", ".join(f"{k} = {v}" for k, v in method["options"].items()) or "none"
     lines = [
         f"fairfix {made['fairfix']}, torch {made['torch']}, seed {made['seed']}",
-        f"command: {_code(made['command'])}" if made["command"] else "made by the library",
+        f"command: {_code(made['command'])}" if made["command"] else "called from Python",
         f"method options: {options}; step {method['chosen_step']} of "
-        f"{len(method['trajectory']) - 1} kept",
+        f"{len(method['trajectory']) - 1} chosen",
         f"table {text(data['table'])}, sha256 {data['table_sha256']}: "
         f"{data['validation_rows']} validation rows",
         f"{data['test_rows']} test rows of "
         + (
             f"{text(data['test_table'])}, sha256 {data['test_table_sha256']}"
             if data["test_table"]
-            else f"the same table, kept away (holdout {data['holdout']:g})"
+            else f"the same table, held out (share {data['holdout']:g})"
         ),
     ]
     if report["model"]:

@@ -1,7 +1,7 @@
-"""The part of a Hugging Face model card that says what was measured.
+"""Write the results of a report into a Hugging Face model card.
 
-A card is Markdown, with YAML metadata between two lines of dashes at its top. One marked part of
-each belongs to fairfix and is replaced as a whole; every other line stays as it was.
+A card is Markdown with YAML metadata between two lines of dashes at its top. fairfix replaces one
+marked section in each and leaves all other lines unchanged.
 """
 
 from __future__ import annotations
@@ -20,10 +20,14 @@ _TOP = re.compile(r"\A---[ \t]*\n(.*?)^---[ \t]*$\n?", re.MULTILINE | re.DOTALL)
 
 
 def update(card: str, report: dict[str, Any]) -> str:
-    """The card with what a debiasing report measured in place of what it said before.
+    """Return the card with the fairfix sections added or replaced.
 
-    Figures are those of the judged rows. Where the metadata has a ``model-index`` of somebody else,
-    it stays and only the Markdown is written. ``card`` may be empty.
+    If the metadata already has a ``model-index`` from another source, only the Markdown section is
+    written.
+
+    Args:
+        card: the model card; can be empty.
+        report: a debiasing report; its figures on test rows are used.
     """
     card = card.replace("\r\n", "\n")
     top = _TOP.match(card)
@@ -50,7 +54,7 @@ def _without(within: str, begin: str, end: str) -> str:
 
 
 def _replaced(body: str, section: str) -> str:
-    """The body with the section where one stood, else at its end."""
+    """Return the body with the section replaced, or appended if there is none."""
     pattern = _pattern(BEGIN, END)
     if pattern.search(body):
         return pattern.sub(lambda _: section, body, count=1)
@@ -58,10 +62,10 @@ def _replaced(body: str, section: str) -> str:
 
 
 def _section(report: dict[str, Any]) -> str:
-    objective, data, judged = report["objective"], report["data"], report["results"]["test"]
+    objective, data, test = report["objective"], report["data"], report["results"]["test"]
     need = "needs" if report["rule"]["needs_group"] else "does not need"
     rows = [
-        ["measure", "before", "after", "interval"],
+        ["measure", "before", "after", "confidence interval"],
         ["---"] * 4,
         *(
             [name, plain_number(before["value"]), plain_number(after["value"]), _interval(after)]
@@ -70,23 +74,23 @@ def _section(report: dict[str, Any]) -> str:
     ]
     lines = [
         "## Fairness",
-        f"Changed after training by `fairfix {report['method']['name']}` for "
-        f"{objective['metric_title']} within {objective['budget']:g} between groups of "
+        f"Debiased after training with `fairfix {report['method']['name']}` for a "
+        f"{objective['metric_title']} within {objective['budget']:g} between the groups of "
         f"{_safe(data['group'])} ({', '.join(map(_safe, data['groups']))}). A decision {need} "
         "the group.",
         "\n".join(f"| {' | '.join(row)} |" for row in rows),
-        f"Measured on {judged['debiased']['rows']} rows that were not used for it.",
+        f"Measured on {test['debiased']['rows']} test rows, which were not used for debiasing.",
         *_claims(report),
         "\n".join(f"- {_safe(warning)}" for warning in report["warnings"]),
-        "It says nothing of other groups, other data, or single persons.",
+        "These results do not cover other groups, other data, or individuals.",
     ]
     return "\n\n".join(filter(None, lines))
 
 
 def _figures(report: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """The metric and the performance: name, before, after."""
-    objective, judged = report["objective"], report["results"]["test"]
-    before, after = judged["unmodified"], judged["debiased"]
+    """Yield name, value before and value after of the metric and the performance measure."""
+    objective, test = report["objective"], report["results"]["test"]
+    before, after = test["unmodified"], test["debiased"]
     metric, measure = objective["metric"], objective["performance"]
     yield objective["metric_title"], before["gaps"][metric], after["gaps"][metric]
     name = measure.replace("_", " ")
@@ -106,7 +110,7 @@ def _interval(figure: dict[str, Any]) -> str:
 
 
 def _model_index(report: dict[str, Any]) -> Iterator[str]:
-    """Lines of YAML; an undefined figure is left out, for the format knows no such value."""
+    """Yield lines of YAML, without undefined figures, for which the format has no value."""
     data, model = report["data"], report["model"]
     table = _quoted(data["test_table"] or data["table"])
     known = [(name, after["value"]) for name, _, after in _figures(report)]
@@ -129,7 +133,7 @@ def _model_index(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _quoted(value: str) -> str:
-    """A YAML string in double quotes, which take JSON's escapes."""
+    """Return a YAML string in double quotes, which accepts JSON escapes."""
     return json.dumps(printable(value), ensure_ascii=False)
 
 

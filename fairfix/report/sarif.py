@@ -1,8 +1,8 @@
-"""A gate as SARIF 2.1.0, which code scanning shows.
+"""Render a gate document as SARIF 2.1.0, the format of code scanning.
 
-What is certified is no result, so that an alert closes when its demand holds again. A violated
-demand is of kind ``fail``; one that nothing could be shown of is of kind ``open``. A run that could
-not judge has no results at all and says that it was not successful.
+A certified demand has no result, so that its alert closes. A violated demand has the kind ``fail``,
+an inconclusive one the kind ``open``. A gate that failed before it reached a verdict has no results
+and ``executionSuccessful`` false.
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ from urllib.parse import quote
 
 from fairfix._utils.text import printable
 from fairfix._utils.version import __version__
-from fairfix.report.gate_words import ENDINGS, Document, power_line, sentence
+from fairfix.report.gate_sentences import (
+    EXIT_CODE_NAMES,
+    Document,
+    check_sentence,
+    power_sentence,
+)
 
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -24,7 +29,7 @@ DRIVER = "fairfix gate"
 
 
 def sarif(gate: Document) -> str:
-    """The JSON text of a gate; the model, or the table without one, is where results lie."""
+    """Return the JSON of a gate; results are located in the model, or in the table without one."""
     rules = list({_rule_id(check): _rule(check) for check in gate["checks"]}.values())
     order = [rule["id"] for rule in rules]
     results = [
@@ -32,14 +37,14 @@ def sarif(gate: Document) -> str:
         for check in gate["checks"]
         if check["standing"] != "passed"
     ]
-    said = [(line, "note") for line in map(power_line, gate["power"])]
-    said += [(warning, "warning") for warning in gate["warnings"]]
-    return _log(rules, results, _invocation(gate["exit_code"], gate["headline"], said))
+    messages = [(line, "note") for line in map(power_sentence, gate["power"])]
+    messages += [(warning, "warning") for warning in gate["warnings"]]
+    return _log(rules, results, _invocation(gate["exit_code"], gate["headline"], messages))
 
 
-def sarif_failure(said: str, code: int) -> str:
-    """The JSON text of a gate that ended before it could judge."""
-    return _log([], None, _invocation(code, ENDINGS[code], [(said, "error")]))
+def sarif_failure(message: str, code: int) -> str:
+    """Return the JSON of a gate that failed before it reached a verdict."""
+    return _log([], None, _invocation(code, EXIT_CODE_NAMES[code], [(message, "error")]))
 
 
 def _log(
@@ -66,13 +71,13 @@ def _clean(value: Any) -> Any:
     return printable(value) if isinstance(value, str) else value
 
 
-def _invocation(code: int, description: str, said: list[tuple[str, str]]) -> dict[str, Any]:
+def _invocation(code: int, description: str, messages: list[tuple[str, str]]) -> dict[str, Any]:
     return {
         "executionSuccessful": code not in (2, 4),
         "exitCode": code,
         "exitCodeDescription": description,
         "toolExecutionNotifications": [
-            {"level": level, "message": {"text": text}} for text, level in said
+            {"level": level, "message": {"text": text}} for text, level in messages
         ],
     }
 
@@ -82,21 +87,23 @@ def _rule_id(check: Document) -> str:
 
 
 def _rule(check: Document) -> dict[str, Any]:
-    what = {
-        "budget": f"The {check['title']} between groups stays within its budget",
-        "floor": f"The {check['title']} stays at or above its floor",
-        "max-drop": f"The {check['title']} falls no further below the baseline's than allowed",
+    demand = {
+        "budget": f"The {check['title']} between groups is within its budget",
+        "floor": f"The {check['title']} is at or above its floor",
+        "max-drop": f"The {check['title']} is not further below the baseline's than allowed",
     }.get(check["kind"], "The rule does not decide nearly all rows alike")
     meaning = (
-        f"{what}, as far as the rows of a table can show. A point estimate is never a verdict: the "
-        "confidence interval must lie within the limit."
+        f"{demand}, with confidence. A point estimate is never a verdict: the confidence interval "
+        "must be within the limit."
     )
     return {
         "id": _rule_id(check),
         "name": "".join(part.capitalize() for part in f"{check['kind']}-{check['key']}".split("-")),
-        "shortDescription": {"text": f"{what}."},
+        "shortDescription": {"text": f"{demand}."},
         "fullDescription": {"text": meaning},
-        "help": {"text": "Debias the model again, or judge it on more rows if nothing is shown."},
+        "help": {
+            "text": "Debias the model again, or use more test rows if the verdict is inconclusive."
+        },
         "defaultConfiguration": {"level": "error"},
     }
 
@@ -110,8 +117,8 @@ def _result(gate: Document, check: Document, rule_index: int) -> dict[str, Any]:
         "ruleId": _rule_id(check),
         "ruleIndex": rule_index,
         "kind": "fail" if fail else "open",
-        "level": level if fail else "none",  # only a failure may have one
-        "message": {"text": sentence(gate, check)},
+        "level": level if fail else "none",  # SARIF allows levels only for failures
+        "message": {"text": check_sentence(gate, check)},
         "locations": [
             {
                 "physicalLocation": {
@@ -137,6 +144,6 @@ def _result(gate: Document, check: Document, rule_index: int) -> dict[str, Any]:
 
 
 def _fingerprint(check: Document) -> str:
-    """The same for one demand in every run, whatever was found."""
+    """Return a hash of the demand, independent of the result."""
     parts = (check["kind"], check["key"], check["column"] or "", check["severity"])
     return hashlib.sha256("\0".join(parts).encode(errors="replace")).hexdigest()

@@ -1,4 +1,4 @@
-"""The sections of a page, each from a report as plain data to what its template shows."""
+"""Data of the sections of a report page, for its template."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 from fairfix._utils.text import shorten, single_line
 from fairfix.metrics.registry import title as title_of
-from fairfix.report import charts, words
-from fairfix.report.charts import Mark, Strips, Trades
+from fairfix.report import charts, sentences
+from fairfix.report.charts import GainLossStrips, Mark, Strips
 from fairfix.report.figures import Figure, budget_band, neutral, thin
 from fairfix.report.markdown import STATES
 
 Report = Mapping[str, Any]
 Row = dict[str, Any]
 
-ROWS = {"test": "Judged rows, never seen by the method", "validation": "Fitting rows"}
+ROWS = {"test": "Test rows (held out)", "validation": "Validation rows"}
 RATES = ("selection_rate", "tpr", "fpr")
 SHOWN_GROUPS = 48
 SHOWN_HISTOGRAMS = 12
@@ -24,8 +24,8 @@ LISTED_STEPS = 40
 LISTED_RULES = 200
 
 
-def aims(report: Report, e: Report) -> dict[str, Figure]:
-    """The two figures that the objective is about."""
+def target_figures(report: Report, e: Report) -> dict[str, Figure]:
+    """Return the gap and the performance of the objective."""
     metric, performance = report["objective"]["metric"], report["objective"]["performance"]
     return {
         "gap": Figure.of(e["gaps"][metric]),
@@ -34,24 +34,24 @@ def aims(report: Report, e: Report) -> dict[str, Figure]:
 
 
 def claims(report: Report) -> list[Row]:
-    """Every claim, those certified beside it below it."""
+    """Return every claim, each followed by those on its components."""
     rows = []
-    for claim in words.claims(report):
+    for claim in sentences.claims(report):
         for depth, each in enumerate([claim, *claim.get("alongside", ())]):
             rows.append({**each, "figure": Figure.of(each), "alongside": depth > 0})
     return rows
 
 
 def gaps(report: Report) -> dict[str, Any]:
-    """The gap as deployed, of identity and debiased, on both kinds of rows."""
+    """Return the gaps of the three models on test and on validation rows."""
     metric = report["objective"]["metric"]
-    found = {
+    figures = {
         rows: {state: Figure.of(e["gaps"][metric]) for state, e in report["results"][rows].items()}
         for rows in ROWS
     }
-    every = [figure for by_state in found.values() for figure in by_state.values()]
+    flat = [figure for by_state in figures.values() for figure in by_state.values()]
     band = budget_band(metric, report["objective"]["budget"])
-    strips = Strips.around(every, neutral(metric), band)
+    strips = Strips.around(flat, neutral(metric), band)
     return {
         "axis": strips.axis(),
         "rows": {
@@ -60,44 +60,46 @@ def gaps(report: Report) -> dict[str, Any]:
                     "label": STATES[state],
                     "strip": strips.strip(Mark(state, figure, STATES[state])),
                     "figure": figure,
-                    "performance": aims(report, report["results"][rows][state])["performance"],
+                    "performance": target_figures(report, report["results"][rows][state])[
+                        "performance"
+                    ],
                 }
                 for state, figure in by_state.items()
             ]
-            for rows, by_state in found.items()
+            for rows, by_state in figures.items()
         },
     }
 
 
 def groups(
-    measured: Mapping[str, Report], names: Mapping[str, str], most: int = SHOWN_GROUPS
+    measured: Mapping[str, Report], names: Mapping[str, str], limit: int = SHOWN_GROUPS
 ) -> dict[str, Any]:
-    """Rates by group of the same rows measured once or more; the last are the rows listed.
+    """Return the rates by group, of one or several models on the same rows.
 
     Args:
-        measured: by the kind of its mark (``svg.SHAPES``).
-        names: a label for each group.
-        most: so many groups at most, 8 or more.
+        measured: measured decisions by kind (a key of ``svg.SHAPES``); counts are of the last.
+        names: label of each group.
+        limit: largest number of groups, at least 8.
     """
     kinds = {kind: {group["name"]: group for group in e["groups"]} for kind, e in measured.items()}
     last = kinds[list(kinds)[-1]]
-    shown = largest(list(last.values()), most)
+    shown = shown_groups(list(last.values()), limit)
 
     def rate(kind: str, name: str, key: str) -> Figure:
         return Figure.of(kinds[kind][name]["rates"][key])
 
     def row(name: str, key: str) -> Row:
-        found = {kind: rate(kind, name, key) for kind in kinds}
-        marks = [Mark(kind, figure, STATES.get(kind, key)) for kind, figure in found.items()]
+        figures = {kind: rate(kind, name, key) for kind in kinds}
+        marks = [Mark(kind, figure, STATES.get(kind, key)) for kind, figure in figures.items()]
         return {
             "label": names[name],
             "n": Figure.of(last[name]["rates"][key]).n,
-            "figures": list(found.values()),
+            "figures": list(figures.values()),
             "strip": strips.strip(*marks),
         }
 
-    every = [rate(kind, name, key) for kind in kinds for name in shown for key in RATES]
-    strips = Strips.around(every, 0.0)
+    figures = [rate(kind, name, key) for kind in kinds for name in shown for key in RATES]
+    strips = Strips.around(figures, 0.0)
     return {
         "axis": strips.axis(),
         "kinds": {kind: STATES.get(kind, "rate") for kind in kinds},
@@ -108,20 +110,20 @@ def groups(
     }
 
 
-def largest(groups: Sequence[Report], most: int = SHOWN_GROUPS) -> list[str]:
-    """The names of the largest groups, and of those with the lowest and highest rates."""
-    if len(groups) <= most:
+def shown_groups(groups: Sequence[Report], limit: int = SHOWN_GROUPS) -> list[str]:
+    """Return the names of the largest groups, and of those with the lowest and highest rates."""
+    if len(groups) <= limit:
         return [group["name"] for group in groups]
-    kept = {g["name"] for g in sorted(groups, key=lambda g: -g["rows"])[: most - 6]}
+    kept = {g["name"] for g in sorted(groups, key=lambda g: -g["rows"])[: limit - 6]}
     for key in RATES:
-        known = [g for g in groups if g["rates"][key]["value"] is not None]
-        known.sort(key=lambda g: g["rates"][key]["value"])
-        kept |= {g["name"] for g in (*known[:1], *known[-1:])}
+        defined = [g for g in groups if g["rates"][key]["value"] is not None]
+        defined.sort(key=lambda g: g["rates"][key]["value"])
+        kept |= {g["name"] for g in (*defined[:1], *defined[-1:])}
     return [group["name"] for group in groups if group["name"] in kept]
 
 
 def change(report: Report, names: Mapping[str, str]) -> dict[str, Any] | None:
-    """Who gained and who lost, and what was said of it."""
+    """Return the decisions that changed by group, and the gaps by other columns."""
     change = report.get("change")
     if not change:
         return None
@@ -130,14 +132,14 @@ def change(report: Report, names: Mapping[str, str]) -> dict[str, Any] | None:
         (g["lost"] / g["rows"], g["gained"] / g["rows"]) if g["rows"] else (0.0, 0.0)
         for g in groups
     ]
-    trades = Trades.up_to(max((share for pair in shares for share in pair), default=0.0))
+    strips = GainLossStrips.up_to(max((share for pair in shares for share in pair), default=0.0))
     return {
-        "axis": trades.axis(),
+        "axis": strips.axis(),
         "groups": [
-            {**g, "label": names.get(g["name"], g["name"]), "strip": trades.strip(*pair)}
+            {**g, "label": names.get(g["name"], g["name"]), "strip": strips.strip(*pair)}
             for g, pair in zip(groups, shares, strict=True)
         ],
-        "said": [*change.get("levelling_down", ()), *change.get("overfitting", ())],
+        "statements": [*change.get("levelling_down", ()), *change.get("overfitting", ())],
         "columns": [
             {
                 **c,
@@ -155,7 +157,7 @@ def _difference(before: float | None, after: float | None) -> float | None:
 
 
 def search(report: Report) -> dict[str, Any] | None:
-    """The steps of the method; None where it took no more than one."""
+    """Return the steps of the method; None for fewer than 3."""
     method = report["method"]
     steps, chosen = method["trajectory"], method["chosen_step"]
     if len(steps) < 3:
@@ -165,7 +167,7 @@ def search(report: Report) -> dict[str, Any] | None:
     return {
         "gap": gap,
         "performance": performance,
-        "plane": charts.plane(report),
+        "plot": charts.gap_against_performance(report),
         "steps": len(steps),
         "undefined": sum(step["gap"] is None for step in steps),
         "listed": [steps[i] for i in thin(len(steps), LISTED_STEPS, position)],
@@ -173,35 +175,35 @@ def search(report: Report) -> dict[str, Any] | None:
 
 
 def scores(report: Report, names: Mapping[str, str]) -> dict[str, Any] | None:
-    """A histogram of every group's scores with its cuts."""
+    """Return a histogram of the scores of each group, with thresholds."""
     histograms = report.get("histograms")
     if not histograms or not histograms["groups"]:
         return None
-    known = {name: bins for name, bins in histograms["groups"].items() if name in names}
-    shown = list(known)[:SHOWN_HISTOGRAMS]
+    groups = {name: bins for name, bins in histograms["groups"].items() if name in names}
+    shown = list(groups)[:SHOWN_HISTOGRAMS]
     shares = [
-        n / sum(bins) for name in shown for bins in known[name].values() if sum(bins) for n in bins
+        n / sum(bins) for name in shown for bins in groups[name].values() if sum(bins) for n in bins
     ]
-    most = max(shares, default=1.0)
+    largest = max(shares, default=1.0)
     edges = histograms["edges"]
     return {
         "plots": [
             {
                 "label": names[name],
                 "drawing": charts.histogram(
-                    edges, known[name], _cuts(report, name), names[name], most
+                    edges, groups[name], _thresholds(report, name), names[name], largest
                 ),
-                "said": _said_cuts(report, name),
+                "remark": _threshold_remark(report, name),
             }
             for name in shown
         ],
-        "left_out": len(known) - len(shown),
+        "left_out": len(groups) - len(shown),
         "bins": [
             {
                 "from": edges[i],
                 "to": edges[i + 1],
                 "counts": [
-                    known[name][state][i] for name in shown for state in ("unmodified", "debiased")
+                    groups[name][state][i] for name in shown for state in ("unmodified", "debiased")
                 ],
             }
             for i in range(len(edges) - 1)
@@ -210,14 +212,14 @@ def scores(report: Report, names: Mapping[str, str]) -> dict[str, Any] | None:
     }
 
 
-def _cuts(report: Report, name: str) -> dict[str, list[float]]:
-    """The cuts of a group before and after that fall among the scores."""
-    lottery = report["rule"].get("lottery", {}).get(name)
-    found = {state: _threshold(report, state, name) for state in ("unmodified", "debiased")}
-    cuts = {state: [] if at is None else [at] for state, at in found.items()}
-    if lottery is not None:
-        cuts["debiased"] = [at for at, _ in lottery]
-    return {state: [at for at in ats if 0 <= at <= 1] for state, ats in cuts.items()}
+def _thresholds(report: Report, name: str) -> dict[str, list[float]]:
+    """Return the thresholds of a group in [0, 1], before and after."""
+    randomized = report["rule"].get("lottery", {}).get(name)
+    states = {state: _threshold(report, state, name) for state in ("unmodified", "debiased")}
+    thresholds = {state: [] if at is None else [at] for state, at in states.items()}
+    if randomized is not None:
+        thresholds["debiased"] = [at for at, _ in randomized]
+    return {state: [at for at in ats if 0 <= at <= 1] for state, ats in thresholds.items()}
 
 
 def _threshold(report: Report, state: str, name: str) -> float | None:
@@ -225,27 +227,27 @@ def _threshold(report: Report, state: str, name: str) -> float | None:
     return next((g["threshold"] for g in groups if g["name"] == name), None)
 
 
-def _said_cuts(report: Report, name: str) -> str:
+def _threshold_remark(report: Report, name: str) -> str:
     if name in report["rule"].get("lottery", {}):
-        return "by lot between the cuts"
+        return "randomized between the thresholds"
     after = _threshold(report, "debiased", name)
     if after is not None and after < 0:
         return "all decided positive"
     return "" if after is None or after < 1 else "all decided negative"
 
 
-def subgroups(found: Sequence[Report] | None) -> dict[str, Any] | None:
-    """The subgroups whose rates differ most from the rest; None where there are none."""
-    if not found:
+def subgroups(significant: Sequence[Report] | None) -> dict[str, Any] | None:
+    """Return the subgroups whose rates differ from the rest; None if there are none."""
+    if not significant:
         return None
-    shown = found[:SHOWN_SUBGROUPS]
+    shown = significant[:SHOWN_SUBGROUPS]
     differences = [
         Figure.of({**each, "value": each["difference"]}) for each in shown
     ]  # low and high are of the difference
     strips = Strips.around(differences, 0.0)
     return {
         "axis": strips.axis(),
-        "left_out": len(found) - len(shown),
+        "left_out": len(significant) - len(shown),
         "rows": [
             {
                 **each,
@@ -261,7 +263,7 @@ def subgroups(found: Sequence[Report] | None) -> dict[str, Any] | None:
 
 
 def metrics(measured: Sequence[Report], chosen: str) -> list[Row]:
-    """Every gap and every performance of the same rows measured once or more."""
+    """Return every gap and performance measure, of one or several models on the same rows."""
     return [
         {
             "title": title_of(key),
@@ -275,21 +277,21 @@ def metrics(measured: Sequence[Report], chosen: str) -> list[Row]:
 
 
 def rule(rule: Report) -> dict[str, Any]:
-    """The decision rule: one cut in a sentence, more of them as a table."""
-    chances: Iterable[tuple[str, Any]] = rule.get("lottery", {}).items()
-    tables = [
+    """Return the decision rule: one threshold, or a table of thresholds by group."""
+    groups: Iterable[tuple[str, Any]] = rule.get("lottery", {}).items()
+    randomized = [
         (shorten(name), [f"score > {_exact(at)}: {_exact(chance)}" for at, chance in steps])
-        for name, steps in chances
+        for name, steps in groups
     ]
-    cuts = [(shorten(name), _exact(at)) for name, at in rule.get("thresholds", {}).items()]
+    thresholds = [(shorten(name), _exact(at)) for name, at in rule.get("thresholds", {}).items()]
     return {
         "threshold": _exact(rule["threshold"]) if "threshold" in rule else None,
-        "cuts": cuts[:LISTED_RULES],
-        "lottery": tables[:LISTED_RULES],
-        "left_out": max(0, len(cuts) + len(tables) - LISTED_RULES),
+        "thresholds": thresholds[:LISTED_RULES],
+        "randomized": randomized[:LISTED_RULES],
+        "left_out": max(0, len(thresholds) + len(randomized) - LISTED_RULES),
     }
 
 
 def _exact(value: float) -> str:
-    """Every digit: a rule is copied from here."""
+    """Return all digits, so that the rule can be copied."""
     return repr(value)

@@ -1,7 +1,7 @@
-"""Small parts to draw with: escaped elements, scales and ticks, symbols, and a frame for a plot.
+"""SVG building blocks: escaped elements, scales with ticks, symbols, and a plot frame.
 
-Positions are percentages and type is in pixels, so that a drawing fills whatever width it gets
-and its text keeps its size.
+Positions are percentages and text is in pixels, so that a drawing fills the available width and its
+text keeps its size.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ SHAPES = {
     "unmodified": "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0Z",
     "retuned": "M0-6 6 0 0 6-6 0Z",
     "debiased": "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0Z",
-    "unseen": "M-6-6H6V6H-6Z",
+    "test": "M-6-6H6V6H-6Z",
     "free": "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0Z",
     "aware": "M-4.5-4.5H4.5V4.5H-4.5Z",
-    "cuts": "M0-6 5.5 4.5H-5.5Z",
+    "thresholds": "M0-6 5.5 4.5H-5.5Z",
     "rest": "M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0-9 0Z",
 }
 
 
 def tag(name: str, *children: object, **attributes: object) -> Markup:
-    """An element; text and values are escaped, ``None`` leaves an attribute out.
+    """Return an element with escaped children and attributes; attributes of None are left out.
 
-    ``class_`` is written ``class`` and ``stroke_width`` ``stroke-width``.
+    ``class_`` becomes ``class`` and ``stroke_width`` becomes ``stroke-width``.
     """
     given = Markup("").join(
         Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), value)
@@ -43,60 +43,66 @@ def tag(name: str, *children: object, **attributes: object) -> Markup:
 
 
 def percent(value: float) -> str:
-    """A position, to a tenth of a percent."""
+    """Return a position, to a tenth of a percent."""
     return f"{value:.1f}".removesuffix(".0") + "%"
 
 
 @dataclass(frozen=True)
 class Scale:
-    """From values in [low, high] to percent; beyond its ends a value stands at the end."""
+    """Linear map from values in [low, high] to percent; other values are clipped."""
 
     low: float
     high: float
     step: float
 
     @classmethod
-    def over(cls, values: Iterable[float | None], *, wanted: int = 5, least: float = 1e-3) -> Scale:
-        """A scale with round ends around the values, with about ``wanted`` round steps."""
+    def over(cls, values: Iterable[float | None], *, steps: int = 5, least: float = 1e-3) -> Scale:
+        """Return a scale that contains the values, with round limits.
+
+        Args:
+            values: the values; None is skipped.
+            steps: number of steps between ticks, approximately.
+            least: smallest range of values.
+        """
         known = [value for value in values if value is not None]
         low, high = (min(known), max(known)) if known else (0.0, 1.0)
         if high - low < least:
             low, high = low - least, high + least
-        step = _round_step((high - low) / wanted)
+        step = _round_step((high - low) / steps)
         return cls(math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step, step)
 
     def at(self, value: float) -> float:
+        """Return the position of a value in percent."""
         return 100 * min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
 
     @property
     def ticks(self) -> list[float]:
+        """Values of the ticks, ascending."""
         n = math.floor((self.high - self.low) / self.step + 1e-9)
         return [self.low + i * self.step for i in range(n + 1)]
 
     def label(self, tick: float) -> str:
-        """As many digits as the steps need."""
+        """Return a tick with as many digits as the steps need."""
         digits = (d for d in range(9) if math.isclose(round(self.step, d), self.step))
         return format_number(tick, next(digits, 9))
 
 
 @dataclass(frozen=True)
 class LogScale:
-    """From positive values to percent by their order of magnitude, with ticks at powers of ten."""
+    """Logarithmic map from positive values to percent, with ticks at powers of ten."""
 
     first: int
     last: int
 
     @classmethod
     def over(cls, values: Iterable[float]) -> LogScale:
-        """A scale from one power of ten to another around the values, those not above 0 left out.
-
-        A value that ends where a decade begins needs no further one.
-        """
+        """Return the smallest scale between powers of ten that contains all values above 0."""
         logs = [math.log10(value) for value in values if value > 0] or [0.0]
         first = math.floor(min(logs) + 1e-9)
         return cls(first, max(first + 1, math.ceil(max(logs) - 1e-9)))
 
     def at(self, value: float) -> float:
+        """Return the position of a value in percent; 0 for values of 0 and below."""
         if value <= 0:
             return 0.0
         share = (math.log10(value) - self.first) / (self.last - self.first)
@@ -104,9 +110,11 @@ class LogScale:
 
     @property
     def ticks(self) -> list[float]:
+        """Powers of ten, ascending."""
         return [10.0**power for power in range(self.first, self.last + 1)]
 
     def label(self, tick: float) -> str:
+        """Return a tick without trailing zeros."""
         return f"{tick:,.0f}" if tick >= 1 else f"{tick:g}"
 
 
@@ -116,20 +124,20 @@ def _round_step(rough: float) -> float:
 
 
 def symbol(kind: str, x: float = 50, y: float = 50, title: str | None = None) -> Markup:
-    """The mark of one kind of network; ``x`` and ``y`` in percent."""
+    """Return the mark of one kind (a key of ``SHAPES``) at ``x`` and ``y`` in percent."""
     named = Markup("") if title is None else tag("title", title)
     mark = tag("path", named, d=SHAPES[kind], class_=f"mark {kind}")
     return tag("svg", mark, x=percent(x), y=percent(y), overflow="visible")
 
 
 def key(kind: str) -> Markup:
-    """The same mark for a legend."""
+    """Return the mark of one kind for a legend."""
     mark = tag("path", d=SHAPES[kind], class_=f"mark {kind}")
     return tag("svg", mark, class_="key", viewBox="-8 -8 16 16", aria_hidden="true")
 
 
 def area(x1: float, x2: float, y1: float = 0, y2: float = 100, *, class_: str = "band") -> Markup:
-    """A rectangle from (x1, y1), its upper left, to (x2, y2), in percent."""
+    """Return a rectangle from its upper left (x1, y1) to (x2, y2), in percent."""
     return tag(
         "rect",
         x=percent(x1),
@@ -143,7 +151,7 @@ def area(x1: float, x2: float, y1: float = 0, y2: float = 100, *, class_: str = 
 def rule(
     class_: str, *, x: float | None = None, y: float | None = None, title: str | None = None
 ) -> Markup:
-    """A line all the way down at ``x``, or across at ``y``, in percent."""
+    """Return a full vertical line at ``x`` or a full horizontal line at ``y``, in percent."""
     across = x is None
     return tag(
         "line",
@@ -157,14 +165,14 @@ def rule(
 
 
 def segment(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
-    """A line between two points, in percent."""
+    """Return a line between two points, in percent."""
     return tag(
         "line", x1=percent(x1), y1=percent(y1), x2=percent(x2), y2=percent(y2), class_=class_
     )
 
 
 def path(d: str, class_: str) -> Markup:
-    """A path in percent; its strokes keep their width however the drawing is stretched."""
+    """Return a path in percent, with strokes of constant width."""
     drawn = tag("path", d=d, class_=class_, vector_effect="non-scaling-stroke")
     return tag(
         "svg",
@@ -179,7 +187,7 @@ def path(d: str, class_: str) -> Markup:
 
 @dataclass(frozen=True)
 class Plot:
-    """A frame with two axes and what it is called; ``y_title`` may be empty."""
+    """A plot with two axes, a title and a description; ``y_title`` can be empty."""
 
     x: Scale
     y: Scale
@@ -189,15 +197,15 @@ class Plot:
     description: str
 
     def point(self, x: float, y: float) -> tuple[float, float]:
-        """Where a point stands, in percent from the left and from the top."""
+        """Return the position of a point, in percent from the left and from the top."""
         return self.x.at(x), 100 - self.y.at(y)
 
     def across(self, low: float, high: float) -> Markup:
-        """A band between two values of the vertical axis."""
+        """Return a horizontal band between two values of the vertical axis."""
         return area(0, 100, 100 - self.y.at(high), 100 - self.y.at(low))
 
     def line(self, points: Sequence[Point], class_: str) -> Markup:
-        """A line through the points; it breaks where there is none."""
+        """Return a line through the points, interrupted at undefined ones."""
         drawn, pen = [], "M"
         for x, y in points:
             if y is None:
@@ -209,7 +217,7 @@ class Plot:
         return path("".join(drawn), class_)
 
     def dots(self, points: Iterable[Point], class_: str = "dot") -> Markup:
-        """A dot each; of those that would cover each other, one."""
+        """Return a dot for each point; of overlapping dots only one."""
         places: dict[tuple[int, int], tuple[float, float]] = {}
         for x, y in points:
             if y is not None:
@@ -221,7 +229,7 @@ class Plot:
         )
 
     def draw(self, *layers: Markup, class_: str = "") -> Markup:
-        """The whole drawing; layers above each other in the order given."""
+        """Return the complete drawing; later layers cover earlier ones."""
         return tag(
             "svg",
             tag("title", self.title),

@@ -406,7 +406,7 @@ def test_a_step_chart_shows_the_median_of_the_splits_that_reached_it() -> None:
     runs = [(np.array([[g, 0.5]] * n), 1) for g, n in ((0.1, 6), (-0.2, 6), (0.3, 4), (0.4, 2))]
     drawn = step_charts(goal, runs)
     assert drawn is not None
-    line = re.search(r'<path d="([^"]*)" class="course strong"', drawn.gap)
+    line = re.search(r'<path d="([^"]*)" class="curve strong"', drawn.gap)
     assert line is not None
     down = [float(point.split()[1]) for point in re.split("[ML]", line[1])[1:]]
     assert len(down) == 6  # the last two steps exist in half of the splits

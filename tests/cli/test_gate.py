@@ -392,7 +392,7 @@ def test_the_terminal_begins_with_what_the_table_can_certify(fairfix: Run, table
         "power: these rows (f: 100, m: 100) cannot certify a gap of spd < 0.05 by sex"
     )
     assert any("gap of spd < 0.05" in line and "inconclusive" in line for line in rest)
-    assert "Rows needed if the true gap is what was seen: f: " in " ".join(rest)
+    assert "Rows needed if the true gap equals the estimate: f: " in " ".join(rest)
     assert rest[-2].startswith("Inconclusive: the demand is not certified")
     assert ended.err == (
         "fairfix: decisions by score > 0.5 (no rule found)\n"
@@ -401,7 +401,7 @@ def test_the_terminal_begins_with_what_the_table_can_certify(fairfix: Run, table
     )
     ended = fairfix("gate", "-", write(table, ALIKE), *SCORES, *SPD)
     text = " ".join(ended.out.split())
-    assert ") certify a gap of spd < 0.05 by sex when what is seen is at most 0.0" in text
+    assert ") certify a gap of spd < 0.05 by sex if the estimated gap is at most 0.0" in text
     quiet = fairfix("gate", "-", table, *SCORES, *SPD, "--quiet")
     assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
 
@@ -435,8 +435,8 @@ def test_github_gets_annotations_and_a_summary(
     assert "\nScores on 4,000 rows of people.csv, decided by score" in summary.read_text()
     ended = fairfix("gate", "-", table.with_name("none.csv"), *SCORES, *SPD)
     assert ended.code == 2
-    assert "::error title=fairfix gate did not judge%3A wrong input::" in ended.err
-    assert "## fairfix gate did not judge: wrong input" in summary.read_text()
+    assert "::error title=fairfix gate reached no verdict%3A wrong input::" in ended.err
+    assert "## fairfix gate reached no verdict: wrong input" in summary.read_text()
 
 
 def test_the_same_gate_gives_the_same_bytes(fairfix: Run, table: Path) -> None:

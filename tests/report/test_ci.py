@@ -17,7 +17,7 @@ import yaml
 
 from fairfix._utils.strict_json import validate
 from fairfix.report import github, model_card
-from fairfix.report.gate_words import sentence
+from fairfix.report.gate_sentences import check_sentence
 from fairfix.report.junit import junit, junit_failure
 from fairfix.report.sarif import sarif, sarif_failure
 from fairfix.report.schema import gate as schemas
@@ -115,7 +115,7 @@ def test_the_exit_code(checks: tuple[Check, ...], strict_code: int, lenient_code
     assert gate(*checks, lenient=True).exit_code == lenient_code
 
 
-def test_the_headline_says_how_many() -> None:
+def test_the_headline_counts_demands() -> None:
     assert gate(PASSED).headline == "Passed: the demand is certified."
     assert gate(PASSED, PASSED, WARNED).headline == "Passed: all 2 demands are certified."
     assert gate(WARNED).headline.startswith("Passed: every demand only warns")
@@ -156,7 +156,7 @@ def outcomes(suite: ElementTree.Element) -> list[str]:
     ]
 
 
-def test_junit_tells_bias_from_ignorance() -> None:
+def test_junit_distinguishes_violated_from_inconclusive() -> None:
     suite = parsed(junit(gate_document(MIXED)))
     assert outcomes(suite) == ["passed", "failure", "error", "skipped", "error"]
     names = [case.attrib["name"] for case in suite.findall("testcase")]
@@ -168,7 +168,7 @@ def test_junit_tells_bias_from_ignorance() -> None:
     open_ = suite.findall("testcase/error")[0]
     assert open_.attrib["type"] == "inconclusive"
     assert (
-        "Rows needed if the true gap is what was seen: f: 1,200, m: 2,000."
+        "Rows needed if the true gap equals the estimate: f: 1,200, m: 2,000."
         in open_.attrib["message"]
     )
     facts = {p.attrib["name"]: p.attrib["value"] for p in suite.iter("property")}
@@ -197,15 +197,15 @@ def test_a_crash_is_an_error_of_its_own_kind(code: int, kind: str) -> None:
     assert (invocation["exitCode"], invocation["exitCodeDescription"]) == (code, kind)
     (said,) = invocation["toolExecutionNotifications"]
     assert said == {"level": "error", "message": {"text": "The file is empty."}}
-    assert github.command_of_failure("100 % wrong.", code) == (
-        f"::error title=fairfix gate did not judge%3A {kind}::100 %25 wrong."
+    assert github.failure_command("100 % wrong.", code) == (
+        f"::error title=fairfix gate reached no verdict%3A {kind}::100 %25 wrong."
     )
-    assert github.summary_of_failure("It is `x`.", code) == (
-        f"## fairfix gate did not judge: {kind}\n\nIt is \\`x\\`.\n"
+    assert github.failure_summary("It is `x`.", code) == (
+        f"## fairfix gate reached no verdict: {kind}\n\nIt is \\`x\\`.\n"
     )
 
 
-def test_what_stands_in_a_table_breaks_no_format() -> None:
+def test_untrusted_strings_break_no_format() -> None:
     nasty = replace(OPEN, column=NASTY, sign=NASTY, rows_needed={NASTY: 3}, reason=NASTY)
     found = gate_document(
         gate(nasty, model=f"{NASTY}.pt", table=NASTY, warnings=(NASTY,), notes=(NASTY,))
@@ -256,7 +256,7 @@ def test_sarif_keeps_the_rules_of_the_standard() -> None:
     assert len(set(prints)) == len(prints)
 
 
-def test_sarif_says_what_is_wrong_and_leaves_out_what_holds() -> None:
+def test_sarif_has_a_result_for_each_check_that_is_not_certified() -> None:
     run = run_of(MIXED)
     found = [(r["ruleId"], r["kind"], r["level"]) for r in run["results"]]
     assert found == [
@@ -278,7 +278,7 @@ def test_a_demand_keeps_its_fingerprint() -> None:
 
 
 @pytest.mark.parametrize("model", ["a b/nét%.pt", "-"])
-def test_the_place_of_a_result_is_a_uri(model: str) -> None:
+def test_the_location_of_a_result_is_a_uri(model: str) -> None:
     (result,) = run_of(gate(FAILED, model=model))["results"]
     uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
     assert uri.isascii()
@@ -308,19 +308,21 @@ def test_a_workflow_command_comes_out_as_it_went_in() -> None:
         assert unescaped(github.command("warning", said, title=said)) == ("warning", said, said)
 
 
-def test_annotations_tell_bias_from_ignorance() -> None:
+def test_annotations_distinguish_violated_from_inconclusive() -> None:
     found = [
         unescaped(line)
         for line in github.commands(gate_document(replace(MIXED, warnings=("mind it",))))
     ]
     assert [(kind, title) for kind, title, _ in found] == [
         ("error", "fairfix gate: violated"),
-        ("error", "fairfix gate: inconclusive, which is no finding of bias"),
-        ("warning", "fairfix gate: violated, but only warns"),
-        ("error", "fairfix gate: too few rows, which is no finding of bias"),
+        ("error", "fairfix gate: inconclusive, not a finding of bias"),
+        ("warning", "fairfix gate: violated, warning only"),
+        ("error", "fairfix gate: too few rows, not a finding of bias"),
         ("warning", "fairfix gate"),
     ]
-    assert found[0][2] == sentence(gate_document(MIXED), gate_document(gate(FAILED))["checks"][0])
+    assert found[0][2] == check_sentence(
+        gate_document(MIXED), gate_document(gate(FAILED))["checks"][0]
+    )
     assert found[-1][2] == "mind it"
 
 
@@ -416,7 +418,7 @@ def test_the_rest_of_a_card_stays_and_the_section_is_replaced() -> None:
     assert twice.endswith("\n\n## Later\n")
 
 
-def test_metadata_of_somebody_else_stays() -> None:
+def test_metadata_from_another_source_is_kept() -> None:
     card = "---\nmodel-index:\n- name: mine\n---\nText\n"
     once = model_card.update(card, report())
     assert metadata(once) == {"model-index": [{"name": "mine"}]}

@@ -65,7 +65,7 @@ def definitions(schema: Schema) -> dict[str, Schema]:
     return {"report": schema, **objects}
 
 
-def test_the_schema_is_one_and_says_its_version(schema: Schema) -> None:
+def test_the_schema_is_valid_and_has_its_version(schema: Schema) -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     assert schema["properties"]["schema_version"]["const"] == SCHEMA_VERSION
     assert schema["$id"] == f"urn:fairfix:report:{SCHEMA_VERSION}"
@@ -120,7 +120,7 @@ def test_the_schema_refuses_what_is_wrong(
 # The document.
 
 
-def test_the_document_says_what_was_done_to_what(outcome: Outcome, place: Place) -> None:
+def test_the_document_records_inputs_and_results(outcome: Outcome, place: Place) -> None:
     report = document(outcome, "fairfix prune")
     assert report["made_by"]["command"] == "fairfix prune"
     data = report["data"]
@@ -172,25 +172,25 @@ def test_an_audit_is_valid_too(place: Place, schema: Schema) -> None:
 # The text.
 
 
-def test_a_met_budget_by_a_trivial_rule_is_called_so(outcome: Outcome) -> None:
+def test_a_trivial_rule_is_named_in_the_verdict(outcome: Outcome) -> None:
     report = document(outcome)
-    assert verdict(report).startswith("Certified. On 800 rows the method never saw")
+    assert verdict(report).startswith("Certified. On 800 test rows")
     report["results"]["test"]["debiased"]["trivial"] = True
-    assert verdict(report).startswith("Certified, by a trivial rule. On 800 rows")
+    assert verdict(report).startswith("Certified, by a trivial rule. On 800 test rows")
     assert "decides nearly all rows alike" in verdict(report)
     report["evidence"]["claims"][0]["verdict"] = "inconclusive"
-    assert verdict(report).startswith("Inconclusive. On 800 rows")
+    assert verdict(report).startswith("Inconclusive. On 800 test rows")
 
 
-def test_the_rows_that_would_certify_are_said(outcome: Outcome) -> None:
+def test_the_rows_needed_are_stated(outcome: Outcome) -> None:
     report = document(outcome)
-    assert "it takes about" not in verdict(report)
+    assert "needs about" not in verdict(report)
     report["evidence"]["claims"][0] |= {
         "verdict": "inconclusive",
         "rows_needed": {"0": 1234, "1": 5},
     }
     here = [group["rows"] for group in report["results"]["test"]["debiased"]["groups"]]
-    said = f"it takes about 1,234 of 0 (here {here[0]:,}), 5 of 1 (here {here[1]:,}) to certify it"
+    said = f"certification needs about 1,234 of 0 (here {here[0]:,}), 5 of 1 (here {here[1]:,})."
     assert said in verdict(report)
 
 
@@ -243,7 +243,8 @@ def test_every_table_of_the_page_keeps_its_columns(outcome: Outcome) -> None:
         ),
         (
             {"lottery": {"a": [[0.5, 1.0], [0.25, 0.125]], "b": [[0.5, 1.0]]}},
-            "by lot, with this chance: for a, 1.0 if score > 0.5, else 0.125 if score > 0.25; for",
+            "at random, with this probability: "
+            "for a, 1.0 if score > 0.5, else 0.125 if score > 0.25; for",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""The HTML report: what it says, that it is harmless, and how a browser lays it out."""
+"""The HTML pages: content, escaping of untrusted strings, and layout in a browser."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 import fairfix as library
 from fairfix._utils.text import format_number, shorten, unique_labels
-from fairfix.report.figures import Figure, size, thin
+from fairfix.report.figures import Figure, absolute_gap, thin
 from fairfix.report.html import audit_html, html
 from fairfix.report.svg import Scale
 from fairfix.thresholds.rule import DecisionRule
@@ -65,8 +65,8 @@ def evaluation(gap: float | None, performance: float, names: tuple[str, ...]) ->
 
 
 def plain(names: tuple[str, ...] = ("female", "male"), steps: int = 12) -> Document:
-    """A report as it was before there were intervals."""
-    judged = {
+    """A version 1 report, without confidence intervals."""
+    test = {
         "unmodified": evaluation(-0.18, 0.75, names),
         "retuned": evaluation(-0.06, 0.71, names),
         "debiased": evaluation(-0.021, 0.7, names),
@@ -137,7 +137,7 @@ def plain(names: tuple[str, ...] = ("female", "male"), steps: int = 12) -> Docum
             "budget": 0.05,
             "weights_sha256": "b" * 64,
         },
-        "results": {"test": judged, "validation": copy.deepcopy(judged)},
+        "results": {"test": test, "validation": copy.deepcopy(test)},
         "warnings": ["mind the gap"],
         "notes": ["a note"],
     }
@@ -194,7 +194,7 @@ def full(
                 {"column": "race", "metric": "spd", "before": 0.1, "after": 0.3, "worse": True},
                 {"column": "age", "metric": "spd", "before": None, "after": 0.01, "worse": False},
             ],
-            "overfitting": ["better on fitting rows than sampling explains"],
+            "overfitting": ["better on validation rows than sampling error explains"],
         },
         "histograms": {
             "edges": [i / 20 for i in range(21)],
@@ -270,7 +270,7 @@ def verdict_box(text: str) -> str:
 
 
 SECTIONS = {"warnings", "gap", "groups", "search", "metrics", "rule", "provenance"}
-NEWER = {"change", "price", "scores", "subgroups"}
+NEWER = {"change", "tradeoff-curve", "scores", "subgroups"}
 
 
 def test_a_page_is_well_formed_and_its_links_lead_somewhere() -> None:
@@ -323,23 +323,23 @@ def test_equal_reports_give_equal_pages() -> None:
 every_verdict = pytest.mark.parametrize(
     ("verdict", "tone", "words"),
     [
-        ("certified", "certified", "with 95 % confidence to lie within the budget of 0.05"),
-        ("violated", "violated", "with 95 % confidence to lie outside the budget of 0.05"),
-        ("inconclusive", "open", "neither that it lies within the budget of 0.05 nor that"),
-        ("too few rows", "open", "too few to hold it against the budget of 0.05"),
+        ("certified", "certified", "It is, with 95 % confidence, within the budget of 0.05"),
+        ("violated", "violated", "It is, with 95 % confidence, outside the budget of 0.05"),
+        ("inconclusive", "neutral", "neither that it is within the budget of 0.05 nor that"),
+        ("too few rows", "neutral", "too few to test the budget of 0.05"),
     ],
 )
 
 
 @every_verdict
-def test_the_verdict_is_said_and_explained(verdict: str, tone: str, words: str) -> None:
+def test_the_verdict_is_stated_and_explained(verdict: str, tone: str, words: str) -> None:
     text = html(full(verdict=verdict))
     box = verdict_box(text)
     assert box.startswith(verdict.capitalize())
     assert f'class="verdict {tone}"' in text
     assert words in box
     assert "the interval crosses the budget." in box
-    assert "−0.021 (90 % interval −0.058 to 0.020)" in box.replace("\xa0", " ")
+    assert "−0.021 (90 % confidence interval −0.058 to 0.020)" in box.replace("\xa0", " ")
     assert ("female : 12,345 (here 400)" in box) == (verdict == "inconclusive")
 
 
@@ -357,7 +357,7 @@ def test_a_claim_about_another_metric_is_no_verdict() -> None:
     assert verdict_box(html(report)).startswith("No verdict")
 
 
-def test_undefined_is_said_to_be_undefined() -> None:
+def test_undefined_figures_are_shown_as_undefined() -> None:
     report = plain()
     debiased = report["results"]["test"]["debiased"]
     debiased["gaps"]["spd"] = None
@@ -365,22 +365,22 @@ def test_undefined_is_said_to_be_undefined() -> None:
     debiased["groups"][0]["rates"]["tpr"] = {"value": None, "n": 0}
     debiased["groups"][0]["auc"] = None
     text = html(report)
-    assert "An undefined gap fits no budget." in verdict_box(text)
+    assert "An undefined gap meets no budget." in verdict_box(text)
     assert "undefined" in section(text, "gap")
     assert "n = 0" in section(text, "groups")
     assert not re.search(r"\b(nan|none|null)\b", Page(text).text, re.I)
 
 
-def test_other_columns_say_by_how_much_and_without_whom() -> None:
+def test_other_columns_show_the_change_and_the_groups_left_out() -> None:
     report = full()
     report["change"]["columns"][0] |= {"low": 0.12, "high": 0.28, "p": 0.01, "left_out": ["x", "y"]}
     words = section(html(report), "change")
-    row = "race spd, 2 small groups left out 0.100 0.300 0.200 0.120 to 0.280 larger, beyond noise"
+    row = "race spd, 2 small groups left out 0.100 0.300 0.200 0.120 to 0.280 significantly larger"
     assert row in words
     assert "age spd undefined 0.010 undefined" in words
 
 
-def test_subgroups_of_a_report_say_what_is_counted() -> None:
+def test_subgroups_of_a_report_show_their_rate() -> None:
     report = full()
     report["subgroups"][0]["title"] = "negative decisions where the label is positive"
     words = section(html(report), "subgroups")
@@ -432,7 +432,7 @@ def axis(text: str, name: str) -> tuple[list[float], list[float]]:
     return values, [float(tick.attrib["x"].rstrip("%")) for tick in ticks]
 
 
-def test_marks_whiskers_and_band_stand_where_the_axis_says() -> None:
+def test_marks_whiskers_and_band_match_the_axis() -> None:
     text = html(full())
     values, places = axis(text, "gap")
 
@@ -455,24 +455,24 @@ def test_the_histogram_has_a_bar_for_every_bin_with_rows() -> None:
     text = html(full())
     assert text.count('class="bar"') == 2 * 19
     assert text.count('class="outline"') == 2
-    assert text.count('class="cut unmodified"') == text.count('class="cut debiased"') == 2
+    assert (
+        text.count('class="threshold unmodified"') == text.count('class="threshold debiased"') == 2
+    )
 
 
-def test_the_price_of_being_sure_names_trivial_rules_and_passes_by_a_choice_below_the_best() -> (
-    None
-):
+def test_the_tradeoff_curve_marks_trivial_rules_and_skips_dominated_points() -> None:
     report = full()
     report["tradeoff_curve"].append({"probability": 0.05, "performance": 0.3, "trivial": False})
-    found = re.search(r'<section id="price">.*?</section>', html(report), re.S)
+    found = re.search(r'<section id="tradeoff-curve">.*?</section>', html(report), re.S)
     assert found is not None
-    line = re.search(r'<path d="([^"]*)" class="course strong"', found[0])
+    line = re.search(r'<path d="([^"]*)" class="curve strong"', found[0])
     assert line is not None
     assert len(re.findall("[ML]", line[1])) == 9
     assert "trivial: decides nearly all rows alike" in found[0]
     assert re.search(r"0\.700 0\.660 chosen", Page(found[0]).text)
 
 
-def test_a_lottery_draws_all_its_cuts_and_says_its_chances() -> None:
+def test_randomized_thresholds_are_all_drawn_with_their_probabilities() -> None:
     report = full()
     del report["rule"]["threshold"]
     report["rule"] |= {
@@ -485,7 +485,7 @@ def test_a_lottery_draws_all_its_cuts_and_says_its_chances() -> None:
     for group in report["results"]["test"]["debiased"]["groups"]:
         group["threshold"] = None
     text = html(report)
-    assert text.count('class="cut debiased"') == 3
+    assert text.count('class="threshold debiased"') == 3
     words = section(text, "rule")
     assert "score > 0.6: 1.0 else score > 0.2: 0.25" in words
     assert "its id, read from person" in words
@@ -521,7 +521,7 @@ def test_ticks_are_round_and_hold_the_values(low: float, high: float, ticks: lis
 def test_the_size_of_a_gap(
     metric: str, value: float, low: float, high: float, expected: tuple[float, ...]
 ) -> None:
-    found = size(metric, Figure(value, low, high))
+    found = absolute_gap(metric, Figure(value, low, high))
     assert (found.value, found.low, found.high) == pytest.approx(expected)
 
 
@@ -741,30 +741,30 @@ def test_an_audit_shows_every_group_column() -> None:
     assert words.startswith("By <b>race</b>")
     assert "female n = 400" in words
     assert "0.200 0.163 to 0.241" in words
-    assert "Statistical parity difference spd, held against the budget" in words
+    assert "Statistical parity difference spd, tested against the budget" in words
     assert "Differences are “female” minus “male”" in words
     assert "inconclusive" not in page.text.lower()
 
 
 @every_verdict
-def test_an_audit_says_its_verdict_and_no_more(verdict: str, tone: str, words: str) -> None:
+def test_an_audit_states_its_verdict(verdict: str, tone: str, words: str) -> None:
     text = audit_html(audited(verdict=verdict))
     box = verdict_box(text)
     assert box.startswith(verdict.capitalize())
     assert text.count(f'class="verdict {tone}"') == 2
     assert words in box
     assert "On these 800 rows" in box
-    assert "never saw" not in Page(text).text
-    assert "when the gap seen is at most 0.031" in box
-    assert "it is likelier that one of 2 is wrong" in Page(text).text
+    assert not re.search("never saw|test rows", Page(text).text)
+    assert "if the estimated gap is at most 0.031" in box
+    assert "the probability that at least one of 2 is wrong is higher" in Page(text).text
 
 
-def test_rows_that_certify_nothing_say_how_many_it_takes() -> None:
+def test_rows_needed_are_shown_if_no_gap_can_be_certified() -> None:
     report = audited(verdict="too few rows")
     evidence = report["groups"]["sex"]["evidence"]
     evidence |= {"certifiable_gap": None, "rows_needed": {"female": 1234, "male": 2345}}
     box = verdict_box(audit_html(report))
-    assert "without any gap it takes about 1,234 of female, 2,345 of male." in box
+    assert "even a gap of 0 needs about 1,234 of female, 2,345 of male." in box
 
 
 def test_a_trivial_rule_that_is_audited_is_never_plainly_certified() -> None:
@@ -779,10 +779,10 @@ def test_one_column_needs_no_list_of_verdicts() -> None:
     del report["groups"]["<b>race</b>"]
     text = audit_html(report)
     assert 'class="summary"' not in text
-    assert "measured by sex." in Page(text).text
+    assert "rows by sex." in Page(text).text
 
 
-def test_the_gap_held_against_the_budget_stands_first_and_in_its_band() -> None:
+def test_the_gap_tested_against_the_budget_is_first_and_has_its_band() -> None:
     report = audited()
     del report["groups"]["<b>race</b>"]
     text = audit_html(report)
@@ -802,7 +802,7 @@ def test_the_gap_held_against_the_budget_stands_first_and_in_its_band() -> None:
     assert ends == pytest.approx([at(-0.058), at(0.02)], abs=0.1)
 
 
-def test_a_ratio_held_against_a_budget_has_a_band_of_its_own() -> None:
+def test_a_ratio_tested_against_a_budget_has_its_own_band() -> None:
     report = audited()
     for measured in report["groups"].values():
         measured["evidence"]["claims"][0]["metric"] = "di"
@@ -819,7 +819,7 @@ def test_a_ratio_held_against_a_budget_has_a_band_of_its_own() -> None:
     assert not [c for strip in others for c in strip if c.attrib.get("class") == "band"]
 
 
-def test_scores_stand_against_labels_for_all_rows_and_every_group() -> None:
+def test_calibration_is_shown_for_all_rows_and_every_group() -> None:
     text = audit_html(audited())
     words = section(text, "column-1")
     assert "all rows n = 800" in words
@@ -845,7 +845,7 @@ def test_other_thresholds_are_drawn_and_the_one_in_use_is_marked() -> None:
     assert {len(re.findall("[ML]", line)) for line in lines} == {101}
     words = Page(found[0]).text
     assert "0.37 −0.233 0.367 0.630 0.640 in use" in words
-    assert "judged on others" in words
+    assert "must be tested on others" in words
 
 
 def test_of_many_groups_few_get_a_line() -> None:
@@ -860,7 +860,7 @@ def test_without_a_shared_threshold_there_are_no_others() -> None:
     assert "thresholds" not in Page(audit_html(report)).values("id")
 
 
-def test_of_too_few_rows_together_no_rate_is_shown() -> None:
+def test_intersections_with_too_few_rows_have_no_rates() -> None:
     words = section(audit_html(audited()), "intersections")
     assert "sex and <b>race</b>" in words
     assert "Statistical parity difference 0.123, equal opportunity difference 0.234." in words
@@ -869,16 +869,16 @@ def test_of_too_few_rows_together_no_rate_is_shown() -> None:
     assert words.endswith("sex=male & race=b 400 too few rows")
 
 
-def test_subgroups_say_what_is_counted_and_on_which_rows() -> None:
+def test_subgroups_show_their_rate_and_rows() -> None:
     report = audited()
     words = section(audit_html(report), "subgroups")
-    assert "searched for on 480 of these rows; figures and p are of the other 320" in words
+    assert "The search used 480 of these rows; figures and p are from the other 320" in words
     assert "negative decisions where the label is positive , 100 rows" in words
     assert "ositive decisions in" not in words
     report["subgroups"]["found"] = []
     words = section(audit_html(report), "subgroups")
-    assert "none was shown on the other 320" in words
-    assert "does not show that there is none" in words
+    assert "no subgroup that differs significantly from the rest on the other 320" in words
+    assert "no proof that there is none" in words
 
 
 def test_an_audit_with_nothing_defined_is_still_a_page() -> None:
@@ -1032,7 +1032,7 @@ def test_the_console_stays_silent(laid_out: Layout) -> None:
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no browser on this machine")
-def test_the_browser_would_tell(tmp_path: Path) -> None:
+def test_the_layout_check_detects_overflow_and_console_messages(tmp_path: Path) -> None:
     page = "<body><div style='width:2000px'>wide</div><script>console.error('loud')</script>"
     measured, console = browse(tmp_path, {"bad": page})
     assert measured["bad 1280"]["scroll"] > 1280

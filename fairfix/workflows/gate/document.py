@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from fairfix._utils.version import __version__
-from fairfix.report.gate_words import ENDINGS
+from fairfix.report.gate_sentences import EXIT_CODE_NAMES
 from fairfix.workflows.gate.checks import Check, Power
 from fairfix.workflows.gate.gate import Gate
 
@@ -26,7 +26,7 @@ def gate_document(gate: Gate) -> dict[str, Any]:
         "rule_found": gate.rule_found,
         "confidence": gate.confidence.level,
         "strict": gate.confidence.exact,
-        "ending": ENDINGS[gate.exit_code],
+        "ending": EXIT_CODE_NAMES[gate.exit_code],
         "exit_code": gate.exit_code,
         "headline": gate.headline,
         "trivial": gate.trivial,
