@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check lint types format bench coverage samples clean
+.PHONY: demo test check lint types pyright format bench coverage samples clean
 
 demo: $(VENV)/.installed
 	$(BIN)/fairfix prune sample_models/loh/model.pt sample_models/loh/val.csv \
@@ -21,6 +21,10 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+
+pyright: $(VENV)/.dev
+	$(INSTALL) -e '.[types]'
+	$(BIN)/pyright
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

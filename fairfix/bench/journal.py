@@ -72,9 +72,9 @@ class Journal:
             row = json.loads(line)
         except ValueError:
             row = None
-        if not is_row(row):
+        if not isinstance(row, dict) or not is_row(row):
             raise self._invalid(number)
-        return dict(row)
+        return row
 
     def _invalid(self, number: int) -> TableError:
         return TableError(

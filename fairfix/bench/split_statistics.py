@@ -51,7 +51,7 @@ def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, tuple) and hasattr(value, "_fields"):
-            first, *others = value._fields
+            first, *others = getattr(value, "_fields")  # noqa: B009 (a named tuple)
             flat[name] = getattr(value, first)
             flat |= {f"{name}_{other}": getattr(value, other) for other in others}
         else:

@@ -75,7 +75,7 @@ def loh(n: int, *, alpha: float = 1.0, seed: int) -> SyntheticRows:
     logit = (x1 + x2_x3[:, 0] - x5) / 2 + 2 * alpha * group * (x6 % 2)
     one_hot = np.eye(_CATEGORIES)[x6]
     return SyntheticRows(
-        np.column_stack((x1, x2_x3, x4, x5, one_hot, x7_x10, group)),
+        np.column_stack((x1, x2_x3, x4, x5, one_hot, x7_x10, group)).astype(np.float64),
         (
             *(f"X{i}" for i in range(1, 6)),
             *(f"X6_{category}" for category in range(_CATEGORIES)),

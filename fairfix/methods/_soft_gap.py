@@ -49,7 +49,8 @@ def proxy_gradient(
         part = torch.autograd.grad(
             scorer(rows), with_respect_to, grad_outputs=weight, allow_unused=True
         )
-        torch._foreach_add_(total, _dense(part, with_respect_to))
+        for summed, more in zip(total, _dense(part, with_respect_to), strict=True):
+            summed.add_(more)
     return scores.detach(), value.detach(), total
 
 

@@ -289,7 +289,8 @@ def _bisect(reached: Callable[[Array], NDArray[np.bool_]], shape: tuple[int, ...
 def _inflation(trials: Array) -> Array:
     """Miettinen and Nurminen's N / (N - 1)."""
     n = trials.sum(-1)
-    return np.asarray(n / (n - 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(n / (n - 1))
 
 
 def _floats(*arrays: ArrayLike) -> list[Array]:

@@ -66,7 +66,7 @@ class Policy:
     @property
     def randomized(self) -> bool:
         """Whether decisions are random: anything but one threshold with probability 1."""
-        return any(len(steps) > 1 or steps[0][1] != 1 for steps in self.steps)
+        return any([probability for _, probability in steps] != [1] for steps in self.steps)
 
     def thresholds(self, n_groups: int) -> tuple[float, ...]:
         """Return the threshold of each group, NaN where it is randomized."""

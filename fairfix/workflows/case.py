@@ -22,7 +22,9 @@ from fairfix.models.scorer import Output, Scorer, detect_output
 from fairfix.thresholds.rule import DecisionRule
 
 ONE, TWO = (Output.PROB, Output.LOGIT), (Output.PROBS, Output.LOGITS)
-OUTPUT_KINDS = dict(zip(("prob", "logit"), zip(ONE, TWO, strict=True), strict=True))
+OUTPUT_KINDS: dict[str, tuple[Output, Output]] = dict(
+    zip(("prob", "logit"), zip(ONE, TWO, strict=True), strict=True)
+)
 
 
 @dataclass(frozen=True)

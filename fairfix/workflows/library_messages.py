@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import wraps
+from inspect import Parameter, signature
 from typing import ParamSpec, TypeVar
 
-from fairfix.errors import FairfixError
+from fairfix._utils.text import did_you_mean
+from fairfix.errors import FairfixError, UsageError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,10 +35,20 @@ def library_terms(message: str) -> str:
 
 
 def in_library_terms(function: Callable[P, T]) -> Callable[P, T]:
-    """Let a public function raise its errors in terms of its parameters."""
+    """Let a public function raise its errors in terms of its parameters.
+
+    An unknown argument is a ``UsageError`` with the nearest name.
+    """
+
+    known = signature(function).parameters
+    open_ended = any(each.kind is Parameter.VAR_KEYWORD for each in known.values())
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        for name in () if open_ended else kwargs:
+            if name not in known:
+                hint = did_you_mean(name, known)
+                raise UsageError(f"{function.__name__} has no argument {name!r}{hint}")
         try:
             return function(*args, **kwargs)
         except FairfixError as error:

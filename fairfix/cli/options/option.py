@@ -64,7 +64,7 @@ def method_options(method: Method) -> list[inspect.Parameter]:
     """Return the options of a method as keyword parameters for Typer."""
     parameters = []
     for own in method.options:
-        kind: Any = Literal.__getitem__(own.choices) if own.choices else own.type
+        kind: Any = Literal[own.choices] if own.choices else own.type
         info = common(
             own.help[:1].upper() + own.help[1:],
             f"--{own.name.replace('_', '-')}",

@@ -32,14 +32,17 @@ class Encoding(Protocol):
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that it reads."""
+        ...
 
     @property
     def text_columns(self) -> tuple[str, ...]:
         """Names of those columns that it reads as text."""
+        ...
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names (D,) of its inputs."""
+        ...
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
         """Return the inputs (N, D) of the rows of a frame.
@@ -47,9 +50,11 @@ class Encoding(Protocol):
         Raises:
             CellError: a cell that cannot be encoded.
         """
+        ...
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry of the file."""
+        ...
 
 
 class _ColumnEncoding(StrictModel):

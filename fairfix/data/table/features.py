@@ -22,14 +22,17 @@ class Encoder(Protocol):
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that it reads, without repetition."""
+        ...
 
     @property
     def text_columns(self) -> frozenset[str]:
         """Names of those columns that it reads as text."""
+        ...
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names (D,) of its inputs."""
+        ...
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
         """Return the inputs (N, D) of the rows of a frame.
@@ -37,6 +40,7 @@ class Encoder(Protocol):
         Raises:
             CellError: a cell that cannot be encoded.
         """
+        ...
 
 
 class NumericColumns:

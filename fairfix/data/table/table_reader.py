@@ -24,6 +24,7 @@ class TableReader(Protocol):
     @property
     def header(self) -> Header:
         """The columns of the file."""
+        ...
 
     def chunks(self, columns: Collection[str], text: Collection[str]) -> Iterator[pd.DataFrame]:
         """Yield the columns, chunk by chunk; the index counts the data rows from 0.
@@ -36,6 +37,8 @@ class TableReader(Protocol):
         Raises:
             TableError: rows that cannot be read.
         """
+        ...
 
     def locate_row(self, row: int) -> str:
         """Return where a data row, counted from 0, is in the file: "line 17" or "row 16"."""
+        ...

@@ -46,10 +46,14 @@ class Checkpoint:
 class Format(Protocol):
     """One file format. A module of this package that defines these names is one."""
 
-    KEY: str
+    @property
+    def KEY(self) -> str:  # noqa: N802 (a constant of the module)
+        """Name of the format."""
+        ...
 
     def read(self, source: Source) -> Checkpoint:
         """Read ``source``, which ``recognize`` has found to be of this format."""
+        ...
 
     def save(
         self,
@@ -62,9 +66,11 @@ class Format(Protocol):
 
         ``stored`` has the names, dtypes and shapes of ``checkpoint.tensors``.
         """
+        ...
 
     def reread(self, checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:
         """The tensors of a file that ``save`` wrote, named as in ``checkpoint.tensors``."""
+        ...
 
 
 def reason(error: Exception) -> str:
