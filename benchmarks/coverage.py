@@ -27,8 +27,14 @@ from scipy import stats
 
 from fairfix.metrics.counts import Counts
 from fairfix.stats.confidence import ConfidenceLevel
-from fairfix.stats.gap_intervals import Cells, certified, limits
-from fairfix.stats.performance_intervals import LIMITS, auc, auc_change, change_limits, score
+from fairfix.stats.gap_intervals import MetricRates, certified, metric_limits
+from fairfix.stats.performance_intervals import (
+    LIMITS,
+    auc,
+    auc_change,
+    performance_change_limits,
+    performance_of_table,
+)
 from fairfix.stats.power import rows_needed
 
 ALPHA = 0.05
@@ -89,14 +95,14 @@ class Setting:
         return Counts(hits[0], hits[1] if two else none, misses[0], misses[1] if two else none)
 
     @property
-    def cells(self) -> Cells:
-        return Cells.of(self.metric, self.counts)
+    def cells(self) -> MetricRates:
+        return MetricRates.from_counts(self.metric, self.counts)
 
     @property
     def truth(self) -> float:
         """The true value of the metric as reported."""
         cells = self.cells
-        value = float(cells.estimate()[0] if cells.signed else abs(cells.estimate()).max())
+        value = float(cells.estimates()[0] if cells.signed else abs(cells.estimates()).max())
         if cells.ratio:
             return math.exp(value if cells.signed else -value)
         return value
@@ -117,7 +123,7 @@ class Setting:
         rows = "; ".join(", ".join(map(str, rate)) for rate in self.rows)
         return f"{self.metric} | {shares} | {rows}"
 
-    def draw(self, rng: np.random.Generator, repetitions: int) -> tuple[Cells, Array]:
+    def draw(self, rng: np.random.Generator, repetitions: int) -> tuple[MetricRates, Array]:
         """Draw tables; return the distinct ones and the share of each."""
         cells = self.cells
         trials = np.array(self.rows)
@@ -140,14 +146,14 @@ def simulate(
 
 
 def check_tables(
-    setting: Setting, cells: Cells, share: Array, repetitions: int, strict: bool
+    setting: Setting, cells: MetricRates, share: Array, repetitions: int, strict: bool
 ) -> SimulationResult:
     """Compare tables with the truth; each makes up a ``share`` of those drawn."""
-    low, high = limits(cells, ALPHA, strict=strict)
+    low, high = metric_limits(cells, ALPHA, exact=strict)
     missed = (low > setting.truth + 1e-12) | (high < setting.truth - 1e-12)
     falsely = None
     if setting.gap > 1e-9:
-        falsely = float(share @ certified(cells, setting.gap, ALPHA, strict=strict))
+        falsely = float(share @ certified(cells, setting.gap, ALPHA, exact=strict))
     slack = 0.0 if strict else SLACK
     return SimulationResult(
         str(setting), setting.expected, repetitions, float(share @ missed), falsely, slack
@@ -219,8 +225,8 @@ def performance_rows(
         fixed = np.stack([tp, fp, ones - tp, zeros - fp])
         drawn = rng.multinomial(rows, cells / rows, repetitions).T
         for key, (how, sides) in product(LIMITS, (("random rows", drawn), ("fixed", fixed))):
-            truth = float(score(key, np.array([cells[[3, 1]], cells[[2, 0]]])))
-            (low, high), _ = LIMITS[key][0](*sides.astype(float), ALPHA, strict=strict)
+            truth = float(performance_of_table(key, np.array([cells[[3, 1]], cells[[2, 0]]])))
+            (low, high), _ = LIMITS[key][0](*sides.astype(float), ALPHA, exact=strict)
             missed = (low > truth + 1e-12) | (high < truth - 1e-12)
             yield SimulationResult(
                 f"{key} ({how}) | {tpr:g}; {fpr:g} | {ones}; {zeros}",
@@ -248,8 +254,11 @@ def change_rows(rng: np.random.Generator, repetitions: int) -> Iterator[Simulati
             [rng.multinomial(n, p, repetitions) for n, p in zip(rows, shares, strict=True)], axis=1
         ).reshape(repetitions, 2, 2, 2)
         for key in LIMITS:
-            truth = float(score(key, expected.sum(-2)) - score(key, expected.sum(-1)))
-            low, high = change_limits(key, drawn.astype(float), ALPHA)
+            truth = float(
+                performance_of_table(key, expected.sum(-2))
+                - performance_of_table(key, expected.sum(-1))
+            )
+            low, high = performance_change_limits(key, drawn.astype(float), ALPHA)
             yield SimulationResult(
                 f"change of {key} | {shares[1]}; {shares[0]} | {ones}; {zeros}",
                 float(expected[:, [0, 1], [1, 0]].min()),
@@ -339,7 +348,7 @@ def power_rows(rng: np.random.Generator, repetitions: int) -> Iterator[PowerResu
         trials = np.rint(np.array(setting.rows) * (np.array(needed) / before)).astype(int)
         larger = Setting(setting.metric, setting.shares, tuple(map(tuple, trials.tolist())))
         cells, share = larger.draw(rng, repetitions)
-        power = float(share @ certified(cells, budget, ALPHA, strict=strict))
+        power = float(share @ certified(cells, budget, ALPHA, exact=strict))
         yield PowerResult(setting, budget, needed, strict, repetitions, power)
 
 

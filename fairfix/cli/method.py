@@ -14,7 +14,7 @@ from fairfix.cli.summary import short_warnings, summary, written_files
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.objective import Objective
 from fairfix.report.sentences import certifiable_sentence
-from fairfix.stats.power import power
+from fairfix.stats.power import power_analysis
 from fairfix.workflows.case import Case, load
 from fairfix.workflows.debias import checked_options, debias
 from fairfix.workflows.documents import document
@@ -84,13 +84,13 @@ def _power(case: Case, test: Case | None, values: OptionValues, objective: Objec
     counts = problem.counts(problem.scores > problem.threshold)
     tp, fp, fn, tn = (side * share for side in counts.sides)
     test_counts = Counts(tp, fp, fn, tn, counts.design_effect)
-    result = power(
+    result = power_analysis(
         objective.metric.key,
         test_counts,
         problem.group_names,
         objective.budget,
         confidence=values.confidence(),
     )
-    evidence = {"certifiable_gap": result.certifiable, "rows_needed": result.rows_needed}
+    evidence = {"certifiable_gap": result.certifiable_gap, "rows_needed": result.rows_needed}
     text = certifiable_sentence({"evidence": evidence}) or ""
     return f"before the run: {text[:1].lower()}{text[1:].removesuffix('.')}"

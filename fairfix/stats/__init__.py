@@ -1,1 +1,1 @@
-"""What rows can show, and how surely: intervals, verdicts, power, and before against after."""
+"""Statistical inference: confidence intervals, verdicts, power analysis, and paired comparisons."""

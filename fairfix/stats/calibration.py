@@ -1,4 +1,4 @@
-"""Whether scores mean what they say, for every group: a score of 0.7 should come true in 70 %."""
+"""Calibration of scores by group: of rows with score 0.7, 70 % should have a favorable label."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ import numpy as np
 
 from fairfix.data.problem import Problem
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
-from fairfix.stats.intervals import Interval, normal_quantile, rate
+from fairfix.stats.intervals import Interval, normal_quantile, rate_interval
 
 BINS = 10
-MIN_ROWS = 30  # a bin, so that a small group has fewer
+
+MIN_BIN_ROWS = 30
+"""Fewest rows of a bin; small groups have fewer bins."""
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Neighboring scores from ``low`` to ``high``, both scores that rows have.
+    """A range of scores and the favorable labels in it.
 
-    ``mean_score`` says which share of its ``rows`` should be favorable; ``rate`` is.
+    Attributes:
+        low, high: smallest and largest score of the rows in the bin.
+        mean_score: expected rate of favorable labels.
+        rate: observed rate of favorable labels.
+        interval: of the rate.
     """
 
     low: float
@@ -33,15 +39,15 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The scores of one group, or of all rows, against their labels.
+    """The scores of one group, or of all rows, compared with the labels.
 
     Attributes:
-        base_rate: the share of favorable labels, and its interval.
-        mean_score: the share that the scores promise.
-        bias: mean_score - base_rate, and its interval: above 0 they promise too much.
+        base_rate: rate of favorable labels, with its interval.
+        mean_score: rate of favorable labels that the scores predict.
+        bias: mean_score - base_rate, with its interval; above 0 the scores are too high.
         error: expected calibration error, the mean over rows of abs(mean score - rate) by bin.
-        error_by_chance: about what ``error`` would be on as many rows if the scores were right.
-        bins: of about equal rows, by rising scores; equal scores share one.
+        error_by_chance: approximate value of ``error`` on as many rows if scores were calibrated.
+        bins: of about equal size, by increasing score; equal scores share a bin.
     """
 
     name: str
@@ -57,8 +63,8 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Scores, labels and weights, (M,) each, by rising score."""
+class _ScoredRows:
+    """Scores, labels and weights, (M,) each, by increasing score."""
 
     scores: np.ndarray
     labels: np.ndarray
@@ -66,26 +72,29 @@ class _Rows:
 
     @property
     def effective(self) -> float:
-        """Rows that weigh as much: sum(w)^2 / sum(w^2), 0 for none."""
+        """Effective number of rows, sum(w)^2 / sum(w^2) (Kish); 0 if there is no weight."""
         total = float(self.weights.sum())
         return total**2 / float(self.weights @ self.weights) if total else 0.0
 
     def mean(self, values: np.ndarray) -> float:
+        """Return the weighted mean of values (M,); NaN if there is no weight."""
         total = float(self.weights.sum())
         return float(self.weights @ values) / total if total else math.nan
 
-    def rate(self, alpha: float) -> tuple[float, Interval]:
-        """The share of favorable labels, and its interval."""
-        share, n = self.mean(self.labels), self.effective
-        return share, rate(share * n if n else 0.0, n, alpha)
+    def favorable_rate(self, alpha: float) -> tuple[float, Interval]:
+        """Return the rate of favorable labels and its interval."""
+        rate, n = self.mean(self.labels), self.effective
+        return rate, rate_interval(rate * n if n else 0.0, n, alpha)
 
 
 def calibration(
     problem: Problem, *, bins: int = BINS, confidence: ConfidenceLevel = DEFAULT_CONFIDENCE
 ) -> tuple[Calibration, ...]:
-    """The calibration of a problem's scores: of all rows, called "all rows", then of each group.
+    """Return the calibration of a problem's scores on "all rows", then on each group.
 
-    Intervals are two-sided at 1 - 2 alpha, 90 % by default.
+    Args:
+        bins: largest number of bins.
+        confidence: intervals are two-sided at 1 - 2 alpha.
     """
     alpha = confidence.alpha
     order = problem.scores.cpu().numpy().argsort(kind="stable")
@@ -96,22 +105,22 @@ def calibration(
     if problem.weights is not None:
         weights = problem.weights.cpu().numpy()[order].astype(float)
 
-    def part(name: str, here: np.ndarray) -> Calibration:
-        return _calibration(name, _Rows(scores[here], labels[here], weights[here]), bins, alpha)
+    def part(name: str, mask: np.ndarray) -> Calibration:
+        rows = _ScoredRows(scores[mask], labels[mask], weights[mask])
+        return _calibration(name, rows, bins, alpha)
 
-    everyone = part("all rows", np.ones(len(order), bool))
-    return everyone, *(part(name, groups == g) for g, name in enumerate(problem.group_names))
+    overall = part("all rows", np.ones(len(order), bool))
+    return overall, *(part(name, groups == g) for g, name in enumerate(problem.group_names))
 
 
-def _calibration(name: str, rows: _Rows, bins: int, alpha: float) -> Calibration:
-    base_rate, base_rate_interval = rows.rate(alpha)
+def _calibration(name: str, rows: _ScoredRows, bins: int, alpha: float) -> Calibration:
+    base_rate, base_rate_interval = rows.favorable_rate(alpha)
     mean_score = rows.mean(rows.scores)
-    found = [
-        (part, _bin(part, alpha)) for part in _parts(rows, min(bins, len(rows.scores) // MIN_ROWS))
-    ]
+    parts = _split_into_bins(rows, min(bins, len(rows.scores) // MIN_BIN_ROWS))
+    binned = [_bin(part, alpha) for part in parts]
     total = float(rows.weights.sum())
-    shares = [float(part.weights.sum()) / total if total else math.nan for part, _ in found]
-    misses = [abs(each.mean_score - each.rate) for _, each in found]
+    fractions = [float(part.weights.sum()) / total if total else math.nan for part in parts]
+    errors = [abs(each.mean_score - each.rate) for each in binned]
     return Calibration(
         name=name,
         rows=len(rows.scores),
@@ -120,53 +129,55 @@ def _calibration(name: str, rows: _Rows, bins: int, alpha: float) -> Calibration
         mean_score=mean_score,
         bias=mean_score - base_rate,
         bias_interval=_bias_interval(rows, alpha),
-        error=_weighted(shares, misses),
-        error_by_chance=_weighted(shares, [_miss_by_chance(part) for part, _ in found]),
-        bins=tuple(each for _, each in found),
+        error=_weighted_sum(fractions, errors),
+        error_by_chance=_weighted_sum(fractions, [_expected_error(part) for part in parts]),
+        bins=tuple(binned),
     )
 
 
-def _weighted(shares: list[float], values: list[float]) -> float:
-    """The mean of those values whose share is not 0."""
-    return sum(share * value for share, value in zip(shares, values, strict=True) if share != 0)
+def _weighted_sum(fractions: list[float], values: list[float]) -> float:
+    """Return the sum of fraction * value, ignoring values with fraction 0, which may be NaN."""
+    products = zip(fractions, values, strict=True)
+    return sum(fraction * value for fraction, value in products if fraction != 0)
 
 
-def _parts(rows: _Rows, bins: int) -> list[_Rows]:
-    """About equal numbers of rows, at least one part, cut only between different scores."""
+def _split_into_bins(rows: _ScoredRows, bins: int) -> list[_ScoredRows]:
+    """Split into at least one bin of about equal size, keeping equal scores together."""
     n = len(rows.scores)
-    wanted = rows.scores[[n * i // max(bins, 1) for i in range(1, bins)]]
-    cuts = np.unique([0, *np.searchsorted(rows.scores, wanted), n])
+    edges = rows.scores[[n * i // max(bins, 1) for i in range(1, bins)]]
+    bounds = np.unique([0, *np.searchsorted(rows.scores, edges), n])
     return [
-        _Rows(rows.scores[a:b], rows.labels[a:b], rows.weights[a:b])
-        for a, b in pairwise(cuts.tolist())
+        _ScoredRows(rows.scores[a:b], rows.labels[a:b], rows.weights[a:b])
+        for a, b in pairwise(bounds.tolist())
     ]
 
 
-def _bin(rows: _Rows, alpha: float) -> Bin:
-    share, interval = rows.rate(alpha)
+def _bin(rows: _ScoredRows, alpha: float) -> Bin:
+    rate, interval = rows.favorable_rate(alpha)
     return Bin(
         low=float(rows.scores[0]),
         high=float(rows.scores[-1]),
         rows=len(rows.scores),
         mean_score=rows.mean(rows.scores),
-        rate=share,
+        rate=rate,
         interval=interval,
     )
 
 
-def _miss_by_chance(rows: _Rows) -> float:
-    """The mean absolute error of a rate when labels follow the scores (half-normal)."""
+def _expected_error(rows: _ScoredRows) -> float:
+    """Return the mean absolute error of a rate under calibrated scores (half-normal)."""
     variance = rows.mean(rows.scores * (1 - rows.scores))
     return math.sqrt(2 / math.pi * variance / rows.effective) if rows.effective else math.nan
 
 
-def _bias_interval(rows: _Rows, alpha: float) -> Interval:
-    """Of the mean of score - label; rows that all agree do not make it certain."""
+def _bias_interval(rows: _ScoredRows, alpha: float) -> Interval:
+    """Return the interval of the mean of score - label, with a smoothed variance."""
     n = rows.effective
     if not n:
         return Interval(math.nan, math.nan, "normal")
-    off = rows.scores - rows.labels
-    bias = rows.mean(off)
-    variance = (n * rows.mean((off - bias) ** 2) + 1) / (n + 2)  # as (k + 1) / (n + 2) of a share
-    spread = float(normal_quantile(alpha)) * math.sqrt(variance / n)
-    return Interval(max(-1.0, bias - spread), min(1.0, bias + spread), "normal")
+    differences = rows.scores - rows.labels
+    bias = rows.mean(differences)
+    # Smoothed like the rate (k + 1) / (n + 2), so that it is not 0 if all rows agree.
+    variance = (n * rows.mean((differences - bias) ** 2) + 1) / (n + 2)
+    half_width = float(normal_quantile(alpha)) * math.sqrt(variance / n)
+    return Interval(max(-1.0, bias - half_width), min(1.0, bias + half_width), "normal")

@@ -1,4 +1,4 @@
-"""Who gains and who loses: decisions before and after on the same rows, group by group."""
+"""Changes of decisions by group on the same rows, and detection of levelling down."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class GroupChange:
-    """What changed for one group.
+    """Changes of one group.
 
     Attributes:
-        rows: of the group; ``gained`` went from negative to positive, ``lost`` the other way.
-        selection_rate_before, ..., fpr_after: weighted where rows have weights; NaN undefined.
+        rows: of the group.
+        gained, lost: rows that went from negative to positive, and from positive to negative.
+        selection_rate_before, ..., fpr_after: weighted if rows have weights; NaN if undefined.
     """
 
     name: str
@@ -40,12 +41,13 @@ class GroupChange:
 
 
 @dataclass(frozen=True)
-class Change:
-    """What changed on the judged rows.
+class DecisionChange:
+    """Changes of decisions on the test rows.
 
     Attributes:
-        levelling_down: sentences, without a full stop; none when nothing of the kind is shown.
-        columns: the same metric between the groups of the other protected columns.
+        groups: one entry per group.
+        levelling_down: warnings, without a full stop; empty if none is detected.
+        columns: changes of the same metric between the groups of other group columns.
     """
 
     groups: tuple[GroupChange, ...]
@@ -53,18 +55,20 @@ class Change:
     columns: tuple[ColumnChange, ...]
 
 
-def change(
+def decision_change(
     problem: Problem,
     before: Tensor,
     after: Tensor,
     metric: Metric,
     columns: Sequence[GroupColumn] = (),
-) -> Change:
-    """Compare decisions (N,) bool before and after on a problem's rows.
+) -> DecisionChange:
+    """Compare two sets of decisions on a problem's rows.
 
-    ``columns`` are protected columns other than the problem's own groups, and intersections.
+    Args:
+        before, after: (N,) bool.
+        columns: group columns other than the problem's own, and intersections.
     """
-    return Change(
+    return DecisionChange(
         groups=group_changes(problem, before, after),
         levelling_down=levelling_down(problem, before, after, metric),
         columns=column_changes(problem, before, after, metric, columns),
@@ -72,7 +76,7 @@ def change(
 
 
 def group_changes(problem: Problem, before: Tensor, after: Tensor) -> tuple[GroupChange, ...]:
-    """What changed for each group."""
+    """Return the changes of each group, from decisions (N,) bool."""
     counts = problem.counts(before), problem.counts(after)
 
     def values(share: Share) -> list[float]:
@@ -82,59 +86,63 @@ def group_changes(problem: Problem, before: Tensor, after: Tensor) -> tuple[Grou
         list(zip(*(values(rate(c)) for c in counts), strict=True))
         for rate in (selection_rate, true_positive_rate, false_positive_rate)
     )
-    found = []
+    changes = []
     for g, name in enumerate(problem.group_names):
-        here = problem.groups == g
-        found.append(
+        in_group = problem.groups == g
+        changes.append(
             GroupChange(
                 name,
-                int(here.sum()),
-                int((here & after & ~before).sum()),
-                int((here & before & ~after).sum()),
+                int(in_group.sum()),
+                int((in_group & after & ~before).sum()),
+                int((in_group & before & ~after).sum()),
                 *selection[g],
                 *tpr[g],
                 *fpr[g],
             )
         )
-    return tuple(found)
+    return tuple(changes)
 
 
 def levelling_down(
     problem: Problem, before: Tensor, after: Tensor, metric: Metric
 ) -> tuple[str, ...]:
-    """Sentences that say whether the gap shrank by harm alone, without a full stop.
+    """Return warnings, without a full stop, if the gap became smaller by harm alone.
 
-    Levelling down is: the gap of ``metric`` is smaller after, no group gained beyond sampling
-    noise, and either some group lost beyond it (an exact paired test in each group, Holm's
-    correction over all), or every group has more rows that lost than gained and together they are
-    beyond it. To lose is to have a lower true positive rate, or selection rate where the metric
-    compares that; false positives alone may be taken back without harm to a metric of errors.
+    Levelling down means that the gap of ``metric`` is smaller after, that no group gained
+    significantly, and that either some group lost significantly (exact paired test in each group,
+    Holm's correction over all), or every group has more rows that lost than gained and all groups
+    together lost significantly. A group loses if its true positive rate becomes lower, or its
+    selection rate if the metric compares that; fewer false positives are not harm to a metric of
+    errors.
     """
-    was, now = (float(metric(problem.counts(decided)).size) for decided in (before, after))
+    was, now = (float(metric(problem.counts(decisions)).size) for decisions in (before, after))
     if not now < was:
         return ()
-    tpr = _moves(problem, before, after, "true positive rate", problem.labels == 1)
-    rates = [tpr]
+    favorable = problem.labels == 1
+    by_rate = [_rate_changes(problem, before, after, "true positive rate", favorable)]
     if all(rate == selection_rate for rate in metric.rates):
-        rates.append(_moves(problem, before, after, "selection rate", problem.labels >= 0))
-    moves = [move for by_group in rates for move in by_group]
-    shown = holm([move.p for move in moves], ALPHA)
-    sure = [move for move, is_shown in zip(moves, shown, strict=True) if is_shown]
-    if any(move.gained > move.lost for move in sure):
+        all_rows = torch.ones_like(favorable)
+        by_rate.append(_rate_changes(problem, before, after, "selection rate", all_rows))
+    changes = [change for by_group in by_rate for change in by_group]
+    rejected = holm([change.p for change in changes], ALPHA)
+    significant = [change for change, reject in zip(changes, rejected, strict=True) if reject]
+    if any(change.gained > change.lost for change in significant):
         return ()
     shrank = f"levelling down: abs({metric.key}) shrank from {was:.3f} to {now:.3f} while"
-    if sure:
-        return (f"{shrank} {_listed(sure)}, and no group is shown to have gained",)
-    falling = [moved for moved in rates if _all_lost(moved, ALPHA / len(rates))]
-    return tuple(f"{shrank} no group gained: {_listed(moved)}" for moved in falling[:1])
+    if significant:
+        return (f"{shrank} {_describe(significant)}, and no group gained significantly",)
+    lost = [by_group for by_group in by_rate if _all_lost(by_group, ALPHA / len(by_rate))]
+    return tuple(f"{shrank} no group gained: {_describe(by_group)}" for by_group in lost[:1])
 
 
 @dataclass(frozen=True)
-class _Move:
-    """How one rate of one group has changed.
+class _RateChange:
+    """Change of one rate of one group.
 
-    ``rows`` of those it counts gained and lost; ``gained`` and ``lost`` are the effective rows of
-    them, which are no whole numbers where rows have weights.
+    Attributes:
+        before, after: the rate.
+        rows: numbers of rows that gained and that lost.
+        gained, lost: effective numbers of these rows, not whole if rows have weights.
     """
 
     group: str
@@ -150,51 +158,52 @@ class _Move:
         return sign_test(self.gained, self.lost)
 
 
-def _moves(
+def _rate_changes(
     problem: Problem, before: Tensor, after: Tensor, rate: str, counted: Tensor
-) -> list[_Move]:
-    """What became of a rate among the ``counted`` rows, (N,) bool, of each group."""
+) -> list[_RateChange]:
+    """Return the change, in each group, of the positive rate among ``counted`` rows, (N,) bool."""
     ones = torch.ones(len(problem), device=problem.scores.device)
     weights = (ones if problem.weights is None else problem.weights).double()
-    moves = []
+    changes = []
     for g, name in enumerate(problem.group_names):
-        here = counted & (problem.groups == g)
-        was, now, weight = before[here], after[here], weights[here]
-        won, gone = weight[now & ~was], weight[was & ~now]
-        changed = torch.cat([won, gone])
-        heaviness = float(changed.square().sum() / changed.sum()) if changed.any() else 1.0
-        moves.append(
-            _Move(
+        rows = counted & (problem.groups == g)
+        was, now, weight = before[rows], after[rows], weights[rows]
+        gained, lost = weight[now & ~was], weight[was & ~now]
+        changed = torch.cat([gained, lost])
+        # Weight of one effective row (Kish).
+        unit = float(changed.square().sum() / changed.sum()) if changed.any() else 1.0
+        changes.append(
+            _RateChange(
                 group=name,
                 rate=rate,
                 before=float((weight * was).sum() / weight.sum()),
                 after=float((weight * now).sum() / weight.sum()),
-                rows=(len(won), len(gone)),
-                gained=float(won.sum()) / heaviness,
-                lost=float(gone.sum()) / heaviness,
+                rows=(len(gained), len(lost)),
+                gained=float(gained.sum()) / unit,
+                lost=float(lost.sum()) / unit,
             )
         )
-    return moves
+    return changes
 
 
-def _listed(moves: Sequence[_Move]) -> str:
+def _describe(changes: Sequence[_RateChange]) -> str:
     return ", ".join(
-        f"the {m.rate} of {m.group!r} went from {m.before:.3f} to {m.after:.3f} "
-        f"({m.rows[1]:,} rows lost, {m.rows[0]:,} gained)"
-        for m in moves
+        f"the {c.rate} of {c.group!r} went from {c.before:.3f} to {c.after:.3f} "
+        f"({c.rows[1]:,} rows lost, {c.rows[0]:,} gained)"
+        for c in changes
     )
 
 
-def _all_lost(moves: Sequence[_Move], alpha: float) -> bool:
-    """Whether more was lost than gained in every group, and beyond noise in all together."""
-    gained, lost = sum(move.gained for move in moves), sum(move.lost for move in moves)
-    return all(move.lost > move.gained for move in moves) and sign_test(gained, lost) < alpha
+def _all_lost(changes: Sequence[_RateChange], alpha: float) -> bool:
+    """Return whether every group lost more than it gained, significantly in total."""
+    gained, lost = sum(c.gained for c in changes), sum(c.lost for c in changes)
+    return all(c.lost > c.gained for c in changes) and sign_test(gained, lost) < alpha
 
 
 def sign_test(gained: float, lost: float) -> float:
-    """Exact two-sided p-value of "a changed row is as likely to gain as to lose" (McNemar).
+    """Return the exact two-sided p-value of "gains and losses are equally likely" (McNemar).
 
-    The counts may be effective rows, which are no whole numbers.
+    The counts may be effective rows, which need not be whole.
     """
     more, less = max(gained, lost), min(gained, lost)
     return min(1.0, 2 * float(betainc(more, less + 1, 0.5))) if more else 1.0

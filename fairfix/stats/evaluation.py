@@ -1,4 +1,7 @@
-"""The only judge: what a rule does on rows, by group. Methods never judge themselves."""
+"""Evaluation of decisions: gaps, performance, and rates of each group.
+
+Every result is evaluated here; methods do not evaluate themselves.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,12 @@ from fairfix.metrics.registry import METRICS, rates
 
 @dataclass(frozen=True)
 class GroupRate:
-    """A rate of one group: ``value`` of ``n`` rows that have it; NaN with n = 0."""
+    """A rate of one group.
+
+    Attributes:
+        value: NaN if ``n`` is 0.
+        n: rows in the denominator.
+    """
 
     value: float
     n: int
@@ -26,7 +34,14 @@ class GroupRate:
 
 @dataclass(frozen=True)
 class GroupEvaluation:
-    """One group: its rows by outcome, its rates, its AUC, and the threshold it is cut at."""
+    """One group: its confusion matrix, rates, AUC and threshold.
+
+    Attributes:
+        rows: rows of the group.
+        tp, fp, fn, tn: weighted counts.
+        rates: by key.
+        threshold: the value a score must exceed; NaN if the group has none of its own.
+    """
 
     name: str
     rows: int
@@ -41,15 +56,15 @@ class GroupEvaluation:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Decisions judged on rows.
+    """Figures of decisions on some rows.
 
     Attributes:
-        gaps: every metric by key as it is reported (signed where it has a sign), NaN undefined.
-        gap_sizes: what a budget bounds, >= 0.
+        gaps: every metric by key, as reported (with its sign if it has one); NaN if undefined.
+        gap_sizes: sizes of the gaps, >= 0, which budgets limit.
         performance: balanced accuracy, accuracy, F1, and AUC of the scores.
-        met: whether the objective's metric lies strictly below its budget; undefined does not.
-        objective: the objective's performance where met, else 0 (Savani 2020).
-        trivial: (nearly) all rows are decided alike.
+        met: whether the objective's metric is strictly below its budget; False if undefined.
+        objective: the objective's performance if ``met``, else 0 (Savani 2020).
+        trivial: whether (nearly) all decisions are the same.
     """
 
     rows: int
@@ -69,7 +84,13 @@ def evaluate(
     objective: Objective,
     thresholds: tuple[float, ...],
 ) -> Evaluation:
-    """Judge decisions (N,) bool that ``thresholds``, one a group, made of ``scores`` (N,)."""
+    """Evaluate decisions on the rows of a problem.
+
+    Args:
+        scores: (N,) of the evaluated network.
+        decisions: (N,) bool.
+        thresholds: one for each group.
+    """
     counts = problem.counts(decisions)
     auc = auc_by_group(scores, problem.labels, problem.groups, problem.n_groups, problem.weights)
     one_group = torch.zeros_like(problem.groups)
@@ -109,15 +130,15 @@ def _group(
     thresholds: tuple[float, ...],
     g: int,
 ) -> GroupEvaluation:
-    here = problem.groups == g
-    labels, decided = problem.labels[here] == 1, decisions[here]
+    in_group = problem.groups == g
+    labels, decided = problem.labels[in_group] == 1, decisions[in_group]
     rows: dict[Cell, int] = {
         "tp": int((labels & decided).sum()),
         "fp": int((~labels & decided).sum()),
         "fn": int((labels & ~decided).sum()),
         "tn": int((~labels & ~decided).sum()),
     }
-    found = {
+    group_rates = {
         key: GroupRate(float(rate(counts).value[g]), rate.total(rows, rate.trials))
         for key, rate in rates().items()
     }
@@ -128,7 +149,7 @@ def _group(
         fp=float(counts.fp[g]),
         fn=float(counts.fn[g]),
         tn=float(counts.tn[g]),
-        rates=found,
+        rates=group_rates,
         auc=float(auc[g]),
         threshold=thresholds[g],
     )

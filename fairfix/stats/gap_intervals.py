@@ -1,9 +1,9 @@
-"""How large a gap between groups may be, and must be, given the rows: intervals of every metric.
+"""Confidence limits and tests of fairness metrics, for any number of groups.
 
-Each metric is the largest of some contrasts of independent shares in size: of one rate, or two,
-between the two groups or between every pair of more. So the gap lies within a budget when every
-contrast does, which needs no correction (intersection-union), and beyond it when one does, which
-does (Bonferroni over the contrasts; for "any of them" it is Holm's).
+The size of a metric is the largest absolute value of some contrasts of independent rates: of one
+rate or two, between the two groups or between every pair of groups. So the gap is within a budget
+if every contrast is, which needs no correction (intersection-union test), and beyond it if any
+contrast is, which needs one (Bonferroni over the contrasts; for "any of them" this equals Holm's).
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from fairfix.metrics.counts import Counts
 from fairfix.metrics.gaps import Contrast, log_bound
 from fairfix.metrics.registry import METRICS
 from fairfix.stats.intervals import (
-    SCORE,
-    STRICT,
+    CLOPPER_PEARSON,
+    MIETTINEN_NURMINEN,
     Array,
     Limits,
-    contrast,
+    continuity_correction,
+    contrast_limits,
     contrast_z,
-    half_step,
-    pick,
-    ratio,
+    exact_contrast_limits,
+    exact_ratio_limits,
+    has_small_counts,
+    ratio_limits,
     ratio_z,
-    small,
-    strict_contrast,
-    strict_ratio,
+    select_limits,
 )
 
-FEWEST = 30
-"""Effective rows behind a rate below which a group shows nothing of a gap being small."""
+MIN_ROWS = 30
+"""Fewest effective rows behind a rate with which a gap can be certified."""
 
 Pair = tuple[int, int]
 
 
-def array(values: Tensor | float) -> Array:
-    """Values as float64, wherever they are."""
+def to_array(values: Tensor | float) -> Array:
+    """Return values on any device as a float64 array."""
     return np.asarray(torch.as_tensor(values).detach().cpu().numpy(), dtype=np.float64)
 
 
@@ -54,7 +54,7 @@ def _one_rate(pairs: list[Pair], groups: int, rates: int) -> list[tuple[int, ...
     return list(pairs)
 
 
-def _mean_of_rates(pairs: list[Pair], groups: int, rates: int) -> list[tuple[int, ...]]:
+def _mean_of_differences(pairs: list[Pair], groups: int, rates: int) -> list[tuple[int, ...]]:
     return [(i, j, groups + i, groups + j) for i, j in pairs]
 
 
@@ -70,25 +70,25 @@ def _any_rate(pairs: list[Pair], groups: int, rates: int) -> list[tuple[int, ...
     return [(at + i, at + j) for at in range(0, rates * groups, groups) for i, j in pairs]
 
 
-_CONTRASTED: dict[Contrast, Callable[[list[Pair], int, int], list[tuple[int, ...]]]] = {
+_CONTRAST_INDICES: dict[Contrast, Callable[[list[Pair], int, int], list[tuple[int, ...]]]] = {
     Contrast.DIFFERENCE: _one_rate,
     Contrast.RATIO: _one_rate,
-    Contrast.MEAN_DIFFERENCE: _mean_of_rates,
+    Contrast.MEAN_DIFFERENCE: _mean_of_differences,
     Contrast.MEAN_ABSOLUTE: _mean_of_sizes,
     Contrast.LARGEST: _any_rate,
 }
-"""The cells (rate * G + group) that meet in each contrast of a metric."""
+"""From pairs of groups, G and R to the rates (rate * G + group) of each contrast."""
 
 
 @dataclass(frozen=True)
-class Cells:
-    """The shares that a metric is made of.
+class MetricRates:
+    """The rates by group that a metric compares, and the contrasts between them.
 
     Attributes:
-        hits, trials: (..., R, G), R rates of G groups, in effective rows.
-        contrasts: (K, C) which of the R * G shares meet in each contrast.
-        ratio: a contrast is the logarithm of the ratio of two shares, else a sum with
-            coefficients 1, -1, or .5, -.5, .5, -.5.
+        hits, trials: (..., R, G) effective rows of R rates and G groups.
+        contrasts: (K, C) which of the R * G rates are in each contrast.
+        ratio: whether a contrast is the logarithm of the ratio of two rates; otherwise it is a sum
+            with coefficients 1, -1, or .5, -.5, .5, -.5.
     """
 
     hits: Array
@@ -97,158 +97,167 @@ class Cells:
     ratio: bool
 
     @classmethod
-    def of(cls, metric: str, counts: Counts) -> Cells:
-        """The shares behind a metric, by its key, of counts (..., G)."""
+    def from_counts(cls, metric: str, counts: Counts) -> MetricRates:
+        """Return the rates behind a metric, by its key, for counts (..., G)."""
         entry = METRICS[metric]
         groups = counts.tp.shape[-1]
         pairs = list(combinations(range(groups), 2))
-        effect = array(counts.design_effect)
+        effect = to_array(counts.design_effect)
         rates = [rate(counts) for rate in entry.rates]
         hits, trials = (
-            np.stack([array(side) / effect for side in sides], axis=-2)
+            np.stack([to_array(side) / effect for side in sides], axis=-2)
             for sides in ([r.hits for r in rates], [r.trials for r in rates])
         )
-        contrasts = _CONTRASTED[entry.contrast](pairs, groups, len(rates))
+        contrasts = _CONTRAST_INDICES[entry.contrast](pairs, groups, len(rates))
         return cls(hits, trials, np.array(contrasts), entry.ratio)
 
     @property
     def coefficients(self) -> Array:
+        """Coefficients of the rates in a contrast, (C,)."""
         width = self.contrasts.shape[-1]
         return np.asarray(np.tile([1.0, -1.0], width // 2) / (width // 2))
 
     @property
     def signed(self) -> bool:
-        """Whether the metric has a sign: it is one contrast."""
+        """Whether the metric has a sign, being a single contrast."""
         return len(self.contrasts) == 1
 
-    def gathered(self) -> tuple[Array, Array]:
-        """Hits and trials of each contrast, (..., K, C)."""
+    def by_contrast(self) -> tuple[Array, Array]:
+        """Return hits and trials of the rates in each contrast, (..., K, C) each."""
         hits, trials = (a.reshape(*a.shape[:-2], -1) for a in (self.hits, self.trials))
         return hits[..., self.contrasts], trials[..., self.contrasts]
 
-    def thin(self) -> NDArray[np.bool_]:
-        """Whether some rate rests on fewer than 30 rows, (...)."""
-        return np.asarray((self.trials < FEWEST).any((-1, -2)))
+    def has_too_few_rows(self) -> NDArray[np.bool_]:
+        """Return whether any rate has fewer than 30 effective rows, (...)."""
+        return np.asarray((self.trials < MIN_ROWS).any((-1, -2)))
 
-    def strictly(self) -> NDArray[np.bool_]:
-        """Contrasts (..., K) that score limits do not suit: few rows, hits or misses."""
-        hits, trials = self.gathered()
-        return np.asarray((small(hits, trials) | (trials < FEWEST)).any(-1))
+    def needs_exact(self) -> NDArray[np.bool_]:
+        """Return the contrasts (..., K) with too few rows, hits or misses for score limits."""
+        hits, trials = self.by_contrast()
+        return np.asarray((has_small_counts(hits, trials) | (trials < MIN_ROWS)).any(-1))
 
-    def estimate(self) -> Array:
-        """Every contrast as seen, (..., K)."""
-        hits, trials = self.gathered()
+    def estimates(self) -> Array:
+        """Return the observed contrasts, (..., K)."""
+        hits, trials = self.by_contrast()
         with np.errstate(invalid="ignore", divide="ignore"):
-            share = hits / trials
+            rates = hits / trials
             if self.ratio:
-                return np.asarray(np.log(share[..., 0] / share[..., 1]))
-        return np.asarray((self.coefficients * share).sum(-1))
+                return np.asarray(np.log(rates[..., 0] / rates[..., 1]))
+        return np.asarray((self.coefficients * rates).sum(-1))
 
     def bound(self, budget: float) -> float:
-        """What every contrast stays within when the gap is below ``budget``."""
+        """Return the budget on the scale of the contrasts."""
         return log_bound(budget) if self.ratio else budget
 
-    def limits(self, alpha: float, *, strict: bool = False) -> Limits:
-        """Limits of every contrast, (..., K)."""
-        hits, trials = self.gathered()
-        if strict:
-            return self._strict_limits(hits, trials, alpha)
+    def limits(self, alpha: float, *, exact: bool = False) -> Limits:
+        """Return limits of every contrast, (..., K)."""
+        hits, trials = self.by_contrast()
+        if exact:
+            return self._exact_limits(hits, trials, alpha)
         score = self._score_limits(hits, trials, alpha)
-        few = self.strictly()
-        if not few.any():
+        needs_exact = self.needs_exact()
+        if not needs_exact.any():
             return score
-        return pick(few, self._strict_limits(hits, trials, alpha), score)
+        return select_limits(needs_exact, self._exact_limits(hits, trials, alpha), score)
 
     def _score_limits(self, hits: Array, trials: Array, alpha: float) -> Limits:
-        step = self._step(trials)
+        correction = self._correction(trials)
         if self.ratio:
-            return _log(ratio(hits, trials, alpha, step=step))
-        low, high = contrast(hits, trials, self.coefficients, alpha)
-        return Limits(np.maximum(low - step, -1.0), np.minimum(high + step, 1.0))
+            return _log(ratio_limits(hits, trials, alpha, correction=correction))
+        low, high = contrast_limits(hits, trials, self.coefficients, alpha)
+        return Limits(np.maximum(low - correction, -1.0), np.minimum(high + correction, 1.0))
 
-    def _step(self, trials: Array) -> Array:
-        """Half of the step between sums that can be seen; of four shares none worth a word."""
-        return half_step(trials) if trials.shape[-1] == 2 else np.zeros(trials.shape[:-1])
+    def _correction(self, trials: Array) -> Array:
+        """Return the continuity correction; 0 for four rates, whose steps are negligible."""
+        if trials.shape[-1] == 2:
+            return continuity_correction(trials)
+        return np.zeros(trials.shape[:-1])
 
-    def _strict_limits(self, hits: Array, trials: Array, alpha: float | Array) -> Limits:
+    def _exact_limits(self, hits: Array, trials: Array, alpha: float | Array) -> Limits:
         if self.ratio:
-            return _log(strict_ratio(hits, trials, alpha))
-        return strict_contrast(hits, trials, self.coefficients, alpha)
+            return _log(exact_ratio_limits(hits, trials, alpha))
+        return exact_contrast_limits(hits, trials, self.coefficients, alpha)
 
-    def p_values(self, bound: float, *, strict: bool = False) -> Array:
-        """One-sided p-values of "the size of the contrast is at most ``bound``", (..., K)."""
-        hits, trials = self.gathered()
-        sign = np.where(self.estimate() >= 0, 1.0, -1.0)
-        step = sign * self._step(trials)
+    def p_values(self, bound: float, *, exact: bool = False) -> Array:
+        """Return one-sided p-values of "the absolute contrast is at most ``bound``", (..., K)."""
+        hits, trials = self.by_contrast()
+        sign = np.where(self.estimates() >= 0, 1.0, -1.0)
+        correction = sign * self._correction(trials)
         if self.ratio:
-            z = ratio_z(hits, trials, np.exp(sign * bound), step=step)
+            z = ratio_z(hits, trials, np.exp(sign * bound), correction=correction)
         else:
-            z = contrast_z(hits, trials, self.coefficients, sign * bound + step)
-        few = np.ones_like(z, bool) if strict else self.strictly()
-        exact = self._strict_p_values(hits, trials, bound) if few.any() else z
-        return np.where(few, exact, special.ndtr(-sign * z))
+            z = contrast_z(hits, trials, self.coefficients, sign * bound + correction)
+        use_exact = np.ones_like(z, bool) if exact else self.needs_exact()
+        exact_p = self._exact_p_values(hits, trials, bound) if use_exact.any() else z
+        return np.where(use_exact, exact_p, special.ndtr(-sign * z))
 
-    def _strict_p_values(self, hits: Array, trials: Array, bound: float) -> Array:
-        """The alpha at which the exact limits reach the bound; 1 where none up to .5 does."""
+    def _exact_p_values(self, hits: Array, trials: Array, bound: float) -> Array:
+        """Return the alpha at which the exact limits reach the bound; 1 if none below .5 does."""
         shape = hits.shape[:-1]
         low, high = np.full(shape, -300.0), np.full(shape, math.log(0.5))
         for _ in range(45):
             middle = (low + high) / 2
-            limits = self._strict_limits(hits, trials, np.exp(middle))
+            limits = self._exact_limits(hits, trials, np.exp(middle))
             beyond = (limits.low >= bound) | (limits.high <= -bound)
             low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
-        found = np.where(high == math.log(0.5), 1.0, np.exp(high))
-        return np.where(np.isnan(self.estimate()), np.nan, found)
+        p_values = np.where(high == math.log(0.5), 1.0, np.exp(high))
+        return np.where(np.isnan(self.estimates()), np.nan, p_values)
 
-    def method(self, *, strict: bool = False) -> str:
-        """The name of what ``limits`` does."""
-        few = np.ones(1, bool) if strict else self.strictly()
-        if few.all():
-            return STRICT
+    def method(self, *, exact: bool = False) -> str:
+        """Return the name of the method of ``limits``."""
+        use_exact = np.ones(1, bool) if exact else self.needs_exact()
+        if use_exact.all():
+            return CLOPPER_PEARSON
         name = (
-            f"{SCORE}, continuity-corrected"
+            f"{MIETTINEN_NURMINEN}, continuity-corrected"
             if self.contrasts.shape[-1] == 2
             else "score of four rates"
         )
-        return f"{name}, {STRICT} where rows are few" if few.any() else name
+        return f"{name}, {CLOPPER_PEARSON} where rows are few" if use_exact.any() else name
 
 
-def most(cells: Cells, alpha: float, *, strict: bool = False) -> Array:
-    """The size, (...), that the gap is shown to be below, in the units of ``Cells.bound``."""
-    low, high = cells.limits(alpha, strict=strict)
+def size_upper_limit(rates: MetricRates, alpha: float, *, exact: bool = False) -> Array:
+    """Return the upper confidence limit of the gap's size, (...), on the scale of the contrasts."""
+    low, high = rates.limits(alpha, exact=exact)
     return np.asarray(np.maximum(abs(low), abs(high)).max(-1))
 
 
-def least(cells: Cells, alpha: float, *, strict: bool = False) -> Array:
-    """The size, (...), that the gap is shown to be above, in the same units; 0 if none."""
-    low, high = cells.limits(alpha / len(cells.contrasts), strict=strict)
+def size_lower_limit(rates: MetricRates, alpha: float, *, exact: bool = False) -> Array:
+    """Return the lower confidence limit of the gap's size, (...), >= 0, on the same scale."""
+    low, high = rates.limits(alpha / len(rates.contrasts), exact=exact)
     return np.asarray(np.maximum(np.maximum(low, -high), 0.0).max(-1))
 
 
-def certified(cells: Cells, budget: float, alpha: float, *, strict: bool = False) -> NDArray[Any]:
-    """Whether the gap is shown to be below the budget, (...); never with few rows."""
-    return np.asarray(~cells.thin() & (most(cells, alpha, strict=strict) < cells.bound(budget)))
+def certified(
+    rates: MetricRates, budget: float, alpha: float, *, exact: bool = False
+) -> NDArray[Any]:
+    """Return whether the gap is significantly below the budget, (...); never with few rows."""
+    upper = size_upper_limit(rates, alpha, exact=exact)
+    return np.asarray(~rates.has_too_few_rows() & (upper < rates.bound(budget)))
 
 
-def violated(cells: Cells, budget: float, alpha: float, *, strict: bool = False) -> NDArray[Any]:
-    """Whether the gap is shown to be at the budget or above, (...)."""
-    return np.asarray(least(cells, alpha, strict=strict) >= cells.bound(budget))
+def violated(
+    rates: MetricRates, budget: float, alpha: float, *, exact: bool = False
+) -> NDArray[Any]:
+    """Return whether the gap is significantly at or above the budget, (...)."""
+    return np.asarray(size_lower_limit(rates, alpha, exact=exact) >= rates.bound(budget))
 
 
-def p_violated(cells: Cells, budget: float, *, strict: bool = False) -> Array:
-    """p-value, (...), of "the gap is at most the budget", corrected for the contrasts."""
-    each = cells.p_values(cells.bound(budget), strict=strict)
-    return np.asarray(np.fmin(len(cells.contrasts) * np.fmin.reduce(each, axis=-1), 1.0))
+def p_violated(rates: MetricRates, budget: float, *, exact: bool = False) -> Array:
+    """Return the p-value of "the gap is at most the budget", (...), Bonferroni-corrected."""
+    p_values = rates.p_values(rates.bound(budget), exact=exact)
+    return np.asarray(np.fmin(len(rates.contrasts) * np.fmin.reduce(p_values, axis=-1), 1.0))
 
 
-def limits(cells: Cells, alpha: float, *, strict: bool = False) -> Limits:
-    """Limits of the metric as it is reported, (...), which hold together with 1 - 2 alpha."""
-    if cells.signed:
-        low, high = (side[..., 0] for side in cells.limits(alpha, strict=strict))
+def metric_limits(rates: MetricRates, alpha: float, *, exact: bool = False) -> Limits:
+    """Return limits of the metric as reported, (...), with joint confidence 1 - 2 alpha."""
+    if rates.signed:
+        low, high = (side[..., 0] for side in rates.limits(alpha, exact=exact))
     else:
-        low, high = least(cells, alpha, strict=strict), most(cells, alpha, strict=strict)
-        low, high = (-high, -low) if cells.ratio else (low, high)
-    return Limits(np.exp(low), np.exp(high)) if cells.ratio else Limits(low, high)
+        low = size_lower_limit(rates, alpha, exact=exact)
+        high = size_upper_limit(rates, alpha, exact=exact)
+        low, high = (-high, -low) if rates.ratio else (low, high)
+    return Limits(np.exp(low), np.exp(high)) if rates.ratio else Limits(low, high)
 
 
 def _log(limits: Limits) -> Limits:

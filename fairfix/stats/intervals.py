@@ -1,14 +1,14 @@
-"""Confidence limits of shares and of what is made of them: differences, other sums, ratios.
+"""Confidence limits of rates, their linear combinations (such as differences) and ratios.
 
-Everything takes arrays and broadcasts over their leading axes. ``alpha`` is the error on each
-side, so that 0.05 gives 90 % limits: two one-sided tests at 5 %. Hits and trials need not be whole:
+Functions take arrays and broadcast over leading axes. ``alpha`` is the error of each side: 0.05
+gives 90 % limits, which is two one-sided tests at 5 %. Hits and trials need not be whole numbers;
 weighted rows count as their effective number.
 
-The score limits estimate the shares under the null (Miettinen and Nurminen 1985). What can be seen
-moves in steps, so that their error swings around alpha; moved out by half a step it stays at or
-below it, near enough, from about 10 hits and 10 misses a share on. The strict limits rest on exact
-ones of every share (Clopper and Pearson 1934) with alpha divided among the shares, so that their
-error is never more.
+Score limits estimate the rates under the null hypothesis (Miettinen and Nurminen 1985). Observed
+values are discrete, so their error oscillates around alpha; a continuity correction of half a step
+keeps it at or below alpha, approximately, from about 10 hits and 10 misses per rate. Exact limits
+combine the exact limits of each rate (Clopper and Pearson 1934), with alpha divided among the
+rates, so their error never exceeds alpha.
 """
 
 from __future__ import annotations
@@ -25,15 +25,19 @@ from scipy import special
 Array = NDArray[np.float64]
 
 WILSON = "Wilson score, continuity-corrected"
-SCORE = "Miettinen-Nurminen score"
-STRICT = "Clopper-Pearson"
-SMALL_COUNT = 10
-CLOSE = 1e-9  # relative error of limits found step by step
+MIETTINEN_NURMINEN = "Miettinen-Nurminen score"
+CLOPPER_PEARSON = "Clopper-Pearson"
+
+MIN_COUNT = 10
+"""Fewest hits, and fewest misses, for which score limits are used."""
+
+TOLERANCE = 1e-9
+"""Relative error of limits that are found iteratively."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Two-sided confidence limits, NaN where undefined, and the method that gave them."""
+    """Two-sided confidence limits, NaN if undefined, and the name of the method."""
 
     low: float
     high: float
@@ -48,65 +52,80 @@ class Limits(NamedTuple):
 
 
 def normal_quantile(alpha: float) -> float:
-    """What a standard normal exceeds with probability ``alpha``."""
+    """Return the upper ``alpha`` quantile of the standard normal distribution."""
     return -float(special.ndtri(alpha))
 
 
-def small(hits: ArrayLike, trials: ArrayLike) -> NDArray[np.bool_]:
-    """Where a share has too few hits or misses, (...), for limits that lean on normality."""
+def has_small_counts(hits: ArrayLike, trials: ArrayLike) -> NDArray[np.bool_]:
+    """Return where a rate has fewer than 10 hits or 10 misses, (...) bool."""
     hits, trials = _floats(hits, trials)
-    return np.asarray(np.minimum(hits, trials - hits) < SMALL_COUNT)
+    return np.asarray(np.minimum(hits, trials - hits) < MIN_COUNT)
 
 
-def half_step(trials: ArrayLike) -> Array:
-    """Half of the step, (...), in which the difference of two shares (..., 2) can change.
+def continuity_correction(trials: ArrayLike) -> Array:
+    """Return half of the smallest step of a difference of two rates.
 
-    0 where the trials are not whole.
+    Args:
+        trials: (..., 2).
+
+    Returns:
+        (...); 0 where the trials are not whole numbers.
     """
     (trials,) = _floats(trials)
-    with np.errstate(invalid="ignore"):  # NaN and infinity are not whole either
+    with np.errstate(invalid="ignore"):  # NaN and infinity
         whole = trials.astype(np.int64)
     step = np.gcd(whole[..., 0], whole[..., 1]) / np.maximum(whole.prod(-1), 1)
     return np.where((whole == trials).all(-1), step / 2, 0.0)
 
 
-def rate(hits: float, trials: float, alpha: float = 0.05, *, strict: bool = False) -> Interval:
-    """Limits of one share: Wilson, or exact with fewer than 10 hits or misses, or if ``strict``."""
-    limits, exact = share(hits, trials, alpha, strict=strict)
-    return Interval(float(limits.low), float(limits.high), STRICT if exact else WILSON)
+def rate_interval(
+    hits: float, trials: float, alpha: float = 0.05, *, exact: bool = False
+) -> Interval:
+    """Return the interval of one rate.
+
+    Wilson's; Clopper-Pearson's if ``exact`` or with fewer than 10 hits or misses.
+    """
+    limits, is_exact = rate_limits(hits, trials, alpha, exact=exact)
+    method = CLOPPER_PEARSON if is_exact else WILSON
+    return Interval(float(limits.low), float(limits.high), method)
 
 
-def share(
-    hits: ArrayLike, trials: ArrayLike, alpha: float, *, strict: bool = False
+def rate_limits(
+    hits: ArrayLike, trials: ArrayLike, alpha: float, *, exact: bool = False
 ) -> tuple[Limits, NDArray[np.bool_]]:
-    """The same of arrays, (...), and where the limits are exact."""
-    exact = small(hits, trials) | strict
-    low, high = wilson(hits, trials, alpha, step=0.5)
-    return pick(exact, clopper_pearson(hits, trials, alpha), Limits(low, high)), exact
+    """Return the limits of rates, (...), as ``rate_interval``, and where they are exact."""
+    is_exact = has_small_counts(hits, trials) | exact
+    score = wilson(hits, trials, alpha, correction=0.5)
+    return select_limits(is_exact, clopper_pearson(hits, trials, alpha), score), is_exact
 
 
-def pick(where: NDArray[np.bool_], these: Limits, those: Limits) -> Limits:
-    """These limits where ``where``, else those."""
-    return Limits(*(np.where(where, this, that) for this, that in zip(these, those, strict=True)))
+def select_limits(condition: NDArray[np.bool_], limits: Limits, otherwise: Limits) -> Limits:
+    """Return ``limits`` where the condition holds, and ``otherwise`` elsewhere."""
+    return Limits(*(np.where(condition, a, b) for a, b in zip(limits, otherwise, strict=True)))
 
 
-def wilson(hits: ArrayLike, trials: ArrayLike, alpha: float, *, step: float = 0.0) -> Limits:
-    """Score limits of one share (Wilson 1927), of ``step`` hits less and more."""
+def wilson(hits: ArrayLike, trials: ArrayLike, alpha: float, *, correction: float = 0.0) -> Limits:
+    """Return score limits of a rate (Wilson 1927).
+
+    Args:
+        correction: continuity correction in hits, subtracted for the lower limit and added for the
+            upper one.
+    """
     hits, trials = _floats(hits, trials)
     z = normal_quantile(alpha)
 
     def limit(hits: Array, side: float) -> Array:
         with np.errstate(invalid="ignore", divide="ignore"):
-            reach = z * np.sqrt(hits * (trials - hits) / trials + z * z / 4)
-        return np.asarray((hits + z * z / 2 + side * reach) / (trials + z * z))
+            half_width = z * np.sqrt(hits * (trials - hits) / trials + z * z / 4)
+        return np.asarray((hits + z * z / 2 + side * half_width) / (trials + z * z))
 
-    low = limit(np.maximum(hits - step, 0.0), -1.0)
-    high = limit(np.minimum(hits + step, trials), 1.0)
+    low = limit(np.maximum(hits - correction, 0.0), -1.0)
+    high = limit(np.minimum(hits + correction, trials), 1.0)
     return Limits(np.maximum(low, 0.0), np.minimum(high, 1.0))
 
 
 def clopper_pearson(hits: ArrayLike, trials: ArrayLike, alpha: ArrayLike) -> Limits:
-    """Exact limits of one share."""
+    """Return exact limits of a rate (Clopper and Pearson 1934)."""
     hits, trials, alpha = _floats(hits, trials, alpha)
     misses = trials - hits
     with np.errstate(invalid="ignore"):
@@ -118,89 +137,118 @@ def clopper_pearson(hits: ArrayLike, trials: ArrayLike, alpha: ArrayLike) -> Lim
     )
 
 
-def contrast(hits: ArrayLike, trials: ArrayLike, coefficients: ArrayLike, alpha: float) -> Limits:
-    """Score limits of sum(coefficient * share), (...), of independent shares (..., C).
+def contrast_limits(
+    hits: ArrayLike, trials: ArrayLike, coefficients: ArrayLike, alpha: float
+) -> Limits:
+    """Return score limits of sum(coefficient * rate), (...), of independent rates.
 
-    Coefficients (1, -1) give the difference of two shares.
+    Args:
+        hits, trials, coefficients: (..., C). Coefficients (1, -1) give the difference of two rates.
+
+    Source: Miettinen and Nurminen 1985.
     """
-    there = _Sum(*_floats(hits, trials, coefficients))
-    back = _Sum(there.hits, there.trials, -there.coefficients)
+    contrast = _LinearCombination(*_floats(hits, trials, coefficients))
+    negated = _LinearCombination(contrast.hits, contrast.trials, -contrast.coefficients)
     z = normal_quantile(alpha)
-    return Limits(there.lower(z), -back.lower(z))
+    return Limits(contrast.lower(z), -negated.lower(z))
 
 
-def strict_contrast(
+def exact_contrast_limits(
     hits: ArrayLike, trials: ArrayLike, coefficients: ArrayLike, alpha: ArrayLike
 ) -> Limits:
-    """The same from exact limits of each share, each with its part of ``alpha`` (...)."""
+    """Return limits of sum(coefficient * rate), (...), from the exact limits of each rate.
+
+    Args:
+        hits, trials, coefficients: (..., C).
+        alpha: (...), divided equally among the C rates (Bonferroni).
+    """
     hits, trials, coefficients = _floats(hits, trials, coefficients)
     each = np.asarray(alpha)[..., None] / coefficients.shape[-1]
     low, high = clopper_pearson(hits, trials, each)
-    up = coefficients > 0
+    positive = coefficients > 0
     return Limits(
-        (coefficients * np.where(up, low, high)).sum(-1),
-        (coefficients * np.where(up, high, low)).sum(-1),
+        (coefficients * np.where(positive, low, high)).sum(-1),
+        (coefficients * np.where(positive, high, low)).sum(-1),
     )
 
 
 def contrast_z(
     hits: ArrayLike, trials: ArrayLike, coefficients: ArrayLike, bound: ArrayLike
 ) -> Array:
-    """Score statistic of the null that the sum is ``bound``, (...); positive if it seems above."""
+    """Return the score statistic of the null that the linear combination equals ``bound``.
+
+    Positive, (...), where the estimate is above the bound.
+    """
     hits, trials, coefficients, bound = _floats(hits, trials, coefficients, bound)
-    above = _Sum(hits, trials, coefficients).estimate - bound
-    sign = np.sign(above)
-    z = _Sum(hits, trials, coefficients * sign[..., None]).z(np.abs(above))
+    excess = _LinearCombination(hits, trials, coefficients).estimate - bound
+    sign = np.sign(excess)
+    z = _LinearCombination(hits, trials, coefficients * sign[..., None]).z(np.abs(excess))
     return np.asarray(sign * z)
 
 
-def ratio(hits: ArrayLike, trials: ArrayLike, alpha: float, *, step: ArrayLike = 0.0) -> Limits:
-    """Score limits of share 0 / share 1, (...), of two independent shares (..., 2).
+def ratio_limits(
+    hits: ArrayLike, trials: ArrayLike, alpha: float, *, correction: ArrayLike = 0.0
+) -> Limits:
+    """Return score limits of rate 0 / rate 1, (...), of two independent rates.
 
-    The test allows ``step`` (...) for the lattice of differences.
+    Args:
+        hits, trials: (..., 2).
+        correction: (...) continuity correction, as in ``ratio_z``.
+
+    Source: Miettinen and Nurminen 1985.
     """
     hits, trials = np.broadcast_arrays(*_floats(hits, trials))
     z, shape = normal_quantile(alpha), hits.shape[:-1]
-    low = _bisect(lambda at: ratio_z(hits, trials, at, step=step) <= z, shape)
-    high = _bisect(lambda at: ratio_z(hits, trials, at, step=-np.asarray(step)) <= -z, shape)
+    plus, minus = correction, -np.asarray(correction)
+    low = _bisect(lambda ratio: ratio_z(hits, trials, ratio, correction=plus) <= z, shape)
+    high = _bisect(lambda ratio: ratio_z(hits, trials, ratio, correction=minus) <= -z, shape)
     undefined = np.where((hits == 0).all(-1) | (trials == 0).any(-1), np.nan, 0.0)
     low = np.where(hits[..., 0] == 0, 0.0, low)
     high = np.where(hits[..., 1] == 0, np.inf, high)
     return Limits(low + undefined, high + undefined)
 
 
-def strict_ratio(hits: ArrayLike, trials: ArrayLike, alpha: ArrayLike) -> Limits:
-    """The same from exact limits of both shares, each with half of ``alpha`` (...)."""
+def exact_ratio_limits(hits: ArrayLike, trials: ArrayLike, alpha: ArrayLike) -> Limits:
+    """Return limits of rate 0 / rate 1, (...), from the exact limits of both at ``alpha`` / 2."""
     hits, trials = _floats(hits, trials)
     low, high = clopper_pearson(hits, trials, np.asarray(alpha)[..., None] / 2)
     with np.errstate(divide="ignore"):
         return Limits(low[..., 0] / high[..., 1], high[..., 0] / low[..., 1])
 
 
-def ratio_z(hits: ArrayLike, trials: ArrayLike, at: ArrayLike, *, step: ArrayLike = 0.0) -> Array:
-    """Score statistic of the null that share 0 is ``at`` times share 1; positive if more.
+def ratio_z(
+    hits: ArrayLike, trials: ArrayLike, ratio: ArrayLike, *, correction: ArrayLike = 0.0
+) -> Array:
+    """Return the score statistic of the null that rate 0 is ``ratio`` times rate 1.
 
-    ``step`` is taken from the difference that it tests, times the root of ``at``: so the inverse
-    ratio is tested alike.
+    Args:
+        hits, trials: (..., 2).
+        correction: (...), subtracted from the tested difference (rate 0 - ratio * rate 1) after
+            scaling by sqrt(ratio), so that the inverse ratio gives the same test.
+
+    Returns:
+        (...), positive where the observed ratio is above ``ratio``.
     """
-    hits, trials, at, step = _floats(hits, trials, at, step)
+    hits, trials, ratio, correction = _floats(hits, trials, ratio, correction)
     (x, y), (n, m) = np.moveaxis(hits, -1, 0), np.moveaxis(trials, -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        # The likelihood's maximum solves a q^2 - b q + c = 0 for share 1 = q.
-        a, b, c = (n + m) * at, n * at + x + m + y * at, x + y
+        # Maximum likelihood under the null: a q^2 - b q + c = 0 for rate 1 = q.
+        a, b, c = (n + m) * ratio, n * ratio + x + m + y * ratio, x + y
         q = 2 * c / (b + np.sqrt(np.maximum(b * b - 4 * a * c, 0.0)))
-        p = at * q
-        variance = (p * (1 - p) / n + at * at * q * (1 - q) / m) * _inflation(trials)
-        return np.asarray((x / n - at * y / m - step * np.sqrt(at)) / np.sqrt(variance))
+        p = ratio * q
+        variance = (p * (1 - p) / n + ratio * ratio * q * (1 - q) / m) * _variance_factor(trials)
+        difference = x / n - ratio * y / m - correction * np.sqrt(ratio)
+        return np.asarray(difference / np.sqrt(variance))
 
 
 @dataclass(frozen=True)
-class _Sum:
-    """sum(coefficient * share) of independent shares; all (..., C).
+class _LinearCombination:
+    """sum(coefficient * rate) of independent rates; all (..., C).
 
-    Of all shares with one value of the sum, the likeliest solve trials * (seen - share) =
-    pull * coefficient * share * (1 - share) for some ``pull``. Then the sum lies pull * variance
-    below the one seen, and the squared score statistic is pull times that distance.
+    The most likely rates for a given value of the sum solve, for some Lagrange multiplier, trials *
+    (observed - rate) = multiplier * coefficient * rate * (1 - rate). The sum is then multiplier *
+    variance below the observed one, and the squared score statistic is the multiplier times that
+    distance.
     """
 
     hits: Array
@@ -214,16 +262,16 @@ class _Sum:
 
     @property
     def variance(self) -> Array:
-        """Of the estimate, roughly, and never 0."""
-        share = (self.hits + 1) / (self.trials + 2)
-        return np.asarray((self.coefficients**2 * share * (1 - share) / self.trials).sum(-1))
+        """Approximate variance of the estimate, smoothed so that it is never 0."""
+        rate = (self.hits + 1) / (self.trials + 2)
+        return np.asarray((self.coefficients**2 * rate * (1 - rate) / self.trials).sum(-1))
 
-    def drop(self, pull: Array) -> tuple[Array, Array]:
-        """How far the sum lies below the one seen, and how fast that grows with the pull."""
-        a = pull[..., None] * self.coefficients
+    def distance(self, multiplier: Array) -> tuple[Array, Array]:
+        """Return how far the sum is below the observed one, and the derivative of that."""
+        a = multiplier[..., None] * self.coefficients
         total = self.trials + a
         misses = self.trials - self.hits
-        # Two forms each of one root and one share, without a difference of large numbers.
+        # Two forms of the same root and rate, to avoid differences of large numbers.
         root = np.sqrt(
             np.where(
                 a > 0,
@@ -231,63 +279,68 @@ class _Sum:
                 total * total - 4 * a * self.hits,
             )
         )
-        share = np.where(total > 0, 2 * self.hits / (total + root), (total - root) / (2 * a))
-        growth = self.coefficients**2 * share * (1 - share) / root
-        return self.estimate - (self.coefficients * share).sum(-1), growth.sum(-1)
+        rate = np.where(total > 0, 2 * self.hits / (total + root), (total - root) / (2 * a))
+        slope = self.coefficients**2 * rate * (1 - rate) / root
+        return self.estimate - (self.coefficients * rate).sum(-1), slope.sum(-1)
 
     def lower(self, z: float) -> Array:
-        """The smallest sum whose score statistic is at most ``z``."""
-        enough = z * z * _inflation(self.trials)
+        """Return the smallest sum whose score statistic is at most ``z``."""
+        target = z * z * _variance_factor(self.trials)
 
-        def squared(pull: Array) -> tuple[Array, Array]:
-            drop, growth = self.drop(pull)
-            return pull * drop, drop + pull * growth
+        def squared_z(multiplier: Array) -> tuple[Array, Array]:
+            distance, slope = self.distance(multiplier)
+            return multiplier * distance, distance + multiplier * slope
 
         with np.errstate(invalid="ignore", divide="ignore"):
-            pull = _first(squared, enough, np.sqrt(enough / self.variance))
-            return np.asarray(self.estimate - self.drop(pull)[0])
+            multiplier = _solve_increasing(squared_z, target, np.sqrt(target / self.variance))
+            return np.asarray(self.estimate - self.distance(multiplier)[0])
 
-    def z(self, drop: Array) -> Array:
-        """The score statistic of the null that the sum lies ``drop`` >= 0 below the one seen."""
+    def z(self, distance: Array) -> Array:
+        """Return the score statistic of the null that the sum is ``distance`` >= 0 lower."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            pull = _first(self.drop, drop, drop / self.variance)
-            return np.asarray(np.sqrt(pull * drop / _inflation(self.trials)))
+            multiplier = _solve_increasing(self.distance, distance, distance / self.variance)
+            return np.asarray(np.sqrt(multiplier * distance / _variance_factor(self.trials)))
 
 
-def _first(rising: Callable[[Array], tuple[Array, Array]], target: Array, start: Array) -> Array:
-    """The smallest positive number, (...), at which something rising reaches its target.
+def _solve_increasing(
+    function: Callable[[Array], tuple[Array, Array]], target: Array, start: Array
+) -> Array:
+    """Return the smallest positive x, (...), at which an increasing function reaches its target.
 
-    ``rising`` gives the value and its derivative. Newton's steps on logarithms from ``start`` on,
-    but bisection where they leave the bracket or do not get shorter.
+    Newton's method in log(x) from ``start``, with bisection where a step leaves the bracket or does
+    not halve.
+
+    Args:
+        function: gives its value and derivative.
     """
-    at = np.log(start)
-    low, high, moved = at - 30.0, at + 30.0, np.full(at.shape, np.inf)
+    x = np.log(start)
+    low, high, last_step = x - 30.0, x + 30.0, np.full(x.shape, np.inf)
     for _ in range(100):
-        value, slope = rising(np.exp(at))
-        up = value >= target
-        low, high = np.where(up, low, at), np.where(up, at, high)
-        step = np.log(target / value) * value / (slope * np.exp(at))
-        inside = (low < at + step) & (at + step < high)
-        newton = (abs(step) < CLOSE) | (inside & (abs(step) < moved / 2))
-        moved = np.where(newton, abs(step), high - low)
-        at = np.where(newton, at + step, (low + high) / 2)
-        if not (moved > CLOSE).any():
+        value, slope = function(np.exp(x))
+        reached = value >= target
+        low, high = np.where(reached, low, x), np.where(reached, x, high)
+        step = np.log(target / value) * value / (slope * np.exp(x))
+        inside = (low < x + step) & (x + step < high)
+        newton = (abs(step) < TOLERANCE) | (inside & (abs(step) < last_step / 2))
+        last_step = np.where(newton, abs(step), high - low)
+        x = np.where(newton, x + step, (low + high) / 2)
+        if not (last_step > TOLERANCE).any():
             break
-    return np.exp(at)
+    return np.exp(x)
 
 
-def _bisect(reached: Callable[[Array], NDArray[np.bool_]], shape: tuple[int, ...]) -> Array:
-    """The smallest positive number, (...), at which something is ``reached`` for good."""
+def _bisect(condition: Callable[[Array], NDArray[np.bool_]], shape: tuple[int, ...]) -> Array:
+    """Return the smallest positive x, of the given shape, from which the condition holds."""
     low, high = np.full(shape, -30.0), np.full(shape, 30.0)
     for _ in range(45):
         middle = (low + high) / 2
-        up = reached(np.exp(middle))
-        low, high = np.where(up, low, middle), np.where(up, middle, high)
+        holds = condition(np.exp(middle))
+        low, high = np.where(holds, low, middle), np.where(holds, middle, high)
     return np.asarray(np.exp(high))
 
 
-def _inflation(trials: Array) -> Array:
-    """Miettinen and Nurminen's N / (N - 1)."""
+def _variance_factor(trials: Array) -> Array:
+    """Return the factor N / (N - 1) of Miettinen and Nurminen, N being all trials."""
     n = trials.sum(-1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(n / (n - 1))

@@ -1,4 +1,4 @@
-"""Whether a gap closed for one protected column opened in another, or in an intersection."""
+"""Changes of a gap between the groups of other group columns and of intersections."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from torch import Tensor
 from fairfix.data.problem import Problem
 from fairfix.metrics.counts import Counts, count
 from fairfix.metrics.registry import Metric
-from fairfix.stats.gap_intervals import FEWEST
-from fairfix.stats.paired_gaps import Gaps, Rows, figures
+from fairfix.stats.gap_intervals import MIN_ROWS
+from fairfix.stats.paired_gaps import PairedDecisions, PairedGap, paired_rates
 from fairfix.stats.verdicts import holm
 
 ALPHA = 0.05
 
 
 class GroupColumn(Protocol):
-    """A protected column, or an intersection: ``ids`` (N,) in 0..G-1 stand for ``names`` (G,)."""
+    """A group column or an intersection: ``ids`` (N,) in 0..G-1 are indices of ``names`` (G,)."""
 
     @property
     def column(self) -> str: ...
@@ -37,15 +37,16 @@ class GroupColumn(Protocol):
 
 @dataclass(frozen=True)
 class ColumnChange:
-    """The gap of one metric between the groups of one column.
+    """Change of the gap of one metric between the groups of one column.
 
     Attributes:
         metric: its key.
-        before, after: sizes of the gap, >= 0, between the groups that are large enough to say
-            anything; NaN when undefined or fewer than two are.
-        low, high: 95 % interval of after - before, for this column and its extreme groups alone.
-        p: p-value of "the gap did not grow", whatever groups the extreme ones are.
-        worse: it grew by more than chance explains, with Holm's correction over all columns.
+        before, after: sizes of the gap, >= 0, between the groups with enough rows; NaN if undefined
+            or if fewer than two groups have enough.
+        low, high: 95 % interval of after - before, for the extreme groups of this column, without
+            correction.
+        p: p-value of "the gap did not grow", corrected for the choice of the extreme groups.
+        worse: whether it grew significantly, with Holm's correction over all columns.
         left_out: groups with fewer than 30 effective rows behind a rate.
     """
 
@@ -61,15 +62,15 @@ class ColumnChange:
 
     @property
     def sentence(self) -> str:
-        """What the column shows, without a full stop."""
+        """The change in words, without a full stop."""
         where = f"between the groups of {self.column!r} abs({self.metric})"
         if math.isnan(self.p):
             return f"{where} is undefined or rests on too few rows"
-        shown = "" if self.worse else ", so that no growth is shown"
+        note = "" if self.worse else ", which is not significant"
         verb = "grew" if self.after > self.before else "went"
         return (
             f"{where} {verb} from {self.before:.3f} to {self.after:.3f} (95 % interval of the "
-            f"change: {self.low:+.3f} to {self.high:+.3f}){shown}"
+            f"change: {self.low:+.3f} to {self.high:+.3f}){note}"
         )
 
 
@@ -80,47 +81,51 @@ def column_changes(
     metric: Metric,
     columns: Sequence[GroupColumn],
 ) -> tuple[ColumnChange, ...]:
-    """The gap of ``metric`` between the groups of every column, before and after.
+    """Return the change of the gap of ``metric`` between the groups of every column.
 
     Args:
         before, after: decisions (N,) bool on the problem's rows.
-        columns: those other than the one debiased, intersections among them.
+        columns: group columns other than the debiased one, and intersections.
     """
-    found = [_change(problem, before, after, metric, column) for column in columns]
-    worse = holm([each.p for each in found], ALPHA)
-    return tuple(replace(each, worse=each_is) for each, each_is in zip(found, worse, strict=True))
+    changes = [_change(problem, before, after, metric, column) for column in columns]
+    rejected = holm([change.p for change in changes], ALPHA)
+    return tuple(
+        replace(change, worse=grew) for change, grew in zip(changes, rejected, strict=True)
+    )
 
 
 def _change(
     problem: Problem, before: Tensor, after: Tensor, metric: Metric, column: GroupColumn
 ) -> ColumnChange:
     ids = torch.as_tensor(column.ids, device=problem.labels.device)
-    found = figures(metric, _rows(problem, before, after, ids, len(column.names)))
-    large = np.all([each.n >= FEWEST for each in found], axis=0)
+    rates = paired_rates(metric, _paired_decisions(problem, before, after, ids, len(column.names)))
+    large = np.all([each.n >= MIN_ROWS for each in rates], axis=0)
     nan = math.nan
-    left_out = tuple(name for name, stays in zip(column.names, large, strict=True) if not stays)
-    unknown = ColumnChange(column.column, metric.key, nan, nan, nan, nan, nan, False, left_out)
+    left_out = tuple(name for name, kept in zip(column.names, large, strict=True) if not kept)
+    undefined = ColumnChange(column.column, metric.key, nan, nan, nan, nan, nan, False, left_out)
     if large.sum() < 2:
-        return unknown
-    was, now = (_size(problem, decided, metric, ids, large) for decided in (before, after))
+        return undefined
+    was, now = (_size(problem, each, metric, ids, large) for each in (before, after))
     if math.isnan(was + now):
-        return unknown
-    gaps = Gaps.of(metric, [each.take(large) for each in found])
+        return undefined
+    gap = PairedGap.from_rates(metric, [each.take(large) for each in rates])
     slopes = metric.slope(was), metric.slope(now)
-    half = float(norm.isf(ALPHA / 2)) * gaps.standard_error(slopes)
+    half_width = float(norm.isf(ALPHA / 2)) * gap.standard_error(slopes)
     return replace(
-        unknown,
+        undefined,
         before=was,
         after=now,
-        low=now - was - half,
-        high=now - was + half,
-        p=gaps.p_grown,
+        low=now - was - half_width,
+        high=now - was + half_width,
+        p=gap.p_grown,
     )
 
 
-def _rows(problem: Problem, before: Tensor, after: Tensor, ids: Tensor, n_groups: int) -> Rows:
+def _paired_decisions(
+    problem: Problem, before: Tensor, after: Tensor, ids: Tensor, n_groups: int
+) -> PairedDecisions:
     weights = torch.ones(len(problem)) if problem.weights is None else problem.weights
-    return Rows(
+    return PairedDecisions(
         before=before.cpu().numpy().astype(bool),
         after=after.cpu().numpy().astype(bool),
         labels=problem.labels.cpu().numpy(),

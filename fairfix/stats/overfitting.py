@@ -1,4 +1,4 @@
-"""Whether a result is better on the rows it was fitted on than on rows it never saw."""
+"""Overfitting: whether a result is better on its validation rows than on test rows."""
 
 from __future__ import annotations
 
@@ -13,62 +13,68 @@ from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import Performance
 from fairfix.metrics.registry import Metric
 
-BEYOND_NOISE = 1.96  # standard errors
+Z_CRITICAL = 1.96
+"""Standard errors by which test rows must be worse."""
+
 Estimate = tuple[float, float]
-"""A value and its sampling variance."""
+"""A value and its variance."""
 
 
 def overfitting(
-    fitting: Problem, fitted: Tensor, judged: Problem, decided: Tensor, objective: Objective
+    validation: Problem,
+    validation_decisions: Tensor,
+    test: Problem,
+    test_decisions: Tensor,
+    objective: Objective,
 ) -> tuple[str, ...]:
-    """Sentences, without a full stop, that name what is better on the fitting rows.
+    """Return warnings, without a full stop, on what is worse on test rows.
 
-    Better by more than the sampling noise of both estimates explains, they being independent.
+    The gap and the performance of the objective are compared by a z-test of two independent
+    estimates.
 
     Args:
-        fitted, decided: decisions (N,) bool of the result on the fitting and the judged rows.
-        objective: whose gap and performance are compared.
+        validation_decisions, test_decisions: decisions (N,) bool of the result on each.
     """
-    here, there = fitting.counts(fitted), judged.counts(decided)
+    counts = validation.counts(validation_decisions), test.counts(test_decisions)
     metric, measure = objective.metric, objective.performance
-    totals = _in_total(fitting, here), _in_total(judged, there)
-    found = (
+    totals = _totals(validation, counts[0]), _totals(test, counts[1])
+    comparisons = (
         (
             f"abs({metric.key})",
-            (float(metric(here).size), float(metric(there).size)),
-            _excess(_gap(metric, there), _gap(metric, here)),
+            [float(metric(each).size) for each in counts],
+            _z_score(_gap(metric, counts[1]), _gap(metric, counts[0])),
         ),
         (
             measure.title,
-            (float(measure(here)), float(measure(there))),
-            _excess(*(_performance(measure, total) for total in totals)),
+            [float(measure(each)) for each in counts],
+            _z_score(*(_performance(measure, total) for total in totals)),
         ),
     )
     return tuple(
-        f"overfitting: {what} is {values[0]:.3f} on the {len(fitting):,} fitting rows and "
-        f"{values[1]:.3f} on the {len(judged):,} judged rows, worse by {z:.1f} standard errors"
-        for what, values, z in found
-        if z > BEYOND_NOISE and math.isfinite(sum(values))
+        f"overfitting: {name} is {values[0]:.3f} on the {len(validation):,} validation rows and "
+        f"{values[1]:.3f} on the {len(test):,} test rows, worse by {z:.1f} standard errors"
+        for name, values, z in comparisons
+        if z > Z_CRITICAL and math.isfinite(sum(values))
     )
 
 
-def _excess(more: Estimate, less: Estimate) -> float:
-    """By how many standard errors one estimate exceeds an independent other; NaN undefined."""
-    return (more[0] - less[0]) / math.sqrt(more[1] + less[1])
+def _z_score(larger: Estimate, smaller: Estimate) -> float:
+    """Return the difference of independent estimates in standard errors; NaN if undefined."""
+    return (larger[0] - smaller[0]) / math.sqrt(larger[1] + smaller[1])
 
 
 def _gap(metric: Metric, counts: Counts) -> Estimate:
-    """The size of the gap on the scale of the metric's parts: that of the largest."""
+    """Return the largest absolute part of a gap, on the scale of the parts."""
     parts = metric(counts).parts
     sizes = torch.cat([part.value.abs() for part in parts])
     largest = int(sizes.argmax())
     return float(sizes[largest]), float(torch.cat([part.variance for part in parts])[largest])
 
 
-def _in_total(problem: Problem, counts: Counts) -> Counts:
-    """The counts of all groups together, with the design effect of all rows."""
-    everyone = problem.groups.new_zeros(len(problem))
-    return Counts(*counts.total().sides, design_effect(everyone, 1, problem.weights))
+def _totals(problem: Problem, counts: Counts) -> Counts:
+    """Return the counts of all groups together, with the design effect of all rows."""
+    one_group = problem.groups.new_zeros(len(problem))
+    return Counts(*counts.total().sides, design_effect(one_group, 1, problem.weights))
 
 
 def _performance(measure: Performance, total: Counts) -> Estimate:

@@ -1,8 +1,7 @@
-"""Whether a gap grew, from decisions before and after on the same rows.
+"""Test and standard error of the change of a gap between two sets of decisions on the same rows.
 
-The noise of both is largely shared, so that every variance here is of the paired change. Rows are
-stratified by group: the sizes of the groups (and of their labels, for rates among one label) are
-taken as they are.
+Both gaps share most of their sampling error, so variances are those of the paired change. Rows are
+stratified by group: group sizes (and label counts, for rates among one label) are taken as fixed.
 """
 
 from __future__ import annotations
@@ -21,8 +20,15 @@ from fairfix.metrics.registry import Metric
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Rows with two decisions each: bool, bool, 0/1, 0..n_groups-1, >= 0, of shape (N,) each."""
+class PairedDecisions:
+    """Rows with two decisions each, (N,) each.
+
+    Attributes:
+        before, after: bool.
+        labels: 0/1.
+        groups: in 0..n_groups-1.
+        weights: >= 0.
+    """
 
     before: np.ndarray
     after: np.ndarray
@@ -37,10 +43,12 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Figures:
-    """A figure of every group before and after, with variances and covariance, (G,) each.
+class PairedRates:
+    """A rate (or its logarithm, or a mean of two) of every group before and after, (G,) each.
 
-    ``n`` are the effective rows behind it.
+    Attributes:
+        var_before, var_after, covariance: of the two estimates.
+        n: effective rows.
     """
 
     before: np.ndarray
@@ -50,42 +58,44 @@ class Figures:
     covariance: np.ndarray
     n: np.ndarray
 
-    def take(self, which: np.ndarray) -> Figures:
-        return Figures(*(array[which] for array in astuple(self)))
+    def take(self, which: np.ndarray) -> PairedRates:
+        """Return those of some groups."""
+        return PairedRates(*(array[which] for array in astuple(self)))
 
 
-def figures(metric: Metric, rows: Rows) -> list[Figures]:
-    """The figures whose differences between groups make the metric: one, or one a rate."""
-    found = [_figures(rate, rows) for rate in metric.rates]
+def paired_rates(metric: Metric, rows: PairedDecisions) -> list[PairedRates]:
+    """Return the quantities whose differences between groups make the metric: one or two."""
+    rates = [_paired_rate(rate, rows) for rate in metric.rates]
     if metric.contrast is Contrast.RATIO:
-        return [_logarithm(found[0])]
+        return [_logarithm(rates[0])]
     if metric.contrast is Contrast.MEAN_DIFFERENCE:
-        return [_mean(*found)]
-    return found
+        return [_mean(*rates)]
+    return rates
 
 
-def _figures(rate: Rate, rows: Rows) -> Figures:
-    """A rate of every group before and after."""
+def _paired_rate(rate: Rate, rows: PairedDecisions) -> PairedRates:
     before, after = (_hits(rate.hits, decided, rows.labels == 1) for decided in rows.decisions)
     if not rate.fixed_trials:
         among = (_hits(rate.trials, decided, rows.labels == 1) for decided in rows.decisions)
         return _rate_of_selected(rows, before, after, *among)
-    return _rate(rows, before, after, np.isin(rows.labels, rate.labels))
+    return _rate_of_fixed_rows(rows, before, after, np.isin(rows.labels, rate.labels))
 
 
 def _hits(cells: Collection[str], decided: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Rows (N,) bool in some of the cells of the confusion matrix."""
-    found = np.zeros_like(decided)
+    """Return which rows, (N,) bool, are in any of some cells of the confusion matrix."""
+    hits = np.zeros_like(decided)
     for cell in cells:
-        found |= (decided == (cell in ("tp", "fp"))) & (label == (cell in ("tp", "fn")))
-    return found
+        hits |= (decided == (cell in ("tp", "fp"))) & (label == (cell in ("tp", "fn")))
+    return hits
 
 
-def _rate(rows: Rows, before: np.ndarray, after: np.ndarray, among: np.ndarray) -> Figures:
-    """How often something holds before and after among some rows of each group.
+def _rate_of_fixed_rows(
+    rows: PairedDecisions, before: np.ndarray, after: np.ndarray, among: np.ndarray
+) -> PairedRates:
+    """Return the rates of ``before`` and ``after`` among some rows of each group, (N,) bool each.
 
-    For the variances half a row is added to each of the four outcomes, so that what was not seen
-    is not taken for impossible (``rates.Rate.variance`` does the same to one rate).
+    For the variances half a row is added to each of the four outcomes, so that they are not 0 for
+    unobserved outcomes (as in ``fairfix.metrics.rates``).
     """
 
     def total(weights: np.ndarray) -> np.ndarray:
@@ -97,7 +107,7 @@ def _rate(rows: Rows, before: np.ndarray, after: np.ndarray, among: np.ndarray) 
         was, now, both = (total(w * held) / total(w) for held in (before, after, before & after))
         smooth_was, smooth_now = _smooth(was, n), _smooth(now, n)
         smooth_both = (n * both + 0.5) / (n + 2)
-        return Figures(
+        return PairedRates(
             before=was,
             after=now,
             var_before=smooth_was * (1 - smooth_was) / n,
@@ -108,13 +118,13 @@ def _rate(rows: Rows, before: np.ndarray, after: np.ndarray, among: np.ndarray) 
 
 
 def _rate_of_selected(
-    rows: Rows,
+    rows: PairedDecisions,
     before: np.ndarray,
     after: np.ndarray,
     among_before: np.ndarray,
     among_after: np.ndarray,
-) -> Figures:
-    """A rate among rows that the decisions select, as the positive predictive value.
+) -> PairedRates:
+    """Return a rate among rows that depend on the decisions, such as positive predictive value.
 
     The covariance is that of two ratio estimators on the same rows (linearization).
     """
@@ -131,13 +141,15 @@ def _rate_of_selected(
         ]
         was, now = total(w * before) / sizes[0], total(w * after) / sizes[1]
         smooth_was, smooth_now = _smooth(was, ns[0]), _smooth(now, ns[1])
-        away = (before - was[rows.groups] * among_before) * (after - now[rows.groups] * among_after)
-        return Figures(
+        residuals = (before - was[rows.groups] * among_before) * (
+            after - now[rows.groups] * among_after
+        )
+        return PairedRates(
             before=was,
             after=now,
             var_before=smooth_was * (1 - smooth_was) / ns[0],
             var_after=smooth_now * (1 - smooth_now) / ns[1],
-            covariance=total(w**2 * away) / (sizes[0] * sizes[1]),
+            covariance=total(w**2 * residuals) / (sizes[0] * sizes[1]),
             n=np.minimum(*ns),
         )
 
@@ -147,9 +159,9 @@ def _smooth(share: np.ndarray, n: np.ndarray) -> np.ndarray:
     return smooth
 
 
-def _mean(one: Figures, other: Figures) -> Figures:
-    """The mean of two figures from different rows."""
-    return Figures(
+def _mean(one: PairedRates, other: PairedRates) -> PairedRates:
+    """Return the mean of two rates of different rows."""
+    return PairedRates(
         before=(one.before + other.before) / 2,
         after=(one.after + other.after) / 2,
         var_before=(one.var_before + other.var_before) / 4,
@@ -159,10 +171,10 @@ def _mean(one: Figures, other: Figures) -> Figures:
     )
 
 
-def _logarithm(rate: Figures) -> Figures:
-    """Logarithms of smoothed rates, so that a rate of 0 has one (delta method)."""
+def _logarithm(rate: PairedRates) -> PairedRates:
+    """Return logarithms of smoothed rates, defined for a rate of 0 (delta method)."""
     was, now = _smooth(rate.before, rate.n), _smooth(rate.after, rate.n)
-    return Figures(
+    return PairedRates(
         before=np.log(was),
         after=np.log(now),
         var_before=rate.var_before / was**2,
@@ -173,68 +185,74 @@ def _logarithm(rate: Figures) -> Figures:
 
 
 @dataclass(frozen=True)
-class Gaps:
-    """The gap of a metric before and after, as contrasts of its figures.
+class PairedGap:
+    """The gap of a metric before and after, as contrasts of rates.
 
-    The size is the sum, over ``parts``, of the largest contrast of the part. A part is a matrix
-    (contrasts, figures); each contrast subtracts one group's figure from another's. ``figures``
-    holds all figures in one row.
+    The size is the sum over ``parts`` of the largest contrast in each.
+
+    Attributes:
+        rates: all rates, concatenated.
+        parts: matrices (contrasts, rates); each contrast subtracts one group's rate from another's.
     """
 
-    figures: Figures
+    rates: PairedRates
     parts: tuple[np.ndarray, ...]
 
     @classmethod
-    def of(cls, metric: Metric, found: Sequence[Figures]) -> Gaps:
-        """The gaps of a metric between the groups of its ``figures``."""
-        n_groups = len(found[0].n)
+    def from_rates(cls, metric: Metric, rates: Sequence[PairedRates]) -> PairedGap:
+        """Return the gap of a metric, from its ``paired_rates``."""
+        n_groups = len(rates[0].n)
         pairs = (np.eye(n_groups)[:, None] - np.eye(n_groups)).reshape(-1, n_groups)
         pairs = pairs[pairs.any(axis=1)]
-        joined = Figures(*map(np.concatenate, zip(*map(astuple, found), strict=True)))
-        if len(found) == 1:
+        joined = PairedRates(*map(np.concatenate, zip(*map(astuple, rates), strict=True)))
+        if len(rates) == 1:
             return cls(joined, (pairs,))
         none = np.zeros_like(pairs)
-        each = [
-            np.hstack([pairs if i == j else none for j in range(len(found))])
-            for i in range(len(found))
+        by_rate = [
+            np.hstack([pairs if i == j else none for j in range(len(rates))])
+            for i in range(len(rates))
         ]
         if metric.contrast is Contrast.MEAN_ABSOLUTE:
-            return cls(joined, tuple(part / len(found) for part in each))
-        return cls(joined, (np.vstack(each),))
+            return cls(joined, tuple(part / len(rates) for part in by_rate))
+        return cls(joined, (np.vstack(by_rate),))
 
     @property
-    def extremes(self) -> tuple[np.ndarray, np.ndarray]:
-        """The contrasts that give the size before and after."""
-        return self._largest(self.figures.before), self._largest(self.figures.after)
+    def largest_contrasts(self) -> tuple[np.ndarray, np.ndarray]:
+        """The contrasts whose values are the size before and after."""
+        return self._largest(self.rates.before), self._largest(self.rates.after)
 
     def _largest(self, values: np.ndarray) -> np.ndarray:
         return np.asarray(sum(part[np.argmax(part @ values)] for part in self.parts))
 
     def standard_error(self, slopes: tuple[float, float] = (1.0, 1.0)) -> float:
-        """Of size after minus size before, ``slopes`` saying how fast each grows."""
-        f, (was, now) = self.figures, self.extremes
+        """Return the standard error of size after - size before.
+
+        Args:
+            slopes: derivatives of the reported sizes by those of the contrasts, before and after.
+        """
+        r, (was, now) = self.rates, self.largest_contrasts
         was, now = slopes[0] * was, slopes[1] * now
-        variance = was**2 @ f.var_before + now**2 @ f.var_after - 2 * (was * now) @ f.covariance
+        variance = was**2 @ r.var_before + now**2 @ r.var_after - 2 * (was * now) @ r.covariance
         return math.sqrt(variance)
 
     @property
     def p_grown(self) -> float:
-        """p-value of "the size did not grow": small where it grew.
+        """p-value of "the size did not grow".
 
-        It grew where one contrast after exceeds every contrast before. So the largest one after,
-        corrected for having been picked among all, is held against each one before. Of two groups
-        that is a two-sided test which knows that the sign of a small gap is chance.
+        The size grew if one contrast after exceeds every contrast before. So the largest contrast
+        after, with Bonferroni's correction for choosing it, is compared with each one before. With
+        two groups this is a two-sided test, which accounts for the random sign of a small gap.
         """
-        f, (_, now) = self.figures, self.extremes
-        lead = now @ f.after - _sums([part @ f.before for part in self.parts])
-        variance = now**2 @ f.var_after + _sums(
-            [part**2 @ f.var_before - 2 * (part * now) @ f.covariance for part in self.parts]
+        r, (_, now) = self.rates, self.largest_contrasts
+        differences = now @ r.after - _outer_sum([part @ r.before for part in self.parts])
+        variance = now**2 @ r.var_after + _outer_sum(
+            [part**2 @ r.var_before - 2 * (part * now) @ r.covariance for part in self.parts]
         )
-        z = float((lead / np.sqrt(variance)).min())
-        picked_from = math.prod(len(part) for part in self.parts)
-        return min(1.0, picked_from * float(norm.sf(z)))
+        z = float((differences / np.sqrt(variance)).min())
+        n_contrasts = math.prod(len(part) for part in self.parts)
+        return min(1.0, n_contrasts * float(norm.sf(z)))
 
 
-def _sums(terms: Sequence[np.ndarray]) -> np.ndarray:
-    """Every sum of one entry of each."""
+def _outer_sum(terms: Sequence[np.ndarray]) -> np.ndarray:
+    """Return every sum of one entry of each term."""
     return np.asarray(reduce(np.add.outer, terms))

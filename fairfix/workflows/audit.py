@@ -16,7 +16,7 @@ from fairfix.models.scorer import Scorer
 from fairfix.stats.calibration import Calibration, calibration
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.evaluation import Evaluation, evaluate
-from fairfix.stats.power import Power, power
+from fairfix.stats.power import PowerAnalysis, power_analysis
 from fairfix.stats.subgroups.intersections import IntersectionAudit, audit_intersections
 from fairfix.stats.subgroups.worst_subgroups import SubgroupScan, worst_subgroups
 from fairfix.stats.verdicts import Claim, claim
@@ -42,7 +42,7 @@ class GroupAudit:
     evaluation: Evaluation
     intervals: Intervals
     claim: Claim
-    power: Power
+    power: PowerAnalysis
     calibration: tuple[Calibration, ...]
 
 
@@ -187,7 +187,7 @@ def _group_audit(
         evaluation=evaluate(problem, problem.scores, decisions, objective, cuts),
         intervals=intervals(problem, decisions, confidence=confidence),
         claim=claim(key, counts, problem.group_names, budget, confidence=confidence),
-        power=power(key, counts, problem.group_names, budget, confidence=confidence),
+        power=power_analysis(key, counts, problem.group_names, budget, confidence=confidence),
         calibration=calibration(problem, confidence=confidence),
     )
 

@@ -121,7 +121,7 @@ def audit_document(case: Case, rule: DecisionRule, audit: Audit) -> dict[str, An
             "intersections": [_intersection(each) for each in audit.intersections],
             "subgroups": {
                 "searched": audit.subgroups.searched,
-                "tested": audit.subgroups.judged,
+                "tested": audit.subgroups.tested,
                 "found": [_subgroup(each) for each in audit.subgroups.significant()],
             },
             "threshold_sweep": audit.threshold_sweep and _threshold_sweep(audit.threshold_sweep),
@@ -135,7 +135,7 @@ def _audited(each: GroupAudit) -> dict[str, Any]:
         **_measured(each.evaluation, each.intervals),
         "evidence": {
             "claims": [_claim(each.claim)],
-            "certifiable_gap": each.power.certifiable,
+            "certifiable_gap": each.power.certifiable_gap,
             "rows_needed": _counted(each.power.rows_needed),
             "rows": each.evaluation.rows,
         },
@@ -214,7 +214,7 @@ def _step(step: Step) -> dict[str, Any]:
 def _evidence(shown: Evidence, outcome: Outcome) -> dict[str, Any]:
     return {
         "claims": [_claim(shown.claim)],
-        "certifiable_gap": shown.power.certifiable,
+        "certifiable_gap": shown.power.certifiable_gap,
         "rows_needed": _counted(shown.power.rows_needed),
         "rows": outcome.test.debiased.rows,
     }

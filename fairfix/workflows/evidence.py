@@ -17,12 +17,12 @@ from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
 from fairfix.metrics.registry import METRICS, rates
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
-from fairfix.stats.decision_changes import Change, change
-from fairfix.stats.gap_intervals import Cells, limits
-from fairfix.stats.intervals import Interval, rate
+from fairfix.stats.decision_changes import DecisionChange, decision_change
+from fairfix.stats.gap_intervals import MetricRates, metric_limits
+from fairfix.stats.intervals import Interval, rate_interval
 from fairfix.stats.overfitting import overfitting
 from fairfix.stats.performance_intervals import auc, auc_gap, performance
-from fairfix.stats.power import Power, power
+from fairfix.stats.power import PowerAnalysis, power_analysis
 from fairfix.stats.subgroups.intersections import intersections
 from fairfix.stats.subgroups.worst_subgroups import SubgroupScan, worst_subgroups
 from fairfix.stats.verdicts import Claim, claim
@@ -62,18 +62,18 @@ def intervals(
     for g, found in enumerate(by_group):
         here = groups == g
         weight = None if weights is None else weights[here]
-        found["auc"] = auc(scores[here], labels[here], weight, strict=exact).interval(alpha)
+        found["auc"] = auc(scores[here], labels[here], weight, exact=exact).interval(alpha)
     gaps = {key: _gap(key, counts, confidence) for key in METRICS}
     gaps["aucd"] = auc_gap(scores, labels, groups, problem.n_groups, weights).interval(alpha)
-    measures = {key: performance(key, counts, strict=exact).interval(alpha) for key in PERFORMANCES}
-    measures["auc"] = auc(scores, labels, weights, strict=exact).interval(alpha)
+    measures = {key: performance(key, counts, exact=exact).interval(alpha) for key in PERFORMANCES}
+    measures["auc"] = auc(scores, labels, weights, exact=exact).interval(alpha)
     return Intervals(dict(zip(problem.group_names, by_group, strict=True)), gaps, measures)
 
 
 def _gap(key: str, counts: Counts, confidence: ConfidenceLevel) -> Interval:
-    cells = Cells.of(key, counts)
-    low, high = limits(cells, confidence.alpha, strict=confidence.exact)
-    method = cells.method(strict=confidence.exact)
+    metric_rates = MetricRates.from_counts(key, counts)
+    low, high = metric_limits(metric_rates, confidence.alpha, exact=confidence.exact)
+    method = metric_rates.method(exact=confidence.exact)
     if bool(METRICS[key](counts).size.isnan()):
         return Interval(float("nan"), float("nan"), method)
     return Interval(float(low), float(high), method)
@@ -87,7 +87,7 @@ def _rates(counts: Counts, confidence: ConfidenceLevel) -> list[dict[str, Interv
         here = of(counts)
         for g in range(groups):
             hits, trials = float(here.hits[g] / effect[g]), float(here.trials[g] / effect[g])
-            found[g][key] = rate(hits, trials, confidence.alpha, strict=confidence.exact)
+            found[g][key] = rate_interval(hits, trials, confidence.alpha, exact=confidence.exact)
     return found
 
 
@@ -129,8 +129,8 @@ class Evidence:
     retuned: Intervals
     debiased: Intervals
     claim: Claim
-    power: Power
-    change: Change
+    power: PowerAnalysis
+    change: DecisionChange
     overfitting: tuple[str, ...]
     subgroups: SubgroupScan
     histograms: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
@@ -163,8 +163,8 @@ def collect_evidence(
         retuned=intervals(before, test.retuned, confidence=confidence),
         debiased=intervals(after, decided, confidence=confidence),
         claim=claim(metric.key, counts, names, objective.budget, confidence=confidence),
-        power=power(metric.key, counts, names, objective.budget, confidence=confidence),
-        change=change(before, test.unmodified, decided, metric, columns),
+        power=power_analysis(metric.key, counts, names, objective.budget, confidence=confidence),
+        change=decision_change(before, test.unmodified, decided, metric, columns),
         overfitting=overfitting(
             validation.problem, validation.debiased, before, decided, objective
         ),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fairfix.stats.gap_intervals import Cells
+from fairfix.stats.gap_intervals import MetricRates
 from fairfix.stats.intervals import Limits
 from tests.helpers.paths import ROOT
 
@@ -67,25 +67,25 @@ def test_rows_needed_give_the_nominal_power(rng: np.random.Generator) -> None:
     assert faults(list(study.power_rows(rng, REPETITIONS))) == []
 
 
-class Wald(Cells):
+class Wald(MetricRates):
     """Limits that take the observed rates for the true ones."""
 
-    def limits(self, alpha: float, *, strict: bool = False) -> Limits:
-        hits, trials = self.gathered()
+    def limits(self, alpha: float, *, exact: bool = False) -> Limits:
+        hits, trials = self.by_contrast()
         share = hits / trials
         z = study.stats.norm.isf(alpha)
         reach = z * np.sqrt((self.coefficients**2 * share * (1 - share) / trials).sum(-1))
-        return Limits(self.estimate() - reach, self.estimate() + reach)
+        return Limits(self.estimates() - reach, self.estimates() + reach)
 
 
-class Narrow(Cells):
+class Narrow(MetricRates):
     """80 % limits presented as 90 % limits."""
 
-    def limits(self, alpha: float, *, strict: bool = False) -> Limits:
-        return super().limits(2 * alpha, strict=strict)
+    def limits(self, alpha: float, *, exact: bool = False) -> Limits:
+        return super().limits(2 * alpha, exact=exact)
 
 
-def check_faulty(wrong: type[Cells], setting: Any, rng: np.random.Generator) -> Any:
+def check_faulty(wrong: type[MetricRates], setting: Any, rng: np.random.Generator) -> Any:
     cells, share = setting.draw(rng, REPETITIONS)
     made = wrong(**{field.name: getattr(cells, field.name) for field in fields(cells)})
     return study.check_tables(setting, made, share, REPETITIONS, strict=False)
@@ -94,7 +94,7 @@ def check_faulty(wrong: type[Cells], setting: Any, rng: np.random.Generator) -> 
 def test_a_wald_interval_breaks_its_bounds_at_extreme_rates(rng: np.random.Generator) -> None:
     rare = study.Setting("spd", ((0.02, 0.07),), ((100, 3000),))
     assert not check_faulty(Wald, rare, rng).passed
-    assert check_faulty(Cells, rare, rng).passed
+    assert check_faulty(MetricRates, rare, rng).passed
 
 
 def test_an_interval_that_is_too_narrow_breaks_its_bounds(rng: np.random.Generator) -> None:
@@ -104,7 +104,7 @@ def test_an_interval_that_is_too_narrow_breaks_its_bounds(rng: np.random.Generat
     assert found.missed > 0.15
     assert found.certified is not None
     assert found.certified > 0.08
-    assert check_faulty(Cells, common, rng).passed
+    assert check_faulty(MetricRates, common, rng).passed
 
 
 def test_too_few_rows_are_detected(rng: np.random.Generator) -> None:

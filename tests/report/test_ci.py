@@ -25,7 +25,7 @@ from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.stats.intervals import Interval
 from fairfix.stats.verdicts import Verdict
 from fairfix.thresholds.rule import DecisionRule
-from fairfix.workflows.gate.checks import Check, Power
+from fairfix.workflows.gate.checks import BudgetPower, Check
 from fairfix.workflows.gate.demands import Severity
 from fairfix.workflows.gate.document import gate_document
 from fairfix.workflows.gate.gate import Gate
@@ -65,7 +65,9 @@ def gate(*checks: Check, **fields: Any) -> Gate:
         "confidence": ConfidenceLevel(),
         "lenient": False,
         "trivial": False,
-        "power": (Power("spd", "sex", 0.05, {"f": 300, "m": 500}, None, {"f": 900, "m": 1500}),),
+        "power": (
+            BudgetPower("spd", "sex", 0.05, {"f": 300, "m": 500}, None, {"f": 900, "m": 1500}),
+        ),
         "checks": checks,
         "warnings": (),
         "notes": (),

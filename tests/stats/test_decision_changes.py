@@ -15,7 +15,12 @@ from fairfix.data.problem import Problem
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
 from fairfix.metrics.registry import METRICS
-from fairfix.stats.decision_changes import change, group_changes, levelling_down, sign_test
+from fairfix.stats.decision_changes import (
+    decision_change,
+    group_changes,
+    levelling_down,
+    sign_test,
+)
 from fairfix.stats.other_attributes import column_changes
 from fairfix.stats.overfitting import overfitting
 from tests.helpers.toys import scored_rows
@@ -92,7 +97,7 @@ def test_row_weights_count_in_rates_and_not_in_rows() -> None:
 
 
 def test_all_of_it_at_once() -> None:
-    found = change(*HAND, SPD, [own(HAND[0])])
+    found = decision_change(*HAND, SPD, [own(HAND[0])])
     assert found.groups == group_changes(*HAND)
     assert found.levelling_down == ()
     assert [each.column for each in found.columns] == ["own"]
@@ -125,7 +130,7 @@ def test_a_group_that_lost_for_the_others_sake_is_named() -> None:
     assert found == (
         "levelling down: abs(spd) shrank from 0.484 to 0.354 while the true positive rate of 'b' "
         "went from 0.986 to 0.718 (40 rows lost, 2 gained), the selection rate of 'b' went from "
-        "0.651 to 0.521 (40 rows lost, 2 gained), and no group is shown to have gained",
+        "0.651 to 0.521 (40 rows lost, 2 gained), and no group gained significantly",
     )
 
 
@@ -288,7 +293,7 @@ def test_a_gap_that_opened_in_an_intersection_is_found() -> None:
     assert f"of 'both' abs(spd) grew from {was} to {now} (95 % interval" in by_both.sentence
     for each in (by_race, by_other):
         assert not each.worse
-        assert each.sentence.endswith("so that no growth is shown")
+        assert each.sentence.endswith("which is not significant")
 
 
 def test_a_gap_that_moved_to_other_groups_did_not_grow() -> None:
@@ -415,8 +420,8 @@ def test_a_gap_that_is_closed_on_the_validation_rows_alone_is_said() -> None:
     (said,) = overfitting(rows, fair, rows, unfair, Objective())
     sizes = [float(SPD(rows.counts(decided)).size) for decided in (fair, unfair)]
     assert said.startswith(
-        f"overfitting: abs(spd) is {sizes[0]:.3f} on the 2,000 fitting rows and {sizes[1]:.3f} on "
-        "the 2,000 judged rows, worse by "
+        f"overfitting: abs(spd) is {sizes[0]:.3f} on the 2,000 validation rows and "
+        f"{sizes[1]:.3f} on the 2,000 test rows, worse by "
     )
     assert overfitting(rows, unfair, rows, fair, Objective()) == ()
     assert overfitting(rows, fair, rows, fair, Objective()) == ()

@@ -94,7 +94,7 @@ def test_rates_and_gaps_are_those_counted_by_hand(weighted: bool) -> None:
         assert rate.value == pytest.approx(np.average(here["hit"], weights=here["w"]))
         assert tpr.value == pytest.approx(np.average(positive["hit"], weights=positive["w"]))
     assert found.evaluation is not None
-    large = intersections(groups)[0].large(problem)
+    large = intersections(groups)[0].regroup_large(problem)
     assert large is not None
     counts = count_by_hand(decisions[large[1]], large[0])
     assert found.evaluation.gaps["spd"] == pytest.approx(gaps_by_hand(counts)["spd"])
@@ -127,7 +127,7 @@ def test_the_large_ones_keep_their_rows() -> None:
         ids=np.array([f"row {i}" for i in range(900)], object),
     )
     each = intersections(groups)[3]
-    large = each.large(problem)
+    large = each.regroup_large(problem)
     assert large is not None
     narrowed, rows = large
     names = [narrowed.group_names[g] for g in narrowed.groups]
@@ -157,13 +157,13 @@ def test_rows_of_one_label_make_no_gap() -> None:
     problem = replace(problem, labels=labels)
     groups = (Group("sex", problem.groups.numpy(), SEX), Group("race", race, ("A", "B")))
     (found,) = intersections(groups)
-    assert found.large(problem) is None
+    assert found.regroup_large(problem) is None
 
 
 def test_all_combinations_as_groups_can_be_judged() -> None:
     problem, decisions, groups = case()
     each = intersections(groups)[1]
-    judged = each.of(problem)
+    judged = each.regroup(problem)
     cuts = (0.5,) * judged.n_groups
     found = evaluate(judged, judged.scores, decisions, Objective(), cuts)
     assert tuple(group.name for group in found.groups) == each.group.names

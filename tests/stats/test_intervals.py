@@ -14,27 +14,27 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.performance import PERFORMANCES, auc_by_group
 from fairfix.stats.intervals import (
-    STRICT,
+    CLOPPER_PEARSON,
     WILSON,
     clopper_pearson,
-    contrast,
+    continuity_correction,
+    contrast_limits,
     contrast_z,
-    half_step,
-    rate,
-    ratio,
+    exact_contrast_limits,
+    exact_ratio_limits,
+    rate_interval,
+    ratio_limits,
     ratio_z,
-    strict_contrast,
-    strict_ratio,
     wilson,
 )
 from fairfix.stats.performance_intervals import (
-    Placements,
+    PlacementValues,
     auc,
     auc_change,
     auc_gap,
-    change,
     performance,
-    score,
+    performance_change,
+    performance_of_table,
 )
 
 Z = float(stats.norm.isf(0.05))
@@ -50,23 +50,25 @@ def test_one_share_is_scipys(hits: int, trials: int) -> None:
     test = stats.binomtest(hits, trials)
     for step, method in ((0.0, "wilson"), (0.5, "wilsoncc")):
         theirs = test.proportion_ci(0.9, method)
-        assert wilson(hits, trials, 0.05, step=step) == pytest.approx(tuple(theirs), abs=1e-12)
+        assert wilson(hits, trials, 0.05, correction=step) == pytest.approx(
+            tuple(theirs), abs=1e-12
+        )
     exact = test.proportion_ci(0.9, "exact")
     assert clopper_pearson(hits, trials, 0.05) == pytest.approx(tuple(exact), abs=1e-12)
 
 
 def test_one_rate_is_exact_where_hits_or_misses_are_few_and_when_asked() -> None:
-    assert rate(50, 100).method == WILSON
-    for few in (rate(9, 100), rate(91, 100), rate(50, 100, strict=True)):
-        assert few.method == STRICT
-    assert rate(9, 100).low == pytest.approx(float(clopper_pearson(9, 100, 0.05).low))
+    assert rate_interval(50, 100).method == WILSON
+    for few in (rate_interval(9, 100), rate_interval(91, 100), rate_interval(50, 100, exact=True)):
+        assert few.method == CLOPPER_PEARSON
+    assert rate_interval(9, 100).low == pytest.approx(float(clopper_pearson(9, 100, 0.05).low))
 
 
 def test_a_share_of_nothing_is_undefined() -> None:
-    assert math.isnan(rate(0, 0).low)
-    assert np.isnan(contrast([0, 3], [0, 9], [1, -1], 0.05)).all()
-    assert np.isnan(strict_contrast([0, 3], [0, 9], [1, -1], 0.05)).all()
-    assert np.isnan(ratio([0, 0], [9, 9], 0.05)).all()
+    assert math.isnan(rate_interval(0, 0).low)
+    assert np.isnan(contrast_limits([0, 3], [0, 9], [1, -1], 0.05)).all()
+    assert np.isnan(exact_contrast_limits([0, 3], [0, 9], [1, -1], 0.05)).all()
+    assert np.isnan(ratio_limits([0, 0], [9, 9], 0.05)).all()
 
 
 @pytest.mark.parametrize(
@@ -80,7 +82,7 @@ def test_a_difference_is_as_published(
     hits: tuple[int, int], trials: tuple[int, int], low: float, high: float
 ) -> None:
     """Newcombe 1998, table II, Miettinen and Nurminen's method at 95 %."""
-    found = contrast(hits, trials, [1, -1], 0.025)
+    found = contrast_limits(hits, trials, [1, -1], 0.025)
     assert found == pytest.approx((low, high), abs=5e-5)
 
 
@@ -111,7 +113,7 @@ def test_at_the_limits_the_likeliest_shares_give_the_score(coefficients: np.ndar
     for _ in range(5):
         trials = rng.integers(30, 400, len(coefficients)).astype(float)
         hits = np.rint(trials * rng.uniform(0.1, 0.9, len(trials)))
-        low, high = contrast(hits, trials, coefficients, 0.05)
+        low, high = contrast_limits(hits, trials, coefficients, 0.05)
         assert brute_z(hits, trials, coefficients, float(low)) == pytest.approx(Z, abs=2e-3)
         assert brute_z(hits, trials, coefficients, float(high)) == pytest.approx(-Z, abs=2e-3)
 
@@ -125,7 +127,7 @@ def test_a_ratio_is_statsmodels() -> None:
         theirs = confint_proportions_2indep(
             hits[0], trials[0], hits[1], trials[1], method="score", compare="ratio", alpha=0.1
         )
-        assert ratio(hits, trials, 0.05) == pytest.approx(theirs, rel=1e-6)
+        assert ratio_limits(hits, trials, 0.05) == pytest.approx(theirs, rel=1e-6)
 
 
 def test_limits_and_statistics_turn_into_each_other() -> None:
@@ -134,10 +136,10 @@ def test_limits_and_statistics_turn_into_each_other() -> None:
     hits = rng.binomial(trials, rng.choice([0.02, 0.3, 0.97], (50, 2)))
     inside = (hits > 0).all(-1) & (hits < trials).all(-1)
     hits, trials = hits[inside], trials[inside]
-    low, high = contrast(hits, trials, [1, -1], 0.05)
+    low, high = contrast_limits(hits, trials, [1, -1], 0.05)
     np.testing.assert_allclose(contrast_z(hits, trials, [1, -1], low), Z, atol=1e-6)
     np.testing.assert_allclose(contrast_z(hits, trials, [1, -1], high), -Z, atol=1e-6)
-    low, high = ratio(hits, trials, 0.05)
+    low, high = ratio_limits(hits, trials, 0.05)
     np.testing.assert_allclose(ratio_z(hits, trials, low), Z, atol=1e-6)
     np.testing.assert_allclose(ratio_z(hits, trials, high), -Z, atol=1e-6)
 
@@ -146,33 +148,36 @@ def test_limits_of_arrays_are_those_of_each_entry() -> None:
     rng = np.random.default_rng(3)
     trials = rng.integers(1, 60, (40, 4))
     hits = rng.binomial(trials, rng.choice([0, 0.1, 0.5, 1], (40, 4)))
-    together = contrast(hits, trials, ODDS, 0.05)
+    together = contrast_limits(hits, trials, ODDS, 0.05)
     for k in range(40):
-        alone = contrast(hits[k], trials[k], ODDS, 0.05)
+        alone = contrast_limits(hits[k], trials[k], ODDS, 0.05)
         np.testing.assert_allclose([side[k] for side in together], alone, atol=1e-7)
-    mirrored = contrast(hits, trials, -ODDS, 0.05)
+    mirrored = contrast_limits(hits, trials, -ODDS, 0.05)
     np.testing.assert_allclose(mirrored.low, -together.high, atol=1e-7)
 
 
 def test_nothing_seen_still_leaves_room() -> None:
-    low, high = contrast([0, 0], [50, 50], [1, -1], 0.05)
+    low, high = contrast_limits([0, 0], [50, 50], [1, -1], 0.05)
     assert high == pytest.approx(-low)
     assert 0.03 < high < 0.08
-    low, high = contrast([0, 50], [50, 50], [1, -1], 0.05)
+    low, high = contrast_limits([0, 50], [50, 50], [1, -1], 0.05)
     assert low == pytest.approx(-1)
     assert -1 < high < -0.9
 
 
 def test_a_ratio_to_nothing_has_no_upper_limit() -> None:
-    for limits in (ratio([9, 0], [40, 40], 0.05), strict_ratio([9, 0], [40, 40], 0.05)):
+    for limits in (
+        ratio_limits([9, 0], [40, 40], 0.05),
+        exact_ratio_limits([9, 0], [40, 40], 0.05),
+    ):
         assert limits.high == math.inf
         assert 1 < limits.low < math.inf
-    assert ratio([0, 5], [40, 40], 0.05).low == 0
+    assert ratio_limits([0, 5], [40, 40], 0.05).low == 0
 
 
 def test_exact_limits_of_a_difference_are_those_of_its_shares_at_half_the_error() -> None:
     ones, others = (clopper_pearson(hits, 60, 0.025) for hits in (7, 20))
-    found = strict_contrast([7, 20], [60, 60], [1, -1], 0.05)
+    found = exact_contrast_limits([7, 20], [60, 60], [1, -1], 0.05)
     assert found == pytest.approx((ones.low - others.high, ones.high - others.low))
 
 
@@ -181,8 +186,8 @@ def test_half_a_step_is_half_of_the_smallest_change(trials: tuple[int, int]) -> 
     n, m = trials
     seen = {round(x / n - y / m, 12) for x, y in product(range(n + 1), range(m + 1))}
     steps = np.diff(sorted(seen))
-    assert half_step(trials) == pytest.approx(steps.min() / 2)
-    assert half_step((n + 0.5, m)) == 0
+    assert continuity_correction(trials) == pytest.approx(steps.min() / 2)
+    assert continuity_correction((n + 0.5, m)) == 0
 
 
 def test_weights_count_as_effective_rows() -> None:
@@ -197,17 +202,17 @@ def test_weights_count_as_effective_rows() -> None:
 @pytest.mark.parametrize("key", PERFORMANCES)
 def test_performance_lies_in_both_of_its_intervals(key: str) -> None:
     c = counts([60, 30], [20, 10], [25, 20], [80, 90])
-    found, exact = performance(key, c), performance(key, c, strict=True)
+    found, exact = performance(key, c), performance(key, c, exact=True)
     near, wide = found.interval(0.05), exact.interval(0.05)
     assert found.value == pytest.approx(float(PERFORMANCES[key](c)))
     assert 0 < max(near.low, wide.low) < found.value < min(near.high, wide.high) < 1
-    assert near.method != wide.method == STRICT
+    assert near.method != wide.method == CLOPPER_PEARSON
     assert found.interval(0.2).low > near.low
 
 
 def test_balanced_accuracy_is_half_of_a_difference() -> None:
     found = performance("balanced_accuracy", counts([60.0], [20.0], [25.0], [81.0])).interval(0.05)
-    low, high = contrast([60, 20], [85, 101], [1, -1], 0.05)
+    low, high = contrast_limits([60, 20], [85, 101], [1, -1], 0.05)
     step = 0.5 / (85 * 101)
     assert (found.low, found.high) == pytest.approx(((low - step + 1) / 2, (high + step + 1) / 2))
 
@@ -228,7 +233,7 @@ def in_order(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def test_area_and_covariance_are_those_of_all_pairs() -> None:
     one, other, labels = scores(0)
-    placed = Placements.of([one, other], labels, None)
+    placed = PlacementValues.from_scores([one, other], labels, None)
     pairs = np.stack([in_order(vector, labels) for vector in (one, other)])
     assert placed.auc == pytest.approx(pairs.mean((1, 2)))
     expected = np.cov(pairs.mean(2)) / pairs.shape[1] + np.cov(pairs.mean(1)) / pairs.shape[2]
@@ -287,7 +292,7 @@ def test_areas_of_groups_differ_as_their_intervals_say() -> None:
 def test_a_change_of_decisions_is_after_minus_before(key: str) -> None:
     rng = np.random.default_rng(5)
     labels, before, after = rng.integers(0, 2, (3, 300))
-    found = change(key, before, after, labels)
+    found = performance_change(key, before, after, labels)
     hits = [
         counts(*([float((decided * y).sum())] for decided, y in (
             (d, labels), (d, 1 - labels), (1 - d, labels), (1 - d, 1 - labels))))
@@ -297,7 +302,7 @@ def test_a_change_of_decisions_is_after_minus_before(key: str) -> None:
     assert found.value == pytest.approx(now - was)
     interval = found.interval(0.05)
     assert interval.low < found.value < interval.high
-    doubled = change(key, before, after, labels, np.full(300, 2.0)).interval(0.05)
+    doubled = performance_change(key, before, after, labels, np.full(300, 2.0)).interval(0.05)
     assert (doubled.low, doubled.high) == pytest.approx((interval.low, interval.high))
 
 
@@ -307,16 +312,18 @@ def test_a_change_is_as_uncertain_as_its_bootstrap(key: str) -> None:
     table = np.array([[[300.0, 40], [70, 150]], [[60, 80], [30, 400]]])
     kinds = np.repeat(np.arange(8), table.astype(int).ravel())
     labels, before, after = kinds // 4, kinds // 2 % 2, kinds % 2
-    found = change(key, before, after, labels).interval(0.05)
+    found = performance_change(key, before, after, labels).interval(0.05)
     drawn = np.stack(
         [rng.multinomial(int(side.sum()), side.ravel() / side.sum(), 4000) for side in table], 1
     ).reshape(-1, 2, 2, 2)
-    spread = (score(key, drawn.sum(-2)) - score(key, drawn.sum(-1))).std()
+    spread = (
+        performance_of_table(key, drawn.sum(-2)) - performance_of_table(key, drawn.sum(-1))
+    ).std()
     assert (found.high - found.low) / (2 * Z) == pytest.approx(float(spread), rel=0.06)
 
 
 def test_a_change_that_was_not_seen_is_not_ruled_out() -> None:
     decided = np.arange(200) % 2
-    found = change("accuracy", decided, decided, np.arange(200) % 4 > 1).interval(0.05)
+    found = performance_change("accuracy", decided, decided, np.arange(200) % 4 > 1).interval(0.05)
     assert found.low < -0.01
     assert found.high > 0.01

@@ -15,8 +15,8 @@ from torch import Tensor
 from fairfix.data.problem import Problem
 from fairfix.data.table import Group
 from fairfix.methods._aif360 import quiet
-from fairfix.stats.subgroups.column_bins import Bucketed, bucketed
-from fairfix.stats.subgroups.conjunctions import inside, strongest
+from fairfix.stats.subgroups.column_bins import BinnedColumn, bin_columns
+from fairfix.stats.subgroups.conjunctions import find_strongest, in_subgroup
 from fairfix.stats.subgroups.worst_subgroups import worst_subgroups
 from tests.helpers.toys import random_state
 
@@ -47,7 +47,7 @@ def people(
 def test_a_planted_subgroup_is_found_and_named() -> None:
     problem, decisions, groups, names = people(5000, 1, shift=0.25, features=8)
     scan = worst_subgroups(problem, decisions, groups, names)
-    assert (scan.searched, scan.judged) == (3000, 2000)
+    assert (scan.searched, scan.tested) == (3000, 2000)
     assert scan.columns == ("sex", "race", *names)
     found = {(each.rate_of, each.direction): each for each in scan.significant(0.001)}
     for key in [("selection_rate", "lower"), ("fnr", "higher"), ("fpr", "lower")]:
@@ -93,12 +93,12 @@ def test_without_unseen_rows_chance_alone_would_be_called_bias() -> None:
     for seed in range(40):
         problem, decisions, groups, names = people(400, seed)
         assert problem.features is not None
-        columns = bucketed(groups, problem.features.numpy(), names)
+        columns = bin_columns(groups, problem.features.numpy(), names)
         codes = np.stack([column.codes for column in columns], 1)
         hits = decisions.numpy()
-        found = strongest(codes, [column.sets for column in columns], hits, 30)
+        found = find_strongest(codes, [column.sets for column in columns], hits, 30)
         p_values = [
-            fisher(hits, inside(conditions, codes), direction)
+            fisher(hits, in_subgroup(conditions, codes), direction)
             for direction, conditions in found.items()
         ]
         wrong += min(p_values) < 0.05 / 6
@@ -184,7 +184,7 @@ def test_equal_seed_equal_result_and_random_state_untouched() -> None:
 
 
 def by_hand(
-    codes: np.ndarray, columns: list[Bucketed], hits: np.ndarray, least: int, higher: bool
+    codes: np.ndarray, columns: list[BinnedColumn], hits: np.ndarray, least: int, higher: bool
 ) -> float:
     """The strength of the strongest subgroup, one subgroup after the other."""
     options = [column.sets for column in columns]
@@ -210,14 +210,14 @@ def test_the_search_is_exhaustive(seed: int) -> None:
     widths = (2, 3, 4, 2)
     codes = np.stack([rng.integers(0, width, 150) for width in widths], 1)
     columns = [
-        Bucketed(str(c), codes[:, c], tuple("abcd"[:width]), ordered=width == 4)
+        BinnedColumn(str(c), codes[:, c], tuple("abcd"[:width]), ordered=width == 4)
         for c, width in enumerate(widths)
     ]
     hits = rng.random(150) < 0.3 + 0.4 * ((codes[:, 0] == 0) & (codes[:, 1] == 2))
-    found = strongest(codes, [column.sets for column in columns], hits, 10)
+    found = find_strongest(codes, [column.sets for column in columns], hits, 10)
     sizes = [len(column.sets) for column in columns]
     for direction, conditions in found.items():
-        rows = inside(conditions, codes)
+        rows = in_subgroup(conditions, codes)
         n, k = rows.sum(), hits[rows].sum()
         looked_at = sum(
             np.prod(chosen) for chosen in itertools.combinations(sizes, len(conditions))
@@ -236,7 +236,7 @@ def test_aif360s_subset_scan_finds_the_same_subgroup() -> None:
     rng = np.random.default_rng(0)
     codes = np.stack([rng.integers(0, width, 2500) for width in (2, 4, 3)], 1)
     hits = rng.random(2500) < 0.5 - 0.3 * ((codes[:, 0] == 1) & (codes[:, 1] == 2))
-    columns = [Bucketed("", codes[:, c], ("",) * width) for c, width in enumerate((2, 4, 3))]
+    columns = [BinnedColumn("", codes[:, c], ("",) * width) for c, width in enumerate((2, 4, 3))]
     state = np.random.get_state()
     subset, _ = MDSS(Bernoulli(direction="negative")).scan(
         pd.DataFrame(codes, columns=["0", "1", "2"]),
@@ -246,7 +246,7 @@ def test_aif360s_subset_scan_finds_the_same_subgroup() -> None:
         num_iters=3,
     )
     np.random.set_state(state)
-    found = strongest(codes, [column.sets for column in columns], hits, 30)["lower"]
+    found = find_strongest(codes, [column.sets for column in columns], hits, 30)["lower"]
     assert found == {0: {1}, 1: {2}}
     assert subset == {"0": [1], "1": [2]}
 
@@ -256,7 +256,7 @@ def test_aif360s_subset_scan_finds_the_same_subgroup() -> None:
 
 def test_numbers_fall_into_intervals_that_can_be_read() -> None:
     x = np.arange(100, dtype=np.float32)[:, None]
-    (column,) = bucketed((), x, ["age"])
+    (column,) = bin_columns((), x, ["age"])
     assert np.bincount(column.codes).tolist() == [20] * 5
     assert column.describe([0]) == "up to 19"
     assert column.describe([1, 2]) == "19 to 59"
@@ -269,7 +269,7 @@ def test_numbers_fall_into_intervals_that_can_be_read() -> None:
 def test_intervals_hold_every_row_even_with_many_equal_numbers(share: float) -> None:
     rng = np.random.default_rng(0)
     x = np.where(rng.random(500) < share, 3.0, rng.normal(3, 2, 500)).astype(np.float32)
-    (column,) = bucketed((), x[:, None], ["x"])
+    (column,) = bin_columns((), x[:, None], ["x"])
     assert column.edges is not None
     edges = np.array([-np.inf, *column.edges, np.inf])
     assert ((edges[column.codes] < x) & (x <= edges[column.codes + 1])).all()
@@ -280,7 +280,7 @@ def test_inputs_of_one_category_become_one_column() -> None:
     kinds = np.repeat([0, 1, 2, 3], 50)
     raw = np.eye(4, 3)[kinds]  # the fourth has no input of its own
     scaled = ((raw - raw.mean(0)) / raw.std(0)).astype(np.float32)
-    (column,) = bucketed((), scaled, ["job=a", "job=b", "job=c"])
+    (column,) = bin_columns((), scaled, ["job=a", "job=b", "job=c"])
     assert (column.column, column.values) == ("job", ("a", "b", "c", "(other)"))
     assert column.codes.tolist() == kinds.tolist()
     assert column.describe([0, 1, 2]) == "not (other)"
@@ -290,12 +290,12 @@ def test_inputs_of_one_category_become_one_column() -> None:
 
 def test_inputs_that_do_not_exclude_each_other_stay_apart() -> None:
     x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 40, np.float32)
-    assert [c.column for c in bucketed((), x, ["job=a", "job=b"])] == ["job=a", "job=b"]
+    assert [c.column for c in bin_columns((), x, ["job=a", "job=b"])] == ["job=a", "job=b"]
 
 
 def test_rare_categories_are_taken_together() -> None:
     ids = np.repeat(np.arange(6), [100, 60, 29, 5, 1, 40])
-    (column,) = bucketed([Group("race", ids, tuple("abcdef"))], None, ())
+    (column,) = bin_columns([Group("race", ids, tuple("abcdef"))], None, ())
     assert column.values == ("a", "b", "f", "(rare)")
     assert np.bincount(column.codes).tolist() == [100, 60, 40, 35]
 
@@ -304,5 +304,5 @@ def test_columns_that_say_nothing_new_are_left_out() -> None:
     rng = np.random.default_rng(0)
     sex = rng.integers(0, 2, 300)
     x = np.stack([np.where(sex == 1, -3.0, 2.5), np.ones(300), rng.normal(size=300)], 1)
-    found = bucketed([Group("sex", sex, SEX)], x.astype(np.float32), ["code", "one", "sex"])
+    found = bin_columns([Group("sex", sex, SEX)], x.astype(np.float32), ["code", "one", "sex"])
     assert [column.column for column in found] == ["sex"]

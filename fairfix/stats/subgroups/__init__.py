@@ -1,1 +1,1 @@
-"""Groups within groups: intersections of protected columns, and a search over conjunctions."""
+"""Intersections of group columns, and a search for deviating subgroups."""

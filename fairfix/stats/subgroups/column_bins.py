@@ -1,4 +1,4 @@
-"""Columns of a table as a few values each, so that rows can be described by them."""
+"""Discretization of table columns into a few values each, for describing subgroups."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ import numpy as np
 from fairfix.data.table import Group
 
 OTHER, RARE = "(other)", "(rare)"
-COMMON = 12  # values that a category keeps at most
+MAX_CATEGORIES = 12
+"""Most values of a categorical column; the others are merged."""
 
 
 @dataclass(frozen=True)
-class Bucketed:
-    """One column: ``codes`` (N,) int64 in 0..V-1 and the V values they stand for.
+class BinnedColumn:
+    """A column with a few values.
 
-    ``ordered`` says that the values are numbers that rise. Where they are intervals, ``edges``
-    (V - 1,) is where each but the last ends, that end included.
+    Attributes:
+        codes: (N,) int64 in 0..V-1, indices of ``values``.
+        values: V names.
+        ordered: whether the values are increasing numbers or intervals.
+        edges: (V - 1,) upper ends (included) of all intervals but the last; None if the values are
+            not intervals.
     """
 
     column: str
@@ -31,28 +36,28 @@ class Bucketed:
     def sets(self) -> np.ndarray:
         """The sets of values that a condition may allow, (S, V) bool, none empty, none full.
 
-        Runs of neighbors where they are ordered, else one value or all but one.
+        Runs of consecutive values if they are ordered, else one value or all but one.
         """
         size = len(self.values)
         if self.ordered:
-            found = [
+            runs = [
                 [low <= code <= high for code in range(size)]
                 for low in range(size)
                 for high in range(low, size)
                 if high - low + 1 < size
             ]
-            return np.array(found, bool).reshape(-1, size)
+            return np.array(runs, bool).reshape(-1, size)
         single = np.eye(size, dtype=bool)
         return single if size == 2 else np.concatenate([single, ~single])
 
     def describe(self, codes: Collection[int]) -> str:
-        """The values of ``codes``, at least one and not all of them, in words."""
+        """Return the values of ``codes``, at least one and not all of them, in words."""
         chosen = sorted(codes)
         if self.edges is not None:
             return " or ".join(self._interval(low, high) for low, high in _runs(chosen))
-        left_out = [code for code in range(len(self.values)) if code not in codes]
-        if len(left_out) < len(chosen) - 1:
-            return "not " + " or ".join(self.values[code] for code in left_out)
+        excluded = [code for code in range(len(self.values)) if code not in codes]
+        if len(excluded) < len(chosen) - 1:
+            return "not " + " or ".join(self.values[code] for code in excluded)
         return " or ".join(self.values[code] for code in chosen)
 
     def _interval(self, low: int, high: int) -> str:
@@ -64,60 +69,69 @@ class Bucketed:
         return f"{self.edges[low - 1]:.4g} to {self.edges[high]:.4g}"
 
 
-def bucketed(
+def bin_columns(
     groups: Sequence[Group],
     features: np.ndarray | None,
     names: Sequence[str],
     *,
     bins: int = 5,
     rare: int = 30,
-) -> tuple[Bucketed, ...]:
-    """The protected columns and the features (N, D) called ``names``, as a few values each.
+) -> tuple[BinnedColumn, ...]:
+    """Return group columns and features with a few values each.
 
-    Inputs "column=category" that exclude each other become one column again; a number of more
-    than ``bins`` values falls into at most that many intervals of about equal rows; categories of
-    fewer than ``rare`` rows, and those beyond the 12 largest, are taken together. Left out are
-    columns of one value, and those that have the name of an earlier one or part the rows alike.
+    One-hot inputs ("column=category") become one column again; numbers with more than ``bins``
+    values become intervals with about equal numbers of rows; rare categories, and those beyond the
+    12 largest, are merged. Columns with one value are dropped, and those that have the name or the
+    partition of an earlier one.
+
+    Args:
+        features: (N, D), or None.
+        names: D names of the features.
+        bins: most intervals of a number.
+        rare: rows below which a category is merged.
     """
-    found = [Bucketed(group.column, group.ids, group.names) for group in groups]
+    columns = [BinnedColumn(group.column, group.ids, group.names) for group in groups]
     if features is not None:
         flat = features.reshape(len(features), -1)
-        sets = _one_hot_sets(flat, names)
-        found += [_categories(flat, column, places, names) for column, places in sets.items()]
-        used = {place for places in sets.values() for place in places}
-        found += [
-            _number(flat[:, place], name, bins)
-            for place, name in enumerate(names)
-            if place not in used
+        one_hot = _one_hot_sets(flat, names)
+        columns += [_category(flat, column, indices, names) for column, indices in one_hot.items()]
+        used = {index for indices in one_hot.values() for index in indices}
+        columns += [
+            _number(flat[:, index], name, bins)
+            for index, name in enumerate(names)
+            if index not in used
         ]
-    kept: list[Bucketed] = []
-    for each in found:
-        column = each if each.ordered else _compact(_lumped(each, rare))
-        if len(column.values) > 1 and not any(_repeats(column, other) for other in kept):
+    kept: list[BinnedColumn] = []
+    for each in columns:
+        column = each if each.ordered else _drop_unused(_merge_rare(each, rare))
+        if len(column.values) > 1 and not any(_is_duplicate(column, other) for other in kept):
             kept.append(column)
     return tuple(kept)
 
 
 def _runs(codes: Sequence[int]) -> list[tuple[int, int]]:
-    """First and last of each run of neighbors in rising ``codes``."""
+    """Return the first and last of each run of consecutive ``codes``, which are increasing."""
     starts = [c for i, c in enumerate(codes) if i == 0 or codes[i - 1] != c - 1]
     ends = [c for i, c in enumerate(codes) if i == len(codes) - 1 or codes[i + 1] != c + 1]
     return list(zip(starts, ends, strict=True))
 
 
 def _one_hot_sets(features: np.ndarray, names: Sequence[str]) -> dict[str, list[int]]:
-    """The places of two-valued inputs "column=category", at most one of them high in a row."""
-    sets: dict[str, list[int]] = {}
-    for place, name in enumerate(names):
+    """Return the indices of one-hot inputs "column=category" by column.
+
+    They are two-valued, with at most one high value in each row.
+    """
+    by_column: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
         column, equals, _ = name.partition("=")
         if equals:
-            sets.setdefault(column, []).append(place)
+            by_column.setdefault(column, []).append(index)
     return {
-        column: places
-        for column, places in sets.items()
-        if len(places) > 1
-        and all(_is_two_valued(features[:, place]) for place in places)
-        and int(_high(features[:, places]).sum(1).max()) <= 1
+        column: indices
+        for column, indices in by_column.items()
+        if len(indices) > 1
+        and all(_is_two_valued(features[:, index]) for index in indices)
+        and int(_is_high(features[:, indices]).sum(1).max()) <= 1
     }
 
 
@@ -125,52 +139,53 @@ def _is_two_valued(x: np.ndarray) -> bool:
     return bool(((x == x.min()) | (x == x.max())).all())
 
 
-def _high(block: np.ndarray) -> np.ndarray:
-    """Whether each input has the higher of its two values; it may be standardized."""
-    found: np.ndarray = block > (block.min(0) + block.max(0)) / 2
-    return found
+def _is_high(inputs: np.ndarray) -> np.ndarray:
+    """Return where two-valued inputs, possibly standardized, have their higher value."""
+    high: np.ndarray = inputs > (inputs.min(0) + inputs.max(0)) / 2
+    return high
 
 
-def _categories(
-    features: np.ndarray, column: str, places: Sequence[int], names: Sequence[str]
-) -> Bucketed:
-    high = _high(features[:, places])
-    codes = np.where(high.any(1), high.argmax(1), len(places))
-    values = (names[place].partition("=")[2] for place in places)
-    return Bucketed(column, codes, (*values, OTHER))
+def _category(
+    features: np.ndarray, column: str, indices: Sequence[int], names: Sequence[str]
+) -> BinnedColumn:
+    """Return the column of one-hot inputs."""
+    high = _is_high(features[:, indices])
+    codes = np.where(high.any(1), high.argmax(1), len(indices))
+    values = (names[index].partition("=")[2] for index in indices)
+    return BinnedColumn(column, codes, (*values, OTHER))
 
 
-def _number(x: np.ndarray, name: str, bins: int) -> Bucketed:
+def _number(x: np.ndarray, name: str, bins: int) -> BinnedColumn:
     distinct = np.unique(x)
     if len(distinct) <= bins:
         values = tuple(f"{value:.4g}" for value in distinct)
-        return Bucketed(name, np.searchsorted(distinct, x), values, ordered=True)
-    shares = np.arange(1, bins) / bins
-    edges = np.unique(np.quantile(x, shares, method="inverted_cdf"))
+        return BinnedColumn(name, np.searchsorted(distinct, x), values, ordered=True)
+    levels = np.arange(1, bins) / bins
+    edges = np.unique(np.quantile(x, levels, method="inverted_cdf"))
     edges = edges[edges < distinct[-1]]
     codes = np.searchsorted(edges, x)
-    return Bucketed(name, codes, ("",) * (len(edges) + 1), True, tuple(edges.tolist()))
+    return BinnedColumn(name, codes, ("",) * (len(edges) + 1), True, tuple(edges.tolist()))
 
 
-def _lumped(column: Bucketed, rare: int) -> Bucketed:
-    """The values of few rows as one, where there are several."""
+def _merge_rare(column: BinnedColumn, rare: int) -> BinnedColumn:
+    """Merge rare values into one, if there are several."""
     rows = np.bincount(column.codes, minlength=len(column.values))
     few = rows < rare
-    few[np.argsort(-rows, kind="stable")[COMMON:]] = True
+    few[np.argsort(-rows, kind="stable")[MAX_CATEGORIES:]] = True
     if few.sum() < 2:
         return column
     codes = np.where(few[column.codes], len(few), column.codes)
-    return Bucketed(column.column, codes, (*column.values, RARE))
+    return BinnedColumn(column.column, codes, (*column.values, RARE))
 
 
-def _compact(column: Bucketed) -> Bucketed:
-    """Only the values that rows have."""
+def _drop_unused(column: BinnedColumn) -> BinnedColumn:
+    """Drop values that no row has."""
     used, codes = np.unique(column.codes, return_inverse=True)
-    return Bucketed(column.column, codes, tuple(column.values[code] for code in used))
+    return BinnedColumn(column.column, codes, tuple(column.values[code] for code in used))
 
 
-def _repeats(one: Bucketed, other: Bucketed) -> bool:
-    """Whether two columns have one name, or part the rows alike."""
+def _is_duplicate(one: BinnedColumn, other: BinnedColumn) -> bool:
+    """Return whether two columns have the same name or the same partition of the rows."""
     if one.column == other.column:
         return True
     if len(one.values) != len(other.values):

@@ -1,7 +1,7 @@
-"""The subgroup whose rate departs most from the overall one, over all conjunctions of up to three.
+"""Exhaustive search for the subgroup with the most deviating rate, with up to three conditions.
 
-Every choice of up to three columns is looked at in full: one contingency table of its values holds
-the counts of all the subgroups that its conditions name.
+For every choice of up to three columns, one contingency table of their values gives the counts of
+all subgroups.
 """
 
 from __future__ import annotations
@@ -14,47 +14,49 @@ from typing import Literal
 import numpy as np
 from scipy.special import xlog1py, xlogy
 
-LENGTH = 3
+MAX_CONDITIONS = 3
 
 Direction = Literal["higher", "lower"]
 Conditions = dict[int, frozenset[int]]
 
 
-def strongest(
-    codes: np.ndarray, sets: Sequence[np.ndarray], hits: np.ndarray, least: int
+def find_strongest(
+    codes: np.ndarray, sets: Sequence[np.ndarray], hits: np.ndarray, min_rows: int
 ) -> dict[Direction, Conditions]:
-    """The strongest subgroup of a higher and of a lower rate than overall, where there is one.
+    """Return the best-scoring subgroup with a higher rate than overall, and with a lower one.
 
-    Strength is the log likelihood ratio of a rate of its own against the overall rate, less the
-    logarithm of how many subgroups of as many conditions there are: longer conjunctions are many
-    more than short ones, and have to depart by that much more.
+    The score is the log-likelihood ratio of a rate of the subgroup's own against the overall rate,
+    minus the logarithm of the number of subgroups with as many conditions.
 
     Args:
         codes: (N, C) int, the value of each column in 0..V_c-1.
         sets: for each column the sets of values that a condition may allow, (S_c, V_c) bool.
-        hits: (N,) bool, whose rate is looked at; neither all alike.
-        least: rows that a subgroup, and the rest, must have.
+        hits: (N,) bool, whose rate is compared; neither all True nor all False.
+        min_rows: fewest rows of a subgroup and of the rest.
+
+    Returns:
+        Conditions by direction; a direction without a subgroup is missing.
     """
     best: dict[Direction, tuple[float, Conditions]] = {}
     rate = float(hits.mean())
-    for length in range(1, min(LENGTH, len(sets)) + 1):
+    for length in range(1, min(MAX_CONDITIONS, len(sets)) + 1):
         choices = list(combinations(range(len(sets)), length))
-        price = log(sum(prod(len(sets[column]) for column in columns) for columns in choices))
+        penalty = log(sum(prod(len(sets[column]) for column in columns) for columns in choices))
         for columns in choices:
             rows, hit = _counts(codes, sets, hits, columns)
-            strength = log_likelihood_ratio(hit, rows, rate) - price
-            allowed = (rows >= least) & (rows <= len(hits) - least)
-            for direction, side in _sides(hit > rows * rate):
-                here = np.where(side & allowed, strength, -np.inf)
-                place = int(here.argmax())
-                top = float(here.flat[place])
-                if top > (best[direction][0] if direction in best else -np.inf):
-                    best[direction] = top, _conditions(sets, columns, here.shape, place)
+            scores = log_likelihood_ratio(hit, rows, rate) - penalty
+            allowed = (rows >= min_rows) & (rows <= len(hits) - min_rows)
+            for direction, side in _directions(hit > rows * rate):
+                candidates = np.where(side & allowed, scores, -np.inf)
+                index = int(candidates.argmax())
+                score = float(candidates.flat[index])
+                if score > (best[direction][0] if direction in best else -np.inf):
+                    best[direction] = score, _conditions(sets, columns, candidates.shape, index)
     return {direction: conditions for direction, (_, conditions) in best.items()}
 
 
-def inside(conditions: Mapping[int, frozenset[int]], codes: np.ndarray) -> np.ndarray:
-    """Which rows of ``codes`` (N, C) meet all the conditions, (N,) bool."""
+def in_subgroup(conditions: Mapping[int, frozenset[int]], codes: np.ndarray) -> np.ndarray:
+    """Return which rows of ``codes`` (N, C) meet all conditions, (N,) bool."""
     rows = np.ones(len(codes), bool)
     for column, values in conditions.items():
         rows &= np.isin(codes[:, column], sorted(values))
@@ -62,7 +64,7 @@ def inside(conditions: Mapping[int, frozenset[int]], codes: np.ndarray) -> np.nd
 
 
 def log_likelihood_ratio(hits: np.ndarray, rows: np.ndarray, rate: float) -> np.ndarray:
-    """Of a rate of its own against ``rate`` in (0, 1), for ``hits`` of ``rows``; 0 without rows."""
+    """Return the log-likelihood ratio of hits / rows against ``rate`` in (0, 1); 0 without rows."""
     own = hits / np.maximum(rows, 1)
     misses = rows - hits
     ratio: np.ndarray = xlogy(hits, own / rate) + xlog1py(misses, -own) - misses * np.log1p(-rate)
@@ -72,27 +74,27 @@ def log_likelihood_ratio(hits: np.ndarray, rows: np.ndarray, rate: float) -> np.
 def _counts(
     codes: np.ndarray, sets: Sequence[np.ndarray], hits: np.ndarray, columns: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and hits of every subgroup with a condition on each of the columns, (S_a, S_b, ...)."""
+    """Return rows and hits of every subgroup with one condition per column, (S_a, S_b, ...)."""
     widths = [sets[column].shape[1] for column in columns]
-    cell = np.zeros(len(codes), np.int64)
+    value = np.zeros(len(codes), np.int64)
     for column, width in zip(columns, widths, strict=True):
-        cell = cell * width + codes[:, column]
-    tables = [np.bincount(cell[which], minlength=prod(widths)) for which in (slice(None), hits)]
+        value = value * width + codes[:, column]
+    tables = [np.bincount(value[rows], minlength=prod(widths)) for rows in (slice(None), hits)]
     counts = np.stack(tables).reshape(2, *widths).astype(float)
-    for column in columns:  # each product moves the next axis of values to the end, as sets
+    for column in columns:  # each product replaces the first axis of values by a last axis of sets
         counts = np.tensordot(counts, sets[column].astype(float), axes=([1], [1]))
     return counts[0], counts[1]
 
 
-def _sides(higher: np.ndarray) -> Iterator[tuple[Direction, np.ndarray]]:
+def _directions(higher: np.ndarray) -> Iterator[tuple[Direction, np.ndarray]]:
     yield "higher", higher
     yield "lower", ~higher
 
 
 def _conditions(
-    sets: Sequence[np.ndarray], columns: Sequence[int], shape: tuple[int, ...], place: int
+    sets: Sequence[np.ndarray], columns: Sequence[int], shape: tuple[int, ...], index: int
 ) -> Conditions:
-    chosen = np.unravel_index(place, shape)
+    chosen = np.unravel_index(index, shape)
     return {
         column: frozenset(np.flatnonzero(sets[column][int(i)]).tolist())
         for column, i in zip(columns, chosen, strict=True)

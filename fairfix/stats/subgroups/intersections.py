@@ -1,9 +1,9 @@
-"""Groups of several protected columns together: fair by each column is not yet fair by both."""
+"""Intersections: the groups formed by the values of several group columns together."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -15,19 +15,20 @@ from fairfix.data.problem import Problem
 from fairfix.data.table import Group
 from fairfix.metrics.objective import Objective
 from fairfix.stats.evaluation import Evaluation, GroupEvaluation, evaluate
+from fairfix.stats.gap_intervals import MIN_ROWS
 
-MIN_ROWS = 30
-COLUMNS = 3  # so many are combined at most, whatever the number of protected columns
+MAX_COLUMNS = 3
+"""Most group columns that are combined."""
 
 
 @dataclass(frozen=True)
 class Intersection:
-    """The groups that the values of several columns make together.
+    """The groups formed by the values of several columns together.
 
     Attributes:
         columns: two or more.
-        group: called "sex & race", with ids (N,) and the names, "sex=F & race=Black", of the
-            combinations that rows have, in the order of the columns' own groups.
+        group: column name such as "sex & race", ids (N,), and names such as "sex=F & race=Black" of
+            the combinations that occur, in the order of the columns' own groups.
     """
 
     columns: tuple[str, ...]
@@ -40,38 +41,40 @@ class Intersection:
 
     @property
     def too_small(self) -> tuple[str, ...]:
-        """The combinations of fewer than 30 rows: too few to say anything."""
+        """The combinations with fewer than 30 rows."""
         pairs = zip(self.group.names, self.sizes, strict=True)
         return tuple(name for name, rows in pairs if rows < MIN_ROWS)
 
-    def of(self, problem: Problem) -> Problem:
-        """The problem (N,) with all the combinations, at least two, as its groups."""
+    def regroup(self, problem: Problem) -> Problem:
+        """Return the problem (N,) with all combinations, at least two, as its groups."""
         ids = torch.from_numpy(self.group.ids).to(problem.groups.device)
         return replace(problem, groups=ids, group_names=self.group.names)
 
-    def large(self, problem: Problem) -> tuple[Problem, Tensor] | None:
-        """The rows in combinations of 30 rows or more, these as groups, and the row numbers (M,).
+    def regroup_large(self, problem: Problem) -> tuple[Problem, Tensor] | None:
+        """Return the rows in combinations of at least 30 rows, regrouped, and their indices (M,).
 
-        None where fewer than two such combinations are left, or rows of one label only.
+        Returns:
+            None if there are fewer than two such combinations, or rows of one label only.
         """
         kept = np.array(self.sizes) >= MIN_ROWS
-        names = tuple(name for name, large in zip(self.group.names, kept, strict=True) if large)
+        names = tuple(name for name, keep in zip(self.group.names, kept, strict=True) if keep)
         device = problem.groups.device
         rows = torch.from_numpy(np.flatnonzero(kept[self.group.ids])).to(device)
         if len(names) < 2 or len(problem.labels[rows].unique()) < 2:
             return None
-        place = np.where(kept, np.cumsum(kept) - 1, 0)
-        ids = torch.from_numpy(place[self.group.ids]).to(device)
+        new_ids = np.where(kept, np.cumsum(kept) - 1, 0)
+        ids = torch.from_numpy(new_ids[self.group.ids]).to(device)
         return replace(problem, groups=ids, group_names=names).take(rows), rows
 
 
 @dataclass(frozen=True)
 class IntersectionAudit:
-    """What decisions do to the combinations of several columns.
+    """Evaluation of decisions by the combinations of several columns.
 
     Attributes:
-        groups: every combination that rows have; ``too_small`` names those of under 30 rows.
-        evaluation: gaps between the others, on their rows; None where fewer than two are left.
+        groups: every combination that occurs.
+        too_small: the names of those with fewer than 30 rows.
+        evaluation: gaps between the others, on their rows; None if there are fewer than two.
     """
 
     columns: tuple[str, ...]
@@ -81,35 +84,32 @@ class IntersectionAudit:
 
 
 def intersections(groups: Sequence[Group]) -> tuple[Intersection, ...]:
-    """One for every choice of two and of three columns whose values make several combinations."""
-    most = min(COLUMNS, len(groups))
-    choices = (c for size in range(2, most + 1) for c in combinations(groups, size))
+    """Return the intersection of every two and three columns with more than one combination."""
+    largest = min(MAX_COLUMNS, len(groups))
+    choices = (c for size in range(2, largest + 1) for c in combinations(groups, size))
     return tuple(each for each in map(_intersection, choices) if len(each.group.names) > 1)
 
 
 def audit_intersections(
     problem: Problem, decisions: Tensor, groups: Sequence[Group]
 ) -> tuple[IntersectionAudit, ...]:
-    """Judge decisions (N,) bool by every intersection of the protected columns."""
-    return tuple(_audits(problem, decisions, intersections(groups)))
+    """Evaluate decisions (N,) bool by every intersection of the group columns."""
+    return tuple(_audit(each, problem, decisions) for each in intersections(groups))
 
 
-def _audits(
-    problem: Problem, decisions: Tensor, found: Sequence[Intersection]
-) -> Iterator[IntersectionAudit]:
-    for each in found:
-        large = each.large(problem)
-        yield IntersectionAudit(
-            columns=each.columns,
-            groups=_judged(each.of(problem), decisions).groups,
-            too_small=each.too_small,
-            evaluation=None if large is None else _judged(large[0], decisions[large[1]]),
-        )
+def _audit(intersection: Intersection, problem: Problem, decisions: Tensor) -> IntersectionAudit:
+    large = intersection.regroup_large(problem)
+    return IntersectionAudit(
+        columns=intersection.columns,
+        groups=_evaluate(intersection.regroup(problem), decisions).groups,
+        too_small=intersection.too_small,
+        evaluation=None if large is None else _evaluate(large[0], decisions[large[1]]),
+    )
 
 
-def _judged(problem: Problem, decisions: Tensor) -> Evaluation:
-    unknown = (math.nan,) * problem.n_groups  # a combination has no cut of its own
-    return evaluate(problem, problem.scores, decisions, Objective(), unknown)
+def _evaluate(problem: Problem, decisions: Tensor) -> Evaluation:
+    no_thresholds = (math.nan,) * problem.n_groups
+    return evaluate(problem, problem.scores, decisions, Objective(), no_thresholds)
 
 
 def _intersection(groups: Sequence[Group]) -> Intersection:

@@ -1,8 +1,8 @@
-"""The subgroups that decisions treat most unlike the rest, over simple conjunctions of columns.
+"""Search for the subgroups whose decisions or errors differ most from the rest.
 
-A search over very many subgroups always finds one that looks bad. So it sees one part of the rows,
-and what it proposes, one subgroup for each rate and direction, is measured and tested on the other
-part, which played no role in choosing it; Holm's correction covers the few proposals.
+A search over very many subgroups always finds one that looks bad. So the search uses one part of
+the rows, and its candidates, one for each rate and direction, are estimated and tested on the other
+part, with Holm's correction for the number of candidates.
 """
 
 from __future__ import annotations
@@ -16,16 +16,33 @@ from torch import Tensor
 from fairfix.data.problem import Problem
 from fairfix.data.table import Group
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
-from fairfix.stats.intervals import SCORE, STRICT, Interval, contrast, small, strict_contrast
-from fairfix.stats.subgroups.column_bins import Bucketed, bucketed
-from fairfix.stats.subgroups.conjunctions import Direction, inside, log_likelihood_ratio, strongest
+from fairfix.stats.gap_intervals import MIN_ROWS
+from fairfix.stats.intervals import (
+    CLOPPER_PEARSON,
+    MIETTINEN_NURMINEN,
+    Interval,
+    contrast_limits,
+    exact_contrast_limits,
+    has_small_counts,
+)
+from fairfix.stats.subgroups.column_bins import BinnedColumn, bin_columns
+from fairfix.stats.subgroups.conjunctions import (
+    Direction,
+    find_strongest,
+    in_subgroup,
+    log_likelihood_ratio,
+)
 from fairfix.stats.verdicts import holm_adjusted
 
-# A search over many subgroups needs more rows than the test of the one it proposes.
-SEARCHED_SHARE = 0.6
-SEARCHED = 50_000  # rows at most: time grows with them
-FEATURES = 16  # at most, beside the protected columns: time grows with their third power
-MIN_ROWS = 30
+SEARCH_FRACTION = 0.6
+"""Fraction of rows used for the search, which needs more than the tests of its candidates."""
+
+MAX_SEARCH_ROWS = 50_000
+"""Most rows used for the search, whose time is proportional to them."""
+
+MAX_FEATURES = 16
+"""Most features that are searched; time grows with the third power of the columns."""
+
 TITLES = {
     "selection_rate": "positive decisions",
     "fnr": "negative decisions where the label is positive",
@@ -35,17 +52,18 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Subgroup:
-    """A subgroup that the search proposed, measured on rows that the search did not see.
+    """A subgroup that the search proposed, estimated on test rows, which the search did not use.
 
     Attributes:
-        rate_of: "selection_rate", "fnr" or "fpr"; ``title`` says it in words.
+        rate_of: "selection_rate", "fnr" or "fpr"; ``title`` describes it.
         direction: "higher" or "lower" than in the rest: what was searched for.
-        where: column -> its values in words; all the conditions hold together.
-        share: of all rows of the table that are in it.
-        rows: unseen rows in it that have the rate.
-        rate, rest: in it, and in all other unseen rows.
-        difference: rate - rest, and its ``interval``, two-sided at 1 - 2 alpha.
-        p_adjusted: of a difference in that direction, corrected for all that was tested (Holm).
+        where: from column to its values in words; all conditions hold together.
+        share: fraction of all rows of the table that are in the subgroup.
+        rows: test rows in the subgroup that count for the rate.
+        rate, rest: the rate in the subgroup, and in all other test rows.
+        difference: rate - rest.
+        interval: of the difference, two-sided at 1 - 2 alpha.
+        p_adjusted: one-sided p-value of a difference in that direction, adjusted by Holm's method.
     """
 
     rate_of: str
@@ -62,31 +80,31 @@ class Subgroup:
 
     @property
     def name(self) -> str:
-        """Its conditions in a line: ``sex=F & age=up to 30``."""
-        return _line(self.where)
+        """The conditions in one line: ``sex=F & age=up to 30``."""
+        return _describe(self.where)
 
 
 @dataclass(frozen=True)
 class SubgroupScan:
-    """What a search for subgroups found.
+    """Result of a search for subgroups.
 
     Attributes:
-        subgroups: the proposals that could be tested, the surest first, whether significant or not.
-        searched, judged: rows that the search saw, and rows it did not see.
-        columns: over which it searched; of more than 16 features, the 16 that tell most of a rate.
-        too_few: proposals with fewer than 30 (effective) unseen rows in them or in the rest.
+        subgroups: the candidates that could be tested, by p-value, significant or not.
+        searched, tested: numbers of rows used for the search and for the tests.
+        columns: all columns; of more than 16 features, each rate uses the 16 most informative.
+        too_few: candidates with fewer than 30 effective test rows in them or in the rest.
     """
 
     subgroups: tuple[Subgroup, ...]
     searched: int
-    judged: int
+    tested: int
     columns: tuple[str, ...]
     too_few: tuple[str, ...]
 
     def significant(self, level: float = 0.05) -> tuple[Subgroup, ...]:
-        """Those with an adjusted p-value of at most ``level``.
+        """Return the subgroups with an adjusted p-value of at most ``level``.
 
-        Where no subgroup differs at all, there is one with a probability of ``level`` at most.
+        If no subgroup differs, the probability of returning any is at most ``level``.
         """
         return tuple(each for each in self.subgroups if each.p_adjusted <= level)
 
@@ -100,41 +118,43 @@ def worst_subgroups(
     seed: int = 0,
     confidence: ConfidenceLevel = DEFAULT_CONFIDENCE,
 ) -> SubgroupScan:
-    """Search for subgroups of deviant selection, false negative and false positive rates.
+    """Search for subgroups with deviating selection, false negative and false positive rates.
 
-    Selection rates that differ by what the model rightly looks at are no bias by themselves; the
-    error rates are held against the labels. Numbers count in at most five intervals; a subgroup
-    has at most three conditions and, when proposed, at least 30 rows. Row weights count when a
-    subgroup is measured, not while searching. Equal inputs and seed give equal results.
+    Different selection rates alone are not evidence of bias, as they may follow from legitimate
+    features; error rates are relative to the labels. Numbers are binned into at most five
+    intervals. A subgroup has at most three conditions and at least 30 rows of the search. Row
+    weights are used in the estimates and tests, not in the search.
 
     Args:
         problem: rows (N,), with features (N, D) or without.
         decisions: (N,) bool, True = positive.
-        groups: the protected columns, at least one.
-        feature_names: D names of the features; none leaves features aside.
+        groups: the group columns, at least one.
+        feature_names: D names of the features; without names, features are not searched.
+        seed: of the split of rows; equal inputs and seed give equal results.
+        confidence: of the intervals.
     """
     features = problem.features.cpu().numpy() if problem.features is not None else None
-    columns = bucketed(groups, features if feature_names else None, feature_names)
+    columns = bin_columns(groups, features if feature_names else None, feature_names)
     order = np.random.default_rng(seed).permutation(len(problem))
-    seen = min(SEARCHED, int(SEARCHED_SHARE * len(order)))
-    search = _Search(
+    searched = min(MAX_SEARCH_ROWS, int(SEARCH_FRACTION * len(order)))
+    search = _SubgroupSearch(
         columns=columns,
         protected=frozenset(group.column for group in groups),
         weights=_weights(problem),
-        searched=np.sort(order[:seen]),
-        judged=np.sort(order[seen:]),
+        search_rows=np.sort(order[:searched]),
+        test_rows=np.sort(order[searched:]),
     )
-    proposals = [
-        proposal
-        for rate_of, (has, hit) in _outcomes(problem, decisions).items()
-        for proposal in search.proposals(rate_of, has, hit)
+    candidates = [
+        candidate
+        for rate_of, (counted, hits) in _outcomes(problem, decisions).items()
+        for candidate in search.candidates(rate_of, counted, hits)
     ]
     return SubgroupScan(
-        subgroups=_tested([each for each in proposals if each.testable], confidence.alpha),
-        searched=seen,
-        judged=len(order) - seen,
+        subgroups=_tested([each for each in candidates if each.testable], confidence.alpha),
+        searched=searched,
+        tested=len(order) - searched,
         columns=tuple(column.column for column in columns),
-        too_few=tuple(each.name for each in proposals if not each.testable),
+        too_few=tuple(each.name for each in candidates if not each.testable),
     )
 
 
@@ -145,7 +165,7 @@ def _weights(problem: Problem) -> np.ndarray:
 
 
 def _outcomes(problem: Problem, decisions: Tensor) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """For each rate: which rows have it, and which rows are hit; each (N,) bool."""
+    """Return by rate which rows are counted, and which are hits; each (N,) bool."""
     positive = problem.labels.cpu().numpy() == 1
     decided = decisions.cpu().numpy().astype(bool)
     return {
@@ -156,11 +176,12 @@ def _outcomes(problem: Problem, decisions: Tensor) -> dict[str, tuple[np.ndarray
 
 
 @dataclass(frozen=True)
-class _Proposal:
-    """A subgroup to be tested on the unseen rows.
+class _Candidate:
+    """A subgroup to be tested.
 
-    ``hits`` and ``trials`` (2,) are effective rows in the subgroup and in the rest; ``rows``
-    counts those in the subgroup.
+    Attributes:
+        rows: number of test rows in the subgroup.
+        hits, trials: (2,) effective test rows in the subgroup and in the rest.
     """
 
     rate_of: str
@@ -173,7 +194,7 @@ class _Proposal:
 
     @property
     def name(self) -> str:
-        return f"{TITLES[self.rate_of]}: {_line(self.where)}"
+        return f"{TITLES[self.rate_of]}: {_describe(self.where)}"
 
     @property
     def testable(self) -> bool:
@@ -181,102 +202,109 @@ class _Proposal:
 
 
 @dataclass(frozen=True)
-class _Search:
-    """Columns of N rows, and the numbers of the rows to search and of those to judge by."""
+class _SubgroupSearch:
+    """Columns and weights of N rows, and the indices of the rows to search and to test on."""
 
-    columns: tuple[Bucketed, ...]
+    columns: tuple[BinnedColumn, ...]
     protected: frozenset[str]
     weights: np.ndarray
-    searched: np.ndarray
-    judged: np.ndarray
+    search_rows: np.ndarray
+    test_rows: np.ndarray
 
-    def proposals(self, rate_of: str, has: np.ndarray, hit: np.ndarray) -> Iterator[_Proposal]:
-        """The strongest subgroup of each direction, of a rate that the rows ``has`` have."""
-        seen = self.searched[has[self.searched]]
-        if not 0 < hit[seen].sum() < len(seen):
+    def candidates(
+        self, rate_of: str, counted: np.ndarray, hits: np.ndarray
+    ) -> Iterator[_Candidate]:
+        """Yield the best-scoring subgroup of each direction, of a rate among ``counted`` rows."""
+        searched = self.search_rows[counted[self.search_rows]]
+        if not 0 < hits[searched].sum() < len(searched):
             return
-        columns = self._telling(seen, hit)
+        columns = self._most_informative(searched, hits)
         if not columns:
             return
         codes = np.stack([column.codes for column in columns], 1)
-        found = strongest(codes[seen], [column.sets for column in columns], hit[seen], MIN_ROWS)
-        unseen = self.judged[has[self.judged]]
-        for direction, conditions in found.items():
-            rows = inside(conditions, codes)
-            here = rows[unseen]
-            parts = [self._effective(unseen[part], hit) for part in (here, ~here)]
-            hits, trials = np.array(parts).T
+        sets = [column.sets for column in columns]
+        strongest = find_strongest(codes[searched], sets, hits[searched], MIN_ROWS)
+        test_rows = self.test_rows[counted[self.test_rows]]
+        for direction, conditions in strongest.items():
+            rows = in_subgroup(conditions, codes)
+            mask = rows[test_rows]
+            parts = [self._effective(test_rows[part], hits) for part in (mask, ~mask)]
+            part_hits, part_trials = np.array(parts).T
             where = {
-                columns[place].column: columns[place].describe(values)
-                for place, values in conditions.items()
+                columns[index].column: columns[index].describe(values)
+                for index, values in conditions.items()
             }
             share = float(self.weights[rows].sum() / self.weights.sum())
-            yield _Proposal(rate_of, direction, where, share, int(here.sum()), hits, trials)
+            size = int(mask.sum())
+            yield _Candidate(rate_of, direction, where, share, size, part_hits, part_trials)
 
-    def _telling(self, seen: np.ndarray, hit: np.ndarray) -> list[Bucketed]:
-        """The protected columns, and the features whose values differ most in the rate."""
+    def _most_informative(self, searched: np.ndarray, hits: np.ndarray) -> list[BinnedColumn]:
+        """Return the group columns, and the features whose values differ most in the rate."""
 
-        def tells(column: Bucketed) -> float:
-            values, codes = len(column.values), column.codes[seen]
+        def information(column: BinnedColumn) -> float:
+            values, codes = len(column.values), column.codes[searched]
             rows = np.bincount(codes, minlength=values)
-            hits = np.bincount(codes[hit[seen]], minlength=values)
-            ratio = log_likelihood_ratio(hits, rows, float(hit[seen].mean()))
-            return float(ratio.sum()) - values / 2  # chance alone gives about half a value
+            value_hits = np.bincount(codes[hits[searched]], minlength=values)
+            ratio = log_likelihood_ratio(value_hits, rows, float(hits[searched].mean()))
+            return float(ratio.sum()) - values / 2  # expected by chance: about 1/2 per value
 
         features = [column for column in self.columns if column.column not in self.protected]
-        kept = {column.column for column in sorted(features, key=tells)[-FEATURES:]}
+        kept = {column.column for column in sorted(features, key=information)[-MAX_FEATURES:]}
         return [c for c in self.columns if c.column in self.protected or c.column in kept]
 
-    def _effective(self, rows: np.ndarray, hit: np.ndarray) -> tuple[float, float]:
-        """Hits and trials among numbered rows, as effective rows: sum(w)^2 / sum(w^2)."""
+    def _effective(self, rows: np.ndarray, hits: np.ndarray) -> tuple[float, float]:
+        """Return effective hits and trials, sum(w)^2 / sum(w^2), of rows given by index."""
         w = self.weights[rows]
         if not w.any():
             return 0.0, 0.0
         trials = float(w.sum() ** 2 / (w @ w))
-        return trials * float(w @ hit[rows] / w.sum()), trials
+        return trials * float(w @ hits[rows] / w.sum()), trials
 
 
-def _tested(proposals: Sequence[_Proposal], alpha: float) -> tuple[Subgroup, ...]:
-    measured = [_measured(each, alpha) for each in proposals]
-    adjusted = holm_adjusted([each.p_adjusted for each in measured])
-    found = [replace(each, p_adjusted=p) for each, p in zip(measured, adjusted, strict=True)]
-    return tuple(sorted(found, key=lambda s: (s.p_adjusted, -abs(s.difference))))
+def _tested(candidates: Sequence[_Candidate], alpha: float) -> tuple[Subgroup, ...]:
+    """Return estimates and adjusted p-values of the candidates, by p-value."""
+    estimates = [_estimate(each, alpha) for each in candidates]
+    adjusted = holm_adjusted([each.p_adjusted for each in estimates])
+    tested = [replace(each, p_adjusted=p) for each, p in zip(estimates, adjusted, strict=True)]
+    return tuple(sorted(tested, key=lambda s: (s.p_adjusted, -abs(s.difference))))
 
 
-def _measured(proposal: _Proposal, alpha: float) -> Subgroup:
-    """The proposal on the unseen rows; ``p_adjusted`` is the p-value by itself as yet."""
-    rate, rest = (float(share) for share in proposal.hits / proposal.trials)
+def _estimate(candidate: _Candidate, alpha: float) -> Subgroup:
+    """Return the candidate on the test rows, with its p-value not yet adjusted."""
+    rate, rest = (float(value) for value in candidate.hits / candidate.trials)
     return Subgroup(
-        rate_of=proposal.rate_of,
-        title=TITLES[proposal.rate_of],
-        direction=proposal.direction,
-        where=proposal.where,
-        share=proposal.share,
-        rows=proposal.rows,
+        rate_of=candidate.rate_of,
+        title=TITLES[candidate.rate_of],
+        direction=candidate.direction,
+        where=candidate.where,
+        share=candidate.share,
+        rows=candidate.rows,
         rate=rate,
         rest=rest,
         difference=rate - rest,
-        interval=_interval(proposal, alpha),
-        p_adjusted=_p_value(proposal),
+        interval=_interval(candidate, alpha),
+        p_adjusted=_p_value(candidate),
     )
 
 
-def _interval(proposal: _Proposal, alpha: float) -> Interval:
-    """Of the difference to the rest; exact where hits or misses are few."""
-    hits, trials = proposal.hits, proposal.trials
-    exact = bool(small(hits, trials).any())
-    limits = (strict_contrast if exact else contrast)(hits, trials, [1.0, -1.0], alpha)
-    return Interval(float(limits.low), float(limits.high), STRICT if exact else SCORE)
+def _interval(candidate: _Candidate, alpha: float) -> Interval:
+    """Return the interval of the difference from the rest, exact if counts are small."""
+    hits, trials = candidate.hits, candidate.trials
+    is_exact = bool(has_small_counts(hits, trials).any())
+    limits_of = exact_contrast_limits if is_exact else contrast_limits
+    limits = limits_of(hits, trials, [1.0, -1.0], alpha)
+    method = CLOPPER_PEARSON if is_exact else MIETTINEN_NURMINEN
+    return Interval(float(limits.low), float(limits.high), method)
 
 
-def _p_value(proposal: _Proposal) -> float:
-    """Fisher's exact test of the subgroup against the rest, one-sided."""
+def _p_value(candidate: _Candidate) -> float:
+    """Return the one-sided p-value of Fisher's exact test of the subgroup against the rest."""
     from scipy.stats import hypergeom
 
-    (hits, others), (size, rest) = np.rint(proposal.hits), np.rint(proposal.trials)
-    chance = hypergeom(size + rest, hits + others, size)
-    return float(chance.sf(hits - 1) if proposal.direction == "higher" else chance.cdf(hits))
+    (hits, others), (size, rest) = np.rint(candidate.hits), np.rint(candidate.trials)
+    null = hypergeom(size + rest, hits + others, size)
+    return float(null.sf(hits - 1) if candidate.direction == "higher" else null.cdf(hits))
 
 
-def _line(where: Mapping[str, str]) -> str:
+def _describe(where: Mapping[str, str]) -> str:
     return " & ".join(f"{column}={values}" for column, values in where.items())

@@ -16,8 +16,14 @@ from fairfix.metrics.performance import PERFORMANCES
 from fairfix.metrics.registry import METRICS
 from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.stats.intervals import Interval
-from fairfix.stats.performance_intervals import Measured, auc, auc_change, change, performance
-from fairfix.stats.power import power
+from fairfix.stats.performance_intervals import (
+    PerformanceEstimate,
+    auc,
+    auc_change,
+    performance,
+    performance_change,
+)
+from fairfix.stats.power import power_analysis
 from fairfix.stats.verdicts import Claim, Verdict, claim, floor_claim, holm
 from fairfix.workflows.gate.demands import AUC, Demand, Severity
 
@@ -70,18 +76,22 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Power:
-    """The largest gap that a table can certify.
+class BudgetPower:
+    """What a table can certify of a budget.
 
-    ``certifiable`` is the largest estimated gap that would be certified; None if not even 0 would
-    be, and then ``rows_needed`` are the rows by group that it takes without any gap.
+    Attributes:
+        rows: by group.
+        certifiable_gap: the largest gap that would still be certified if observed; None if not even
+            a gap of 0 would be.
+        rows_needed: by group, to certify if there is no gap; None if ``certifiable_gap`` is given
+            or no number of rows is enough.
     """
 
     metric: str
     column: str
     limit: float
     rows: dict[str, int]
-    certifiable: float | None
+    certifiable_gap: float | None
     rows_needed: dict[str, int] | None
 
 
@@ -130,9 +140,9 @@ def check_floor(
     """Check a floor of performance, on all rows together."""
     if demand.key == AUC:
         labels, weights = _labels(problem)
-        found = auc(_array(problem.scores), labels, weights, strict=confidence.exact)
+        found = auc(_array(problem.scores), labels, weights, exact=confidence.exact)
     else:
-        found = performance(demand.key, problem.counts(decisions), strict=confidence.exact)
+        found = performance(demand.key, problem.counts(decisions), exact=confidence.exact)
     return _held(demand, found, demand.limit, confidence)
 
 
@@ -145,7 +155,7 @@ def check_drop(
         found = auc_change(_array(before.scores), _array(problem.scores), labels, weights)
     else:
         decided = _array(before.decisions), _array(decisions)
-        found = change(demand.key, *decided, labels, weights)
+        found = performance_change(demand.key, *decided, labels, weights)
     held = _held(demand, found, -demand.limit, confidence)
     low, high = held.interval.low, held.interval.high
     return replace(
@@ -167,7 +177,9 @@ def _of_drop(verdict: Verdict, reason: str, most: float, least: float) -> str:
     }.get(verdict, reason)
 
 
-def _held(demand: Demand, found: Measured, floor: float, confidence: ConfidenceLevel) -> Check:
+def _held(
+    demand: Demand, found: PerformanceEstimate, floor: float, confidence: ConfidenceLevel
+) -> Check:
     held = floor_claim(demand.key, found, floor, confidence=confidence)
     return Check(
         asked=demand.condition,
@@ -200,17 +212,19 @@ def _array(values: Tensor) -> np.ndarray:
 
 def power_of(
     demand: Demand, column: str, problem: Problem, decisions: Tensor, confidence: ConfidenceLevel
-) -> Power:
-    """Return the largest gap that the rows of a table can certify."""
+) -> BudgetPower:
+    """Return what the rows of a table can certify of a budget."""
     names = problem.group_names
-    found = power(demand.key, problem.counts(decisions), names, demand.limit, confidence=confidence)
+    found = power_analysis(
+        demand.key, problem.counts(decisions), names, demand.limit, confidence=confidence
+    )
     rows = torch.bincount(problem.groups, minlength=problem.n_groups).tolist()
-    return Power(
+    return BudgetPower(
         metric=demand.key,
         column=column,
         limit=demand.limit,
         rows=dict(zip(names, rows, strict=True)),
-        certifiable=found.certifiable,
+        certifiable_gap=found.certifiable_gap,
         rows_needed=found.rows_needed,
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from fairfix._utils.version import __version__
 from fairfix.report.gate_sentences import EXIT_CODE_NAMES
-from fairfix.workflows.gate.checks import Check, Power
+from fairfix.workflows.gate.checks import BudgetPower, Check
 from fairfix.workflows.gate.gate import Gate
 
 VERSION = 1
@@ -37,13 +37,13 @@ def gate_document(gate: Gate) -> dict[str, Any]:
     }
 
 
-def _power(power: Power) -> dict[str, Any]:
+def _power(power: BudgetPower) -> dict[str, Any]:
     return {
         "metric": power.metric,
         "column": power.column,
         "budget": power.limit,
         "rows": power.rows,
-        "certifiable_gap": power.certifiable,
+        "certifiable_gap": power.certifiable_gap,
         "rows_needed": power.rows_needed,
     }
 

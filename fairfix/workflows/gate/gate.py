@@ -25,8 +25,8 @@ from fairfix.workflows.audit import decide, ruled
 from fairfix.workflows.case import Case
 from fairfix.workflows.gate.checks import (
     TRIVIAL,
+    BudgetPower,
     Check,
-    Power,
     Scored,
     after_holm,
     check_budget,
@@ -62,7 +62,7 @@ class Gate:
     confidence: ConfidenceLevel
     lenient: bool
     trivial: bool
-    power: tuple[Power, ...]
+    power: tuple[BudgetPower, ...]
     checks: tuple[Check, ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
