@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from fairfix._utils.text import format_number, format_p_value
 from fairfix.bench.attribution_summary import summarize_attributions
 from fairfix.bench.base_network_summary import summarize_base_networks
-from fairfix.bench.cell_table import BASELINE, UNMODIFIED, latest_rows, method_label
+from fairfix.bench.cell_table import BASELINE, UNMODIFIED, Row, latest_rows, method_label
 from fairfix.bench.charts import (
     BoxStrips,
     Run,
@@ -35,7 +35,6 @@ from fairfix.bench.sweep import Sweep, sweeps
 from fairfix.report.html import environment
 from fairfix.report.svg import LogScale, Scale
 
-Row = Mapping[str, Any]
 View = dict[str, Any]
 """Values for the template."""
 
