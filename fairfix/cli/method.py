@@ -17,7 +17,7 @@ from fairfix.report.sentences import certifiable_sentence
 from fairfix.stats.power import power_analysis
 from fairfix.workflows.case import Case, load
 from fairfix.workflows.debias import checked_options, debias
-from fairfix.workflows.documents import document
+from fairfix.workflows.documents import report_document
 from fairfix.workflows.export import check_export, check_suffix
 from fairfix.workflows.save import Destination, save
 
@@ -68,7 +68,7 @@ def run(
             options=options,
         )
     print_messages(outcome.result.notes, quiet=quiet)
-    report = document(outcome, shlex.join(["fairfix", *sys.argv[1:]]))
+    report = report_document(outcome, shlex.join(["fairfix", *sys.argv[1:]]))
     save(outcome, values["output"], force=force, export_to=export_to, report=report)
     if json:
         print_json(report)

@@ -1,7 +1,7 @@
-"""The report as plain data: what was done to what, and how it was judged.
+"""The JSON documents of a debiasing run and of an audit, as plain data.
 
-``schema.json`` beside this file describes it. Undefined figures are null. It holds nothing that
-differs between two runs on the same input, so that equal runs give equal bytes.
+``fairfix/report/schema.json`` describes them. Undefined figures are null. A document contains no
+time and no absolute path, so that equal runs give equal bytes.
 """
 
 from __future__ import annotations
@@ -33,11 +33,10 @@ from fairfix.workflows.outcome import Comparison, Outcome
 SCHEMA_VERSION = 2
 
 
-def document(outcome: Outcome, command: str | None = None) -> dict[str, Any]:
-    """The report of an outcome; ``command`` is the command line that made it."""
-    case, objective = outcome.case, outcome.objective
-    shown = outcome.evidence
-    return _document(
+def report_document(outcome: Outcome, command: str | None = None) -> dict[str, Any]:
+    """Return the report of a debiasing run; ``command`` is the command line, if there was one."""
+    case, objective, evidence = outcome.case, outcome.objective, outcome.evidence
+    return _plain_document(
         {
             "schema_version": SCHEMA_VERSION,
             "made_by": {
@@ -84,31 +83,31 @@ def document(outcome: Outcome, command: str | None = None) -> dict[str, Any]:
             },
             "rule": outcome.rule.to_json(),
             "confidence": outcome.confidence.level,
-            "evidence": _evidence(shown, outcome),
+            "evidence": _evidence(outcome),
             "results": {
-                "test": _comparison(outcome.test, shown),
+                "test": _comparison(outcome.test, evidence),
                 "validation": _comparison(outcome.validation),
             },
-            "change": _change(shown),
-            "subgroups": [_subgroup(each) for each in shown.subgroups.significant()],
+            "change": _change(evidence),
+            "subgroups": [_subgroup(each) for each in evidence.subgroups.significant()],
             "tradeoff_curve": [asdict(point) for point in outcome.tradeoff_curve],
             "histograms": {
                 "edges": [i / BINS for i in range(BINS + 1)],
                 "groups": {
                     name: {"unmodified": list(before), "debiased": list(after)}
-                    for name, (before, after) in shown.histograms.items()
+                    for name, (before, after) in evidence.histograms.items()
                 },
             },
-            "tuned_rows": shown.tuned_rows and shown.tuned_rows.to_json(),
-            "warnings": [*outcome.warnings, *shown.warnings],
+            "tuned_rows": evidence.tuned_rows and evidence.tuned_rows.to_json(),
+            "warnings": [*outcome.warnings, *evidence.warnings],
             "notes": [*case.notes, *outcome.result.notes],
         }
     )
 
 
 def audit_document(case: Case, rule: DecisionRule, audit: Audit) -> dict[str, Any]:
-    """What an audit found, as plain data."""
-    return _document(
+    """Return the document of an audit."""
+    return _plain_document(
         {
             "schema_version": SCHEMA_VERSION,
             "made_by": {"fairfix": __version__, "torch": torch.__version__},
@@ -136,7 +135,7 @@ def _audited(each: GroupAudit) -> dict[str, Any]:
         "evidence": {
             "claims": [_claim(each.claim)],
             "certifiable_gap": each.power.certifiable_gap,
-            "rows_needed": _counted(each.power.rows_needed),
+            "rows_needed": _copy_rows(each.power.rows_needed),
             "rows": each.evaluation.rows,
         },
         "calibration": [_calibration(part) for part in each.calibration],
@@ -211,11 +210,12 @@ def _step(step: Step) -> dict[str, Any]:
     }
 
 
-def _evidence(shown: Evidence, outcome: Outcome) -> dict[str, Any]:
+def _evidence(outcome: Outcome) -> dict[str, Any]:
+    evidence = outcome.evidence
     return {
-        "claims": [_claim(shown.claim)],
-        "certifiable_gap": shown.power.certifiable_gap,
-        "rows_needed": _counted(shown.power.rows_needed),
+        "claims": [_claim(evidence.claim)],
+        "certifiable_gap": evidence.power.certifiable_gap,
+        "rows_needed": _copy_rows(evidence.power.rows_needed),
         "rows": outcome.test.debiased.rows,
     }
 
@@ -228,24 +228,25 @@ def _claim(claim: Claim) -> dict[str, Any]:
         **_figure(claim.value, claim.interval),
         "verdict": str(claim.verdict),
         "reason": claim.reason,
-        "rows_needed": _counted(claim.rows_needed),
+        "rows_needed": _copy_rows(claim.rows_needed),
         "test": claim.test,
         "alongside": [_claim(part) for part in claim.alongside],
     }
 
 
-def _counted(rows: Mapping[str, int] | None) -> dict[str, int] | None:
+def _copy_rows(rows: Mapping[str, int] | None) -> dict[str, int] | None:
     return None if rows is None else dict(rows)
 
 
-def _change(shown: Evidence) -> dict[str, Any]:
+def _change(evidence: Evidence) -> dict[str, Any]:
     return {
-        "groups": [asdict(group) for group in shown.change.groups],
-        "levelling_down": list(shown.change.levelling_down),
+        "groups": [asdict(group) for group in evidence.change.groups],
+        "levelling_down": list(evidence.change.levelling_down),
         "columns": [
-            {**asdict(column), "left_out": list(column.left_out)} for column in shown.change.columns
+            {**asdict(column), "left_out": list(column.left_out)}
+            for column in evidence.change.columns
         ],
-        "overfitting": list(shown.overfitting),
+        "overfitting": list(evidence.overfitting),
     }
 
 
@@ -265,11 +266,11 @@ def _subgroup(each: Subgroup) -> dict[str, Any]:
     }
 
 
-def _comparison(comparison: Comparison, shown: Evidence | None = None) -> dict[str, Any]:
-    """Three evaluations; intervals for test rows alone, on which nothing was tuned."""
+def _comparison(comparison: Comparison, evidence: Evidence | None = None) -> dict[str, Any]:
+    """Return the three evaluations, with confidence intervals on test rows only."""
     return {
         state: _evaluation(
-            getattr(comparison, state), UNKNOWN if shown is None else getattr(shown, state)
+            getattr(comparison, state), UNKNOWN if evidence is None else getattr(evidence, state)
         )
         for state in ("unmodified", "retuned", "debiased")
     }
@@ -314,14 +315,14 @@ def _group(g: GroupEvaluation, intervals: Mapping[str, Interval]) -> dict[str, A
     }
 
 
-def _document(content: dict[str, Any]) -> dict[str, Any]:
-    """The content as JSON takes it: no NaN, no infinity; undefined is null."""
+def _plain_document(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the content with None for NaN and infinity."""
     return {key: _plain(item) for key, item in content.items()}
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return _document(value)
+        return _plain_document(value)
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if isinstance(value, float):

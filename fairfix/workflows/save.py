@@ -21,7 +21,7 @@ from fairfix.report.markdown import markdown
 from fairfix.report.model_card import update
 from fairfix.thresholds.rule_file import stem_of
 from fairfix.workflows.case import Case
-from fairfix.workflows.documents import document
+from fairfix.workflows.documents import report_document
 from fairfix.workflows.export import export
 from fairfix.workflows.outcome import Outcome
 
@@ -151,7 +151,7 @@ def save(
     """
     destination = Destination.of(outcome.case, output, export_to)
     destination.check(outcome.case, outcome.test_case, force=force)
-    report = document(outcome) if report is None else dict(report)
+    report = report_document(outcome) if report is None else dict(report)
     with staged(destination.paths) as staging:
         if destination.model is not None:
             _write_model(outcome, staging[destination.model])

@@ -23,7 +23,7 @@ from fairfix.report.schema.audit import Audit
 from fairfix.report.schema.report import Report
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.workflows.debias import Outcome
-from fairfix.workflows.documents import SCHEMA_VERSION, audit_document, document
+from fairfix.workflows.documents import SCHEMA_VERSION, audit_document, report_document
 from tests.helpers.paths import ROOT
 from tests.helpers.runs import Draw, Place
 
@@ -84,7 +84,7 @@ def test_every_field_is_described_and_no_other_allowed(schema: Schema) -> None:
 
 
 def test_a_report_holds_every_metric_and_rate(outcome: Outcome) -> None:
-    after = document(outcome)["results"]["test"]["debiased"]
+    after = report_document(outcome)["results"]["test"]["debiased"]
     assert list(after["gaps"]) == [*METRICS, "aucd"]
     assert all(list(group["rates"]) == list(rates()) for group in after["groups"])
 
@@ -107,7 +107,7 @@ def test_the_package_carries_the_schema() -> None:
 def test_the_schema_refuses_what_is_wrong(
     outcome: Outcome, schema: Schema, path: tuple[Any, ...], value: object
 ) -> None:
-    report: Any = json.loads(json.dumps(document(outcome)))
+    report: Any = json.loads(json.dumps(report_document(outcome)))
     assert valid(report, schema, Report)
     *parents, last = path
     node = report
@@ -121,7 +121,7 @@ def test_the_schema_refuses_what_is_wrong(
 
 
 def test_the_document_records_inputs_and_results(outcome: Outcome, place: Place) -> None:
-    report = document(outcome, "fairfix prune")
+    report = report_document(outcome, "fairfix prune")
     assert report["made_by"]["command"] == "fairfix prune"
     data = report["data"]
     assert (data["table"], data["test_table"]) == ("val.csv", "test.csv")
@@ -150,7 +150,7 @@ def test_undefined_is_null_and_valid(
     rows = draw(400, 4)
     table = place.table(rows.assign(label=rows["label"].where(rows["group"] == 1, 0)))
     case = library.load(place.model, table)
-    report = document(library.debias(case, "identity"))
+    report = report_document(library.debias(case, "identity"))
     assert valid(report, schema, Report)
     debiased = report["results"]["test"]["debiased"]
     nothing = dict.fromkeys(("value", "low", "high"))
@@ -173,7 +173,7 @@ def test_an_audit_is_valid_too(place: Place, schema: Schema) -> None:
 
 
 def test_a_trivial_rule_is_named_in_the_verdict(outcome: Outcome) -> None:
-    report = document(outcome)
+    report = report_document(outcome)
     assert verdict(report).startswith("Certified. On 800 test rows")
     report["results"]["test"]["debiased"]["trivial"] = True
     assert verdict(report).startswith("Certified, by a trivial rule. On 800 test rows")
@@ -183,7 +183,7 @@ def test_a_trivial_rule_is_named_in_the_verdict(outcome: Outcome) -> None:
 
 
 def test_the_rows_needed_are_stated(outcome: Outcome) -> None:
-    report = document(outcome)
+    report = report_document(outcome)
     assert "needs about" not in verdict(report)
     report["evidence"]["claims"][0] |= {
         "verdict": "inconclusive",
@@ -195,9 +195,9 @@ def test_the_rows_needed_are_stated(outcome: Outcome) -> None:
 
 
 def test_warnings_come_first(outcome: Outcome) -> None:
-    quiet = document(outcome) | {"warnings": []}
+    quiet = report_document(outcome) | {"warnings": []}
     assert "## Warnings" not in markdown(quiet)
-    page = markdown(document(replace(outcome, warnings=("group 'a|b' is small",))))
+    page = markdown(report_document(replace(outcome, warnings=("group 'a|b' is small",))))
     assert "## Warnings\n\n- group 'a\\|b' is small\n" in page
     assert page.index("## Warnings") < page.index("## Before and after")
 
@@ -219,7 +219,7 @@ def test_strings_from_files_are_taken_literally(written: str, shown: str) -> Non
 
 
 def test_every_table_of_the_page_keeps_its_columns(outcome: Outcome) -> None:
-    report = document(outcome, "fairfix prune `model`.pt")
+    report = report_document(outcome, "fairfix prune `model`.pt")
     for evaluation in report["results"]["test"].values():
         evaluation["groups"][0]["name"] = "a|b\n| c"
     page = markdown(report)
@@ -249,7 +249,7 @@ def test_every_table_of_the_page_keeps_its_columns(outcome: Outcome) -> None:
     ],
 )
 def test_the_rule_in_words(outcome: Outcome, decision: dict[str, Any], sentence: str) -> None:
-    report = document(outcome)
+    report = report_document(outcome)
     report["rule"].pop("threshold")
     report["rule"].update(decision)
     assert sentence in markdown(report)

@@ -21,7 +21,7 @@ from fairfix.report.figures import Figure, absolute_gap, thin
 from fairfix.report.html import audit_html, html
 from fairfix.report.svg import Scale
 from fairfix.thresholds.rule import DecisionRule
-from fairfix.workflows.documents import audit_document, document
+from fairfix.workflows.documents import audit_document, report_document
 from tests.helpers.runs import Place
 
 Document = dict[str, Any]
@@ -301,7 +301,9 @@ def test_an_older_report_shows_what_it_has_and_no_verdict() -> None:
 
 def test_the_page_of_a_real_run_holds_its_figures(place: Place) -> None:
     case = library.load(place.model, place.val)
-    report = document(library.debias(case, "prune", budget=0.1, test=place.test), "fairfix <prune>")
+    report = report_document(
+        library.debias(case, "prune", budget=0.1, test=place.test), "fairfix <prune>"
+    )
     text = html(json.loads(json.dumps(report)))
     page = Page(text)
     for e in report["results"]["test"].values():

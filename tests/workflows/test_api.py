@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import fairfix as library
 from fairfix.errors import UsageError
 from fairfix.thresholds.rule import DecisionRule
-from fairfix.workflows.documents import audit_document, document
+from fairfix.workflows.documents import audit_document, report_document
 from tests.helpers.runs import Draw, Place, Run
 
 # What is written decides as reported, for whoever loads it without fairfix.
@@ -179,7 +179,7 @@ def test_the_command_line_gives_the_same_report(fairfix: Run, place: Place, meth
     outcome = library.debias(
         case, method, metric="eod", budget=0.1, margin=0.02, seed=3, **options.get(method, {})
     )
-    made = document(outcome)
+    made = report_document(outcome)
     assert printed["made_by"].pop("command")
     assert made["made_by"].pop("command") is None
     assert printed == json.loads(json.dumps(made))

@@ -1,4 +1,4 @@
-"""The document of a gate: plain data, with null for undefined figures."""
+"""The JSON document of a gate, as plain data; undefined figures are null."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ VERSION = 1
 
 
 def gate_document(gate: Gate) -> dict[str, Any]:
-    """What ``fairfix gate --json`` prints; ``gate.schema.json`` describes it."""
+    """Return the document of ``fairfix gate --json``; ``gate.schema.json`` describes it."""
     return {
         "schema_version": VERSION,
         "made_by": {"fairfix": __version__},
@@ -57,9 +57,9 @@ def _check(gate: Gate, check: Check) -> dict[str, Any]:
         "column": check.column,
         "limit": check.limit,
         "severity": str(check.severity),
-        "value": finite(check.value),
-        "low": finite(check.interval.low),
-        "high": finite(check.interval.high),
+        "value": _finite(check.value),
+        "low": _finite(check.interval.low),
+        "high": _finite(check.interval.high),
         "interval": check.interval.method,
         "sign": check.sign,
         "verdict": str(check.verdict),
@@ -70,9 +70,9 @@ def _check(gate: Gate, check: Check) -> dict[str, Any]:
         "alongside": [
             {
                 "title": other.title,
-                "value": finite(other.value),
-                "low": finite(other.interval.low),
-                "high": finite(other.interval.high),
+                "value": _finite(other.value),
+                "low": _finite(other.interval.low),
+                "high": _finite(other.interval.high),
                 "verdict": str(other.verdict),
             }
             for other in check.alongside
@@ -80,6 +80,6 @@ def _check(gate: Gate, check: Check) -> dict[str, Any]:
     }
 
 
-def finite(value: float) -> float | None:
-    """The value as JSON takes it."""
+def _finite(value: float) -> float | None:
+    """Return the value, or None if it is NaN or infinite."""
     return value if math.isfinite(value) else None
