@@ -212,15 +212,17 @@ def reject_option(scored: Problem) -> Contest:
     """Both return the figures they reach, which differ."""
 
     def theirs(problem: Problem) -> str:
-        with aif.quiet():
+        with aif.no_warnings():
             from aif360.algorithms.postprocessing import RejectOptionClassification
 
-        truth = aif.dataset(problem, problem.labels, problem.scores)
+        truth = aif.binary_label_dataset(problem, problem.labels, problem.scores)
         engine = RejectOptionClassification(
             aif.UNPRIVILEGED, aif.PRIVILEGED, metric_lb=-LIMIT, metric_ub=LIMIT
         )
-        engine.fit(truth, aif.dataset(problem, problem.scores > 0.5, problem.scores))
-        decisions = engine.predict(aif.dataset(problem, problem.scores > 0.5, problem.scores))
+        engine.fit(truth, aif.binary_label_dataset(problem, problem.scores > 0.5, problem.scores))
+        decisions = engine.predict(
+            aif.binary_label_dataset(problem, problem.scores > 0.5, problem.scores)
+        )
         return reached(problem, torch.from_numpy(decisions.labels.ravel() == 1))
 
     return Contest("roc, against AIF360", our_policy("roc"), theirs, scored, same_work=False)
@@ -241,7 +243,7 @@ def our_policy(name: str) -> Side:
     """Return a side that runs a post-processing method of fairfix."""
 
     def side(problem: Problem) -> str:
-        policy = methods.get(name).run()(problem, OBJECTIVE, seed=0).policy
+        policy = methods.get(name).run(problem, OBJECTIVE, seed=0).policy
         return reached(problem, policy.decide(problem.scores, problem.groups))
 
     return side
@@ -260,7 +262,7 @@ def our_method(name: str, **options: Any) -> Side:
     """Return a side that runs a method of fairfix."""
 
     def side(problem: Problem) -> str:
-        result = methods.get(name).run()(problem, OBJECTIVE, seed=0, **options)
+        result = methods.get(name).run(problem, OBJECTIVE, seed=0, **options)
         return f"{len(result.trajectory)} networks evaluated"
 
     return side

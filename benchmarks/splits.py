@@ -130,7 +130,7 @@ def _gain(gain: pd.Series[float]) -> str:
 def _prepare(learned: float) -> None:
     """Set up a process: one thread, and the factor on standard errors under study."""
     torch.set_num_threads(1)
-    search.LEARNED = learned
+    search.IN_SAMPLE_FACTOR = learned
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--learned",
         type=float,
-        default=search.LEARNED,
+        default=search.IN_SAMPLE_FACTOR,
         help="factor on the standard errors of networks that a method trained",
     )
     parser.add_argument("--peers", action="store_true", help=f"also {', '.join(PEERS)}")

@@ -20,7 +20,7 @@ from torch import Tensor
 from fairfix._utils.progress import track
 from fairfix.data.problem import Problem
 from fairfix.errors import TableError, UsageError
-from fairfix.methods._soft_gap import proxy, proxy_gradient
+from fairfix.methods._soft_gap import soft_gap, soft_gap_gradient
 from fairfix.metrics.registry import Metric
 from fairfix.models.parameter_names import select_parameters
 from fairfix.models.scorer import Scorer
@@ -125,7 +125,7 @@ def attribute_gap(
         )
     scorer, _ = problem.network()
     parameters = select_parameters(scorer.network)
-    _, gap, gradients = proxy_gradient(metric, scorer, problem, list(parameters.values()))
+    _, gap, gradients = soft_gap_gradient(metric, scorer, problem, list(parameters.values()))
     coefficients = torch.cat(
         [(p * g).detach().reshape(-1) for p, g in zip(parameters.values(), gradients, strict=True)]
     ).cpu()
@@ -137,7 +137,9 @@ def attribute_gap(
     return WeightAttribution(
         metric=metric.key,
         gap=float(gap),
-        gap_of_decisions=float(proxy(metric, _decisions(problem, problem.scores), problem.cells)),
+        gap_of_decisions=float(
+            soft_gap(metric, _decisions(problem, problem.scores), problem.cells)
+        ),
         shapes={name: tuple(p.shape) for name, p in parameters.items()},
         coefficients=coefficients.double().numpy(),
         draws=draws,
@@ -160,8 +162,8 @@ def _drawn_gaps(
     score_gaps: list[float] = []
     decision_gaps: list[float] = []
     for scores in _drawn_scores(problem, scorer, perturbations, factors):
-        score_gaps += proxy(metric, scores, problem.cells).tolist()
-        decision_gaps += proxy(metric, _decisions(problem, scores), problem.cells).tolist()
+        score_gaps += soft_gap(metric, scores, problem.cells).tolist()
+        decision_gaps += soft_gap(metric, _decisions(problem, scores), problem.cells).tolist()
     return np.array(score_gaps), np.array(decision_gaps)
 
 

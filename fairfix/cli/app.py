@@ -11,17 +11,58 @@ from io import TextIOWrapper
 from typing import Any
 
 import typer
+from rich.markup import escape
+from typer.core import TyperCommand
 
+from fairfix import methods
 from fairfix._utils.version import __version__
 from fairfix.cli.command_group import CommandGroup
-from fairfix.cli.command_specs import CommandSpec, command_specs
+from fairfix.cli.command_specs import (
+    CommandSpec,
+    command_spec,
+    command_specs,
+    outside_names,
+)
 from fairfix.cli.exits import INTERRUPTED, STDOUT_CLOSED, describe_failure
 from fairfix.cli.help import HelpCommand, help_options
 from fairfix.cli.options.option import signature
 
+
+class _AllCommands(CommandGroup):
+    """The commands of fairfix, and one for each method from outside the package."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *outside_names()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in outside_names():
+            return _OutsideMethod(cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+
+class _OutsideMethod(TyperCommand):
+    """The command of a method from outside the package, which is imported at first use."""
+
+    def __init__(self, name: str) -> None:
+        text = f"Method of {methods.provider(name)}."
+        super().__init__(name, help=escape(text), rich_help_panel="Debias")
+
+    def make_context(
+        self, info_name: Any, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
+        """Build the real command and return its context."""
+        try:
+            single = typer.Typer(add_completion=False)
+            _register(command_spec(str(self.name)), single)
+        except Exception as error:
+            raise typer.Exit(_print_failure(error)) from None
+        command = typer.main.get_command(single)
+        return command.make_context(info_name, args, parent=parent, **extra)
+
+
 app = typer.Typer(
     name="fairfix",
-    cls=CommandGroup,
+    cls=_AllCommands,
     help="Debias an already trained PyTorch classifier and report what held-out rows show.",
     no_args_is_help=True,
     add_completion=False,
@@ -37,9 +78,7 @@ def main() -> None:
     try:
         app()
     except Exception as error:  # raised outside a command; Python would exit with 1, a verdict
-        failed = describe_failure(error)
-        typer.echo(f"fairfix: {failed.message}", err=True)
-        sys.exit(failed.exit_code)
+        sys.exit(_print_failure(error))
 
 
 def _print_version(wanted: bool) -> None:
@@ -71,13 +110,18 @@ def _exit_code(body: Callable[..., int | None], debug: bool, values: dict[str, A
     except Exception as error:
         if debug:
             traceback.print_exc()
-        failed = describe_failure(error)
-        typer.echo(f"fairfix: {failed.message}", err=True)
-        return failed.exit_code
+        return _print_failure(error)
 
 
-def _register(spec: CommandSpec) -> None:
-    """Add a command to ``app``."""
+def _print_failure(error: Exception) -> int:
+    """Print what went wrong and return the exit code."""
+    failed = describe_failure(error)
+    typer.echo(f"fairfix: {failed.message}", err=True)
+    return failed.exit_code
+
+
+def _register(spec: CommandSpec, typer_app: typer.Typer) -> None:
+    """Add a command to a Typer app."""
 
     def command(**values: Any) -> None:
         debug = values.pop("debug")
@@ -91,8 +135,11 @@ def _register(spec: CommandSpec) -> None:
 
     groups = (*spec.groups, help_options)
     command.__signature__ = signature(groups, spec.own)  # type: ignore[attr-defined]
-    app.command(spec.name, cls=HelpCommand, help=spec.summary, rich_help_panel=spec.panel)(command)
+    add = typer_app.command(
+        spec.name, cls=HelpCommand, help=escape(spec.summary), rich_help_panel=spec.panel
+    )
+    add(command)
 
 
 for _spec in command_specs().values():
-    _register(_spec)
+    _register(_spec, app)

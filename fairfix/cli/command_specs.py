@@ -15,7 +15,7 @@ from fairfix.cli.options.option import method_options
 _METHOD_EXAMPLES = {
     "adversarial": "--rounds 8 --loss hinge",
     "caleqodds": "--cost fnr",
-    "eqodds": "--metric eqodds --base deployed",
+    "eqodds": "--metric eqodds --base current",
     "gda": "--epochs 20 --optimizer sgd",
     "identity": "--json",
     "layerwise": "--layers 4,2 --calls 40",
@@ -56,12 +56,12 @@ class CommandSpec:
 
 @cache
 def command_specs() -> dict[str, CommandSpec]:
-    """Return all commands by name, in the order of ``fairfix --help``."""
+    """Return all commands of fairfix itself by name, in the order of ``fairfix --help``."""
     specs = (
         _INSPECT,
         _AUDIT,
         _GATE,
-        *map(_method_spec, methods.names()),
+        *map(_method_spec, map(methods.read_builtin, methods.builtin_names())),
         _BENCH,
         _DATA,
         _PREDICT,
@@ -69,8 +69,22 @@ def command_specs() -> dict[str, CommandSpec]:
     return {spec.name: spec for spec in specs}
 
 
-def _method_spec(name: str) -> CommandSpec:
-    method = methods.get(name)
+def outside_names() -> tuple[str, ...]:
+    """Return the commands that are methods from outside the package, without importing any."""
+    return tuple(name for name in methods.names() if name not in command_specs())
+
+
+def command_spec(name: str) -> CommandSpec:
+    """Return a command; a method from outside the package is imported.
+
+    Raises:
+        UsageError: if that fails.
+    """
+    return command_specs().get(name) or _method_spec(methods.get(name))
+
+
+def _method_spec(method: methods.Method) -> CommandSpec:
+    name = method.name
     own = tuple(method_options(method))
     call = f"fairfix {name} model.pt val.csv"
     examples = [call, f"{call} --metric eod --budget 0.1 --test test.csv"]

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperCommand
 
-from fairfix.cli.command_specs import CommandSpec, command_specs
+from fairfix.cli.command_specs import CommandSpec, command_spec
 from fairfix.cli.options.option import ADVANCED, COMMON
 
 _ALL = "fairfix.help_all"
@@ -43,7 +43,7 @@ class HelpCommand(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help that was asked for."""
-        spec = command_specs()[str(self.name)]
+        spec = command_spec(str(self.name))
         everything = bool(ctx.meta.get(_ALL))
         shown = copy(self)
         params: list[Any] = [copy(param) for param in self.get_params(ctx)]

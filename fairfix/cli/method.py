@@ -25,7 +25,8 @@ from fairfix.workflows.save import Destination, save
 def run(
     *, name: str, model: str, data: Path, json: bool, quiet: bool, force: bool, **given: Any
 ) -> None:
-    own = [option.name for option in methods.get(name).options]
+    method = methods.get(name)
+    own = [option.name for option in method.options]
     values = OptionValues.collect(name, given, data, own)
     objective, test_table = values.objective(), values.test()
     confidence = values.confidence()
@@ -48,7 +49,8 @@ def run(
     test = None if test_table is None else case.companion(test_table)
     destination = Destination.of(case, values["output"], export_to)
     destination.check(case, test, force=force)
-    export_notes = () if export_to is None else check_export(case, name, test)
+    needs_group = method.needs_group is True
+    export_notes = () if export_to is None else check_export(case, needs_group, test)
     if values.source is not None:
         print_messages([f"settings from {values.source}"], quiet=quiet)
     print_messages((*case.notes, *export_notes), quiet=quiet)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairfix._utils.text import did_you_mean
-from fairfix.cli.command_specs import command_specs
+from fairfix.cli.command_specs import command_specs, outside_names
 from fairfix.cli.options.option import DEFAULTS
 from fairfix.cli.settings import Settings, load_settings
 from fairfix.errors import TrustError, UsageError
@@ -217,7 +217,7 @@ def _is_omitted(value: Any) -> bool:
 
 def _check_tables(settings: Settings, command: str, options: Collection[str]) -> None:
     """Raise UsageError unless the tables of a settings file are commands with known options."""
-    settings.check_commands(list(command_specs()))
+    settings.check_commands([*command_specs(), *outside_names()])
     for name in settings.commands.get(command, {}):
         if name not in options:
             hint = did_you_mean(name, options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -123,6 +124,20 @@ class Problem:
                 "pass the model or choose another method."
             )
         return copy.deepcopy(self.scorer).eval().requires_grad_(), self.features
+
+    def score(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """Return the scores (N,) of the network with other weights, in evaluation mode.
+
+        Args:
+            weights: a complete state of ``scorer.network``, such as a changed copy of
+                ``scorer.weights()``.
+
+        Raises:
+            TableError: the problem has only scores.
+        """
+        scorer, features = self.network()
+        scorer.network.load_state_dict(weights)
+        return scorer.score(features)
 
     def take(self, index: Tensor) -> Problem:
         """Return the problem of a subset of the rows.

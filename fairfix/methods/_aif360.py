@@ -1,4 +1,4 @@
-"""Problems as AIF360 takes them."""
+"""Problems as data sets of AIF360, whose post-processing engines some methods use."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ PRIVILEGED, UNPRIVILEGED = [{"group": 1}], [{"group": 0}]
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Within it AIF360 says nothing: its import warns of optional packages."""
+def no_warnings() -> Iterator[None]:
+    """Suppress warnings and log messages; importing AIF360 warns of optional packages."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -32,30 +32,38 @@ def quiet() -> Iterator[None]:
 
 
 def check_two_groups(problem: Problem, method: str) -> None:
-    """Raise UsageError unless there are just two groups, each with rows of both labels."""
+    """Raise ``UsageError`` unless there are two groups, each with rows of both labels."""
     if problem.n_groups != 2:
         raise UsageError(
-            f"{method} is between two groups; here are {problem.n_groups}. Use thresholds for more."
+            f"{method} supports two groups, not {problem.n_groups}; use the method thresholds for "
+            "more."
         )
     empty = (problem.cells.sum(0) == 0).nonzero()
     if len(empty):
         group, label = divmod(int(empty[0]), 2)
         raise UsageError(
-            f"{method} needs rows of both labels in both groups; group "
-            f"{problem.group_names[group]!r} has none with label {label}."
+            f"{method} needs rows of both labels in both groups, but group "
+            f"{problem.group_names[group]!r} has no row with label {label}; add rows or choose "
+            "another method."
         )
 
 
-def dataset(problem: Problem, labels: Tensor, scores: Tensor) -> Any:
-    """A BinaryLabelDataset of the problem's rows with these labels and scores, each (N,)."""
-    with quiet():
+def binary_label_dataset(problem: Problem, labels: Tensor, scores: Tensor) -> Any:
+    """Return a ``BinaryLabelDataset`` of the rows of a problem.
+
+    Args:
+        problem: groups and row weights.
+        labels: (N,) labels or decisions.
+        scores: (N,) in [0, 1].
+    """
+    with no_warnings():
         from aif360.datasets import BinaryLabelDataset
 
         frame = pd.DataFrame(
             {
                 "group": problem.groups.cpu().numpy().astype(float),
                 "label": labels.cpu().numpy().astype(float),
-                "weight": _weights(problem),
+                "weight": _row_weights(problem),
                 "score": scores.cpu().numpy().astype(float),
             }
         )
@@ -70,7 +78,7 @@ def dataset(problem: Problem, labels: Tensor, scores: Tensor) -> Any:
         )
 
 
-def _weights(problem: Problem) -> np.ndarray:
+def _row_weights(problem: Problem) -> np.ndarray:
     if problem.weights is None:
         return np.ones(len(problem))
     weights: np.ndarray = problem.weights.cpu().numpy().astype(float)

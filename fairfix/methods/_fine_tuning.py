@@ -1,4 +1,4 @@
-"""The fine-tuning loop: rounds of small steps, each judged as the network would be deployed."""
+"""The fine-tuning loop: train for a round, then evaluate the network as a candidate."""
 
 from __future__ import annotations
 
@@ -9,43 +9,52 @@ import torch
 from torch import Tensor
 
 from fairfix._utils.progress import track
-from fairfix.methods._search import Search
+from fairfix.methods._search import CandidateSearch
 from fairfix.models.scorer import Scorer
 
 
 def fine_tune(
-    search: Search,
+    search: CandidateSearch,
     scorer: Scorer,
     features: Tensor,
     *,
     task: str,
     rounds: int,
-    one_round: Callable[[], None],
-    done: Callable[[Tensor], bool] = lambda scores: False,
+    train_round: Callable[[], None],
+    should_stop: Callable[[Tensor], bool] = lambda scores: False,
     train_mode: bool = False,
     seed: int = 0,
 ) -> None:
-    """Run ``one_round`` again and again and offer the network after each to the search.
+    """Run ``train_round`` up to ``rounds`` times and add the network after each to the search.
 
-    Gradients are taken in evaluation mode (dropout off, BatchNorm frozen) unless ``train_mode``;
-    every candidate is judged in evaluation mode. Ends after ``rounds``, when ``done`` says so of
-    the scores (N,), or when they are no longer finite. Dropout draws from a stream of its own.
+    Ends early when scores are no longer finite. Candidates are evaluated in evaluation mode.
+
+    Args:
+        search: the candidates so far.
+        scorer: the network, changed in place.
+        features: (N, D), the rows that candidates are evaluated on.
+        task: name shown with the progress.
+        rounds: at most.
+        train_round: changes the network.
+        should_stop: gets the scores (N,) after a round; True ends the run.
+        train_mode: whether rounds run in training mode. Else dropout is off and BatchNorm frozen.
+        seed: seed of dropout; the global random state is left as it was.
     """
-    with _own_randomness(seed, features.device):
+    with _private_random_state(seed, features.device):
         for _ in track(range(rounds), task):
             scorer.train(train_mode)
-            one_round()
+            train_round()
             scores = scorer.score(features)
             if not scores.isfinite().all():
                 break
-            search.offer(scores, scorer.weights)
-            if done(scores):
+            search.add(scores, scorer.weights)
+            if should_stop(scores):
                 break
     scorer.eval()
 
 
 def descend(loss: Tensor, optimizer: torch.optim.Optimizer) -> bool:
-    """One step down the loss; none, and False, where it is not finite."""
+    """Take one step down the loss; take none and return False if the loss is not finite."""
     if not loss.isfinite():
         return False
     optimizer.zero_grad()
@@ -55,8 +64,8 @@ def descend(loss: Tensor, optimizer: torch.optim.Optimizer) -> bool:
 
 
 @contextmanager
-def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
-    """Draw from a stream of its own; the global one is left as it was found."""
+def _private_random_state(seed: int, device: torch.device) -> Iterator[None]:
+    """Draw from a seeded random state; restore the global one at the end."""
     cuda = device.type == "cuda"
     with torch.random.fork_rng([device] if cuda else []):
         torch.default_generator.manual_seed(seed)

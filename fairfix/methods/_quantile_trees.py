@@ -1,4 +1,4 @@
-"""A small quantile regressor by gradient-boosted trees, as scikit-optimize's optimizer takes it."""
+"""Quantile regression by gradient-boosted trees, as the surrogate model of scikit-optimize."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from sklearn.ensemble import GradientBoostingRegressor
 
 
 class QuantileTrees(RegressorMixin, BaseEstimator):
-    """Three boosted quantile regressions, at one standard deviation around the median.
+    """Three boosted quantile regressions: the median, and one standard deviation to either side.
 
-    scikit-optimize's own one does not run on current scikit-learn and numpy.
+    It replaces ``skopt.learning.GradientBoostingQuantileRegressor``, which does not run on current
+    versions of scikit-learn and numpy.
     """
 
     QUANTILES = (0.16, 0.5, 0.84)
@@ -31,7 +32,12 @@ class QuantileTrees(RegressorMixin, BaseEstimator):
     def predict(
         self, x: np.ndarray, return_std: bool = False
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """Median (M,) at x (M, D), and half the distance of the outer quantiles if asked for."""
+        """Return the median (M,) at points x (M, D).
+
+        Args:
+            x: points.
+            return_std: also return half the distance of the outer quantiles, (M,).
+        """
         median: np.ndarray = self.median_.predict(x)
         if not return_std:
             return median

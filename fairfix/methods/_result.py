@@ -1,8 +1,8 @@
-"""What a method gives back. Plain data; it never judges itself."""
+"""What a method returns: a policy, new weights if any, and its trajectory."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -11,7 +11,15 @@ from fairfix.thresholds.policy import Policy
 
 @dataclass(frozen=True)
 class Step:
-    """One point of a method's path, as seen on its fitting rows."""
+    """One candidate of a method, measured on the validation rows.
+
+    Attributes:
+        index: position in the trajectory.
+        gap: signed gap of the objective's metric; NaN if undefined.
+        performance: of the objective's measure, in [0, 1]; NaN if undefined.
+        utility: value of the objective, higher is better; -inf if undefined.
+        threshold: the shared threshold, in [-1, 1]; NaN if decisions depend on the group.
+    """
 
     index: int
     gap: float
@@ -22,18 +30,20 @@ class Step:
 
 @dataclass(frozen=True)
 class Result:
-    """The outcome of a method on its fitting rows.
+    """What a method returns. A method does not evaluate itself on test rows.
 
     Attributes:
         policy: how scores become decisions.
-        state: the changed network's state, with the same keys and shapes; None = untouched.
-        trajectory: every candidate in the order it was met; the first is the untouched network.
+        state: state of the changed network, with the keys and shapes of the unmodified one; None
+            if the network is unchanged.
+        trajectory: the candidates in their order; the first is the unmodified network. A method
+            from outside may leave it empty.
         chosen: index into ``trajectory``.
-        notes: sentences the user must read.
+        notes: short sentences for the user, without a full stop.
     """
 
     policy: Policy
     state: dict[str, Tensor] | None = None
     trajectory: tuple[Step, ...] = ()
     chosen: int = 0
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Keeping the best of many candidate networks, each at its exact best cut."""
+"""Keep the best of many candidate networks, each at its exact optimal threshold."""
 
 from __future__ import annotations
 
@@ -10,33 +10,39 @@ from torch import Tensor
 
 from fairfix.data.problem import Problem
 from fairfix.methods._result import Result, Step
+from fairfix.metrics.counts import Counts
 from fairfix.metrics.objective import Objective
 from fairfix.thresholds.policy import Policy
 from fairfix.thresholds.shared import best_threshold
 
-# Networks that were learned on the rows they are compared on look better there than they are:
-# standard errors count for more by this factor. On new rows (docs/results.md) less breaks the
-# budget more often, and more gives up performance for little surety.
-LEARNED = 1.2
+# Networks look better on the rows they were trained on than on new rows, so their standard errors
+# are multiplied by this factor. With a smaller one the budget is missed more often on new rows; a
+# larger one gives up performance for little certainty (docs/results.md).
+IN_SAMPLE_FACTOR = 1.2
 
-# More than what round-off in scores does to what a candidate is worth: in 12,960 comparisons on the
-# reference networks it did something in one, 0.00007.
-NEAR = 0.0005
-
-
-def learned(objective: Objective) -> Objective:
-    """The objective as it rates networks on the rows they were learned on."""
-    return replace(objective, k=objective.k * LEARNED)
+# Larger than any change of the utility by round-off in scores: on the reference networks it changed
+# in 1 of 12,960 comparisons, by 7e-5.
+UTILITY_TOLERANCE = 0.0005
 
 
-class Search:
-    """The candidates of one run on its fitting rows; the untouched network is the first.
+def in_sample_objective(objective: Objective) -> Objective:
+    """Return the objective for networks that were trained on the rows they are compared on."""
+    return replace(objective, k=objective.k * IN_SAMPLE_FACTOR)
 
-    A candidate must be strictly better than all before it to be kept. ``learns`` says that the
-    candidates were made by looking at these very rows.
 
-    Where candidates learn rows by heart, ``unseen`` (row numbers) are those that they were not made
-    from: candidates and their cuts are chosen on them alone, and figures are of all rows.
+class CandidateSearch:
+    """The candidate networks of one run; the unmodified network is the first.
+
+    A candidate replaces the best one so far only if it is strictly better.
+
+    Args:
+        problem: the validation rows.
+        objective: what is optimized.
+        in_sample: the candidates were trained on these very rows, so the objective uses larger
+            standard errors (``in_sample_objective``).
+        selection_rows: (M,) row numbers that candidates were not trained on. Candidates and their
+            thresholds are then chosen on these rows alone; the figures of a step are those of all
+            rows.
     """
 
     def __init__(
@@ -44,99 +50,106 @@ class Search:
         problem: Problem,
         objective: Objective,
         *,
-        learns: bool = False,
-        unseen: Tensor | None = None,
+        in_sample: bool = False,
+        selection_rows: Tensor | None = None,
     ) -> None:
         self.problem = problem
         self.objective = objective
-        self._weigh = learned(objective) if learns else objective
-        self._unseen = unseen
-        self._aside = None if unseen is None else problem.take(unseen)
+        self._ranking_objective = in_sample_objective(objective) if in_sample else objective
+        self._selection_rows = selection_rows
+        self._selection = None if selection_rows is None else problem.take(selection_rows)
         self.steps: list[Step] = []
         self._best = 0
-        self._worth = -math.inf
+        self._best_utility = -math.inf
         self._state: dict[str, Tensor] | None = None
-        self.offer(problem.scores, lambda: None)
+        self.add(problem.scores, lambda: None)
 
-    def offer(self, scores: Tensor, state: Callable[[], dict[str, Tensor] | None]) -> Step:
-        """Judge the scores (N,) of a candidate; ``state`` is called only if it is the best."""
-        index = len(self.steps)
-        if self._aside is None:
-            step = self._judged(scores, self._weigh, index)
-            worth = step.utility
-        else:
-            step, worth = self._chosen_aside(scores, self._aside, index)
-        self.steps.append(step)
-        if index == 0 or worth > self._worth:
-            self._best, self._worth, self._state = index, worth, state()
-        return step
-
-    def _chosen_aside(self, scores: Tensor, aside: Problem, index: int) -> tuple[Step, float]:
-        """The candidate at its best cut of the rows ``aside``, and what it is worth there.
-
-        The untouched network learned nothing: all rows say where to cut it.
-        """
-        p, q = self.problem, aside
-        here = scores[self._unseen]
-        cut = best_threshold(here, q.labels, q.groups, q.n_groups, self._weigh, q.weights)
-        worth, threshold = float(cut.utility), float(cut.threshold)
-        if index == 0:
-            return self._judged(scores, self.objective, 0), worth
-        counts = p.counts(scores > threshold)
-        figures = (
-            float(self.objective.metric(counts).value),
-            float(self.objective.performance(counts)),
-            float(self.objective.utility(counts)),
-        )
-        return Step(index, *figures, threshold), worth
-
-    def sift(
-        self,
-        rough: Iterable[tuple[Sequence[int], Tensor]],
-        exact: Callable[[int], Tensor],
-        state: Callable[[], dict[str, Tensor]],
-    ) -> None:
-        """Judge many candidates by scores that are right but for round-off.
-
-        Those that may be the best are then judged by their exact scores, in the place of the rough
-        ones, so that the same one is kept as if all had been. The figures of the others stay those
-        of the rough scores.
+    def add(self, scores: Tensor, state: Callable[[], dict[str, Tensor] | None]) -> Step:
+        """Evaluate a candidate at its best threshold and keep it if it is the best so far.
 
         Args:
-            rough: numbers of B candidates, and their scores (B, N).
-            exact: makes one candidate, by its number, and gives its scores (N,).
-            state: of the candidate made last.
+            scores: (N,) in [0, 1].
+            state: returns the state of the candidate's network; called only if it is kept.
+        """
+        index = len(self.steps)
+        if self._selection is None:
+            step = self._step(scores, self._ranking_objective, index)
+            utility = step.utility
+        else:
+            step, utility = self._step_by_selection(scores, self._selection, index)
+        self.steps.append(step)
+        if index == 0 or utility > self._best_utility:
+            self._best, self._best_utility, self._state = index, utility, state()
+        return step
+
+    def _step_by_selection(
+        self, scores: Tensor, selection: Problem, index: int
+    ) -> tuple[Step, float]:
+        """Return the candidate at its best threshold on the selection rows, and its utility there.
+
+        The unmodified network was not trained here; its step has the best threshold on all rows.
+        """
+        p, q = self.problem, selection
+        best = best_threshold(
+            scores[self._selection_rows],
+            q.labels,
+            q.groups,
+            q.n_groups,
+            self._ranking_objective,
+            q.weights,
+        )
+        utility, threshold = float(best.utility), float(best.threshold)
+        if index == 0:
+            return self._step(scores, self.objective, 0), utility
+        counts = p.counts(scores > threshold)
+        return step_of_counts(index, self.objective, counts, threshold), utility
+
+    def add_approximate(
+        self,
+        batches: Iterable[tuple[Sequence[int], Tensor]],
+        exact_scores: Callable[[int], Tensor],
+        state: Callable[[], dict[str, Tensor]],
+    ) -> None:
+        """Evaluate many candidates whose scores are exact up to round-off.
+
+        Those that may be the best are evaluated again with exact scores, so that the same candidate
+        is kept as if all had been. The steps of the others keep the approximate figures.
+
+        Args:
+            batches: numbers of B candidates, and their scores (B, N).
+            exact_scores: makes the candidate of a number and returns its scores (N,).
+            state: returns the state of the candidate made last.
         """
         first, numbers = len(self.steps), list[int]()
-        for candidates, scores in rough:
+        for candidates, scores in batches:
             numbers += candidates
-            self.steps += self._all_judged(scores, self._weigh, len(self.steps))
+            self.steps += self._steps(scores, self._ranking_objective, len(self.steps))
         for step in sorted(self.steps[first:], key=lambda step: -step.utility):
-            if step.utility <= self.best.utility - NEAR:
+            if step.utility <= self.best.utility - UTILITY_TOLERANCE:
                 break
             if step.utility == self.best.utility and step.index > self._best:
                 continue
-            scores = exact(numbers[step.index - first])
+            scores = exact_scores(numbers[step.index - first])
             if scores.isfinite().all():
-                judged = self._judged(scores, self._weigh, step.index)
+                exact = self._step(scores, self._ranking_objective, step.index)
             else:
-                judged = Step(step.index, math.nan, math.nan, -math.inf, math.nan)
-            self.steps[step.index] = judged
-            if (judged.utility, -judged.index) > (self.best.utility, -self._best):
-                self._best, self._worth, self._state = judged.index, judged.utility, state()
+                exact = Step(step.index, math.nan, math.nan, -math.inf, math.nan)
+            self.steps[step.index] = exact
+            if (exact.utility, -exact.index) > (self.best.utility, -self._best):
+                self._best, self._best_utility, self._state = exact.index, exact.utility, state()
 
-    def _judged(self, scores: Tensor, objective: Objective, index: int) -> Step:
-        return self._all_judged(scores.unsqueeze(0), objective, index)[0]
+    def _step(self, scores: Tensor, objective: Objective, index: int) -> Step:
+        return self._steps(scores.unsqueeze(0), objective, index)[0]
 
-    def _all_judged(self, scores: Tensor, objective: Objective, first: int) -> list[Step]:
-        """Of scores (B, N), numbered from ``first`` on."""
+    def _steps(self, scores: Tensor, objective: Objective, first: int) -> list[Step]:
+        """Return the steps of scores (B, N) at their best thresholds, numbered from ``first``."""
         p = self.problem
-        cut = best_threshold(scores, p.labels, p.groups, p.n_groups, objective, p.weights)
+        best = best_threshold(scores, p.labels, p.groups, p.n_groups, objective, p.weights)
         figures = zip(
-            objective.metric(cut.counts).value.tolist(),
-            objective.performance(cut.counts).tolist(),
-            cut.utility.tolist(),
-            cut.threshold.tolist(),
+            objective.metric(best.counts).value.tolist(),
+            objective.performance(best.counts).tolist(),
+            best.utility.tolist(),
+            best.threshold.tolist(),
             strict=True,
         )
         return [Step(index, *step) for index, step in enumerate(figures, start=first)]
@@ -147,46 +160,62 @@ class Search:
         return self.steps[self._best]
 
     def result(self, *notes: str) -> Result:
-        """The best candidate; where that is the untouched network, at its cut without learning."""
-        if self._best == 0 and self._weigh is not self.objective:
-            self.steps[0] = self._judged(self.problem.scores, self.objective, 0)
+        """Return the best candidate.
+
+        If that is the unmodified network, its threshold is chosen without larger standard errors:
+        it was not trained on these rows.
+        """
+        if self._best == 0 and self._ranking_objective is not self.objective:
+            self.steps[0] = self._step(self.problem.scores, self.objective, 0)
         if math.isinf(self.best.utility):
-            notes = (*notes, f"{self.objective.metric.key} is undefined at every cut of these rows")
-        notes = (*notes, *_missed_risk(self.objective, self.best.utility))
-        cut = Policy.shared(self.best.threshold)
-        return Result(cut, self._state, tuple(self.steps), self._best, notes)
+            key = self.objective.metric.key
+            notes = (*notes, f"{key} is undefined at every threshold on these rows")
+        notes = (*notes, *_risk_note(self.objective, self.best.utility))
+        policy = Policy.shared(self.best.threshold)
+        return Result(policy, self._state, tuple(self.steps), self._best, notes)
 
 
-def policy_result(problem: Problem, objective: Objective, policy: Policy, *notes: str) -> Result:
-    """The result of a method that keeps the network and decides by group.
-
-    The trajectory holds the untouched network at its best shared cut, then the policy, counted in
-    expectation where it draws lots. Where the first does better on these rows, a note says so.
-    """
-    search = Search(problem, objective)
-    counts = problem.counts(policy.probability(problem.scores, problem.groups))
-    step = Step(
-        index=1,
+def step_of_counts(index: int, objective: Objective, counts: Counts, threshold: float) -> Step:
+    """Return a step with the figures of given counts by group."""
+    return Step(
+        index=index,
         gap=float(objective.metric(counts).value),
         performance=float(objective.performance(counts)),
         utility=float(objective.utility(counts)),
-        threshold=math.nan,
+        threshold=threshold,
     )
+
+
+def policy_result(problem: Problem, objective: Objective, policy: Policy, *notes: str) -> Result:
+    """Return the result of a method that keeps the network and decides by group.
+
+    The trajectory is the unmodified network at its best shared threshold, then the policy, in
+    expectation where it is randomized. A note is added if the first has the higher utility.
+
+    Args:
+        notes: short sentences without a full stop.
+    """
+    search = CandidateSearch(problem, objective)
+    counts = problem.counts(policy.probability(problem.scores, problem.groups))
+    step = step_of_counts(1, objective, counts, math.nan)
     if step.utility < search.best.utility:
-        notes = (
-            *notes,
-            "weighing in sampling error, the untouched network at one shared cut is worth more "
-            "on the fitting rows",
-        )
-    notes = (*notes, *_missed_risk(objective, step.utility))
+        notes = (*notes, BETTER_RETUNED)
+    notes = (*notes, *_risk_note(objective, step.utility))
     return Result(policy, None, (*search.steps, step), 1, notes)
 
 
-def _missed_risk(objective: Objective, utility: float) -> tuple[str, ...]:
-    """What to say of the best candidate where it is not as sure as was asked."""
+BETTER_RETUNED = (
+    "allowing for sampling error, one shared threshold reaches a higher objective on the "
+    "validation rows (method identity)"
+)
+
+
+def _risk_note(objective: Objective, utility: float) -> tuple[str, ...]:
+    """Return a note if the best candidate misses the budget with more than the allowed risk."""
     if objective.risk is None or utility >= 0 or math.isinf(utility):
         return ()
     return (
-        f"nothing found meets the budget with the chance of {1 - objective.risk:g} that a risk of "
-        f"{objective.risk:g} leaves; the likeliest, of {max(0.0, 1 + utility):.3f}, is taken",
+        f"no candidate meets the budget with a probability of {1 - objective.risk:g}, as a risk of "
+        f"{objective.risk:g} requires; the most probable one, with {max(0.0, 1 + utility):.3f}, "
+        "is kept",
     )

@@ -1,7 +1,8 @@
-"""Differentiable stand-ins for the gap: the same metric of soft counts (Marcinkevics 2022, 3.1).
+"""The soft gap: a differentiable version of every gap metric.
 
-With scores in the place of decisions, P(decision = 1) becomes the mean score, TPR the mean score of
-label-1 rows, and so on: eqs. 1 and 2 of the paper for spd and eod, and likewise for every metric.
+It is the metric with scores in place of decisions: P(decision = 1) becomes the mean score, the true
+positive rate the mean score of rows with label 1, and so on. Source: Marcinkevics, Ozkan, Vogt
+2022, section 3.1; equations 1 and 2 define it for spd and eod, the other metrics follow likewise.
 """
 
 from __future__ import annotations
@@ -16,36 +17,46 @@ from fairfix.metrics.counts import count_cells
 from fairfix.metrics.registry import Metric
 from fairfix.models.scorer import Scorer
 
-BATCH = 65_536
+BATCH = 65_536  # rows
 
 
-def proxy(metric: Metric, scores: Tensor, cells: Tensor) -> Tensor:
-    """The metric's value on soft counts of scores (N,) with ``cells`` (N, 2 G); 0 = no gap.
+def soft_gap(metric: Metric, scores: Tensor, cells: Tensor) -> Tensor:
+    """Return the metric of soft counts as a scalar; 0 is no gap, also for ratios.
 
-    A scalar; the disparate impact ratio is taken less 1.
+    Args:
+        metric: of the gap.
+        scores: (N,) in [0, 1].
+        cells: (N, 2 G), as ``Problem.cells``.
     """
     return metric(count_cells(scores, cells.to(scores.dtype))).value - metric.neutral
 
 
-def proxy_gradient(
+def soft_gap_gradient(
     metric: Metric, scorer: Scorer, problem: Problem, with_respect_to: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Scores (N,), the proxy, and its gradient over all rows of the problem.
+    """Return scores (N,), the soft gap, and its gradient over all rows of the problem.
 
     Beyond ``BATCH`` rows the network runs twice, batch by batch, so that memory stays bounded.
+
+    Args:
+        metric: of the gap.
+        scorer: the network.
+        problem: the rows; needs features.
+        with_respect_to: parameters of the network. The gradient of an unused one is 0.
     """
     features = problem.features
     assert features is not None
     if len(features) <= BATCH:
         scores = scorer(features)
-        value = proxy(metric, scores, problem.cells)
+        value = soft_gap(metric, scores, problem.cells)
         gradient = torch.autograd.grad(value, with_respect_to, allow_unused=True)
         return scores.detach(), value.detach(), _dense(gradient, with_respect_to)
     scores = scorer.score(features, BATCH).requires_grad_()
-    value = proxy(metric, scores, problem.cells)
-    (pull,) = torch.autograd.grad(value, scores)
+    value = soft_gap(metric, scores, problem.cells)
+    (score_gradient,) = torch.autograd.grad(value, scores)
     total = [torch.zeros_like(p) for p in with_respect_to]
-    for rows, weight in zip(features.split(BATCH), pull.split(BATCH), strict=True):
+    batches = zip(features.split(BATCH), score_gradient.split(BATCH), strict=True)
+    for rows, weight in batches:
         part = torch.autograd.grad(
             scorer(rows), with_respect_to, grad_outputs=weight, allow_unused=True
         )

@@ -1,13 +1,16 @@
-"""Calibrated equalized odds (Pleiss and others 2017), by AIF360's engine.
+"""Calibrated equalized odds (Pleiss and others 2017, algorithm 1), by AIF360's engine.
 
-A share of the group that the network serves better gets its base rate as score instead of its own,
-so that the generalized cost (false negatives, false positives, or both) is equal in both groups and
-scores stay calibrated. Whose score is replaced is fixed by a salted hash of the row's id.
+In the group with the lower generalized cost (false negatives, false positives, or both) the scores
+of a random share of rows are replaced by the group's base rate, so that both groups have equal cost
+and scores stay calibrated. Which rows are replaced follows from a salted hash of the row id.
 
-When not to use it: it makes one group's decisions worse by lot and serves no rate difference
-directly; it needs the group at prediction.
+Deviation from the paper: afterwards one shared threshold is chosen for the objective; the paper
+leaves scores as they are.
 
-Changes: cuts, by lottery, two groups only.
+When not to use it: if the group is unknown at prediction, or if individual decisions must not be
+random. It makes decisions of one group worse and reduces no rate difference directly.
+
+Changes: randomized thresholds per group; two groups only.
 Group at prediction: yes.
 Gradients: no.
 Cost: closed form.
@@ -19,7 +22,13 @@ from __future__ import annotations
 from typing import Literal
 
 from fairfix.data.problem import Problem
-from fairfix.methods._aif360 import PRIVILEGED, UNPRIVILEGED, check_two_groups, dataset, quiet
+from fairfix.methods._aif360 import (
+    PRIVILEGED,
+    UNPRIVILEGED,
+    binary_label_dataset,
+    check_two_groups,
+    no_warnings,
+)
 from fairfix.methods._result import Result
 from fairfix.methods._search import policy_result
 from fairfix.metrics.counts import Counts
@@ -35,30 +44,36 @@ def caleqodds(
     seed: int = 0,
     cost: Literal["weighted", "fnr", "fpr"] = "weighted",
 ) -> Result:
-    """Make a generalized cost equal and keep scores calibrated; then choose the best cut.
+    """Equalize a generalized cost, keep scores calibrated, and choose the best shared threshold.
 
     Args:
-        cost: what is made equal: "fnr" the generalized false negative rate, "fpr" the false
-            positive rate, "weighted" the sum of both weighed by the base rates.
+        problem: the validation rows.
+        objective: what is optimized.
+        seed: of the engine.
+        cost: what is equalized: "fnr" the generalized false negative rate, "fpr" the generalized
+            false positive rate, "weighted" the sum of both, weighted by the base rates.
+
+    Raises:
+        UsageError: unless there are two groups, each with rows of both labels.
     """
     check_two_groups(problem, "caleqodds")
-    with quiet():
+    with no_warnings():
         from aif360.algorithms.postprocessing import CalibratedEqOddsPostprocessing
 
         engine = CalibratedEqOddsPostprocessing(
             UNPRIVILEGED, PRIVILEGED, cost_constraint=cost, seed=seed
         )
         engine.fit(
-            dataset(problem, problem.labels, problem.scores),
-            dataset(problem, problem.scores > problem.threshold, problem.scores),
+            binary_label_dataset(problem, problem.labels, problem.scores),
+            binary_label_dataset(problem, problem.scores > problem.threshold, problem.scores),
         )
     shares = [min(1.0, max(0.0, float(s))) for s in (engine.unpriv_mix_rate, engine.priv_mix_rate)]
     base_rates = [float(engine.base_rate_unpriv), float(engine.base_rate_priv)]
     thresholds, counts = evaluate_all_thresholds(problem)
     share = thresholds.new_tensor(shares)
-    lucky = (thresholds.new_tensor(base_rates) > thresholds.unsqueeze(1)) * share
-    tp = (1 - share) * counts.tp + lucky * (counts.tp + counts.fn)
-    fp = (1 - share) * counts.fp + lucky * (counts.fp + counts.tn)
+    replaced_favorable = (thresholds.new_tensor(base_rates) > thresholds.unsqueeze(1)) * share
+    tp = (1 - share) * counts.tp + replaced_favorable * (counts.tp + counts.fn)
+    fp = (1 - share) * counts.fp + replaced_favorable * (counts.fp + counts.tn)
     mixed = Counts(
         tp, fp, counts.tp + counts.fn - tp, counts.fp + counts.tn - fp, counts.design_effect
     )
@@ -67,12 +82,12 @@ def caleqodds(
         tuple(
             randomize_threshold(
                 float(thresholds[best]),
-                1 - shares[g] + float(lucky[best, g]),
-                float(lucky[best, g]),
+                1 - shares[g] + float(replaced_favorable[best, g]),
+                float(replaced_favorable[best, g]),
             )
             for g in (0, 1)
         )
     )
-    worse = problem.group_names[0 if shares[0] > 0 else 1]
-    note = f"{max(shares):.1%} of group {worse!r} get their group's base rate as score"
+    group = problem.group_names[0 if shares[0] > 0 else 1]
+    note = f"{max(shares):.1%} of group {group!r} receive the base rate of the group as their score"
     return policy_result(problem, objective, policy, note)

@@ -1,14 +1,17 @@
-"""Equalized odds by flipping decisions at random (Hardt, Price, Srebro 2016), by AIF360's engine.
+"""Equalized odds by random flips of decisions (Hardt, Price, Srebro 2016), by AIF360's engine.
 
-A linear program over four probabilities, of a positive decision for each group and each decision
-of the network, makes true and false positive rates equal in both groups at least error. Which rows
-are flipped is fixed by a salted hash of the row's id.
+The linear program of the paper chooses four probabilities, of a favorable decision for each group
+and each decision of the network, so that true and false positive rates are equal in both groups at
+least error. Which rows are flipped follows from a salted hash of the row id.
 
-When not to use it: it flips good decisions of one group to make both equally bad, it needs the
-group at prediction, and its aim is equalized odds, whatever metric is asked for. The engine knows
-no row weights: with them the rates are equal among the rows, not among what they stand for.
+Deviation from the paper: the decisions that are flipped are those of the threshold with the best
+performance (base "current": the threshold in use today).
 
-Changes: cuts, by lottery, two groups only.
+When not to use it: if the group is unknown at prediction, if individual decisions must not be
+random, or for a metric other than eqodds, which it ignores. It flips correct decisions of one group
+to equalize error rates. The engine ignores row weights, so rates are equal among the rows only.
+
+Changes: randomized thresholds per group; two groups only.
 Group at prediction: yes.
 Gradients: no.
 Cost: a small linear program.
@@ -21,7 +24,13 @@ from dataclasses import replace
 from typing import Literal
 
 from fairfix.data.problem import Problem
-from fairfix.methods._aif360 import PRIVILEGED, UNPRIVILEGED, check_two_groups, dataset, quiet
+from fairfix.methods._aif360 import (
+    PRIVILEGED,
+    UNPRIVILEGED,
+    binary_label_dataset,
+    check_two_groups,
+    no_warnings,
+)
 from fairfix.methods._result import Result
 from fairfix.methods._search import policy_result
 from fairfix.metrics.objective import Objective
@@ -34,13 +43,19 @@ def eqodds(
     objective: Objective,
     *,
     seed: int = 0,
-    base: Literal["best", "deployed"] = "best",
+    base: Literal["best", "current"] = "best",
 ) -> Result:
     """Make true and false positive rates equal in expectation; two groups.
 
     Args:
-        base: the decisions that are flipped: "best" cuts where performance is best, "deployed" at
-            the cut deployed today.
+        problem: the validation rows.
+        objective: its performance measure chooses the base decisions.
+        seed: of the engine.
+        base: the decisions that are flipped: "best" those of the threshold with the best
+            performance, "current" those of the threshold in use today.
+
+    Raises:
+        UsageError: unless there are two groups, each with rows of both labels.
     """
     check_two_groups(problem, "eqodds")
     threshold = problem.threshold
@@ -48,18 +63,18 @@ def eqodds(
         thresholds, counts = evaluate_all_thresholds(problem)
         threshold = float(thresholds[objective.performance(counts).nan_to_num(-1).argmax()])
     decisions = problem.scores > threshold
-    notes = [] if problem.weights is None else ["equal rates are sought without the row weights"]
-    rows = replace(problem, weights=None)  # the engine would weigh the base rates alone
-    with quiet():
+    notes = [] if problem.weights is None else ["rates are equalized without the row weights"]
+    rows = replace(problem, weights=None)  # the engine would use them for the base rates alone
+    with no_warnings():
         from aif360.algorithms.postprocessing import EqOddsPostprocessing
 
         engine = EqOddsPostprocessing(UNPRIVILEGED, PRIVILEGED, seed=seed)
         engine.fit(
-            dataset(rows, problem.labels, problem.scores),
-            dataset(rows, decisions, problem.scores),
+            binary_label_dataset(rows, problem.labels, problem.scores),
+            binary_label_dataset(rows, decisions, problem.scores),
         )
     if engine.model_params.x is None:
-        notes.append("the linear program of equalized odds has no solution here")
+        notes.append("the linear program of equalized odds has no solution on these rows")
         return policy_result(problem, objective, Policy.shared(threshold), *notes)
     kept_1, raised_1, kept_0, raised_0 = (
         min(1.0, max(0.0, float(p))) for p in engine.model_params.x

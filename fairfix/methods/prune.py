@@ -1,19 +1,19 @@
-"""Unit pruning by the gradient of the bias (Marcinkevics, Ozkan, Vogt 2022, algorithm 1).
+"""Unit pruning by the gradient of the gap (Marcinkevics, Ozkan, Vogt 2022, algorithm 1).
 
-Units whose removal most reduces the differentiable gap are taken out one after another; after every
-step the network is judged at its exact best cut, and the best step is kept.
+Step by step, the units whose removal reduces the soft gap most are removed. After every step the
+network is evaluated at its exact optimal threshold, and the best step is kept. A unit is removed by
+setting its outgoing weights to 0, so that nothing of it reaches the output.
 
-A unit is removed by clearing the weights that read it, so nothing of it reaches the output (see
-``fairfix.units``). Its score is the first-order change of the proxy under just that removal, which
-is minus the sum of weight x gradient over the cleared entries; equation 4 of the paper (``score =
-"gradient"``) takes the mean gradient by the unit's activation instead and so assumes activations of
-one sign. Gradient and choice share the fitting rows, with standard errors taken larger for it, as
-in gda.
+Deviations from the paper: a unit is ranked by the first-order change of the soft gap under its
+removal, which is minus the sum of weight times gradient over the outgoing weights. Equation 4
+(score "gradient") uses the mean gradient with respect to the activation, which assumes activations
+of one sign. Gradients are taken on the validation rows, on which the step is chosen as well;
+standard errors count 1.2 times for it.
 
-When it helps: demographic parity on networks with units to spare. It helps little where the bias
-sits in the base rates the whole network has learned, or where the gap is small already.
+When not to use it: on networks without spare units, if the gap reflects base rates that the whole
+network has learned, or if the gap is small already. It helps most with statistical parity.
 
-Changes: weights and cut.
+Changes: network weights and threshold.
 Group at prediction: no.
 Gradients: yes.
 Cost: 64 forward and backward passes.
@@ -23,17 +23,17 @@ Paper: Marcinkevics, Ozkan, Vogt 2022.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
+from fairfix._utils.constraints import Range
 from fairfix._utils.progress import track
 from fairfix.data.problem import Problem
-from fairfix.errors import UsageError
 from fairfix.methods._result import Result
-from fairfix.methods._search import Search
-from fairfix.methods._soft_gap import BATCH, proxy, proxy_gradient
+from fairfix.methods._search import CandidateSearch
+from fairfix.methods._soft_gap import BATCH, soft_gap, soft_gap_gradient
 from fairfix.metrics.objective import Objective
 from fairfix.models.prunable_units import PrunableLayer, find_prunable_layers, trace_prunable_layers
 from fairfix.models.scorer import Scorer
@@ -46,55 +46,59 @@ def prune(
     objective: Objective,
     *,
     seed: int = 0,
-    per_step: int = 0,
-    max_units: int = 0,
+    per_step: Annotated[int, Range(0)] = 0,
+    max_units: Annotated[int, Range(0)] = 0,
     score: Literal["removal", "gradient"] = "removal",
     inputs: bool = False,
 ) -> Result:
-    """Remove hidden units that drive the bias, one step at a time.
+    """Remove the hidden units that contribute most to the gap, step by step.
 
     Args:
-        problem: needs the network.
-        per_step: units removed between two judgments; 0 takes as many as make 64 steps.
-        max_units: stop after so many; 0 for all.
-        score: "removal" = first-order change of the proxy when the unit goes; "gradient" = the
-            paper's equation 4.
-        inputs: count the network's input features as units too.
+        problem: the validation rows; needs the network.
+        objective: what is optimized.
+        seed: unused.
+        per_step: units removed per step; 0 for as many as give 64 steps.
+        max_units: units removed, at most; 0 for all.
+        score: ranking of the units: "removal" by the first-order change of the soft gap when the
+            unit is removed, "gradient" by equation 4 of the paper.
+        inputs: treat the input features of the network as units as well.
+
+    Raises:
+        CheckpointError: if the network has no hidden unit that can be removed.
+        TableError: if the problem has only scores.
     """
-    if per_step < 0 or max_units < 0:
-        raise UsageError("prune needs per-step and max-units of 0 or more.")
     scorer, features = problem.network()
-    search = Search(problem, objective, learns=True)
+    search = CandidateSearch(problem, objective, in_sample=True)
     layers = find_prunable_layers(scorer, features[:2], inputs=inputs)
     owner = [(layer, unit) for layer in layers for unit in range(layer.units)]
     removable = min(max_units or len(owner), len(owner))
     per_step = per_step or math.ceil(removable / STEPS)
     parameters = dict(scorer.named_parameters())
-    alive = torch.ones(len(owner), dtype=torch.bool)
+    remaining = torch.ones(len(owner), dtype=torch.bool)
     for first in track(range(0, removable, per_step), "prune"):
-        change, scores, bias = _change(score, scorer, problem, objective, layers)
-        if bias == 0 or bias.isnan():
+        change, scores, gap = _change(score, scorer, problem, objective, layers)
+        if gap == 0 or gap.isnan():
             break
         if first:
-            search.offer(scores, scorer.weights)
-        towards_zero = torch.where(alive, -torch.sign(bias).cpu() * change, -math.inf)
-        for index in towards_zero.topk(min(per_step, removable - first)).indices.tolist():
+            search.add(scores, scorer.weights)
+        reduction = torch.where(remaining, -torch.sign(gap).cpu() * change, -math.inf)
+        for index in reduction.topk(min(per_step, removable - first)).indices.tolist():
             layer, unit = owner[index]
             layer.prune(parameters, unit)
-            alive[index] = False
-    search.offer(scorer.score(features), scorer.weights)
+            remaining[index] = False
+    search.add(scorer.score(features), scorer.weights)
     return search.result()
 
 
 def _change(
     score: str, scorer: Scorer, problem: Problem, objective: Objective, layers: list[PrunableLayer]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """First-order change of the proxy when each unit goes (on the CPU), scores (N,), the proxy."""
+    """Return the change of the soft gap per removed unit (U,) on the CPU, scores (N,), the gap."""
     if score == "gradient":
         return _minus_activation_gradient(scorer, problem, objective, layers)
     parameters = dict(scorer.named_parameters())
     names = sorted({slot.name for layer in layers for slot in layer.parameters})
-    scores, bias, gradients = proxy_gradient(
+    scores, gap, gradients = soft_gap_gradient(
         objective.metric, scorer, problem, [parameters[name] for name in names]
     )
     product = {
@@ -105,25 +109,26 @@ def _change(
     for layer in layers:
         parts = [slot.by_unit(product[slot.name], layer.units).sum(1) for slot in layer.parameters]
         change.append(-torch.stack(parts).sum(0))
-    return torch.cat(change).cpu(), scores, bias
+    return torch.cat(change).cpu(), scores, gap
 
 
 def _minus_activation_gradient(
     scorer: Scorer, problem: Problem, objective: Objective, layers: list[PrunableLayer]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Minus equation 4: the gradient by each unit's activation, summed over rows and places."""
+    """Return minus equation 4 per unit, summed over rows and positions, with scores and gap."""
     assert problem.features is not None
     scores = scorer.score(problem.features).requires_grad_()
-    bias = proxy(objective.metric, scores, problem.cells)
-    (pull,) = torch.autograd.grad(bias, scores)
+    gap = soft_gap(objective.metric, scores, problem.cells)
+    (score_gradient,) = torch.autograd.grad(gap, scores)
     total = torch.zeros(sum(layer.units for layer in layers))
-    wanted = {layer.name for layer in layers}
-    for rows, weight in zip(problem.features.split(BATCH), pull.split(BATCH), strict=True):
-        output, seen = trace_prunable_layers(scorer, rows)
-        met = [layer for layer in seen if layer.name in wanted]
-        tensors = [a.tensor for layer in met for a in layer.activations]
+    names = {layer.name for layer in layers}
+    batches = zip(problem.features.split(BATCH), score_gradient.split(BATCH), strict=True)
+    for rows, weight in batches:
+        output, watched = trace_prunable_layers(scorer, rows)
+        own = [layer for layer in watched if layer.name in names]
+        tensors = [a.tensor for layer in own for a in layer.activations]
         gradients = iter(
             torch.autograd.grad(output, tensors, grad_outputs=weight, materialize_grads=True)
         )
-        total += torch.cat([layer.sum_by_unit(gradients) for layer in met]).cpu()
-    return -total, scores.detach(), bias.detach()
+        total += torch.cat([layer.sum_by_unit(gradients) for layer in own]).cpu()
+    return -total, scores.detach(), gap.detach()

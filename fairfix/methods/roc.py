@@ -1,17 +1,19 @@
-"""Reject option: favor one group where the network is unsure (Kamiran, Karim, Zhang 2012).
+"""Reject option: favor one group where the network is uncertain (Kamiran, Karim, Zhang 2012).
 
-In a band around the threshold, rows of the favored group get the positive decision and rows of the
-other the negative one. A band from t - m to t + m is the pair of cuts t - m for the favored group
-and t + m for the other, so all thresholds and all margins are searched exactly, as ordered pairs of
-cuts.
+In a band around the threshold, rows of the favored group get the favorable decision and rows of the
+other group the unfavorable one. A band from t - m to t + m is the same as threshold t - m for the
+favored group and t + m for the other.
 
-When not to use it: the decision needs the group at prediction; where the groups' scores are
-calibrated differently, free thresholds by group (thresholds) do better.
+Deviation from the paper: threshold and margin are not fixed or taken from a grid (AIF360: 100
+thresholds, 50 margins). All pairs are searched exactly, as ordered pairs of group thresholds.
 
-Changes: cuts, two groups only.
+When not to use it: if the group is unknown at prediction. Where scores of the groups are calibrated
+differently, free thresholds per group (thresholds) perform better.
+
+Changes: thresholds per group; two groups only.
 Group at prediction: yes.
 Gradients: no.
-Cost: one sort a group.
+Cost: one sort per group.
 Paper: Kamiran, Karim, Zhang 2012.
 """
 
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 import torch
 
+from fairfix._utils.text import quoted_list
 from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
 from fairfix.methods._result import Result
@@ -33,31 +36,36 @@ def roc(problem: Problem, objective: Objective, *, seed: int = 0, favor: str = "
     """Choose threshold and margin of a reject option by exact search; two groups.
 
     Args:
-        favor: the group the band favors; empty for the one with the lower rate of positive
-            decisions at the cut deployed today.
+        problem: the validation rows.
+        objective: what is optimized.
+        seed: unused.
+        favor: the group that the band favors; empty for the one with the lower selection rate at
+            the threshold in use today.
+
+    Raises:
+        UsageError: if there are more than two groups, ``favor`` is not one of them, or the metric
+            is unsupported.
     """
     if problem.n_groups != 2:
         raise UsageError(
-            f"The reject option is between two groups; here are {problem.n_groups}. "
-            "Use thresholds for more."
+            f"roc supports two groups, not {problem.n_groups}; use the method thresholds for more."
         )
     if favor and favor not in problem.group_names:
         raise UsageError(
-            f"There is no group {favor!r} to favor; there are "
-            f"{' and '.join(map(repr, problem.group_names))}."
+            f"favor must be one of the groups {quoted_list(problem.group_names)}, not {favor!r}."
         )
-    favored = problem.group_names.index(favor) if favor else _lower(problem)
-    found = best_group_thresholds(problem, objective, lower_group=favored)
-    low, high = found.thresholds[favored], found.thresholds[1 - favored]
+    favored = problem.group_names.index(favor) if favor else _less_selected(problem)
+    best = best_group_thresholds(problem, objective, lower_group=favored)
+    low, high = best.thresholds[favored], best.thresholds[1 - favored]
     note = (
-        f"the band favors group {problem.group_names[favored]!r}: threshold "
+        f"the reject option favors group {problem.group_names[favored]!r}: threshold "
         f"{(low + high) / 2:.4g}, margin {(high - low) / 2:.4g}"
     )
-    return policy_result(problem, objective, Policy.by_group(found.thresholds), note)
+    return policy_result(problem, objective, Policy.by_group(best.thresholds), note)
 
 
-def _lower(problem: Problem) -> int:
-    """The group with the lower rate of positive decisions today; of equal ones, the lower mean."""
+def _less_selected(problem: Problem) -> int:
+    """Return the group with the lower selection rate today, or with the lower mean if equal."""
     decisions = problem.scores > problem.threshold
     rate = selection_rate(problem.counts(decisions)).value
     if rate[0] == rate[1]:

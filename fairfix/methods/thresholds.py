@@ -1,17 +1,19 @@
-"""One threshold for each group, the exact optimum of all combinations.
+"""One threshold per group, the exact optimum over all combinations.
 
-Group-aware post-processing at its strongest: for constraints on one rate no deterministic rule of
-score and group does better (Corbett-Davies and others 2017; Hardt, Price, Srebro 2016). Nothing
-is learned, so the price of sampling error is small.
+For a constraint on one rate no deterministic rule based on score and group performs better (Hardt,
+Price, Srebro 2016; Corbett-Davies and others 2017). Nothing is trained, so little performance is
+lost to sampling error.
 
-When not to use it: the decision needs the group at prediction and treats equal scores differently
-by group, which some uses may not lawfully do. With few rows in a group its threshold is mostly
-noise.
+Deviation from the papers: they bound the gap itself, or require it to be 0; here the objective
+allows for sampling error, and balanced accuracy can be maximized as well as accuracy.
 
-Changes: cuts.
+When not to use it: if the group is unknown at prediction, or if treating equal scores differently
+by group is not lawful in your use. With few rows in a group its threshold is mostly noise.
+
+Changes: thresholds per group.
 Group at prediction: yes.
 Gradients: no.
-Cost: one sort a group.
+Cost: one sort per group.
 Paper: Hardt, Price, Srebro 2016; Corbett-Davies and others 2017.
 """
 
@@ -29,16 +31,22 @@ from fairfix.thresholds.randomized import best_randomized_thresholds
 def thresholds(
     problem: Problem, objective: Objective, *, seed: int = 0, randomized: bool = False
 ) -> Result:
-    """Choose one threshold for each group by exact search.
+    """Choose one threshold per group by exact search.
 
-    For spd, eod, aod, fprd and di with any number of groups, for eqodds with two (with any number
-    where randomized; di is never), at best balanced accuracy or accuracy.
+    Supports spd, eod, aod, fprd and di with any number of groups, and eqodds with two groups (with
+    any number if randomized; di cannot be randomized), at best balanced accuracy or accuracy.
 
     Args:
-        randomized: let each group draw lots between thresholds, the best mixture by linear
-            programming; the lot of a row is fixed by a salted hash of its id.
+        problem: the validation rows.
+        objective: what is optimized.
+        seed: unused.
+        randomized: choose at random between thresholds, by the best mixture per group (a linear
+            program); the random number of a row is a salted hash of its id.
+
+    Raises:
+        UsageError: if the metric, the performance measure or the number of groups is unsupported.
     """
     if randomized:
         return policy_result(problem, objective, best_randomized_thresholds(problem, objective))
-    found = best_group_thresholds(problem, objective)
-    return policy_result(problem, objective, Policy.by_group(found.thresholds))
+    best = best_group_thresholds(problem, objective)
+    return policy_result(problem, objective, Policy.by_group(best.thresholds))

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from fairfix.data.table import Columns
 from fairfix.errors import UsageError
+from fairfix.methods import MethodFunction
 from fairfix.metrics.objective import Objective
 from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.thresholds.rule import DecisionRule
@@ -105,7 +106,7 @@ def load(
 @in_library_terms
 def debias(
     case: Case,
-    method: str,
+    method: str | MethodFunction,
     *,
     metric: str = "spd",
     budget: float = 0.05,
@@ -127,7 +128,8 @@ def debias(
 
     Args:
         case: model and validation rows, from ``load``; they are not changed.
-        method: a name from ``fairfix.methods.names()``.
+        method: a name from ``fairfix.methods.names()``, or a function as
+            ``fairfix.methods.register`` describes it, registered or not.
         metric: key of the fairness metric, from ``fairfix.metrics.names()``.
         budget: largest allowed absolute gap, in (0, 1).
         margin: "auto" weighs performance with the chance that the budget holds on new rows; a

@@ -14,8 +14,10 @@ from fairfix.data.problem import Problem
 from fairfix.data.splitting import check_seed, check_share, split_problem
 from fairfix.data.table import Group
 from fairfix.errors import TableError, UsageError
+from fairfix.methods import MethodFunction
 from fairfix.methods._result import Result
-from fairfix.methods._search import learned
+from fairfix.methods._search import in_sample_objective
+from fairfix.methods.identity import identity
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
 from fairfix.models import checkpoint as checkpoints
@@ -58,7 +60,7 @@ def make_objective(
 
 
 def checked_options(
-    method: str,
+    method: str | MethodFunction,
     options: Mapping[str, Any] | None = None,
     *,
     holdout_share: float | None = None,
@@ -72,12 +74,12 @@ def checked_options(
     check_seed(seed)
     if holdout_share is not None:
         check_share(holdout_share)
-    return methods.get(method).checked(dict(options or {}))
+    return methods.describe(method).checked(options or {})
 
 
 def debias(
     case: Case,
-    method: str,
+    method: str | MethodFunction,
     objective: Objective | None = None,
     *,
     test: Case | None = None,
@@ -91,7 +93,8 @@ def debias(
 
     Args:
         case: model and table, from ``fairfix.workflows.case.load``.
-        method: its name; ``fairfix.methods.names()`` lists them.
+        method: a name of ``fairfix.methods.names()``, or a function as ``fairfix.methods.register``
+            describes it, registered or not.
         objective: by default balanced accuracy with an spd budget of 0.05.
         test: test rows (``case.companion``); without them ``holdout_share`` of the case's rows,
             stratified by label and group, are held out.
@@ -107,7 +110,7 @@ def debias(
         method, options, holdout_share=holdout_share if test is None else None, seed=seed
     )
     objective = objective or Objective()
-    described = methods.get(method)
+    described = methods.describe(method)
     if test is not None:
         validation, held_out = case.problem, test.problem
         groups = case.table.groups, test.table.groups
@@ -115,8 +118,8 @@ def debias(
         validation, held_out, groups = _split(case, holdout_share, seed)
     _check_defined(validation, objective, "validation")
     _check_defined(held_out, objective, "test")
-    result = described.run()(validation, objective, seed=seed, **chosen)
-    retuned = methods.get("identity").run()(validation, objective, seed=seed)
+    result = described.run(validation, objective, seed=seed, **chosen)
+    retuned = identity(validation, objective)
     state, scorer, policy = _as_stored(case, validation, objective, result)
     if fold:
         scorer, policy, state = _folded(case, validation, scorer, policy)
@@ -128,7 +131,7 @@ def debias(
     outcome = Outcome(
         case=case,
         test_case=test,
-        method=method,
+        method=described.name,
         options=chosen,
         objective=objective,
         seed=seed,
@@ -145,7 +148,7 @@ def debias(
         tradeoff_curve=tradeoff_curve(
             replace(validation, scores=validation_rows.scores),
             policy,
-            learned(objective) if state else objective,
+            in_sample_objective(objective) if state else objective,
         ),
         warnings=(),
     )

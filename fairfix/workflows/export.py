@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fairfix import methods
 from fairfix._utils.atomic_write import check_destination, staged
 from fairfix.data.problem import Problem
 from fairfix.errors import UsageError, VerificationError
@@ -105,18 +104,21 @@ def check_suffix(path: Path) -> None:
         raise UsageError(f"The export must be a file named {known}, not {path.name!r}.")
 
 
-def check_export(case: Case, method: str, test: Case | None = None) -> tuple[str, ...]:
-    """Check before a run that the result of a method can be exported.
+def check_export(case: Case, needs_group: bool, test: Case | None = None) -> tuple[str, ...]:
+    """Check that a result can be exported.
+
+    Args:
+        needs_group: whether the thresholds depend on the group.
 
     Returns:
         Notes on the inputs from which group thresholds will read the group.
 
     Raises:
-        UsageError: without a model, or if the method needs the group and no input holds it.
+        UsageError: without a model, or if the thresholds depend on the group and no input holds it.
     """
     if case.checkpoint is None:
         raise UsageError("Scores without a model cannot be exported; give a model.")
-    if methods.get(method).facts["Group at prediction"] != "yes":
+    if not needs_group:
         return ()
     columns, values = group_inputs(case, test)
     inputs = ", ".join(repr(case.table.feature_names[place]) for place in columns)
@@ -139,7 +141,7 @@ def export(outcome: Outcome, path: Path) -> None:
         VerificationError: if the program decides differently.
     """
     check_suffix(path)
-    check_export(outcome.case, outcome.method, outcome.test_case)
+    check_export(outcome.case, outcome.rule.needs_group, outcome.test_case)
     if outcome.rule.randomized:
         raise UsageError(
             "Randomized thresholds cannot be exported as one network, because they depend on the "

@@ -15,7 +15,7 @@ import torch
 
 import fairfix as library
 from fairfix.errors import UsageError
-from fairfix.methods._search import LEARNED, Search
+from fairfix.methods._search import IN_SAMPLE_FACTOR, CandidateSearch
 from fairfix.methods.eqodds import eqodds
 from fairfix.methods.identity import identity
 from fairfix.methods.thresholds import thresholds
@@ -85,8 +85,8 @@ def test_if_nothing_meets_the_risk_the_likeliest_is_chosen_with_a_note(method: t
     chance = float(objective.chance(counts))
     assert 0 < chance < 0.99
     assert any(
-        note.startswith("nothing found meets the budget with the chance of 0.99")
-        and note.endswith(f"of {chance:.3f}, is taken")
+        note.startswith("no candidate meets the budget with a probability of 0.99")
+        and note.endswith(f"with {chance:.3f}, is kept")
         for note in result.notes
     )
     shared = max(
@@ -99,19 +99,18 @@ def test_if_nothing_meets_the_risk_the_likeliest_is_chosen_with_a_note(method: t
 def test_methods_that_ignore_the_budget_note_its_probability() -> None:
     problem = scored_rows(400, seed=4)
     assert any(
-        note.startswith("nothing found meets")
-        for note in eqodds(problem, Objective(risk=0.1)).notes
+        note.startswith("no candidate meets") for note in eqodds(problem, Objective(risk=0.1)).notes
     )
     assert not any(
-        note.startswith("nothing found meets") for note in eqodds(problem, Objective()).notes
+        note.startswith("no candidate meets") for note in eqodds(problem, Objective()).notes
     )
 
 
 def test_trained_networks_have_larger_standard_errors() -> None:
     problem, objective = scored_rows(900, seed=5), Objective(budget=0.1, risk=0.2, k=1.0)
-    for learns, factor in ((False, 1), (True, LEARNED)):
-        search = Search(problem, objective, learns=learns)
-        search.offer(problem.scores.sqrt(), dict)
+    for in_sample, factor in ((False, 1), (True, IN_SAMPLE_FACTOR)):
+        search = CandidateSearch(problem, objective, in_sample=in_sample)
+        search.add(problem.scores.sqrt(), dict)
         threshold = search.steps[1].threshold
         counts = problem.counts(problem.scores.sqrt() > threshold)
         chance = float(replace(objective, k=factor).chance(counts))

@@ -14,7 +14,7 @@ from torch.nn.utils import parameters_to_vector
 
 from fairfix.data.problem import Problem
 from fairfix.data.splitting import random_halves, random_parts
-from fairfix.methods._search import Search
+from fairfix.methods._search import CandidateSearch
 from fairfix.methods.gda import gda
 from fairfix.metrics.objective import Objective
 from fairfix.models.scorer import Output, Scorer
@@ -205,11 +205,11 @@ def test_the_gda_loop_takes_the_same_steps_as_fairfix(
 ) -> None:
     rows = biased_rows()
     ours: list[Tensor] = []
-    offer = Search.offer
+    add = CandidateSearch.add
     monkeypatch.setattr(
-        Search,
-        "offer",
-        lambda self, scores, state: (ours.append(scores), offer(self, scores, state))[1],
+        CandidateSearch,
+        "add",
+        lambda self, scores, state: (ours.append(scores), add(self, scores, state))[1],
     )
     options = {"epochs": 3, "minibatch": 128, "learning_rate": 1e-3, "seed": 5}
     gda(as_problem(rows), Objective(), **options)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fairfix.data.problem import Problem
 from fairfix.methods._result import Step
-from fairfix.methods._search import Search
+from fairfix.methods._search import CandidateSearch
 from fairfix.methods.gda import gda
 from fairfix.methods.prune import prune
 from fairfix.metrics.objective import Objective
@@ -32,7 +32,7 @@ TWO_GROUPS = biased_problem(zoo.scorer("BatchNorm before"), zoo.features(120))
 
 def test_a_candidate_must_be_strictly_better_to_be_kept() -> None:
     problem = scored_rows(60)
-    search = Search(problem, Objective(budget=0.3))
+    search = CandidateSearch(problem, Objective(budget=0.3))
     asked: list[int] = []
 
     def state(n: int) -> dict[str, Tensor]:
@@ -41,7 +41,7 @@ def test_a_candidate_must_be_strictly_better_to_be_kept() -> None:
 
     perfect = 0.1 + 0.8 * problem.labels.float()
     for n, scores in enumerate((problem.scores, perfect, perfect, 1 - perfect), start=1):
-        search.offer(scores, lambda n=n: state(n))
+        search.add(scores, lambda n=n: state(n))
     result = search.result("a note")
     assert asked == [2]
     assert result.chosen == 2
@@ -51,10 +51,10 @@ def test_a_candidate_must_be_strictly_better_to_be_kept() -> None:
     assert len(result.trajectory) == 5
 
 
-def test_the_untouched_network_wins_over_worse_ones() -> None:
+def test_the_unmodified_network_is_kept_over_worse_ones() -> None:
     problem = scored_rows(60)
-    search = Search(problem, Objective(budget=0.3))
-    search.offer(torch.full((60,), 0.5), dict)
+    search = CandidateSearch(problem, Objective(budget=0.3))
+    search.add(torch.full((60,), 0.5), dict)
     result = search.result()
     assert result.chosen == 0
     assert result.state is None
@@ -90,28 +90,28 @@ def test_prune_takes_the_unit_that_carries_the_bias(metric: str) -> None:
     assert after.performance == 1
 
 
-Offers = list[tuple[Tensor, dict[str, Tensor]]]
+Candidates = list[tuple[Tensor, dict[str, Tensor]]]
 
 
 @pytest.fixture
-def offers(monkeypatch: pytest.MonkeyPatch) -> Offers:
-    """Scores and weights of every candidate of the runs to come, the untouched network first."""
-    seen: Offers = []
-    original = Search.offer
+def added(monkeypatch: pytest.MonkeyPatch) -> Candidates:
+    """Scores and weights of every candidate of later runs, the unmodified network first."""
+    seen: Candidates = []
+    original = CandidateSearch.add
 
-    def offer(self: Search, scores: Tensor, state: Any) -> Step:
+    def add(self: CandidateSearch, scores: Tensor, state: Any) -> Step:
         seen.append((scores, state() or {}))
         return original(self, scores, state)
 
-    monkeypatch.setattr(Search, "offer", offer)
+    monkeypatch.setattr(CandidateSearch, "add", add)
     return seen
 
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("n_groups", [2, 3])
 @pytest.mark.parametrize("turned", [False, True])
-def test_small_full_steps_of_gda_bring_the_proxy_nearer_to_no_gap_each_time(
-    metric: str, n_groups: int, turned: bool, offers: Offers
+def test_small_full_steps_of_gda_reduce_the_soft_gap_each_time(
+    metric: str, n_groups: int, turned: bool, added: Candidates
 ) -> None:
     """Whichever group is ahead: the groups are numbered the other way round as well."""
     problem = biased_problem(zoo.scorer("functions"), zoo.features(150), n_groups)
@@ -119,7 +119,7 @@ def test_small_full_steps_of_gda_bring_the_proxy_nearer_to_no_gap_each_time(
         problem = replace(problem, groups=n_groups - 1 - problem.groups)
     objective = Objective(METRICS[metric], budget=0.9)
     gda(problem, objective, epochs=5, learning_rate=0.01, minibatch=150, optimizer="sgd")
-    soft = [gaps_by_hand(count_by_hand(scores, problem))[metric] for scores, _ in offers]
+    soft = [gaps_by_hand(count_by_hand(scores, problem))[metric] for scores, _ in added]
     distance = [abs(value - (metric == "di")) for value in soft]
     assert len(distance) == 6
     assert all(later < earlier for earlier, later in pairwise(distance))
@@ -165,19 +165,19 @@ def test_gda_in_training_mode_draws_from_its_own_randomness(network: str, optimi
 def test_gda_says_how_many_batches_it_passed_over() -> None:
     problem = biased_problem(zoo.scorer("conv2d"), zoo.features(120), n_groups=3, tiny=3)
     result = gda(problem, Objective(), epochs=2, minibatch=10)
-    assert "batches lacked rows of a group" in result.notes[0]
+    assert "batches lacked rows of a group and were skipped" in result.notes[0]
 
 
 @pytest.mark.parametrize("score", ["removal", "gradient"])
 @pytest.mark.parametrize(("per_step", "max_units"), [(1, 4), (3, 7), (0, 6), (5, 5)])
 def test_prune_removes_as_many_units_as_asked(
-    score: str, per_step: int, max_units: int, offers: Offers
+    score: str, per_step: int, max_units: int, added: Candidates
 ) -> None:
     """A unit that is gone leaves a column of zeros where it was read."""
     prune(TWO_GROUPS, Objective(), score=score, per_step=per_step, max_units=max_units)
     removed = [
         sum(int((state[key] == 0).all(0).sum()) for key in ("3.weight", "6.weight"))
-        for _, state in offers[1:]
+        for _, state in added[1:]
     ]
     steps = range(per_step or 1, max_units, per_step or 1)
     assert removed == [*steps, max_units]
@@ -192,12 +192,12 @@ def test_prune_without_bounds_goes_on_until_nothing_of_the_bias_is_left(score: s
 
 
 @pytest.mark.parametrize("inputs", [True, False])
-def test_prune_takes_inputs_only_when_asked(inputs: bool, offers: Offers) -> None:
+def test_prune_takes_inputs_only_when_asked(inputs: bool, added: Candidates) -> None:
     """Here input 1 carries all of the bias, as does the one unit that reads it."""
     problem = one_biased_unit()
     objective = Objective(budget=0.3, margin=0.0)
     prune(problem, objective, per_step=1, max_units=2, inputs=inputs)
-    _, (_, first), (_, second) = offers
+    _, (_, first), (_, second) = added
     assert not bool(first["2.weight"][0, 1] * first["0.weight"][1, 1])
     cleared = (second["0.weight"] == 0).all(0)
     assert bool(cleared.any()) is inputs

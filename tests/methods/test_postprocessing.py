@@ -14,7 +14,7 @@ from scipy.optimize import linprog
 
 from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
-from fairfix.methods._aif360 import PRIVILEGED, UNPRIVILEGED, dataset, quiet
+from fairfix.methods._aif360 import PRIVILEGED, UNPRIVILEGED, binary_label_dataset, no_warnings
 from fairfix.methods._result import Result
 from fairfix.methods.caleqodds import caleqodds
 from fairfix.methods.eqodds import eqodds
@@ -55,7 +55,7 @@ def utility(counts: Floats, metric: str, limit: float) -> float:
 
 
 def engine(name: str, **options: Any) -> Any:
-    with quiet():
+    with no_warnings():
         from aif360.algorithms import postprocessing
 
         return getattr(postprocessing, name)(UNPRIVILEGED, PRIVILEGED, **options)
@@ -77,7 +77,7 @@ def rejected(seed: int, metric: str, weighted: bool, turned: bool) -> tuple[Prob
         metric_ub=0.05,
         metric_lb=-0.05,
     )
-    rows = dataset(problem, problem.labels, problem.scores)
+    rows = binary_label_dataset(problem, problem.labels, problem.scores)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         decided = option.fit(rows, rows).predict(rows).labels.ravel()
@@ -127,10 +127,10 @@ def test_roc_cuts_the_favored_group_lower_and_says_which(favor: str, low: int) -
     result = roc(problem, Objective(budget=0.2, margin=0.0), favor=favor)
     thresholds = result.policy.thresholds(2)
     assert thresholds[low] <= thresholds[1 - low]
-    (note,) = [n for n in result.notes if n.startswith("the band favors")]
+    (note,) = [n for n in result.notes if n.startswith("the reject option favors")]
     middle, half = sum(thresholds) / 2, abs(thresholds[0] - thresholds[1]) / 2
     assert note == (
-        f"the band favors group {'ab'[low]!r}: threshold {middle:.4g}, margin {half:.4g}"
+        f"the reject option favors group {'ab'[low]!r}: threshold {middle:.4g}, margin {half:.4g}"
     )
 
 
@@ -146,9 +146,9 @@ def test_roc_favors_who_is_behind_at_the_cut_of_today() -> None:
 
 
 def test_roc_knows_its_groups() -> None:
-    with pytest.raises(UsageError, match="no group 'c' to favor; there are 'a' and 'b'"):
+    with pytest.raises(UsageError, match="favor must be one of the groups 'a', 'b', not 'c'"):
         roc(scored_rows(40), Objective(), favor="c")
-    with pytest.raises(UsageError, match="between two groups; here are 3"):
+    with pytest.raises(UsageError, match="supports two groups, not 3"):
         roc(scored_rows(60, 3), Objective())
 
 
@@ -165,7 +165,7 @@ def hardt(problem: Problem, threshold: float) -> float:
     return float(-solved.fun)
 
 
-@pytest.mark.parametrize("base", ["best", "deployed"])
+@pytest.mark.parametrize("base", ["best", "current"])
 @pytest.mark.parametrize("seed", range(5))
 def test_eqodds_makes_both_rates_equal_at_least_error(base: Any, seed: int) -> None:
     problem = replace(scored_rows(300, seed=seed, levels=20 * (seed % 2)), threshold=0.45)
@@ -174,7 +174,7 @@ def test_eqodds_makes_both_rates_equal_at_least_error(base: Any, seed: int) -> N
     assert np.ptp(rates["tpr"]) < 1e-9
     assert np.ptp(rates["fpr"]) < 1e-9
     threshold = result.policy.steps[0][0][0]
-    assert threshold == (0.45 if base == "deployed" else result.policy.steps[1][0][0])
+    assert threshold == (0.45 if base == "current" else result.policy.steps[1][0][0])
     gain = (rates["tpr"] - rates["fpr"]).sum()
     assert gain == pytest.approx(hardt(problem, threshold), abs=1e-9)
     assert gain > 0.1
@@ -196,10 +196,10 @@ def test_eqodds_flips_the_decisions_of_the_best_cut() -> None:
 def test_eqodds_decides_as_aif360_does_on_average(seed: int) -> None:
     """AIF360 shuffles rows and flips whole numbers of them: rounding costs a row a cell."""
     problem = scored_rows(400, seed=seed)
-    result = eqodds(problem, Objective(), base="deployed")
-    decisions = dataset(problem, problem.scores > 0.5, problem.scores)
+    result = eqodds(problem, Objective(), base="current")
+    decisions = binary_label_dataset(problem, problem.scores > 0.5, problem.scores)
     post = engine("EqOddsPostprocessing")
-    post.fit(dataset(problem, problem.labels, problem.scores), decisions)
+    post.fit(binary_label_dataset(problem, problem.labels, problem.scores), decisions)
     before = np.random.get_state()
     np.random.seed(0)
     drawn = np.mean([post.predict(decisions).labels.ravel() for _ in range(150)], axis=0)
@@ -221,7 +221,7 @@ def test_eqodds_flips_the_same_rows_with_the_same_salt() -> None:
 
 def mixed(problem: Problem, post: Any, draws: int, threshold: float) -> Floats:
     """(4, G) averaged over draws of AIF360's calibrated equalized odds, cut at the threshold."""
-    rows = dataset(problem, problem.scores > 0.5, problem.scores)
+    rows = binary_label_dataset(problem, problem.scores > 0.5, problem.scores)
     before = np.random.get_state()
     np.random.seed(0)
     scores = [post.predict(rows).scores.ravel() for _ in range(draws)]
@@ -238,8 +238,8 @@ def test_caleqodds_decides_as_aif360_does_on_average(cost: Any, turned: bool) ->
     result = caleqodds(problem, Objective(budget=0.1), cost=cost)
     post = engine("CalibratedEqOddsPostprocessing", cost_constraint=cost)
     post.fit(
-        dataset(problem, problem.labels, problem.scores),
-        dataset(problem, problem.scores > 0.5, problem.scores),
+        binary_label_dataset(problem, problem.labels, problem.scores),
+        binary_label_dataset(problem, problem.scores > 0.5, problem.scores),
     )
     share = max(post.priv_mix_rate, post.unpriv_mix_rate)
     assert 0 < share < 1
@@ -288,8 +288,8 @@ def test_caleqodds_chooses_the_best_cut_of_the_mixture() -> None:
     found = utility(expected(problem, result), "spd", 0.15)
     post = engine("CalibratedEqOddsPostprocessing")
     post.fit(
-        dataset(problem, problem.labels, problem.scores),
-        dataset(problem, problem.scores > 0.5, problem.scores),
+        binary_label_dataset(problem, problem.labels, problem.scores),
+        binary_label_dataset(problem, problem.scores > 0.5, problem.scores),
     )
     shares = (post.unpriv_mix_rate, post.priv_mix_rate)
     bases = (post.base_rate_unpriv, post.base_rate_priv)
@@ -316,10 +316,10 @@ def test_the_global_random_state_is_left_alone(method: Any) -> None:
 
 def test_eqodds_says_that_row_weights_do_not_count() -> None:
     problem = scored_rows(300, weighted=True)
-    result = eqodds(problem, Objective(), base="deployed")
-    assert "equal rates are sought without the row weights" in result.notes
+    result = eqodds(problem, Objective(), base="current")
+    assert "rates are equalized without the row weights" in result.notes
     plain = replace(problem, weights=None)
-    assert result.policy == eqodds(plain, Objective(), base="deployed").policy
+    assert result.policy == eqodds(plain, Objective(), base="current").policy
     rates = rates_by_hand(expected(plain, result))
     assert max(np.ptp(rates["tpr"]), np.ptp(rates["fpr"])) < 1e-9
 
@@ -337,10 +337,14 @@ def test_row_weights_count_for_caleqodds() -> None:
 
 @pytest.mark.parametrize("method", [eqodds, caleqodds])
 def test_what_they_cannot_serve_is_refused(method: Any) -> None:
-    with pytest.raises(UsageError, match=f"{method.__name__} is between two groups; here are 3"):
+    with pytest.raises(
+        UsageError, match=f"{method.__name__} supports two groups, not 3; use the method thresholds"
+    ):
         method(scored_rows(60, 3), Objective())
     problem = scored_rows(60)
     for group, label in ((0, 1), (1, 0)):
         keep = (problem.groups != group) | (problem.labels != label)
-        with pytest.raises(UsageError, match=f"group '{'ab'[group]}' has none with label {label}"):
+        with pytest.raises(
+            UsageError, match=f"group '{'ab'[group]}' has no row with label {label}"
+        ):
             method(problem.take(keep.nonzero()[:, 0]), Objective())

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from fairfix.data.problem import Problem
-from fairfix.methods import _soft_gap as proxies
+from fairfix.methods import _soft_gap as soft_gap_module
 from fairfix.methods import prune
-from fairfix.methods._soft_gap import proxy, proxy_gradient
+from fairfix.methods._soft_gap import soft_gap, soft_gap_gradient
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.registry import METRICS
 from fairfix.models.prunable_units import find_prunable_layers
@@ -34,7 +34,8 @@ def test_the_proxy_is_the_metric_with_scores_for_decisions(n_groups: int, weight
     expected = gaps_by_hand(count_by_hand(problem.scores, problem))
     expected["di"] -= 1
     found = {
-        key: float(proxy(metric, problem.scores, problem.cells)) for key, metric in METRICS.items()
+        key: float(soft_gap(metric, problem.scores, problem.cells))
+        for key, metric in METRICS.items()
     }
     assert found == pytest.approx(expected, abs=1e-5)
 
@@ -44,7 +45,7 @@ def test_the_proxy_is_the_metric_with_scores_for_decisions(n_groups: int, weight
 def test_equal_scores_of_all_rows_have_no_gap(key: str, n_groups: int) -> None:
     problem = scored_rows(8 * n_groups, n_groups)  # of equal base rates, for the accuracy
     same = torch.full((len(problem),), 0.3)
-    assert float(proxy(METRICS[key], same, problem.cells)) == pytest.approx(0, abs=1e-6)
+    assert float(soft_gap(METRICS[key], same, problem.cells)) == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("key", ["spd", "eqodds", "di"])
@@ -74,9 +75,11 @@ def test_the_gradient_against_autograd_on_the_definition(
         ),
     }[key]
     expected = torch.autograd.grad(gap, parameters, materialize_grads=True)
-    for batch in (proxies.BATCH, 7):
-        monkeypatch.setattr(proxies, "BATCH", batch)
-        found_scores, value, gradients = proxy_gradient(METRICS[key], scorer, problem, parameters)
+    for batch in (soft_gap_module.BATCH, 7):
+        monkeypatch.setattr(soft_gap_module, "BATCH", batch)
+        found_scores, value, gradients = soft_gap_gradient(
+            METRICS[key], scorer, problem, parameters
+        )
         assert found_scores.detach().numpy() == pytest.approx(scores.detach().numpy())
         assert float(value) == pytest.approx(gap.item())
         assert not value.requires_grad
@@ -89,7 +92,7 @@ def test_parameters_without_a_part_in_the_output_have_gradient_0() -> None:
     scorer, _ = problem.network()
     idle = torch.ones(3, dtype=torch.float64, requires_grad=True)
     used = next(scorer.parameters())
-    _, _, (first, second) = proxy_gradient(METRICS["spd"], scorer, problem, [idle, used])
+    _, _, (first, second) = soft_gap_gradient(METRICS["spd"], scorer, problem, [idle, used])
     assert torch.equal(first, torch.zeros_like(idle))
     assert bool(second.any())
 
@@ -101,7 +104,7 @@ def change_of(
     layers = find_prunable_layers(scorer, features[:2], inputs=inputs)
     change, scores, bias = prune._change(score, scorer, problem, Objective(METRICS[metric]), layers)
     assert torch.equal(scores, problem.scores)
-    assert float(bias) == pytest.approx(float(proxy(METRICS[metric], scores, problem.cells)))
+    assert float(bias) == pytest.approx(float(soft_gap(METRICS[metric], scores, problem.cells)))
     return change, scorer, layers
 
 
@@ -120,7 +123,7 @@ def test_the_removal_score_is_the_first_order_change_of_the_proxy(name: str, met
             for slot in layer.parameters:
                 entries = parameters[slot.name].movedim(slot.dim, 0)
                 entries[unit * slot.block : (unit + 1) * slot.block] *= factor
-        value = proxy(METRICS[metric], scorer.score(FEATURES), problem.cells)
+        value = soft_gap(METRICS[metric], scorer.score(FEATURES), problem.cells)
         with torch.no_grad():
             for key, tensor in before.items():
                 parameters[key].copy_(tensor)
@@ -155,7 +158,7 @@ class ByHand(nn.Module):
         return self.out(total)
 
 
-@pytest.mark.parametrize("batch", [proxies.BATCH, 7])
+@pytest.mark.parametrize("batch", [soft_gap_module.BATCH, 7])
 def test_the_gradient_score_is_minus_the_summed_gradient_by_the_activations(
     batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,8 +94,8 @@ def test_the_budget_is_met_or_it_is_said(
         case, method, metric=metric, margin=0.0, test=files["test.csv"], **QUICK.get(method, {})
     )
     fairfix.save(outcome, tmp_path / "fair.pt")
-    for rows in ("fitting", "judged"):
-        table = files["val.csv" if rows == "fitting" else "test.csv"]
+    for rows in ("validation", "test"):
+        table = files["val.csv" if rows == "validation" else "test.csv"]
         frame = pd.read_csv(table)
         written = fairfix.predict(tmp_path / "fair.pt", table, group="race")
         frame["decision"] = written.decisions
@@ -130,7 +130,7 @@ def test_a_lottery_makes_odds_equal_for_three_groups(files: dict[str, Path]) -> 
 @pytest.mark.parametrize("method", sorted(TWO_GROUPS_ONLY))
 def test_methods_for_two_groups_say_so(method: str, files: dict[str, Path]) -> None:
     case = fairfix.load(files["model.pt"], files["val.csv"], group="race")
-    with pytest.raises(UsageError, match="between two groups; here are 3"):
+    with pytest.raises(UsageError, match="supports two groups, not 3"):
         fairfix.debias(case, method)
 
 

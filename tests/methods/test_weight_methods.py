@@ -19,7 +19,7 @@ from fairfix.methods import adversarial as adversarial_module
 from fairfix.methods import get
 from fairfix.methods._quantile_trees import QuantileTrees
 from fairfix.methods._result import Result
-from fairfix.methods._search import Search
+from fairfix.methods._search import CandidateSearch
 from fairfix.metrics.objective import Objective
 from fairfix.models.activations import LayerInput
 from fairfix.models.scorer import Output, Scorer
@@ -43,21 +43,21 @@ def original(problem: Problem) -> State:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a method; the result, and the state of each network that it offered, in order."""
+    """Runs a method; the result, and the state of each candidate in order."""
 
     def watched(method: str, problem: Problem, **options: Any) -> tuple[Result, list[State]]:
         states: list[State] = []
 
-        class Watched(Search):
-            def offer(self, scores: Tensor, state: Callable[[], State | None]) -> Any:
+        class Watched(CandidateSearch):
+            def add(self, scores: Tensor, state: Callable[[], State | None]) -> Any:
                 now = state()
                 if now is not None:
                     states.append(now)
-                return super().offer(scores, state)
+                return super().add(scores, state)
 
-        function = get(method).run()
-        monkeypatch.setitem(function.__globals__, "Search", Watched)
-        if "batch_scorer" in function.__globals__:  # then not all candidates would be offered
+        function = get(method).load()
+        monkeypatch.setitem(function.__globals__, "CandidateSearch", Watched)
+        if "batch_scorer" in function.__globals__:  # then not every candidate would be added
             monkeypatch.setitem(function.__globals__, "batch_scorer", lambda *_: None)
         return function(problem, OBJECTIVE, **options), states
 
@@ -94,7 +94,7 @@ def test_perturb_multiplies_the_original_weights(run: Run) -> None:
 
 
 def test_draws_of_perturb_do_not_depend_on_how_many_there_are() -> None:
-    perturb = get("perturb").run()
+    perturb = get("perturb").load()
     problem = problem_of()
     many = perturb(problem, OBJECTIVE, trials=9, seed=4)
     few = perturb(problem, OBJECTIVE, trials=4, seed=4)
@@ -106,7 +106,7 @@ def test_draws_of_perturb_do_not_depend_on_how_many_there_are() -> None:
 
 @pytest.mark.parametrize("options", [{"sd": 0.0, "trials": 5}, {"trials": 0}])
 def test_perturb_by_nothing_keeps_the_untouched_network(options: dict[str, Any]) -> None:
-    result = get("perturb").run()(problem_of(), OBJECTIVE, **options)
+    result = get("perturb").run(problem_of(), OBJECTIVE, **options)
     assert (result.state, result.chosen) == (None, 0)
     assert {step.utility for step in result.trajectory} == {result.trajectory[0].utility}
 
@@ -134,7 +134,7 @@ def test_perturb_keeps_zeros(run: Run) -> None:
 @pytest.mark.parametrize("method", ["perturb", "layerwise"])
 def test_an_unknown_layer_is_refused(method: str) -> None:
     with pytest.raises(UsageError, match="no layer '1'; layers: 0, 2, 4"):
-        get(method).run()(problem_of(), OBJECTIVE, layers="0,1")
+        get(method).run(problem_of(), OBJECTIVE, layers="0,1")
 
 
 # Layer-wise optimization
@@ -204,7 +204,9 @@ def test_layerwise_scores_what_it_offers(run: Run) -> None:
     scorer, features = problem.network()
     for state, step in zip(states, result.trajectory[1:], strict=True):
         scorer.network.load_state_dict(state)
-        search = Search(replace(problem, scores=scorer.score(features)), OBJECTIVE, learns=True)
+        search = CandidateSearch(
+            replace(problem, scores=scorer.score(features)), OBJECTIVE, in_sample=True
+        )
         assert search.best == replace(step, index=0)
 
 
@@ -228,7 +230,7 @@ def test_layerwise_in_a_subspace_of_a_wide_layer(run: Run) -> None:
 
 
 def test_layerwise_without_calls_keeps_the_untouched_network() -> None:
-    result = get("layerwise").run()(problem_of(), OBJECTIVE, calls=0)
+    result = get("layerwise").run(problem_of(), OBJECTIVE, calls=0)
     assert (result.state, len(result.trajectory)) == (None, 1)
 
 
@@ -288,7 +290,7 @@ def test_the_critic_reads_other_builds(name: str, last: str, width: int) -> None
 
 def test_a_layer_that_does_not_run_is_refused() -> None:
     with pytest.raises(UsageError, match="layer '1' runs; layers: 0, 2, 4"):
-        get("adversarial").run()(problem_of(), OBJECTIVE, critic_layer="1", **QUICK)
+        get("adversarial").run(problem_of(), OBJECTIVE, critic_layer="1", **QUICK)
 
 
 def test_a_network_without_layers_has_nothing_to_read() -> None:
@@ -302,7 +304,7 @@ def test_a_network_without_layers_has_nothing_to_read() -> None:
 
     problem = biased_problem(Scorer(Weighed(), Output.LOGIT), zoo.features(40))
     with pytest.raises(CheckpointError, match="no linear or convolutional layer"):
-        get("adversarial").run()(problem, OBJECTIVE, **QUICK)
+        get("adversarial").run(problem, OBJECTIVE, **QUICK)
 
 
 def test_adversarial_tunes_all_weights_and_nothing_else(run: Run) -> None:
@@ -332,9 +334,11 @@ def test_adversarial_chooses_on_rows_that_it_did_not_learn_from() -> None:
     """The cut kept is the best one of the unseen half, whatever the other half says."""
     problem, aim = problem_of(n=400), Objective(kind="tradeoff", weight=0.5)
     options = {**QUICK, "rounds": 10, "network_steps": 20, "learning_rate": 0.01}
-    result = get("adversarial").run()(problem, aim, seed=1, **options)
+    result = get("adversarial").run(problem, aim, seed=1, **options)
     assert result.state is not None
-    assert result.notes == ("learned from 200 of the fitting rows, chosen on the other 200 alone",)
+    assert result.notes == (
+        "trained on 200 of the validation rows; the candidate was chosen on the other 200",
+    )
     _, rows = holdout(problem, 0.5, 1)
     scorer, features = problem.network()
     scorer.network.load_state_dict(result.state)
@@ -426,7 +430,7 @@ def test_the_critic_learns_the_bias_of_minibatches(
 def test_adversarial_stops_when_nothing_gets_better(patience: int, rounds: int) -> None:
     """A step too small to change a float32."""
     options = {**QUICK, "rounds": 6, "learning_rate": 1e-30, "patience": patience}
-    result = get("adversarial").run()(problem_of(), OBJECTIVE, **options)
+    result = get("adversarial").run(problem_of(), OBJECTIVE, **options)
     assert len(result.trajectory) == rounds + 1
     assert (result.chosen, result.state) == (0, None)
 
@@ -435,5 +439,6 @@ def test_adversarial_stops_when_nothing_gets_better(patience: int, rounds: int) 
     "wrong", [{"rounds": -1}, {"patience": -1}, {"entropy_share": 1.5}, {"entropy_share": -0.1}]
 )
 def test_adversarial_options_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match=r"^adversarial needs"):
-        get("adversarial").run()(problem_of(), OBJECTIVE, **{**QUICK, **wrong})
+    ((name, value),) = wrong.items()
+    with pytest.raises(UsageError, match=rf"^{name} must be .+, not {value}\.$"):
+        get("adversarial").run(problem_of(), OBJECTIVE, **{**QUICK, **wrong})

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fairfix.data.problem import Problem
 from fairfix.methods import get
 from fairfix.methods._result import Result
-from fairfix.methods._search import Search
+from fairfix.methods._search import CandidateSearch
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.registry import METRICS
 from fairfix.models.scorer import Output, Scorer
@@ -188,7 +188,7 @@ OBJECTIVES = {
 
 def perturb(problem: Problem, objective: Objective, versions: Any, **options: Any) -> Result:
     """By a given way of scoring many at once."""
-    function = get("perturb").run()
+    function = get("perturb").load()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(function.__globals__, "batch_scorer", versions)
         return function(problem, objective, trials=70, **options)
@@ -235,7 +235,7 @@ ROWS = scored_rows(200)
 FLAT = Objective(kind="tradeoff", weight=0.0)
 
 
-def offered(exact: list[Tensor], rough: list[Tensor]) -> tuple[Search, list[int]]:
+def offered(exact: list[Tensor], rough: list[Tensor]) -> tuple[CandidateSearch, list[int]]:
     """A search that sifted candidates, and those whose exact scores it asked for."""
     asked: list[int] = []
 
@@ -248,8 +248,8 @@ def offered(exact: list[Tensor], rough: list[Tensor]) -> tuple[Search, list[int]
         yield list(range(half)), torch.stack(rough[:half])
         yield list(range(half, len(rough))), torch.stack(rough[half:])
 
-    search = Search(ROWS, FLAT)
-    search.sift(batches(), make, lambda: {"number": torch.tensor(asked[-1])})
+    search = CandidateSearch(ROWS, FLAT)
+    search.add_approximate(batches(), make, lambda: {"number": torch.tensor(asked[-1])})
     return search, asked
 
 
@@ -266,9 +266,9 @@ def test_only_candidates_near_the_best_are_judged_exactly() -> None:
     assert search.best.index == 2
     result = search.result()
     assert result.state == {"number": torch.tensor(1)}
-    apart = Search(ROWS, FLAT)
+    apart = CandidateSearch(ROWS, FLAT)
     for one in scores:
-        apart.offer(one, dict)
+        apart.add(one, dict)
     assert result.trajectory == apart.result().trajectory
 
 
@@ -295,10 +295,12 @@ def test_of_equals_the_first_is_kept_and_the_rest_is_not_made() -> None:
 
 def test_what_may_be_better_by_round_off_is_judged_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     rough = [mixed(share) for share in (0.3, 0.4, 0.1, 0.45)]
-    monkeypatch.setattr("fairfix.methods._search.NEAR", 0.0)
+    monkeypatch.setattr("fairfix.methods._search.UTILITY_TOLERANCE", 0.0)
     assert offered(rough, rough)[1] == [3]
     by_worth = [step.utility for step in offered(rough, rough)[0].steps]
-    monkeypatch.setattr("fairfix.methods._search.NEAR", by_worth[4] - by_worth[2] + 1e-6)
+    monkeypatch.setattr(
+        "fairfix.methods._search.UTILITY_TOLERANCE", by_worth[4] - by_worth[2] + 1e-6
+    )
     exact = [*rough[:1], mixed(0.46), *rough[2:]]
     search, asked = offered(exact, rough)
     assert asked == [3, 1]

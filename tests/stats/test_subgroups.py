@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fairfix.data.problem import Problem
 from fairfix.data.table import Group
-from fairfix.methods._aif360 import quiet
+from fairfix.methods._aif360 import no_warnings
 from fairfix.stats.subgroups.column_bins import BinnedColumn, bin_columns
 from fairfix.stats.subgroups.conjunctions import find_strongest, in_subgroup
 from fairfix.stats.subgroups.worst_subgroups import worst_subgroups
@@ -229,7 +229,7 @@ def test_the_search_is_exhaustive(seed: int) -> None:
 
 
 def test_aif360s_subset_scan_finds_the_same_subgroup() -> None:
-    with quiet():
+    with no_warnings():
         from aif360.detectors.mdss.MDSS import MDSS
         from aif360.detectors.mdss.ScoringFunctions import Bernoulli
 

@@ -167,7 +167,7 @@ def test_drawn_decisions_have_the_expected_rates() -> None:
 def test_the_method_returns_the_best_randomized_thresholds() -> None:
     problem = scored_rows(60, 3, seed=1)
     objective = aim("eqodds", budget=0.05)
-    result = get("thresholds").run()(problem, objective, randomized=True)
+    result = get("thresholds").run(problem, objective, randomized=True)
     assert result.policy == best_randomized_thresholds(problem, objective)
     assert result.trajectory[1].gap < 0.05
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.markup import escape
 
 from fairfix.methods import Method
 
@@ -65,10 +66,11 @@ def method_options(method: Method) -> list[inspect.Parameter]:
     parameters = []
     for own in method.options:
         kind: Any = Literal[own.choices] if own.choices else own.type
+        default = "" if own.type is bool or own.default == "" else str(own.default)
         info = common(
-            own.help[:1].upper() + own.help[1:],
+            escape(own.help[:1].upper() + own.help[1:]),
             f"--{own.name.replace('_', '-')}",
-            default="" if own.type is bool or own.default == "" else str(own.default),
+            default=f"{default}; {own.allowed}" if own.allowed else default,
         )
         is_flag = own.type is bool
         parameters.append(

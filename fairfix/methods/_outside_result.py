@@ -1,0 +1,71 @@
+"""Check the result of a method from outside the package, and measure it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+from torch import Tensor
+
+from fairfix.data.problem import Problem
+from fairfix.errors import UsageError
+from fairfix.methods._result import Result, Step
+from fairfix.methods._search import CandidateSearch
+from fairfix.metrics.objective import Objective
+
+
+def complete_result(method: str, result: object, problem: Problem, objective: Objective) -> Result:
+    """Return the result of a method, with a trajectory if it has none.
+
+    That trajectory is the unmodified model at its best threshold, then the result.
+
+    Raises:
+        UsageError: if it is not a ``Result``, or does not fit the problem.
+    """
+    if not isinstance(result, Result):
+        raise UsageError(
+            f"{method} returned a value of type {type(result).__name__}; a method must return a "
+            "fairfix.methods.Result."
+        )
+    scores = problem.scores
+    if result.state is not None:
+        _check_state(method, result.state, problem)
+        scores = problem.score(result.state)
+    policy = result.policy
+    if len(policy.steps) not in (1, problem.n_groups):
+        raise UsageError(
+            f"{method} returned thresholds for {len(policy.steps)} groups; there are "
+            f"{problem.n_groups}. Return one threshold, or one for each group."
+        )
+    if not result.trajectory:
+        counts = problem.counts(policy.probability(scores, problem.groups))
+        step = Step(
+            index=1,
+            gap=float(objective.metric(counts).value),
+            performance=float(objective.performance(counts)),
+            utility=float(objective.utility(counts)),
+            threshold=math.nan if policy.needs_group else policy.thresholds(1)[0],
+        )
+        before = CandidateSearch(problem, objective).steps
+        return replace(result, trajectory=(*before, step), chosen=1)
+    if not 0 <= result.chosen < len(result.trajectory):
+        raise UsageError(
+            f"{method} returned {result.chosen} as the chosen step of "
+            f"{len(result.trajectory)}; return an index into the trajectory."
+        )
+    return result
+
+
+def _check_state(method: str, state: Mapping[str, Tensor], problem: Problem) -> None:
+    """Raise ``UsageError`` unless the state has the keys and shapes of the network's."""
+    if problem.scorer is None:
+        raise UsageError(f"{method} returned weights, but there are only scores; pass a model.")
+    shapes = {key: tuple(value.shape) for key, value in problem.scorer.weights().items()}
+    returned = {key: tuple(value.shape) for key, value in state.items()}
+    if returned != shapes:
+        different = [key for key in {**shapes, **returned} if returned.get(key) != shapes.get(key)]
+        raise UsageError(
+            f"{method} returned weights that do not fit the network (first difference: "
+            f"{different[0]!r}); return every tensor of scorer.weights() in its shape."
+        )
