@@ -50,6 +50,7 @@ class Cell:
         method: method name, or ``ATTRIBUTION``.
         goal: the objective as plain data (see ``goal_to_json``).
         options: options of the method.
+        method_version: version of a method from outside the package; empty for others.
     """
 
     task: str
@@ -60,6 +61,7 @@ class Cell:
     goal: Mapping[str, Any]
     options: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
+    method_version: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -75,8 +77,9 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Hash of the cell and the version of fairfix, by which a finished row is found."""
-        content = json.dumps([__version__, ROW_VERSION, self.to_json()], sort_keys=True)
+        """Hash of the cell and the version of its code, by which a finished row is found."""
+        versions = [__version__, *filter(None, [self.method_version])]
+        content = json.dumps([*versions, ROW_VERSION, self.to_json()], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:32]
 
     def objective(self) -> Objective:

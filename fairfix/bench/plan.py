@@ -143,11 +143,12 @@ def chosen_methods(requested: Sequence[str], default: Sequence[str]) -> list[str
     The retuned threshold and the group thresholds are always included.
 
     Raises:
-        UsageError: if a method is unknown.
+        UsageError: if a requested method is unknown or cannot be imported.
     """
     names = methods.names() if "all" in requested else requested or default
-    for name in names:
-        methods.get(name)
+    for name in requested:
+        if name != "all":
+            methods.get(name)
     return list(dict.fromkeys((BASELINE, GROUP_THRESHOLDS, *names)))
 
 
@@ -176,12 +177,13 @@ def _cells(
     task: Task,
     sha256: str,
     objectives: Sequence[Objective],
-    methods: Sequence[str],
+    names: Sequence[str],
     options: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[Cell]:
     """Yield a cell for every method (or attribution) and objective on a task."""
+    versions = {name: methods.version(name) for name in names}
     for objective in objectives:
-        for method in methods:
+        for method in names:
             yield Cell(
                 task=task.name,
                 split=task.split,
@@ -191,4 +193,5 @@ def _cells(
                 goal=goal_to_json(objective),
                 options=dict(options.get(method, {})),
                 source=task.source,
+                method_version=versions[method],
             )

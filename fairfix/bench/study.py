@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from fairfix import methods
 from fairfix.bench.cells import Cell, failed_row, run_cell
 from fairfix.bench.journal import Journal
 from fairfix.bench.task import Task
 from fairfix.errors import UsageError
+from fairfix.methods import MethodFunction
 
 Work = tuple[Cell, Task]
 Backend = Callable[[Sequence[Work]], Iterator[dict[str, Any]]]
@@ -73,9 +76,10 @@ def local_backend(jobs: int) -> Backend:
         from joblib import Parallel, delayed
 
         threads = max(1, available_cores() // jobs)
+        functions = methods.registered_functions()
         with worker_processes(threads):
             rows = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)(
-                delayed(_run_with_threads)(threads, cell, task) for cell, task in work
+                delayed(_run_with_threads)(threads, functions, cell, task) for cell, task in work
             )
             try:
                 yield from rows
@@ -88,10 +92,19 @@ def local_backend(jobs: int) -> Backend:
     return backend
 
 
-def _run_with_threads(threads: int, cell: Cell, task: Task) -> dict[str, Any]:
+def _run_with_threads(
+    threads: int, functions: Sequence[MethodFunction], cell: Cell, task: Task
+) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(threads)
+    return _run_remotely(functions, cell, task)
+
+
+def _run_remotely(functions: Sequence[MethodFunction], cell: Cell, task: Task) -> dict[str, Any]:
+    """Run a cell in a process to which registered methods must be sent."""
+    for function in functions:
+        methods.register(function)
     return run_cell(cell, task)
 
 
@@ -156,8 +169,9 @@ def dask_backend(scheduler: str) -> Backend:
             tasks = {cell.task_sha256: task for cell, task in work}
             remote = {sha256: client.submit(_identity, task) for sha256, task in tasks.items()}
             cells = {f"cell-{cell.key}": cell for cell, _ in work}
+            run = partial(_run_remotely, methods.registered_functions())
             futures = [
-                client.submit(run_cell, cell, remote[cell.task_sha256], key=key, retries=RETRIES)
+                client.submit(run, cell, remote[cell.task_sha256], key=key, retries=RETRIES)
                 for key, cell in cells.items()
             ]
             for future in as_completed(futures):
