@@ -20,7 +20,7 @@ def goal_to_json(objective: Objective) -> dict[str, Any]:
         "margin": objective.margin,
         "performance": objective.performance.key,
         "kind": objective.kind,
-        "lambda": objective.weight,
+        "lambda": objective.lambda_,
         "k": objective.k,
         "risk": objective.risk,
     }
@@ -32,7 +32,7 @@ def objective_from_json(goal: Mapping[str, Any]) -> Objective:
     return Objective(
         metric=METRICS[values.pop("metric")],
         performance=PERFORMANCES[values.pop("performance")],
-        weight=values.pop("lambda"),
+        lambda_=values.pop("lambda"),
         **values,
     )
 

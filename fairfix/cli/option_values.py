@@ -174,7 +174,7 @@ class OptionValues:
             margin=_margin(self["margin"]),
             performance=self["performance"],
             kind=self["objective"],
-            weight=self["lambda"],
+            lambda_=self["lambda"],
             risk=None if ignore_risk else self["risk"],
             k=self["k"],
         )

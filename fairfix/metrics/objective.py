@@ -1,129 +1,148 @@
-"""What a method optimizes: performance against a fairness gap. Higher is better, everywhere."""
+"""The objective of a method: performance against a fairness gap. Higher utility is better."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from fairfix._utils.constraints import Range
 from fairfix.errors import UsageError
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.gaps import Gap
 from fairfix.metrics.performance import PERFORMANCES, Performance
 from fairfix.metrics.registry import METRICS, Metric
 
+KINDS = "constrained", "tradeoff"
+BUDGET_RANGE = Range(0, 1, low_open=True, high_open=True)
+LAMBDA_RANGE = Range(0, 1)
+K_RANGE = Range(0, low_open=True)
+RISK_RANGE = Range(0, 1, low_open=True, high_open=True)
+
 NEGLIGIBLE = 1e-9
+"""Probability that is treated as 0."""
 
 
 def constrained(performance: Tensor, size: Tensor, limit: float) -> Tensor:
-    """Performance where size < limit, else minus the size, so that the smallest gap comes first.
+    """Return performance where size < limit, elsewhere -size, so that smaller gaps rank higher.
 
-    Savani 2020 and Marcinkevics 2022 (eq. 3) with their 0 for infeasible points put in order.
+    Source: Savani 2020 and Marcinkevics 2022 (eq. 3), with a ranking of infeasible points instead
+    of 0.
     """
     return torch.where(size < limit, performance, -size)
 
 
-def trade_off(performance: Tensor, size: Tensor, weight: float) -> Tensor:
-    """-(weight * size + (1 - weight) * (1 - performance)) (Savani 2020, eq. 1, as a gain)."""
-    return -(weight * size + (1 - weight) * (1 - performance))
+def trade_off(performance: Tensor, size: Tensor, lambda_: float) -> Tensor:
+    """Return -(lambda * size + (1 - lambda) * (1 - performance)).
+
+    Source: Savani 2020 (eq. 1), negated.
+    """
+    return -(lambda_ * size + (1 - lambda_) * (1 - performance))
 
 
 def chance_constrained(performance: Tensor, gap: Gap, budget: float, k: float) -> Tensor:
-    """Performance times the probability that the true gap fits the budget.
+    """Return performance times the probability that the true gap is within the budget.
 
-    This is the expected constrained objective, given what these rows say of the gap. Where that
-    is nil, minus the size of the gap.
+    This is the expectation of the constrained objective. Where the probability is negligible,
+    return minus the size of the gap.
     """
     expected = performance * gap.probability_within(budget, k)
     return torch.where(expected > NEGLIGIBLE, expected, -gap.size)
 
 
-def at_risk(performance: Tensor, gap: Gap, budget: float, risk: float, k: float) -> Tensor:
-    """Performance where the budget is missed with a probability of ``risk`` at most.
+def risk_constrained(performance: Tensor, gap: Gap, budget: float, risk: float, k: float) -> Tensor:
+    """Return performance where the probability of exceeding the budget is at most ``risk``.
 
-    Elsewhere minus the probability of missing it, so that the surest comes first; where that is
-    certain, -1 minus the size of the gap.
+    Elsewhere return minus that probability, or, where it is practically 1, -1 minus the size of
+    the gap.
     """
     within = gap.probability_within(budget, k)
-    missed = torch.where(within > NEGLIGIBLE, within - 1, -1 - gap.size)
-    return torch.where(within >= 1 - risk, performance, missed)
+    infeasible = torch.where(within > NEGLIGIBLE, within - 1, -1 - gap.size)
+    return torch.where(within >= 1 - risk, performance, infeasible)
 
 
 @dataclass(frozen=True)
 class Objective:
-    """One objective, ready to rate counts.
+    """What a method optimizes.
+
+    >>> Objective(budget=2)
+    Traceback (most recent call last):
+        ...
+    fairfix.errors.UsageError: budget must be in (0, 1), not 2.
 
     Attributes:
+        metric: fairness metric.
         budget: largest allowed size of the gap, in (0, 1); met means strictly below.
-        margin: None chooses by the chance that the budget is met; a number in [0, budget) asks for
-            size < budget - margin on these rows instead.
-        kind: "constrained" or "tradeoff"; the latter weighs the gap with ``weight`` in [0, 1].
-        k: of which gap that chance is, as a factor on the standard error: 1 of the true gap,
-            sqrt(1 + n / m) of the gap on m new rows when n were fitted, so sqrt(2) on as many.
-        risk: largest allowed chance of missing the budget, in (0, 1); None weighs performance with
-            the chance of meeting it.
+        margin: None for the probability that the budget is met; a number in [0, budget) for
+            size < budget - margin on the given rows instead.
+        performance: performance measure.
+        kind: "constrained" or "tradeoff".
+        lambda_: weight of the gap in a trade-off, in [0, 1].
+        k: factor on the standard error in that probability, > 0: 1 for the true gap,
+            sqrt(1 + n / m) for the gap on m new rows after tuning on n, so sqrt(2) for as many.
+        risk: largest allowed probability of exceeding the budget, in (0, 1); None to multiply
+            performance by the probability of meeting it.
+
+    Raises:
+        UsageError: if a value is out of range, or if ``risk`` has no effect.
     """
 
     metric: Metric = METRICS["spd"]
-    budget: float = 0.05
+    budget: Annotated[float, BUDGET_RANGE] = 0.05
     margin: float | None = None
     performance: Performance = PERFORMANCES["balanced_accuracy"]
     kind: str = "constrained"
-    weight: float = 0.75
-    k: float = math.sqrt(2)
-    risk: float | None = None
+    lambda_: Annotated[float, LAMBDA_RANGE] = 0.75
+    k: Annotated[float, K_RANGE] = math.sqrt(2)
+    risk: Annotated[float | None, RISK_RANGE] = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.budget < 1:
-            raise UsageError(f"A budget lies between 0 and 1, not {self.budget}.")
+        BUDGET_RANGE.check("budget", self.budget)
         if self.margin is not None and not 0 <= self.margin < self.budget:
             raise UsageError(
-                f"A margin lies in [0, budget); {self.margin} does not fit a budget of "
-                f"{self.budget}."
+                f"margin must be at least 0 and below the budget of {self.budget}, "
+                f"not {self.margin}."
             )
-        if self.kind not in ("constrained", "tradeoff"):
-            raise UsageError(f"Objectives are constrained and tradeoff, not {self.kind!r}.")
-        if not 0 <= self.weight <= 1:
-            raise UsageError(f"lambda lies in [0, 1], not {self.weight}.")
-        if not 0 < self.k < math.inf:
-            raise UsageError(f"k is a number above 0, not {self.k}.")
+        if self.kind not in KINDS:
+            raise UsageError(f"objective must be {' or '.join(KINDS)}, not {self.kind!r}.")
+        LAMBDA_RANGE.check("lambda", self.lambda_)
+        K_RANGE.check("k", self.k)
         if self.risk is not None:
-            self._check_risk(self.risk)
-
-    def _check_risk(self, risk: float) -> None:
-        if not 0 < risk < 1:
-            raise UsageError(f"A risk lies between 0 and 1, not {risk}.")
-        if not self.by_chance:
-            raise UsageError(
-                "A risk bounds the chance of missing the budget: it goes with margin auto and the "
-                "constrained objective alone."
-            )
+            RISK_RANGE.check("risk", self.risk)
+            if not self.uses_probability:
+                raise UsageError(
+                    "risk limits the probability of exceeding the budget; use it with margin auto "
+                    "and the constrained objective."
+                )
 
     @property
-    def by_chance(self) -> bool:
-        """Whether the choice weighs the chance that the budget is met."""
+    def uses_probability(self) -> bool:
+        """Whether utility depends on the probability that the budget is met."""
         return self.kind == "constrained" and self.margin is None
 
     def utility(self, counts: Counts) -> Tensor:
-        """(...) how good these counts (..., G) are; undefined is -inf, never good."""
+        """Return the utility, (...), of counts (..., G); -inf if undefined."""
         performance, gap = self.performance(counts), self.metric(counts)
         if self.kind == "tradeoff":
-            value = trade_off(performance, gap.size, self.weight)
-        elif self.margin is None:
-            if self.risk is None:
-                value = chance_constrained(performance, gap, self.budget, self.k)
-            else:
-                value = at_risk(performance, gap, self.budget, self.risk, self.k)
-        else:
+            value = trade_off(performance, gap.size, self.lambda_)
+        elif self.margin is not None:
             value = constrained(performance, gap.size, self.budget - self.margin)
+        elif self.risk is not None:
+            value = risk_constrained(performance, gap, self.budget, self.risk, self.k)
+        else:
+            value = chance_constrained(performance, gap, self.budget, self.k)
         return value.nan_to_num(-math.inf, neginf=-math.inf)
 
-    def chance(self, counts: Counts) -> Tensor:
-        """(...) the probability that the gap fits the budget, by ``k``; undefined is 0."""
+    def probability_met(self, counts: Counts) -> Tensor:
+        """Return the probability, (...), that the gap is within the budget; 0 if undefined.
+
+        The standard error is multiplied by ``k``.
+        """
         return self.metric(counts).probability_within(self.budget, self.k)
 
     def met(self, counts: Counts) -> Tensor:
-        """(...) whether the gap of these counts lies strictly below the budget; NaN does not."""
+        """Return whether the gap is strictly below the budget, (...); False if undefined."""
         return self.metric(counts).size < self.budget

@@ -60,7 +60,7 @@ def best_randomized_thresholds(problem: Problem, objective: Objective) -> Policy
     check_defined(curves, metric, problem.group_names)
     hulls = [_hull(curve) for curve in curves]
     policies = [_best_within(hulls, problem, objective, bound) for bound in gap_bounds(objective)]
-    if objective.by_chance and searchable(problem, objective):
+    if objective.uses_probability and searchable(problem, objective):
         policies.append(Policy.by_group(best_group_thresholds(problem, objective).thresholds))
     return max(policies, key=lambda policy: _utility(policy, problem, objective))
 

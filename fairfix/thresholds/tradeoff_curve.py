@@ -65,7 +65,7 @@ def tradeoff_curve(
         tp, fp, fn, tn = (torch.cat(side) for side in zip(*(p.sides for p in parts), strict=True))
         pooled = Counts(tp, fp, fn, tn, own.design_effect)
         front = _undominated(pooled, objective, besides=chosen)
-        at = _thin(objective.chance(front), objective.performance(front), MAX_POINTS - 1)
+        at = _thin(objective.probability_met(front), objective.performance(front), MAX_POINTS - 1)
         points += [_point(front.take(i), objective) for i in at]
     return tuple(sorted(points, key=lambda p: (-p.probability, -p.performance)))
 
@@ -76,15 +76,15 @@ def _met(problem: Problem, policy: Policy, objective: Objective) -> Iterator[Cou
         counts = evaluate_all_thresholds(problem)[1]
         yield counts.take(objective.met(counts))
     elif searchable(problem, objective):
-        by_chance = replace(objective, kind="constrained", margin=None)
-        yield from candidate_counts(problem, by_chance)
+        probabilistic = replace(objective, kind="constrained", margin=None)
+        yield from candidate_counts(problem, probabilistic)
 
 
 def _undominated(
     counts: Counts, objective: Objective, besides: TradeoffPoint | None = None
 ) -> Counts:
     """Return the Pareto-optimal ones of counts (M, G), less those ``besides`` equals or beats."""
-    probability, performance = objective.chance(counts), objective.performance(counts)
+    probability, performance = objective.probability_met(counts), objective.performance(counts)
     keep = ~performance.isnan()
     if besides is not None:
         keep &= (probability > besides.probability) | (performance > besides.performance)
@@ -115,7 +115,7 @@ def _thin(probability: Tensor, performance: Tensor, most: int) -> list[int]:
 
 def _point(counts: Counts, objective: Objective, *, chosen: bool = False) -> TradeoffPoint:
     return TradeoffPoint(
-        probability=float(objective.chance(counts)),
+        probability=float(objective.probability_met(counts)),
         performance=float(objective.performance(counts)),
         gap=float(objective.metric(counts).value),
         trivial=is_trivial(counts),

@@ -161,7 +161,7 @@ def debias(
             margin=None if margin == "auto" else margin,
             performance=performance,
             kind=objective,
-            weight=Objective.weight if lambda_ is None else lambda_,
+            lambda_=Objective.lambda_ if lambda_ is None else lambda_,
             risk=risk,
             k=k,
         ),

@@ -42,7 +42,7 @@ def make_objective(
     margin: float | None = None,
     performance: str = "balanced_accuracy",
     kind: str = "constrained",
-    weight: float = 0.75,
+    lambda_: float = Objective.lambda_,
     risk: float | None = None,
     k: float = Objective.k,
 ) -> Objective:
@@ -56,7 +56,7 @@ def make_objective(
             f"The performance must be one of {', '.join(PERFORMANCES)}, not {performance!r}."
         )
     measure = PERFORMANCES[performance]
-    return Objective(metrics.get(metric), budget, margin, measure, kind, weight, k, risk)
+    return Objective(metrics.get(metric), budget, margin, measure, kind, lambda_, k, risk)
 
 
 def checked_options(

@@ -69,8 +69,8 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
                 "margin": "auto" if objective.margin is None else objective.margin,
                 "performance": objective.performance.key,
                 "kind": objective.kind,
-                "lambda": objective.weight if objective.kind == "tradeoff" else None,
-                "standard_errors": objective.k if objective.by_chance else None,
+                "lambda": objective.lambda_ if objective.kind == "tradeoff" else None,
+                "standard_errors": objective.k if objective.uses_probability else None,
                 "risk": objective.risk,
             },
             "method": {

@@ -62,7 +62,7 @@ def _nearly_trivial(test: Comparison) -> list[str]:
 
 def _cost_of_certainty(outcome: Outcome) -> list[str]:
     """Warn where the chance-weighted choice gave up much performance for a surer budget."""
-    if not outcome.objective.by_chance:
+    if not outcome.objective.uses_probability:
         return []
     chosen = next(point for point in outcome.tradeoff_curve if point.chosen)
     best = max(outcome.tradeoff_curve, key=lambda point: point.performance)

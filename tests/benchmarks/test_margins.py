@@ -58,7 +58,7 @@ def test_a_larger_risk_gives_more_performance_and_less_certainty(
         objective = Objective(budget=0.1, risk=risk)
         result = thresholds(problem, objective, randomized=randomized)
         counts = problem.counts(result.policy.probability(problem.scores, problem.groups))
-        assert float(objective.chance(counts)) >= 1 - risk
+        assert float(objective.probability_met(counts)) >= 1 - risk
         assert not result.notes
         found.append(float(BA(counts)))
     assert found == sorted(found)
@@ -70,7 +70,7 @@ def test_a_shared_threshold_is_the_best_that_meets_the_risk() -> None:
     best = -math.inf
     for threshold in [-1.0, *problem.scores.tolist()]:
         counts = problem.counts(problem.scores > threshold)
-        if float(objective.chance(counts)) >= 0.9:
+        if float(objective.probability_met(counts)) >= 0.9:
             best = max(best, float(BA(counts)))
     (step,) = identity(problem, objective).trajectory
     assert step.performance == pytest.approx(best)
@@ -82,7 +82,7 @@ def test_if_nothing_meets_the_risk_the_likeliest_is_chosen_with_a_note(method: t
     problem, objective = scored_rows(24, seed=3), Objective(risk=0.01)
     result = method(problem, objective)
     counts = problem.counts(result.policy.decide(problem.scores, problem.groups))
-    chance = float(objective.chance(counts))
+    chance = float(objective.probability_met(counts))
     assert 0 < chance < 0.99
     assert any(
         note.startswith("no candidate meets the budget with a probability of 0.99")
@@ -90,7 +90,7 @@ def test_if_nothing_meets_the_risk_the_likeliest_is_chosen_with_a_note(method: t
         for note in result.notes
     )
     shared = max(
-        float(objective.chance(problem.counts(problem.scores > threshold)))
+        float(objective.probability_met(problem.counts(problem.scores > threshold)))
         for threshold in [-1.0, *problem.scores.tolist()]
     )
     assert chance >= shared - 1e-12
@@ -113,7 +113,7 @@ def test_trained_networks_have_larger_standard_errors() -> None:
         search.add(problem.scores.sqrt(), dict)
         threshold = search.steps[1].threshold
         counts = problem.counts(problem.scores.sqrt() > threshold)
-        chance = float(replace(objective, k=factor).chance(counts))
+        chance = float(replace(objective, k=factor).probability_met(counts))
         assert 0.8 <= chance < 0.83
 
 
@@ -139,8 +139,8 @@ def test_command_and_library_agree(place: Place, fairfix: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--risk", "1.5"), "A risk lies between 0 and 1, not 1.5."),
-        (("--k", "0"), "k is a number above 0, not 0.0."),
+        (("--risk", "1.5"), "risk must be in (0, 1), not 1.5."),
+        (("--k", "0"), "k must be above 0, not 0.0."),
         (("--risk", "0.1", "--margin", "0.01"), "--risk has an effect only with --margin auto"),
         (("--k", "1", "--objective", "tradeoff"), "--k has an effect only with --margin auto"),
     ],
@@ -170,7 +170,7 @@ def test_settings_set_risk_and_k_and_a_margin_on_the_command_line_wins(
 
 def test_the_library_refuses_a_risk_with_a_margin(place: Place) -> None:
     case = library.load(place.model, place.val, trust=True)
-    with pytest.raises(UsageError, match="goes with margin auto"):
+    with pytest.raises(UsageError, match="use it with margin auto"):
         library.debias(case, "identity", risk=0.1, margin=0.01)
 
 

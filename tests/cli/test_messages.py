@@ -228,7 +228,7 @@ def test_a_lambda_without_its_objective(place: Place) -> None:
     with pytest.raises(UsageError, match="objective='tradeoff'"):
         library.debias(case, "identity", lambda_=0.5)
     outcome = library.debias(case, "identity", objective="tradeoff", lambda_=0.5)
-    assert outcome.objective.weight == 0.5
+    assert outcome.objective.lambda_ == 0.5
 
 
 def test_a_row_index_that_pandas_wrote(fairfix: Run, place: Place, draw: Draw) -> None:

@@ -332,7 +332,7 @@ def half_of(problem: Problem, seed: int) -> Problem:
 
 def test_adversarial_chooses_on_rows_that_it_did_not_learn_from() -> None:
     """The cut kept is the best one of the unseen half, whatever the other half says."""
-    problem, aim = problem_of(n=400), Objective(kind="tradeoff", weight=0.5)
+    problem, aim = problem_of(n=400), Objective(kind="tradeoff", lambda_=0.5)
     options = {**QUICK, "rounds": 10, "network_steps": 20, "learning_rate": 0.01}
     result = get("adversarial").run(problem, aim, seed=1, **options)
     assert result.state is not None

@@ -8,7 +8,13 @@ import pytest
 import torch
 
 from fairfix.errors import UsageError
-from fairfix.metrics.objective import Objective, at_risk, chance_constrained, constrained, trade_off
+from fairfix.metrics.objective import (
+    Objective,
+    chance_constrained,
+    constrained,
+    risk_constrained,
+    trade_off,
+)
 from fairfix.metrics.performance import PERFORMANCES
 from fairfix.metrics.registry import METRICS
 from tests.helpers.toys import table
@@ -19,7 +25,7 @@ WORSE_GAP = table(tp=[0, 6], fp=[0, 3], fn=[3, 0], tn=[5, 7])
 NO_POSITIVES = table(tp=[0, 4], fp=[1, 3], fn=[0, 2], tn=[4, 7])
 
 
-def test_the_table_is_what_the_tests_below_take_it_for() -> None:
+def test_the_tables_have_the_gaps_that_the_tests_assume() -> None:
     assert float(METRICS["spd"](COUNTS).value) == 3 / 8 - 7 / 16
     assert float(METRICS["spd"](WORSE_GAP).size) > 0.5
     assert METRICS["eod"](NO_POSITIVES).size.isnan()
@@ -33,7 +39,7 @@ def test_constrained(size: float, expected: float) -> None:
     assert float(found) == pytest.approx(expected, nan_ok=True)
 
 
-def test_infeasible_points_come_in_the_order_of_their_gaps_below_all_feasible_ones() -> None:
+def test_infeasible_points_rank_by_gap_below_all_feasible_ones() -> None:
     performance = torch.tensor([0.99, 0.5, 0.9, 0.0])
     size = torch.tensor([0.3, 0.2, 0.06, 0.01])
     found = constrained(performance, size, 0.05)
@@ -60,15 +66,17 @@ def test_chance_constrained_falls_back_on_the_smallest_gap() -> None:
     assert found == pytest.approx([-1, -0.75])
 
 
-def test_at_risk_is_performance_where_sure_enough_else_the_chance_of_missing() -> None:
+def test_risk_constrained_is_performance_or_minus_the_probability_of_exceeding() -> None:
     gap = METRICS["spd"](COUNTS)
     chance = float(gap.probability_within(0.2, 1.0))
     enough, more = 1 - chance + 1e-6, 1 - chance - 1e-6
-    assert float(at_risk(torch.tensor(0.7), gap, 0.2, enough, 1.0)) == pytest.approx(0.7)
-    assert float(at_risk(torch.tensor(0.7), gap, 0.2, more, 1.0)) == pytest.approx(chance - 1)
+    assert float(risk_constrained(torch.tensor(0.7), gap, 0.2, enough, 1.0)) == pytest.approx(0.7)
+    assert float(risk_constrained(torch.tensor(0.7), gap, 0.2, more, 1.0)) == pytest.approx(
+        chance - 1
+    )
 
 
-def test_at_risk_orders_sure_likely_unlikely_and_hopeless() -> None:
+def test_risk_constrained_ranks_by_probability_then_by_gap() -> None:
     """A worse gap of fewer rows is likelier to fit than the same of more; then gaps decide."""
     tables = [
         table(tp=[90, 90], fp=[90, 90], fn=[10, 10], tn=[10, 10]),
@@ -89,12 +97,14 @@ def test_at_risk_orders_sure_likely_unlikely_and_hopeless() -> None:
 def test_k_widens_the_standard_error(k: float) -> None:
     gap = METRICS["spd"](COUNTS)
     objective = Objective(budget=0.1, k=k)
-    assert float(objective.chance(COUNTS)) == float(gap.probability_within(0.1, k))
-    assert float(objective.utility(COUNTS)) == pytest.approx(0.7 * float(objective.chance(COUNTS)))
+    assert float(objective.probability_met(COUNTS)) == float(gap.probability_within(0.1, k))
+    assert float(objective.utility(COUNTS)) == pytest.approx(
+        0.7 * float(objective.probability_met(COUNTS))
+    )
 
 
-def test_chance_of_the_undefined_is_nil() -> None:
-    assert float(Objective(METRICS["eod"]).chance(NO_POSITIVES)) == 0
+def test_probability_met_of_an_undefined_gap_is_0() -> None:
+    assert float(Objective(METRICS["eod"]).probability_met(NO_POSITIVES)) == 0
 
 
 @pytest.mark.parametrize(
@@ -102,7 +112,7 @@ def test_chance_of_the_undefined_is_nil() -> None:
     [
         (Objective(budget=0.1, margin=0.01), 0.7),
         (Objective(budget=0.07, margin=0.01), -1 / 16),
-        (Objective(kind="tradeoff", weight=0.25), -(0.25 / 16 + 0.75 * 0.3)),
+        (Objective(kind="tradeoff", lambda_=0.25), -(0.25 / 16 + 0.75 * 0.3)),
         (Objective(METRICS["eod"], 0.05, 0.0, PERFORMANCES["accuracy"]), 17 / 24),
         (Objective(METRICS["eod"], 0.05, 0.0, PERFORMANCES["f1"]), 12 / 19),
     ],
@@ -154,23 +164,23 @@ def test_many_tables_at_once() -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"budget": 0.0}, "budget lies between 0 and 1"),
-        ({"budget": 1.0}, "budget lies between 0 and 1"),
-        ({"budget": math.nan}, "budget lies between 0 and 1"),
-        ({"margin": 0.05}, "margin lies in"),
-        ({"margin": -0.01}, "margin lies in"),
-        ({"margin": math.nan}, "margin lies in"),
-        ({"kind": "best"}, "constrained and tradeoff, not 'best'"),
-        ({"weight": 1.5}, "lambda lies in"),
-        ({"weight": math.nan}, "lambda lies in"),
-        ({"k": 0.0}, "k is a number above 0, not 0.0"),
-        ({"k": math.inf}, "k is a number above 0, not inf"),
-        ({"k": math.nan}, "k is a number above 0, not nan"),
-        ({"risk": 0.0}, "risk lies between 0 and 1, not 0.0"),
-        ({"risk": 1.0}, "risk lies between 0 and 1, not 1.0"),
-        ({"risk": math.nan}, "risk lies between 0 and 1, not nan"),
-        ({"risk": 0.1, "margin": 0.01}, "margin auto and the constrained objective alone"),
-        ({"risk": 0.1, "kind": "tradeoff"}, "margin auto and the constrained objective alone"),
+        ({"budget": 0.0}, "budget must be in"),
+        ({"budget": 1.0}, "budget must be in"),
+        ({"budget": math.nan}, "budget must be in"),
+        ({"margin": 0.05}, "margin must be at least 0 and below"),
+        ({"margin": -0.01}, "margin must be at least 0 and below"),
+        ({"margin": math.nan}, "margin must be at least 0 and below"),
+        ({"kind": "best"}, "constrained or tradeoff, not 'best'"),
+        ({"lambda_": 1.5}, "lambda must be in"),
+        ({"lambda_": math.nan}, "lambda must be in"),
+        ({"k": 0.0}, "k must be above 0, not 0.0"),
+        ({"k": math.inf}, "k must be finite and above 0, not inf"),
+        ({"k": math.nan}, "k must be finite and above 0, not nan"),
+        ({"risk": 0.0}, "risk must be in .0, 1., not 0.0"),
+        ({"risk": 1.0}, "risk must be in .0, 1., not 1.0"),
+        ({"risk": math.nan}, "risk must be in .0, 1., not nan"),
+        ({"risk": 0.1, "margin": 0.01}, "margin auto and the constrained objective"),
+        ({"risk": 0.1, "kind": "tradeoff"}, "margin auto and the constrained objective"),
     ],
 )
 def test_arguments_out_of_range_are_named(wrong: dict[str, float], said: str) -> None:

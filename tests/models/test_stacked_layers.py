@@ -232,7 +232,7 @@ def test_draws_that_are_not_finite_are_left_out(sd: float, steps: int) -> None:
 # Rough scores first, exact ones where it matters.
 
 ROWS = scored_rows(200)
-FLAT = Objective(kind="tradeoff", weight=0.0)
+FLAT = Objective(kind="tradeoff", lambda_=0.0)
 
 
 def offered(exact: list[Tensor], rough: list[Tensor]) -> tuple[CandidateSearch, list[int]]:

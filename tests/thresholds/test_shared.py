@@ -155,7 +155,7 @@ def test_a_best_threshold_between_grid_points_is_found() -> None:
     assert float(best.threshold) == pytest.approx(0.505)
 
 
-ACCURACY = Objective(kind="tradeoff", weight=0.0, performance=PERFORMANCES["accuracy"])
+ACCURACY = Objective(kind="tradeoff", lambda_=0.0, performance=PERFORMANCES["accuracy"])
 
 
 def test_everyone_positive_is_minus_1_and_no_one_is_1() -> None:
@@ -180,7 +180,7 @@ def test_equal_scores_are_decided_alike() -> None:
 def test_of_equally_good_thresholds_the_fewest_positives_win() -> None:
     """The objective is the gap alone, which is 0 with none positive."""
     problem = scored_rows(40, 2)
-    only_gap = Objective(kind="tradeoff", weight=1.0)
+    only_gap = Objective(kind="tradeoff", lambda_=1.0)
     assert float(best_of(problem, only_gap).threshold) == NONE_POSITIVE
 
 

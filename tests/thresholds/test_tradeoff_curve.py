@@ -32,7 +32,7 @@ def every_pair(problem: Problem, objective: Objective) -> tuple[list[float], lis
         decisions = problem.scores > torch.tensor(pair)[problem.groups]
         counts = problem.counts(decisions)
         if objective.met(counts):
-            met[0].append(float(objective.chance(counts)))
+            met[0].append(float(objective.probability_met(counts)))
             met[1].append(float(objective.performance(counts)))
     return met
 
@@ -52,7 +52,9 @@ def test_shared_thresholds_are_the_front_of_all_thresholds(
     for threshold in [-1.0, *problem.scores.tolist()]:
         counts = problem.counts(problem.scores > threshold)
         if objective.met(counts):
-            rated.append((float(objective.chance(counts)), float(objective.performance(counts))))
+            rated.append(
+                (float(objective.probability_met(counts)), float(objective.performance(counts)))
+            )
     expected = {
         one
         for one in rated
@@ -87,7 +89,7 @@ def test_the_choice_is_on_the_curve_and_marked(n_groups: int, risk: float | None
         points = tradeoff_curve(problem, policy, objective)
         (chosen,) = (point for point in points if point.chosen)
         counts = problem.counts(policy.decide(problem.scores, problem.groups))
-        assert chosen.probability == pytest.approx(float(objective.chance(counts)))
+        assert chosen.probability == pytest.approx(float(objective.probability_met(counts)))
         assert chosen.performance == pytest.approx(float(objective.performance(counts)))
         assert chosen.gap == pytest.approx(float(objective.metric(counts).value))
         worth = [p.performance * p.probability for p in points]
