@@ -1,4 +1,4 @@
-"""Calibration: bins, rates and errors against counting by hand, and what chance makes of them."""
+"""Calibration: bins, rates and errors against counts by hand, and their values by chance."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_figures_are_those_counted_by_hand(weighted: bool, levels: int) -> None:
         assert found.error == pytest.approx(error)
 
 
-def test_bins_are_equal_without_ties_and_never_part_equal_scores() -> None:
+def test_bins_are_equal_without_ties_and_never_split_equal_scores() -> None:
     everyone, *groups = calibration(scored_rows(1000, seed=0))
     assert [each.rows for each in everyone.bins] == [100] * 10
     assert [len(group.bins) for group in groups] == [10, 10]
@@ -80,7 +80,7 @@ def test_small_groups_have_few_bins() -> None:
     }
 
 
-def test_right_scores_err_by_chance_alone() -> None:
+def test_calibrated_scores_have_the_error_expected_by_chance() -> None:
     found = [group for seed in range(60) for group in calibration(drawn(600, seed))[1:]]
     errors = np.array([each.error for each in found])
     chance = np.array([each.error_by_chance for each in found])
@@ -89,7 +89,7 @@ def test_right_scores_err_by_chance_alone() -> None:
     assert binomtest(sum(covered), len(covered), 0.9).pvalue > 0.001
 
 
-def test_scores_that_promise_too_little_for_one_group() -> None:
+def test_scores_that_are_too_low_for_one_group() -> None:
     found = by_name(drawn(4000, 2, lift=0.1))
     assert found["a"].bias_interval.low < 0 < found["a"].bias_interval.high
     assert found["b"].bias_interval.low < -0.1 < found["b"].bias_interval.high < 0
@@ -103,7 +103,7 @@ def test_scores_that_promise_too_little_for_one_group() -> None:
     assert wilson.high <= high
 
 
-def test_few_rows_that_agree_are_not_certain() -> None:
+def test_few_rows_with_equal_labels_keep_a_wide_interval() -> None:
     problem = Problem(
         torch.tensor([0.9] * 40 + [0.2] * 40),
         torch.tensor([1] * 40 + [0, 1] * 20),

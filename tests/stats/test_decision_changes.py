@@ -1,4 +1,4 @@
-"""Who gains and who loses, other columns and overfitting, against counts by hand and resampling."""
+"""Changes of decisions, other group columns and overfitting, by hand and by resampling."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_row_weights_count_in_rates_and_not_in_rows() -> None:
     assert b.tpr_before == pytest.approx(0.8)
 
 
-def test_all_of_it_at_once() -> None:
+def test_decision_change_collects_every_part() -> None:
     found = decision_change(*HAND, SPD, [own(HAND[0])])
     assert found.groups == group_changes(*HAND)
     assert found.levelling_down == ()
@@ -111,14 +111,14 @@ def test_the_sign_test_is_the_binomial_test(gained: int, lost: int) -> None:
     assert sign_test(gained, lost) == pytest.approx(expected)
 
 
-def test_effective_rows_lie_between_whole_ones() -> None:
+def test_sign_test_of_effective_rows_is_between_those_of_whole_rows() -> None:
     assert sign_test(2, 11) < sign_test(2, 10.5) < sign_test(2, 10)
 
 
 # --- levelling down
 
 
-def test_a_group_that_lost_for_the_others_sake_is_named() -> None:
+def test_a_group_that_lost_significantly_is_named() -> None:
     found = levelling_down(
         *made(
             (200, 0, 0, 0, 0), (50, 0, 1, 1, 1), (50, 0, 1, 0, 0),
@@ -148,7 +148,7 @@ KEPT = ((100, 0, 0, 0, 0), (50, 0, 1, 1, 1), (100, 1, 0, 0, 0), (100, 1, 1, 1, 1
         ((), "nothing changed"),
     ],
 )
-def test_no_levelling_down_is_named_where(moved: tuple[Cell, ...], why: str) -> None:
+def test_no_levelling_down(moved: tuple[Cell, ...], why: str) -> None:
     assert levelling_down(*made(*KEPT, *moved), SPD) == (), why
 
 
@@ -183,7 +183,7 @@ def test_a_loss_in_one_of_many_groups_is_corrected_for_the_others(groups: int, n
     assert bool(levelling_down(*rows, EOD)) == named
 
 
-def test_taking_false_positives_back_is_harm_by_selection_alone() -> None:
+def test_fewer_false_positives_are_harm_to_selection_only() -> None:
     rows = made(*KEPT, (40, 1, 0, 1, 0))
     assert "selection rate of 'b'" in levelling_down(*rows, SPD)[0]
     assert "true positive rate" not in levelling_down(*rows, SPD)[0]
@@ -191,7 +191,7 @@ def test_taking_false_positives_back_is_harm_by_selection_alone() -> None:
     assert levelling_down(*rows, METRICS["eqodds"]) == ()
 
 
-def test_heavy_rows_prove_less_than_many_rows() -> None:
+def test_few_heavy_rows_are_weaker_evidence_than_many_rows() -> None:
     """Eight rows that lost are harm; two that weigh as much are not."""
     rows, before, after = made(*KEPT, (8, 1, 1, 1, 0))
     assert levelling_down(rows, before, after, EOD) == ()  # the gap grew
@@ -205,7 +205,7 @@ def test_heavy_rows_prove_less_than_many_rows() -> None:
     assert weighted == levelling_down(rows, before, after, EOD)
 
 
-def test_noise_is_rarely_called_harm() -> None:
+def test_random_changes_are_rarely_called_levelling_down() -> None:
     """Each changed row gains or loses by the toss of a coin: at most 5 % of all tables."""
     rng = np.random.default_rng(0)
     named = 0
@@ -275,7 +275,7 @@ def decide(u: np.ndarray, rate: np.ndarray) -> Tensor:
     return torch.from_numpy(u < rate)
 
 
-def test_a_gap_that_opened_in_an_intersection_is_found() -> None:
+def test_a_gap_that_grew_in_an_intersection_is_detected() -> None:
     """Men were selected more often; now black men and white women are, which neither sex nor race
     shows alone."""
     label, sex, race, u = people(1500, 0)
@@ -296,7 +296,7 @@ def test_a_gap_that_opened_in_an_intersection_is_found() -> None:
         assert each.sentence.endswith("which is not significant")
 
 
-def test_a_gap_that_moved_to_other_groups_did_not_grow() -> None:
+def test_a_gap_between_other_groups_did_not_grow() -> None:
     label, sex, race, u = people(1500, 0)
     (found,) = column_changes(
         problem(label, sex),
@@ -310,7 +310,7 @@ def test_a_gap_that_moved_to_other_groups_did_not_grow() -> None:
     assert not found.worse
 
 
-def test_pairing_shows_what_two_tables_would_not() -> None:
+def test_pairing_detects_growth_that_independent_tables_would_not() -> None:
     """The gap grew by .06, with a standard error of .04 were the decisions on other rows."""
     cells = (
         (300, 0, 0, 0, 0), (200, 0, 1, 1, 1), (500, 1, 0, 0, 0), (480, 1, 1, 1, 1),
@@ -323,7 +323,7 @@ def test_pairing_shows_what_two_tables_would_not() -> None:
     assert found.high - found.low < 0.05
 
 
-def test_a_gap_whose_sign_is_unknown_is_not_said_to_have_grown() -> None:
+def test_a_gap_of_unknown_sign_did_not_grow_significantly() -> None:
     """Three rows of a hundred gained, which parts the groups or brings them together: before, a
     led or trailed by chance."""
     rows, before, after = made(
@@ -350,7 +350,7 @@ def test_holm_over_columns() -> None:
     assert not any(each.worse for each in together)
 
 
-def test_groups_too_small_to_say_anything_are_left_out_and_named() -> None:
+def test_groups_with_too_few_rows_are_left_out_and_named() -> None:
     rows, before, after = made(
         (50, 0, 0, 0, 0), (50, 0, 1, 1, 1), (50, 1, 0, 0, 0), (50, 1, 1, 1, 1),
         (29, 2, 1, 0, 1), (1, 2, 0, 0, 1),
@@ -413,7 +413,7 @@ def test_false_alarms_of_growth_are_rare(metric: str, groups: int) -> None:
 # --- overfitting
 
 
-def test_a_gap_that_is_closed_on_the_validation_rows_alone_is_said() -> None:
+def test_a_gap_closed_only_on_validation_rows_is_overfitting() -> None:
     label, sex, _, u = people(2000, 0)
     rows = problem(label, sex)
     fair, unfair = decide(u, 0.3 + 0 * sex), decide(u, 0.3 + 0.15 * sex)
@@ -428,7 +428,7 @@ def test_a_gap_that_is_closed_on_the_validation_rows_alone_is_said() -> None:
 
 
 @pytest.mark.parametrize("performance", PERFORMANCES)
-def test_a_performance_of_the_validation_rows_alone_is_said(performance: str) -> None:
+def test_a_performance_only_on_validation_rows_is_overfitting(performance: str) -> None:
     label, sex, _, u = people(1000, 1)
     rows = problem(label, sex)
     good, poor = decide(u, 0.1 + 0.8 * label), decide(u, 0.3 + 0.4 * label)
@@ -453,7 +453,7 @@ def test_the_variance_of_a_performance_is_that_of_resampled_rows(performance: st
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("what", ["spd", "eqodds", "balanced_accuracy", "accuracy", "f1"])
-def test_noise_is_called_overfitting_as_often_as_it_should(what: str, weighted: bool) -> None:
+def test_overfitting_has_its_nominal_false_alarm_rate(what: str, weighted: bool) -> None:
     """Two tables of one kind: a one-sided test at 1.96 errors fires in 2.5 % of all pairs.
 
     The bounds are where 400 such pairs stay with a chance of .9999; the lower one shows that the
@@ -480,6 +480,6 @@ def test_noise_is_called_overfitting_as_often_as_it_should(what: str, weighted: 
     assert 1 <= fired <= 24
 
 
-def test_an_undefined_gap_is_no_overfitting() -> None:
+def test_an_undefined_gap_is_not_overfitting() -> None:
     rows, _, decided = made((30, 0, 1, 0, 1), (30, 1, 0, 0, 1), (30, 1, 1, 0, 1))
     assert overfitting(rows, decided, rows, decided, Objective(metric=METRICS["eqodds"])) == ()

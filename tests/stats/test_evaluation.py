@@ -1,4 +1,4 @@
-"""The judge, against a table counted by hand and scikit-learn."""
+"""Evaluation against a table counted by hand and scikit-learn."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_every_figure_on_random_rows(n_groups: int, weighted: bool) -> None:
     assert set(found.performance) == {*PERFORMANCES, "auc"}
 
 
-def test_met_is_strictly_below_and_only_then_counts_the_performance() -> None:
+def test_met_is_strictly_below_and_otherwise_the_objective_is_0() -> None:
     objective = Objective(budget=0.25)
     found = judged(HAND, objective)
     assert found.gap_sizes["spd"] == 0.25

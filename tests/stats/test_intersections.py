@@ -1,4 +1,4 @@
-"""Intersections: which combinations there are, their rates, and what is too small to judge."""
+"""Intersections: combinations, their rates, and combinations with too few rows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def frame(groups: tuple[Group, ...]) -> pd.DataFrame:
     return pd.DataFrame({g.column: np.array(g.names)[g.ids] for g in groups})
 
 
-def test_every_choice_of_two_and_three_columns_is_there() -> None:
+def test_every_choice_of_two_and_three_columns() -> None:
     _, _, groups = case()
     found = intersections(groups)
     assert [each.columns for each in found] == [
@@ -52,7 +52,7 @@ def test_every_choice_of_two_and_three_columns_is_there() -> None:
     assert max(len(each.columns) for each in intersections(four)) == 3
 
 
-def test_names_say_the_values_of_each_row() -> None:
+def test_names_are_the_values_of_each_row() -> None:
     _, _, groups = case()
     for each in intersections(groups):
         said = np.array(each.group.names)[each.group.ids]
@@ -140,14 +140,14 @@ def test_the_large_ones_keep_their_rows() -> None:
     assert torch.bincount(narrowed.groups).tolist() == kept
 
 
-def test_too_few_for_a_gap() -> None:
+def test_too_few_combinations_have_no_gap() -> None:
     problem, decisions, groups = case(60)
     (found,) = audit_intersections(problem, decisions, groups[:2])
     assert len(found.too_small) >= len(found.groups) - 1
     assert found.evaluation is None
 
 
-def test_rows_of_one_label_make_no_gap() -> None:
+def test_rows_of_one_label_have_no_gap() -> None:
     problem = scored_rows(200, seed=0)
     labels = problem.labels.clone()
     race = np.zeros(200, np.int64)
@@ -160,7 +160,7 @@ def test_rows_of_one_label_make_no_gap() -> None:
     assert found.regroup_large(problem) is None
 
 
-def test_all_combinations_as_groups_can_be_judged() -> None:
+def test_all_combinations_as_groups_can_be_evaluated() -> None:
     problem, decisions, groups = case()
     each = intersections(groups)[1]
     judged = each.regroup(problem)

@@ -46,7 +46,7 @@ def counts(*sides: list[float], effect: float = 1.0) -> Counts:
 
 
 @pytest.mark.parametrize(("hits", "trials"), [(0, 30), (1, 40), (17, 50), (30, 30), (3, 3000)])
-def test_one_share_is_scipys(hits: int, trials: int) -> None:
+def test_limits_of_a_rate_equal_scipys(hits: int, trials: int) -> None:
     test = stats.binomtest(hits, trials)
     for step, method in ((0.0, "wilson"), (0.5, "wilsoncc")):
         theirs = test.proportion_ci(0.9, method)
@@ -57,14 +57,14 @@ def test_one_share_is_scipys(hits: int, trials: int) -> None:
     assert clopper_pearson(hits, trials, 0.05) == pytest.approx(tuple(exact), abs=1e-12)
 
 
-def test_one_rate_is_exact_where_hits_or_misses_are_few_and_when_asked() -> None:
+def test_a_rate_has_exact_limits_with_small_counts_or_on_request() -> None:
     assert rate_interval(50, 100).method == WILSON
     for few in (rate_interval(9, 100), rate_interval(91, 100), rate_interval(50, 100, exact=True)):
         assert few.method == CLOPPER_PEARSON
     assert rate_interval(9, 100).low == pytest.approx(float(clopper_pearson(9, 100, 0.05).low))
 
 
-def test_a_share_of_nothing_is_undefined() -> None:
+def test_a_rate_without_rows_is_undefined() -> None:
     assert math.isnan(rate_interval(0, 0).low)
     assert np.isnan(contrast_limits([0, 3], [0, 9], [1, -1], 0.05)).all()
     assert np.isnan(exact_contrast_limits([0, 3], [0, 9], [1, -1], 0.05)).all()
@@ -108,7 +108,7 @@ def brute_z(hits: np.ndarray, trials: np.ndarray, coefficients: np.ndarray, boun
 
 
 @pytest.mark.parametrize("coefficients", [np.array([1.0, -1.0]), ODDS, np.array([0.5, 0.5])])
-def test_at_the_limits_the_likeliest_shares_give_the_score(coefficients: np.ndarray) -> None:
+def test_limits_have_the_score_statistic_of_an_optimizer(coefficients: np.ndarray) -> None:
     rng = np.random.default_rng(0)
     for _ in range(5):
         trials = rng.integers(30, 400, len(coefficients)).astype(float)
@@ -118,7 +118,7 @@ def test_at_the_limits_the_likeliest_shares_give_the_score(coefficients: np.ndar
         assert brute_z(hits, trials, coefficients, float(high)) == pytest.approx(-Z, abs=2e-3)
 
 
-def test_a_ratio_is_statsmodels() -> None:
+def test_limits_of_a_ratio_equal_statsmodels() -> None:
     """Only the ratio: of a difference, statsmodels 0.15 has a slip in the cubic equation."""
     rng = np.random.default_rng(1)
     for _ in range(10):
@@ -130,7 +130,7 @@ def test_a_ratio_is_statsmodels() -> None:
         assert ratio_limits(hits, trials, 0.05) == pytest.approx(theirs, rel=1e-6)
 
 
-def test_limits_and_statistics_turn_into_each_other() -> None:
+def test_limits_are_where_the_statistics_equal_z() -> None:
     rng = np.random.default_rng(2)
     trials = rng.integers(20, 500, (50, 2))
     hits = rng.binomial(trials, rng.choice([0.02, 0.3, 0.97], (50, 2)))
@@ -156,7 +156,7 @@ def test_limits_of_arrays_are_those_of_each_entry() -> None:
     np.testing.assert_allclose(mirrored.low, -together.high, atol=1e-7)
 
 
-def test_nothing_seen_still_leaves_room() -> None:
+def test_rates_of_0_have_intervals_of_positive_width() -> None:
     low, high = contrast_limits([0, 0], [50, 50], [1, -1], 0.05)
     assert high == pytest.approx(-low)
     assert 0.03 < high < 0.08
@@ -165,7 +165,7 @@ def test_nothing_seen_still_leaves_room() -> None:
     assert -1 < high < -0.9
 
 
-def test_a_ratio_to_nothing_has_no_upper_limit() -> None:
+def test_a_ratio_to_0_has_no_upper_limit() -> None:
     for limits in (
         ratio_limits([9, 0], [40, 40], 0.05),
         exact_ratio_limits([9, 0], [40, 40], 0.05),
@@ -175,14 +175,14 @@ def test_a_ratio_to_nothing_has_no_upper_limit() -> None:
     assert ratio_limits([0, 5], [40, 40], 0.05).low == 0
 
 
-def test_exact_limits_of_a_difference_are_those_of_its_shares_at_half_the_error() -> None:
+def test_exact_limits_of_a_difference_combine_those_of_its_rates_at_half_alpha() -> None:
     ones, others = (clopper_pearson(hits, 60, 0.025) for hits in (7, 20))
     found = exact_contrast_limits([7, 20], [60, 60], [1, -1], 0.05)
     assert found == pytest.approx((ones.low - others.high, ones.high - others.low))
 
 
 @pytest.mark.parametrize("trials", [(30, 30), (4, 6), (7, 9), (12, 30)])
-def test_half_a_step_is_half_of_the_smallest_change(trials: tuple[int, int]) -> None:
+def test_continuity_correction_is_half_of_the_smallest_step(trials: tuple[int, int]) -> None:
     n, m = trials
     seen = {round(x / n - y / m, 12) for x, y in product(range(n + 1), range(m + 1))}
     steps = np.diff(sorted(seen))
@@ -210,7 +210,7 @@ def test_performance_lies_in_both_of_its_intervals(key: str) -> None:
     assert found.interval(0.2).low > near.low
 
 
-def test_balanced_accuracy_is_half_of_a_difference() -> None:
+def test_balanced_accuracy_has_half_the_interval_of_a_difference() -> None:
     found = performance("balanced_accuracy", counts([60.0], [20.0], [25.0], [81.0])).interval(0.05)
     low, high = contrast_limits([60, 20], [85, 101], [1, -1], 0.05)
     step = 0.5 / (85 * 101)
@@ -240,7 +240,7 @@ def test_area_and_covariance_are_those_of_all_pairs() -> None:
     np.testing.assert_allclose(placed.covariance, expected)
 
 
-def test_weighted_area_is_that_of_the_judge() -> None:
+def test_weighted_area_equals_auc_by_group() -> None:
     one, _, labels = scores(1)
     weights = np.random.default_rng(1).uniform(0.2, 3, len(labels))
     tensors = [torch.from_numpy(a) for a in (one, labels, np.zeros_like(labels))]
@@ -322,7 +322,7 @@ def test_a_change_is_as_uncertain_as_its_bootstrap(key: str) -> None:
     assert (found.high - found.low) / (2 * Z) == pytest.approx(float(spread), rel=0.06)
 
 
-def test_a_change_that_was_not_seen_is_not_ruled_out() -> None:
+def test_no_observed_change_has_an_interval_of_positive_width() -> None:
     decided = np.arange(200) % 2
     found = performance_change("accuracy", decided, decided, np.arange(200) % 4 > 1).interval(0.05)
     assert found.low < -0.01

@@ -1,4 +1,4 @@
-"""Worst subgroups: what is looked at, what is found, and that chance alone is not called bias."""
+"""Worst subgroups: binning, search, and the false alarm rate of the tests."""
 
 from __future__ import annotations
 
@@ -80,14 +80,14 @@ def test_a_planted_subgroup_is_found_in_nearly_every_table() -> None:
     assert sum(named) >= 11
 
 
-def test_chance_alone_is_seldom_called_bias() -> None:
+def test_the_family_wise_error_rate_is_kept() -> None:
     scans = [worst_subgroups(*people(400, seed), seed=seed) for seed in range(160)]
     alarms = sum(bool(scan.significant(0.05)) for scan in scans)
     assert binomtest(alarms, len(scans), 0.05, alternative="greater").pvalue > 0.001
     assert sum(len(scan.subgroups) for scan in scans) > 160
 
 
-def test_without_unseen_rows_chance_alone_would_be_called_bias() -> None:
+def test_without_separate_test_rows_the_error_rate_is_exceeded() -> None:
     """The same search, tested on the rows that it searched: what the split is there for."""
     wrong: int = 0
     for seed in range(40):
@@ -117,7 +117,7 @@ def judged_rows(n: int, seed: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_figures_are_those_of_the_unseen_rows(weighted: bool) -> None:
+def test_estimates_are_those_of_the_test_rows(weighted: bool) -> None:
     problem, decisions, groups, names = people(3000, 3, shift=0.3)
     weights = np.random.default_rng(0).uniform(0.5, 2, 3000) if weighted else np.ones(3000)
     if weighted:
@@ -137,7 +137,7 @@ def test_figures_are_those_of_the_unseen_rows(weighted: bool) -> None:
         assert found.p_adjusted == pytest.approx(len(scan.subgroups) * alone)
 
 
-def test_rare_proposals_are_not_judged() -> None:
+def test_candidates_with_too_few_rows_are_not_tested() -> None:
     problem, decisions, groups, names = people(120, 4)
     scan = worst_subgroups(problem, decisions, groups, names)
     assert scan.too_few
@@ -160,7 +160,7 @@ def test_without_features_protected_columns_remain() -> None:
     assert worst_subgroups(bare, decisions, groups) == scan
 
 
-def test_of_many_features_the_telling_ones_are_searched() -> None:
+def test_of_many_features_the_most_informative_are_searched() -> None:
     problem, _, groups, names = people(4000, 6, features=40)
     assert problem.features is not None
     x = problem.features[:, 33].numpy()
@@ -254,7 +254,7 @@ def test_aif360s_subset_scan_finds_the_same_subgroup() -> None:
 # Columns as a few values
 
 
-def test_numbers_fall_into_intervals_that_can_be_read() -> None:
+def test_numbers_are_binned_into_described_intervals() -> None:
     x = np.arange(100, dtype=np.float32)[:, None]
     (column,) = bin_columns((), x, ["age"])
     assert np.bincount(column.codes).tolist() == [20] * 5
@@ -288,19 +288,19 @@ def test_inputs_of_one_category_become_one_column() -> None:
     assert len(column.sets) == 8
 
 
-def test_inputs_that_do_not_exclude_each_other_stay_apart() -> None:
+def test_inputs_that_are_not_one_hot_stay_separate() -> None:
     x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 40, np.float32)
     assert [c.column for c in bin_columns((), x, ["job=a", "job=b"])] == ["job=a", "job=b"]
 
 
-def test_rare_categories_are_taken_together() -> None:
+def test_rare_categories_are_merged() -> None:
     ids = np.repeat(np.arange(6), [100, 60, 29, 5, 1, 40])
     (column,) = bin_columns([Group("race", ids, tuple("abcdef"))], None, ())
     assert column.values == ("a", "b", "f", "(rare)")
     assert np.bincount(column.codes).tolist() == [100, 60, 40, 35]
 
 
-def test_columns_that_say_nothing_new_are_left_out() -> None:
+def test_duplicate_and_constant_columns_are_dropped() -> None:
     rng = np.random.default_rng(0)
     sex = rng.integers(0, 2, 300)
     x = np.stack([np.where(sex == 1, -3.0, 2.5), np.ones(300), rng.normal(size=300)], 1)

@@ -1,4 +1,4 @@
-"""Verdicts on budgets and floors, and the rows they take."""
+"""Verdicts on budgets and floors, and power analysis."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_verdicts_of_large_tables(metric: str) -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_a_gap_of_few_rows_is_not_shown_and_says_how_many_it_takes(metric: str) -> None:
+def test_a_gap_on_few_rows_is_inconclusive_with_the_rows_needed(metric: str) -> None:
     small = table([110, 165], [0.74, 0.68], [0.22, 0.22])
     found = claim(metric, small, NAMES, 0.1)
     assert found.verdict is Verdict.INCONCLUSIVE
@@ -89,7 +89,7 @@ def test_a_gap_of_few_rows_is_not_shown_and_says_how_many_it_takes(metric: str) 
     assert b / a == pytest.approx(1.5, abs=0.01)
 
 
-def test_a_difference_is_judged_by_its_two_limits() -> None:
+def test_a_difference_is_tested_by_its_two_limits() -> None:
     hits, trials = [700.0, 660.0], [2000.0, 2000.0]
     c = table([2000, 2000], [0.35, 0.33], [0.35, 0.33])
     found = claim("spd", c, NAMES, 0.05)
@@ -108,7 +108,7 @@ def test_a_difference_is_judged_by_its_two_limits() -> None:
     )
 
 
-def test_a_ratio_is_judged_both_ways() -> None:
+def test_a_ratio_is_tested_in_both_directions() -> None:
     c = table([3000, 3000], [0.40, 0.50], [0.40, 0.50])
     found = claim("di", c, NAMES, 0.3)
     assert found.value == pytest.approx(0.8)
@@ -123,7 +123,7 @@ def test_a_ratio_is_judged_both_ways() -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_exact_limits_are_asked_for_or_come_by_themselves(metric: str) -> None:
+def test_exact_limits_on_request_or_with_small_counts(metric: str) -> None:
     rare = table([2000, 3000], [0.998, 0.998], [0.002, 0.002], positives=0.998)
     asked = claim(metric, ALIKE, NAMES, 0.1, confidence=EXACT)
     assert asked.interval.method == "Clopper-Pearson"
@@ -176,7 +176,7 @@ def test_an_undefined_rate_is_too_few(metric: str) -> None:
     assert found.rows_needed is None
 
 
-def test_a_ratio_of_nothing_to_nothing_is_undefined() -> None:
+def test_a_ratio_of_0_to_0_is_undefined() -> None:
     found = claim("di", table([500, 500], [0.0, 0.0], [0.0, 0.0]), NAMES, 0.2)
     assert found.verdict is Verdict.TOO_FEW
     assert "undefined" in found.reason
@@ -189,7 +189,7 @@ def test_no_rows_help_a_gap_beyond_the_budget() -> None:
     assert found.rows_needed is None
 
 
-def test_canceling_odds_are_said_beside_the_average() -> None:
+def test_components_of_an_average_have_their_own_verdicts() -> None:
     found = claim("aod", table([9000, 9000], [0.8, 0.6], [0.2, 0.4]), NAMES, 0.05)
     assert found.verdict is Verdict.CERTIFIED
     assert [c.metric for c in found.alongside] == ["eod", "fprd"]
@@ -226,7 +226,7 @@ def test_of_more_groups_violation_is_corrected_and_certification_is_not() -> Non
 
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("metric", METRICS)
-def test_violated_where_its_p_value_is_below_alpha(metric: str, exact: bool) -> None:
+def test_violated_if_its_p_value_is_at_most_alpha(metric: str, exact: bool) -> None:
     rng = np.random.default_rng(7)
     agreed = {True: 0, False: 0}
     for _ in range(25):
@@ -239,7 +239,7 @@ def test_violated_where_its_p_value_is_below_alpha(metric: str, exact: bool) -> 
     assert all(agreed.values())
 
 
-def test_row_weights_make_a_verdict_less_sure() -> None:
+def test_row_weights_widen_the_interval() -> None:
     light = table([2000, 2000], [0.35, 0.33], [0.35, 0.33])
     heavy = table([2000, 2000], [0.35, 0.33], [0.35, 0.33], effect=2.0)
     plain, weighted = (claim("spd", c, NAMES, 0.05) for c in (light, heavy))
@@ -272,7 +272,7 @@ def test_the_certifiable_gap_is_where_certification_ends(metric: str) -> None:
     assert certifiable_gap(metric, c, 0.15, confidence=EXACT) < largest
 
 
-def test_the_certifiable_gap_seen_is_certified() -> None:
+def test_the_certifiable_gap_if_observed_is_certified() -> None:
     c = table([1000, 1000], [0.4, 0.4], [0.4, 0.4])
     largest = certifiable_gap("spd", c, 0.05)
     assert largest is not None
@@ -317,7 +317,7 @@ def test_rows_needed_if_there_is_no_gap() -> None:
     assert rows_needed("spd", seen, 0.05, true_gap=0.05) is None
 
 
-def test_rows_needed_grow_with_what_is_asked() -> None:
+def test_rows_needed_grow_with_stricter_demands() -> None:
     c = table([100, 300], [0.3, 0.31], [0.2, 0.2])
     plain = rows_needed("eod", c, 0.05)
     assert plain is not None
@@ -357,7 +357,7 @@ MODEL = table([400, 600], [0.8, 0.8], [0.25, 0.25])
 
 
 @pytest.mark.parametrize("key", PERFORMANCES)
-def test_a_floor_holds_where_the_lower_limit_does(key: str) -> None:
+def test_a_floor_is_certified_by_the_lower_limit(key: str) -> None:
     measured = performance(key, MODEL)
     interval = measured.interval(0.05)
     for floor, verdict in (
