@@ -284,15 +284,15 @@ def test_demands_in_a_settings_file(fairfix: Run, table: Path) -> None:
     [
         ((), "The gate needs a budget; give one such as --budget spd=0.05"),
         (("--floor", "accuracy=0.5"), "The gate needs a budget"),
-        (("--budget", "0.05"), "--budget 0.05 does not say of what; write --budget spd=0.05"),
-        (("--budget", "speed=0.05"), "not for 'speed'"),
+        (("--budget", "0.05"), "--budget 0.05 names no metric or measure; write --budget spd=0.05"),
+        (("--budget", "speed=0.05"), "not 'speed'"),
         (("--budget", "spd=5"), "A budget must be between 0 and 1, not 5."),
         (("--budget", "spd=0"), "A budget must be between 0 and 1, not 0."),
-        (("--budget", "spd=x"), "A budget is name=number or name=number:warn, not 'spd=x'."),
-        (("--budget", "spd=nan"), "A budget is name=number"),
-        (("--budget", "spd=0.1:loud"), "A budget is name=number"),
+        (("--budget", "spd=x"), "A budget must be name=number or name=number:warn, not 'spd=x'."),
+        (("--budget", "spd=nan"), "A budget must be name=number"),
+        (("--budget", "spd=0.1:loud"), "A budget must be name=number"),
         ((*SPD, *SPD), "--budget is given twice for spd with severity error"),
-        ((*SPD, "--floor", "spd=0.5"), "A floor is set for balanced_accuracy"),
+        ((*SPD, "--floor", "spd=0.5"), "A floor needs one of balanced_accuracy"),
         ((*SPD, "--confidence", "0.5"), "confidence must be in (0.5, 1), not 0.5."),
         ((*SPD, "--baseline", "old.pt"), "give --max-drop and --baseline together."),
         ((*SPD, "--max-drop", "0.02"), "give --max-drop and --baseline together."),
@@ -311,7 +311,7 @@ def test_the_budget_of_the_rule_counts_where_none_is_given(fairfix: Run, table: 
     rule.write_text(json.dumps(made))
     ended = fairfix("gate", "-", write(table, APART), *SCORES, "--rule", rule)
     assert ended.code == 0
-    assert "the budget is what the rule was made for: gap of spd < 0.3" in ended.err
+    assert "the budget is the rule's own: gap of spd < 0.3" in ended.err
     assert fairfix("gate", "-", table, *SCORES, "--rule", rule, *SPD).code == 1
 
 
@@ -331,7 +331,7 @@ def test_a_table_that_the_rule_was_tuned_on_is_refused(
     junit = place.folder / "gate.xml"
     ended = fairfix("gate", debiased, place.val, "--junit", junit)
     assert ended.code == 2
-    assert "the rule was fitted on 840 of its 1,200 rows" in ended.sentence
+    assert "the rule was tuned on 840 of its 1,200 rows" in ended.sentence
     assert list(Verdicts(junit).type.values()) == ["wrong input"]
 
 
@@ -365,11 +365,11 @@ def test_what_could_not_be_compared_is_reported(fairfix: Run, place: Place, debi
     path = debiased.with_suffix(".report.json")
     report = json.loads(path.read_text())
     path.write_text(json.dumps({**report, "model": {"weights_sha256_after": "0" * 64}}))
-    assert "fair.report.json is of other weights than the model" in fairfix(*words).err
+    assert "fair.report.json is for other weights than the model" in fairfix(*words).err
     path.write_text("{")
     assert "fair.report.json is not JSON" in fairfix(*words).sentence
     path.unlink()
-    assert "no report lies beside the model" in fairfix(*words).err
+    assert "there is no report beside the model" in fairfix(*words).err
 
 
 def test_another_privileged_group_than_the_reports_is_noted(
@@ -378,7 +378,7 @@ def test_another_privileged_group_than_the_reports_is_noted(
     words = ("gate", debiased, place.test, "--budget", "spd=0.9", "--privileged")
     assert "privileged" not in fairfix(*words, "1").err
     assert (
-        "fair.report.json takes '1' for the privileged group, and here it is '0': signs are turned"
+        "fair.report.json has '1' as the privileged group, but here it is '0': signs are reversed"
     ) in fairfix(*words, "0").err
 
 
@@ -396,8 +396,8 @@ def test_the_terminal_begins_with_what_the_table_can_certify(fairfix: Run, table
     assert rest[-2].startswith("Inconclusive: the demand is not certified")
     assert ended.err == (
         "fairfix: decisions by score > 0.5 (no rule found)\n"
-        "fairfix: no report lies beside the model, so it could not be checked whether its rule was "
-        "fitted on these rows\n"
+        "fairfix: there is no report beside the model, so it is unchecked whether the rule was tuned "
+        "on these rows\n"
     )
     ended = fairfix("gate", "-", write(table, ALIKE), *SCORES, *SPD)
     text = " ".join(ended.out.split())
