@@ -8,7 +8,7 @@ from typing import assert_type
 import torch
 
 import fairfix
-from fairfix.methods._result import Result
+from fairfix.methods import Result
 from fairfix.metrics import Contrast, Metric, Rate
 
 case = fairfix.load("model.pt", "val.csv", arch="mlp:relu", group=["sex", "race"], privileged=1)

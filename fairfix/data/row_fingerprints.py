@@ -2,7 +2,7 @@
 
 A row is identified by its features and label, or by its id where there are no features. Groups are
 left out, since runs may take them from different columns. The fingerprints are salted hashes. The
-salt keeps the hashes of two reports from matching; it is not a secret, so whoever has a row can
+salt keeps the hashes of two reports from matching; it is not a secret, so anyone who has a row can
 tell whether the rule was tuned on it.
 """
 

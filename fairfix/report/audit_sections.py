@@ -106,7 +106,7 @@ def calibration(parts: Sequence[Document], total: int, plots: int) -> Row:
 
     Args:
         parts: calibrations of all rows and of the groups shown.
-        total: number of calibrations, including those not shown.
+        total: number of calibrations, including those left out.
         plots: largest number of reliability diagrams.
     """
     names = _calibration_labels(parts)

@@ -66,15 +66,15 @@ class Audit:
 
 
 def choose_rule(
-    case: Case, given: Path | None = None, cut: float | None = None
+    case: Case, given: Path | None = None, threshold: float | None = None
 ) -> tuple[DecisionRule, str]:
     """Return the rule to apply and its source: given, the checkpoint's, or the case's threshold.
 
     Args:
-        cut: the case's threshold if the user gave one; then no rule is looked for.
+        threshold: the case's threshold if the user gave one; then no rule is looked for.
     """
-    if cut is not None:
-        return plain_rule(case), f"score > {cut:g}"
+    if threshold is not None:
+        return plain_rule(case), f"score > {threshold:g}"
     found, where = None, ""
     if case.checkpoint is not None:
         found, where = find_rule(case.checkpoint, given)
@@ -142,8 +142,8 @@ def audit(
     case, objective = ruled(case, rule), objective or Objective()
     decisions = decide(case, rule)
     columns = [_column(case, group) for group in case.table.groups]
-    cuts = rule.policy(case.problem.group_names) if not rule.needs_group else None
-    shared = None if cuts is None or cuts.randomized else cuts.thresholds(1)[0]
+    thresholds = rule.policy(case.problem.group_names) if not rule.needs_group else None
+    shared = None if thresholds is None or thresholds.randomized else thresholds.thresholds(1)[0]
     return Audit(
         groups=tuple(
             _group_audit(group.column, problem, decisions, rule, objective, confidence)
@@ -180,11 +180,11 @@ def _group_audit(
 ) -> GroupAudit:
     own = column == rule.group_column or not rule.needs_group
     unknown = (math.nan,) * problem.n_groups
-    cuts = rule.policy(problem.group_names).thresholds(problem.n_groups) if own else unknown
+    thresholds = rule.policy(problem.group_names).thresholds(problem.n_groups) if own else unknown
     key, budget, counts = objective.metric.key, objective.budget, problem.counts(decisions)
     return GroupAudit(
         column=column,
-        evaluation=evaluate(problem, problem.scores, decisions, objective, cuts),
+        evaluation=evaluate(problem, problem.scores, decisions, objective, thresholds),
         intervals=intervals(problem, decisions, confidence=confidence),
         claim=claim(key, counts, problem.group_names, budget, confidence=confidence),
         power=power_analysis(key, counts, problem.group_names, budget, confidence=confidence),

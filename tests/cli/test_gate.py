@@ -396,8 +396,8 @@ def test_the_terminal_begins_with_what_the_table_can_certify(fairfix: Run, table
     assert rest[-2].startswith("Inconclusive: the demand is not certified")
     assert ended.err == (
         "fairfix: decisions by score > 0.5 (no rule found)\n"
-        "fairfix: there is no report beside the model, so it is unchecked whether the rule was tuned "
-        "on these rows\n"
+        "fairfix: there is no report beside the model, so it is unchecked whether the rule was "
+        "tuned on these rows\n"
     )
     ended = fairfix("gate", "-", write(table, ALIKE), *SCORES, *SPD)
     text = " ".join(ended.out.split())

@@ -1,6 +1,6 @@
 """A module written as a program of its own: TorchScript (``.pt``) or ``torch.export`` (``.pt2``).
 
-Whoever loads one needs PyTorch and none of the code that made it.
+Loading one needs PyTorch and none of the code that made it.
 """
 
 import warnings
