@@ -166,7 +166,7 @@ METRICS = [
         "rates",
     ),
     Mutant("auc-counts-ties-fully", "_auc", "negative / 2", "negative", "rates"),
-    Mutant("risk-for-confidence", "at_risk", "1 - risk", "risk", "objective"),
+    Mutant("risk-for-confidence", "risk_constrained", "1 - risk", "risk", "objective"),
     Mutant(
         "objective-met-at-the-budget",
         "Objective.met",
