@@ -188,13 +188,13 @@ def _scale_factor(
     # Interval widths shrink with the root of the rows; start where the limit meets the bound.
     upper = float(size_upper_limit(rates, confidence.alpha, exact=confidence.exact))
     start = (upper - size) / (bound - size)
-    high = max(low, start if math.isfinite(start) else 1.0)
+    high, highest = max(low, start if math.isfinite(start) else 1.0), math.sqrt(MAX_FACTOR)
     if shortfall(low) <= 0:
         return smallest
-    while shortfall(high) > 0:
+    while high <= highest and shortfall(high) > 0:
         low, high = high, high * 1.5
-        if high > math.sqrt(MAX_FACTOR):
-            return None
+    if high > highest:
+        return None
     return float(optimize.brentq(shortfall, low, high, rtol=1e-3)) ** 2
 
 
