@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import fairfix
+from fairfix.methods import _registry
 from tests.helpers.paths import SAMPLES
 
 
@@ -30,7 +31,8 @@ def examples() -> list[str]:
 
 
 @pytest.mark.parametrize("name", examples())
-def test_examples_run(name: str, tmp_path: Path) -> None:
+def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_registry, "_registered", {})  # forget what an example registers
     module = import_module(name)
     globs = {**vars(module), "samples": SAMPLES, "folder": tmp_path}
     result = doctest.testmod(module, extraglobs=globs, report=False)

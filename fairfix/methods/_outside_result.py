@@ -10,8 +10,8 @@ from torch import Tensor
 
 from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
-from fairfix.methods._result import Result, Step
-from fairfix.methods._search import CandidateSearch
+from fairfix.methods._result import Result
+from fairfix.methods._search import CandidateSearch, step_of_counts
 from fairfix.metrics.objective import Objective
 
 
@@ -40,13 +40,8 @@ def complete_result(method: str, result: object, problem: Problem, objective: Ob
         )
     if not result.trajectory:
         counts = problem.counts(policy.probability(scores, problem.groups))
-        step = Step(
-            index=1,
-            gap=float(objective.metric(counts).value),
-            performance=float(objective.performance(counts)),
-            utility=float(objective.utility(counts)),
-            threshold=math.nan if policy.needs_group else policy.thresholds(1)[0],
-        )
+        threshold = math.nan if policy.needs_group else policy.thresholds(1)[0]
+        step = step_of_counts(1, objective, counts, threshold)
         before = CandidateSearch(problem, objective).steps
         return replace(result, trajectory=(*before, step), chosen=1)
     if not 0 <= result.chosen < len(result.trajectory):

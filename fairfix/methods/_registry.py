@@ -121,6 +121,12 @@ def describe(method: str | MethodFunction) -> Method:
         return read_builtin(name)
     described = describe_function(method, f"module {_module(method)}")
     _check_not_taken(name, method)
+    points = _entry_points().get(name, ())
+    if points and get(name).load() is not method:
+        raise UsageError(
+            f"The name {name!r} is taken by a method of {_offered_by(points)}; give the function "
+            f"of the module {_module(method)} another name."
+        )
     return described
 
 
@@ -184,11 +190,20 @@ def _module(function: Any) -> str:
 @cache
 def _entry_points() -> dict[str, tuple[EntryPoint, ...]]:
     """Return the entry points of other packages by name; the packages are not imported."""
-    from importlib.metadata import entry_points
+    from importlib.metadata import distributions
 
     points: dict[str, tuple[EntryPoint, ...]] = {}
-    for point in entry_points(group=GROUP):
-        points[point.name] = (*points.get(point.name, ()), point)
+    packages = set()
+    for distribution in distributions():
+        try:
+            offered = distribution.entry_points.select(group=GROUP)
+            package = distribution.name if offered else ""
+        except Exception:  # malformed metadata of one package must not disable fairfix
+            continue
+        if offered and package not in packages:  # the first copy on the path counts
+            packages.add(package)
+            for point in offered:
+                points[point.name] = (*points.get(point.name, ()), point)
     return points
 
 

@@ -29,7 +29,7 @@ RESERVED_OPTIONS = frozenset(
         *("name", "model", "data", "label", "favorable", "group", "privileged", "missing_group"),
         *("id", "ignore", "weight", "features", "score", "data_spec", "arch", "arch_args"),
         *("output_kind", "output_label", "trust_checkpoint", "device", "batch_size", "threshold"),
-        *("output", "export", "force", "json", "quiet", "debug", "help", "help_all", "lambda"),
+        *("output", "export", "force", "json", "quiet", "debug", "help", "help_all"),
     }
 )
 """Names that options of outside methods cannot have."""

@@ -280,6 +280,36 @@ def test_a_new_version_of_the_package_is_run_again(shell: Shell, site: Path, pla
     assert "2 of 3 cells are done already" in shell(*words).err
 
 
+def test_a_function_with_the_name_of_a_method_of_a_package(shell: Shell, place: Place) -> None:
+    """The function of the package itself is that method; another one is refused."""
+    script = (
+        "import outside_methods\n"
+        "from fairfix import methods\n"
+        "from outside_methods import shift\n"
+        "assert methods.describe(shift).load() is shift\n"
+        "methods.register(shift)\n"
+        "assert methods.get('shift').load() is shift\n"
+        "def damp(problem, objective, *, seed): pass\n"
+        "methods.describe(damp)\n"
+    )
+    ended = shell.python("-c", script)
+    assert ended.err.splitlines()[-1].endswith(
+        "The name 'damp' is taken by a method of package outside 1.5; give the function of the "
+        "module __main__ another name."
+    )
+
+
+def test_malformed_metadata_of_one_package_is_skipped(shell: Shell, site: Path) -> None:
+    info = site / "broken-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[fairfix.methods]\nno value\n")
+    ended = shell("shift", "--help")
+    assert (ended.code, ended.err) == (0, "")
+    ended = shell("prune", "--help")
+    assert (ended.code, ended.err) == (0, "")
+
+
 SCRIPT = '''
 import fairfix
 from fairfix import methods

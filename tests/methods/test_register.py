@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Annotated, Any, Literal
 import pytest
 import torch
 
+import fairfix
 from fairfix import methods
 from fairfix.bench.cell_table import UNMODIFIED
 from fairfix.bench.cells import ATTRIBUTION
@@ -19,6 +21,7 @@ from fairfix.cli.command_specs import command_specs
 from fairfix.errors import UsageError
 from fairfix.methods import Objective, Policy, Problem, Range, Result, Step, _registry
 from fairfix.methods import names as method_names
+from fairfix.methods._signature import RESERVED_OPTIONS
 from fairfix.methods.gda import gda
 from tests.helpers import zoo
 from tests.helpers.toys import biased_problem, scored_rows
@@ -216,6 +219,13 @@ def test_a_name_that_fairfix_uses_is_refused(name: str) -> None:
 def test_reserved_names_cover_commands_and_words_of_bench() -> None:
     used = {*command_specs(), "all", ATTRIBUTION, UNMODIFIED}
     assert used <= _registry.RESERVED_NAMES | {*methods.builtin_names()}
+
+
+def test_reserved_options_cover_debias_and_the_command_of_a_method() -> None:
+    used = {*inspect.signature(fairfix.debias).parameters}
+    for group in command_specs()["identity"].groups:
+        used |= {*inspect.signature(group).parameters}
+    assert used <= RESERVED_OPTIONS
 
 
 def test_a_name_of_another_registered_function_is_refused() -> None:
