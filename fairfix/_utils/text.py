@@ -123,6 +123,12 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str = ".") -> str:
     return f"; did you mean {folded[near[0]]!r}?" if near else otherwise
 
 
+def error_summary(error: BaseException) -> str:
+    """Return an exception in one line: its type and the first line of its message."""
+    message = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
 def quoted_list(names: Iterable[object], limit: int = 12) -> str:
     """Return names for a message, quoted and separated by commas, at most ``limit`` of them."""
     quoted = [repr(name) for name in names]

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from fairfix._utils.text import error_summary
 from fairfix._utils.version import __version__
 from fairfix.bench.goal import objective_from_json
 from fairfix.bench.task import Task
@@ -126,8 +127,7 @@ def _row_header(cell: Cell) -> dict[str, Any]:
 
 
 def _failure(error: BaseException) -> dict[str, Any]:
-    reason = ": ".join(filter(None, [type(error).__name__, str(error).partition("\n")[0]]))
-    return {"status": "failed", "reason": reason}
+    return {"status": "failed", "reason": error_summary(error)}
 
 
 _cached_cases: dict[str, tuple[Case, Case]] = {}

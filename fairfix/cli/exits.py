@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from fairfix._utils.text import error_summary
 from fairfix.errors import FairfixError
 
 INTERNAL, INTERRUPTED, STDOUT_CLOSED = 4, 130, 141
@@ -24,5 +25,5 @@ def describe_failure(error: Exception) -> Failure:
         where = f" {error.filename!r}" if error.filename else " the output"
         message = f"cannot use{where}: {error.strerror or error}."
         return Failure(message, FairfixError.exit_code)
-    reason = ": ".join(filter(None, [type(error).__name__, str(error).partition("\n")[0]]))
-    return Failure(f"internal error, {reason} (--debug shows where).", INTERNAL)
+    message = f"internal error, {error_summary(error)} (--debug shows where)."
+    return Failure(message, INTERNAL)

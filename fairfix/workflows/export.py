@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from fairfix._utils.atomic_write import check_destination, staged
 from fairfix.data.problem import Problem
 from fairfix.errors import UsageError, VerificationError
-from fairfix.models.checkpoint.write_program import KINDS, load_program, save_program
+from fairfix.models.checkpoint.program_export import PROGRAM_KINDS, load_program, save_program
 from fairfix.models.scorer import Output, Scorer, probability, raw_output
 from fairfix.workflows.case import Case
 from fairfix.workflows.outcome import Outcome
@@ -99,8 +99,8 @@ def _output(logit: Tensor, output: Output) -> Tensor:
 
 def check_suffix(path: Path) -> None:
     """Raise UsageError for an unsupported file extension."""
-    if path.suffix not in KINDS:
-        known = " or ".join(f"{suffix} ({kind})" for suffix, kind in KINDS.items())
+    if path.suffix not in PROGRAM_KINDS:
+        known = " or ".join(f"{suffix} ({kind})" for suffix, kind in PROGRAM_KINDS.items())
         raise UsageError(f"The export must be a file named {known}, not {path.name!r}.")
 
 

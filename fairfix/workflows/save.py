@@ -123,7 +123,7 @@ def _check_suffix(path: Path, checkpoint: Checkpoint) -> None:
 
 def _holds_model(folder: Path) -> bool:
     try:
-        checkpoints.recognize(folder)
+        checkpoints.detect(folder)
     except CheckpointError:
         return False
     return True

@@ -251,7 +251,7 @@ def test_a_folder_without_a_model(fairfix: Run, place: Place, command: str) -> N
     folder.mkdir()
     tables = [] if command == "inspect" else [place.val]
     said = refused(fairfix, place, command, folder, *tables)
-    assert "models holds no model" in said
+    assert "models has no model" in said
 
 
 def test_model_and_data_swapped(fairfix: Run, place: Place) -> None:

@@ -65,8 +65,8 @@ def test_foreign_code_is_named_and_not_run(
     ended = fairfix(command, place.model, *tables, "--arch", "mlp:relu")
     assert (ended.code, marker.exists()) == (0, False), ended.err
     said = (
-        "fairfix: The file also holds objects of argparse.Namespace, datetime.date, "
-        f"{os.mkdir.__module__}.mkdir: not run here, kept as they are."
+        "fairfix: The file also has objects of argparse.Namespace, datetime.date, "
+        f"{os.mkdir.__module__}.mkdir: not run, and kept unchanged."
     )
     assert ended.err.splitlines().count(said) == 1
     if command == "prune":

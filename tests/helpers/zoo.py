@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.functional import relu
 
-from fairfix.models.checkpoint.graph_layers import as_layers
+from fairfix.models.checkpoint.graph_to_module import module_from_graph
 from fairfix.models.scorer import Output, Scorer
 
 WIDTH = 16  # features of every network here
@@ -279,7 +279,7 @@ def network(name: str, form: str = "as written") -> nn.Module:
         module = torch.export.unflatten(program)
     else:
         trained = program.graph_signature.parameters
-        module = as_layers(program, program.state_dict, trained, name)
+        module = module_from_graph(program, program.state_dict, trained, name)
     for parameter in module.parameters():
         parameter.data = parameter.data.clone()  # the program keeps its own
     return module.eval()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import fairfix as library
 from fairfix.errors import CheckpointError, OutputError, UsageError, VerificationError
-from fairfix.models.checkpoint import write_program as program
+from fairfix.models.checkpoint import program_export as program
 from fairfix.models.scorer import Output, Scorer
 from fairfix.workflows.case import Case
 from fairfix.workflows.debias import Outcome
@@ -96,7 +96,7 @@ def test_an_unknown_value_is_read_as_the_nearest() -> None:
     assert (module(features) < 0).all()
 
 
-@pytest.mark.parametrize("suffix", program.KINDS)
+@pytest.mark.parametrize("suffix", program.PROGRAM_KINDS)
 @pytest.mark.parametrize(
     ("name", "form"),
     [*((name, "as written") for name in [*KINDS, "conv2d", "residual with BatchNorm"]),

@@ -1,4 +1,4 @@
-"""``--arch file.py:Class`` or ``package.module:callable``: the user's code for the network."""
+"""Build a network from the user's code: ``file.py:Class`` or ``package.module:callable``."""
 
 import importlib
 import importlib.util
@@ -12,42 +12,46 @@ from typing import Any
 import torch
 from torch import nn
 
+from fairfix._utils.text import error_summary
 from fairfix.errors import CheckpointError, UsageError
-from fairfix.models.checkpoint.base import reason
 
 
 def make_module(arch: str, arch_args: Mapping[str, Any]) -> nn.Module:
-    """Call what ``arch`` names with ``arch_args``. Torch's global random state is left as found.
+    """Call the class or function that ``arch`` names; torch's global random state is unchanged.
 
-    Raises UsageError for an ``arch`` that names nothing, CheckpointError when its code fails or
-    makes something else than an nn.Module.
+    Args:
+        arch: ``file.py:Class`` or ``package.module:callable``.
+        arch_args: keyword arguments.
+
+    Raises:
+        UsageError: if ``arch`` is not understood, or the file or name does not exist.
+        CheckpointError: if the code fails or returns anything but an nn.Module.
     """
-    place, colon, name = arch.rpartition(":")
-    if not (place and colon and name):
+    source, colon, name = arch.rpartition(":")
+    if not (source and colon and name):
         raise UsageError(
             f"--arch {arch} is not understood. Write file.py:Class, package.module:callable or "
-            "mlp:relu."
+            "mlp:ACTIVATION."
         )
-    is_file = place.endswith(".py")
-    with importable_from(Path(place).resolve().parent if is_file else Path.cwd()):
-        code = _import_file(Path(place)) if is_file else _import(place)
-        make = _attribute(code, name, arch)
+    is_file = source.endswith(".py")
+    with importable_from(Path(source).resolve().parent if is_file else Path.cwd()):
+        code = _import_file(Path(source)) if is_file else _import(source)
+        make = _find_callable(code, name, arch)
         try:
             with torch.random.fork_rng(devices=[]):
                 module = make(**arch_args)
         except Exception as error:
             raise CheckpointError(
-                f"--arch {arch} failed: {reason(error)}. "
-                "Its arguments can be given with --arch-args."
+                f"--arch {arch} failed: {error_summary(error)}. Pass arguments with --arch-args."
             ) from error
     if not isinstance(module, nn.Module):
-        raise CheckpointError(f"--arch {arch} made a {type(module).__name__}, not an nn.Module.")
+        raise CheckpointError(f"--arch {arch} returned {type(module).__name__}, not an nn.Module.")
     return module
 
 
 @contextmanager
 def importable_from(folder: Path) -> Iterator[None]:
-    """What lies in ``folder`` can be imported, as with ``python file.py`` and ``python -m``."""
+    """Allow imports from ``folder`` inside the ``with`` block, as Python does for a script."""
     sys.path.insert(0, str(folder))
     try:
         yield
@@ -59,7 +63,9 @@ def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:
-        raise CheckpointError(f"--arch: importing {name} failed: {reason(error)}.") from error
+        raise CheckpointError(
+            f"--arch: importing {name} failed: {error_summary(error)}."
+        ) from error
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -70,15 +76,15 @@ def _import_file(path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickle look a class's module up here
+    sys.modules[name] = module  # where dataclasses and pickle look up the module of a class
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise CheckpointError(f"--arch: {path} raised {reason(error)}.") from error
+        raise CheckpointError(f"--arch: {path} raised {error_summary(error)}.") from error
     return module
 
 
-def _attribute(code: ModuleType, name: str, arch: str) -> Callable[..., object]:
+def _find_callable(code: ModuleType, name: str, arch: str) -> Callable[..., object]:
     found: object = code
     for part in name.split("."):
         found = getattr(found, part, None)
@@ -90,5 +96,5 @@ def _attribute(code: ModuleType, name: str, arch: str) -> Callable[..., object]:
         if isinstance(value, type) and issubclass(value, nn.Module)
     )
     raise UsageError(
-        f"--arch {arch}: there is no {name} to call. Classes there: {', '.join(classes) or 'none'}."
+        f"--arch {arch}: there is no {name} to call. Its networks: {', '.join(classes) or 'none'}."
     )

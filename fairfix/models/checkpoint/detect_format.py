@@ -1,4 +1,4 @@
-"""What kind of checkpoint a path is, told from its bytes and never from its extension."""
+"""Detect the format of a checkpoint from its content, never from its file name."""
 
 from os import PathLike
 from pathlib import Path
@@ -12,23 +12,26 @@ from fairfix.models.checkpoint import (
     pickled_module,
     safetensors,
     state_dict,
+    torch_export,
     torchscript,
 )
-from fairfix.models.checkpoint import torch_export as exported
 from fairfix.models.checkpoint.archive import ZIP_MAGIC, open_archive
-from fairfix.models.checkpoint.find_tensors import is_network
-from fairfix.models.checkpoint.safe_pickle import Inert
+from fairfix.models.checkpoint.find_tensors import is_pickled_module
+from fairfix.models.checkpoint.safe_pickle import PickledObject
 from fairfix.models.checkpoint.tensor_storage import StoredTensor
 from fairfix.models.checkpoint.torch_file import LEGACY_MAGIC, PICKLE, open_torch_file
 
-_HEAD = 4096
-_OTHERS: tuple[tuple[bytes, str], ...] = (
+_HEAD_BYTES = 4096
+_UNSUPPORTED: tuple[tuple[bytes, str], ...] = (
     (
         b"version https://git-lfs",
         "a Git LFS pointer, not the model itself. Fetch it with git lfs pull",
     ),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras?). Save the PyTorch model with torch.save"),
-    (b"GGUF", "a GGUF file, whose weights are packed for llama.cpp. Give the PyTorch model"),
+    (
+        b"\x89HDF\r\n\x1a\n",
+        "an HDF5 file, perhaps of Keras. Save the PyTorch model with torch.save",
+    ),
+    (b"GGUF", "a GGUF file, whose weights are packed for llama.cpp. Use the PyTorch model"),
     (b"\x93NUMPY", "a NumPy array. Save the PyTorch model with torch.save"),
     (b"\x1f\x8b", "compressed with gzip. Unpack it first"),
     (b"BZh", "compressed with bzip2. Unpack it first"),
@@ -36,78 +39,79 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"\x28\xb5\x2f\xfd", "compressed with zstd. Unpack it first"),
 )
 _ONNX = (
-    "an ONNX model, whose graph cannot be searched. Give the PyTorch model it was exported from, "
-    "or its scores with --score"
+    "an ONNX model, whose graph cannot be changed. Use the PyTorch model it was exported from, or "
+    "name a column of its scores with --score"
 )
 
 
-def recognize(path: str | PathLike[str]) -> str:
-    """The key of the format of the file or folder at ``path``.
+def detect(path: str | PathLike[str]) -> str:
+    """Return the key of the format of a file or folder.
 
-    Raises CheckpointError, saying what it is instead, when it is no checkpoint that can be read.
+    Raises:
+        CheckpointError: if it is not a checkpoint of a known format; the message says what it is.
     """
     path = Path(path)
     if path.is_dir():
-        return _recognize_folder(path)
+        return _detect_folder(path)
     if not path.exists():
         raise _missing(path)
     try:
         with path.open("rb") as file:
-            head = file.read(_HEAD)
+            head = file.read(_HEAD_BYTES)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
     if head.startswith(ZIP_MAGIC):
-        return _recognize_zip(path)
+        return _detect_zip(path)
     if head.startswith(LEGACY_MAGIC):
-        return _recognize_content(path, open_torch_file(path).content)
+        return _detect_content(path, open_torch_file(path).content)
     if _is_safetensors(path, head):
         return safetensors.KEY
-    described = _described(head)
-    stop = "" if described.endswith("?") else "."
-    raise CheckpointError(f"{path} is {described}{stop}")
+    description = _description(head)
+    stop = "" if description.endswith("?") else "."
+    raise CheckpointError(f"{path} is {description}{stop}")
 
 
-def _recognize_zip(path: Path) -> str:
+def _detect_zip(path: Path) -> str:
     members = open_archive(path).members
     if "constants.pkl" in members and PICKLE in members:
         return torchscript.KEY
     if "archive_format" in members:
-        return exported.KEY
-    return _recognize_content(path, open_torch_file(path).content)
+        return torch_export.KEY
+    return _detect_content(path, open_torch_file(path).content)
 
 
-def _recognize_content(path: Path, content: Any) -> str:
-    if is_network(content):
+def _detect_content(path: Path, content: Any) -> str:
+    if is_pickled_module(content):
         return pickled_module.KEY
     if isinstance(content, dict):
         found = lightning.VERSION in content and "state_dict" in content
         return lightning.KEY if found else state_dict.KEY
-    kind = content.kind if isinstance(content, Inert) else type(content).__name__
+    kind = content.class_name if isinstance(content, PickledObject) else type(content).__name__
     if isinstance(content, StoredTensor):
         kind = "tensor"
     raise CheckpointError(
-        f"{path} was written by torch.save, but holds neither a state_dict nor a network: it is a "
+        f"{path} was written by torch.save, but has neither a state_dict nor a network: it is a "
         f"{kind}. Save model.state_dict()."
     )
 
 
-def _recognize_folder(path: Path) -> str:
+def _detect_folder(path: Path) -> str:
     names = {entry.name for entry in path.iterdir()}
     if {huggingface.CONFIG, huggingface.WEIGHTS} <= names:
         return huggingface.KEY
     if f"{huggingface.WEIGHTS}.index.json" in names:
         found = "a model in several safetensors files. Save it in one (max_shard_size)"
     elif "MLmodel" in names:
-        found = "an MLflow model. Give the file in its data folder"
+        found = "an MLflow model. Use the file in its data folder"
     elif "pytorch_model.bin" in names:
-        found = "a model in pytorch_model.bin. Give that file itself, with --arch"
+        found = "a model in pytorch_model.bin. Use that file, with --arch"
     elif huggingface.WEIGHTS in names:
-        found = f"{huggingface.WEIGHTS} without {huggingface.CONFIG}. Give that file, with --arch"
+        found = f"{huggingface.WEIGHTS} without {huggingface.CONFIG}. Use that file, with --arch"
     elif "saved_model.pb" in names:
         found = "a TensorFlow SavedModel. Only PyTorch models can be changed"
     else:
-        found = f"no model ({huggingface.CONFIG} with {huggingface.WEIGHTS}). Give a file"
-    raise CheckpointError(f"The folder {path} holds {found}.")
+        found = f"no model ({huggingface.CONFIG} with {huggingface.WEIGHTS}). Use a file"
+    raise CheckpointError(f"The folder {path} has {found}.")
 
 
 def _missing(path: Path) -> CheckpointError:
@@ -121,20 +125,20 @@ def _is_safetensors(path: Path, head: bytes) -> bool:
         return False
     length = int.from_bytes(head[:8], "little")
     if 8 + length > path.stat().st_size:
-        if length > 2**32:  # text that happens to have a brace there
+        if length > 2**32:  # text with a brace there
             return False
         raise CheckpointError(
-            f"{path} begins like a safetensors file, but is cut short. Copy or download it again."
+            f"{path} starts as a safetensors file, but is truncated. Copy or download it again."
         )
     return True
 
 
-def _described(head: bytes) -> str:
+def _description(head: bytes) -> str:
     if not head:
         return "empty (0 bytes). Copy or download it again"
-    for magic, what in _OTHERS:
+    for magic, text in _UNSUPPORTED:
         if head.startswith(magic):
-            return what
+            return text
     if head[:1] == b"\x08" and head[2:3] in (b"\x12", b"\x1a", b"\x3a", b"\x42"):
         return _ONNX
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
@@ -143,15 +147,15 @@ def _described(head: bytes) -> str:
         return "a tar archive. Unpack it first"
     start = head.lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):
-        return "a web page, not a model: the download went wrong. Download it again"
+        return "a web page, not a model: the download failed. Download it again"
     if _is_text(head):
         return "plain text, not a model. Are MODEL and DATA swapped?"
-    return "of no format known here. Save the model with torch.save(model.state_dict(), ...)"
+    return "not in a known format. Save the model with torch.save(model.state_dict(), ...)"
 
 
 def _is_text(head: bytes) -> bool:
     try:
-        text = head[:-4].decode() if len(head) == _HEAD else head.decode()
+        text = head[:-4].decode() if len(head) == _HEAD_BYTES else head.decode()
     except UnicodeDecodeError:
         return False
     return all(character.isprintable() or character in "\r\n\t" for character in text)

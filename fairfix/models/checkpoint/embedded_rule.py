@@ -1,4 +1,4 @@
-"""The decision rule as text inside a checkpoint's own metadata, under one name in every format."""
+"""The decision rule as JSON text in the metadata of a checkpoint, equal in all formats."""
 
 import json
 from collections.abc import Mapping
@@ -12,33 +12,39 @@ MEMBER = f"extra/{NAME}.json"  # where torch.jit.load and torch.export.load look
 
 
 def rule_text(rule: Mapping[str, Any] | None) -> str | None:
-    """The rule as JSON, the same text for equal rules."""
+    """Return the rule as JSON; equal rules have equal text."""
     return None if rule is None else json.dumps(rule, sort_keys=True, ensure_ascii=False)
 
 
 def rule_bytes(rule: Mapping[str, Any] | None) -> bytes | None:
-    """The rule as the content of an extra file; None takes an old one out."""
+    """Return the rule as the content of an extra file; None removes an existing one."""
     text = rule_text(rule)
     return None if text is None else text.encode()
 
 
 def rule_in(archive: Archive | None) -> dict[str, Any] | None:
-    """The rule in an archive's extra file, if it has one."""
+    """Return the rule in the extra file of an archive; None if there is none."""
     if archive is None or MEMBER not in archive.members:
         return None
     return parse_rule(archive.read(MEMBER), archive.path)
 
 
 def parse_rule(text: str | bytes | None, path: object) -> dict[str, Any] | None:
-    """The inverse of ``rule_text``. Raises CheckpointError for text that is no rule."""
+    """Parse what ``rule_text`` returned.
+
+    Raises:
+        CheckpointError: if the text is not a JSON object.
+    """
     if text is None:
         return None
     try:
         rule = json.loads(text)
     except ValueError as error:
         raise CheckpointError(
-            f"{path}: the decision rule inside it is damaged ({error}). Give it with --rule."
+            f"{path}: its decision rule is damaged ({error}). Name the rule file with --rule."
         ) from error
     if not isinstance(rule, dict):
-        raise CheckpointError(f"{path}: the decision rule inside it is none. Give it with --rule.")
+        raise CheckpointError(
+            f"{path}: its decision rule is not a JSON object. Name the rule file with --rule."
+        )
     return rule

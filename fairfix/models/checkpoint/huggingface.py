@@ -1,7 +1,7 @@
-"""A Hugging Face folder: ``config.json`` and ``model.safetensors``, and whatever lies beside them.
+"""Hugging Face folders: ``config.json``, ``model.safetensors`` and other files.
 
-A ``transformers`` model is made by that package; in the folder of a ``PyTorchModelHubMixin`` the
-configuration is the arguments of the class that ``--arch`` names.
+The ``transformers`` package loads its own models. In the folder of a ``PyTorchModelHubMixin``, the
+configuration holds the arguments of the class given as architecture.
 """
 
 import json
@@ -13,10 +13,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from fairfix._utils.text import error_summary
 from fairfix.errors import CheckpointError, TrustError
 from fairfix.models.checkpoint import safetensors
-from fairfix.models.checkpoint.base import Checkpoint, Source, reason
-from fairfix.models.checkpoint.load_weights import by_stored_name, is_mlp, with_module, with_network
+from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
+from fairfix.models.checkpoint.load_weights import (
+    attach_loaded_network,
+    attach_network,
+    by_stored_name,
+    is_mlp,
+)
 
 KEY = "huggingface"
 CONFIG = "config.json"
@@ -24,23 +30,29 @@ WEIGHTS = "model.safetensors"
 _TRANSFORMERS = {"architectures", "model_type", "auto_map"}
 
 
-def read(source: Source) -> Checkpoint:
-    """Read the folder ``source``; the module is None for a mixin's without ``source.arch``.
+def read(request: ReadRequest) -> Checkpoint:
+    """Read a folder; without an architecture, the module of a mixin's folder is None.
 
-    Raises TrustError for a transformers model without trust and for one that brings its own code,
-    CheckpointError where the package is missing or the weights do not fit.
+    Raises:
+        TrustError: if it is a transformers model without permission, or has code of its own.
+        CheckpointError: if the package is missing or the weights do not fit.
     """
-    config = _config(source.path)
+    config = _config(request.path)
     checkpoint = safetensors.read_file(
-        source.path / WEIGHTS, source.path, KEY, "Hugging Face folder"
+        request.path / WEIGHTS, request.path, KEY, "Hugging Face folder"
     )
     checkpoint = replace(checkpoint, metadata={**checkpoint.metadata, "config": config})
     made_by_package = bool(_TRANSFORMERS & config.keys())
-    if source.arch is None and made_by_package:
-        return with_module(checkpoint, _pretrained(source, config))
-    if source.arch and source.arch_args is None and not made_by_package and not is_mlp(source.arch):
-        source = replace(source, arch_args=config)
-    return with_network(checkpoint, source, registered=False)
+    if request.arch is None and made_by_package:
+        return attach_loaded_network(checkpoint, _pretrained(request, config))
+    if (
+        request.arch
+        and request.arch_args is None
+        and not made_by_package
+        and not is_mlp(request.arch)
+    ):
+        request = replace(request, arch_args=config)
+    return attach_network(checkpoint, request, definition_order=False)
 
 
 def save(
@@ -49,7 +61,7 @@ def save(
     rule: Mapping[str, Any] | None,
     destination: Path,
 ) -> None:
-    """Copy the folder with new numbers, and the rule in the metadata of its weights."""
+    """Copy the folder with new tensors, and the rule in the metadata of the weights."""
     source = checkpoint.path
 
     def without_weights(folder: str, names: list[str]) -> set[str]:
@@ -60,43 +72,45 @@ def save(
     safetensors.rewrite(source / WEIGHTS, destination / WEIGHTS, tensors, rule)
 
 
-def reread(checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:
-    """The tensors of a folder that ``save`` wrote."""
-    return safetensors.reread(checkpoint, destination / WEIGHTS)
+def read_back(checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:
+    """See ``Format.read_back``."""
+    return safetensors.read_back(checkpoint, destination / WEIGHTS)
 
 
 def _config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise CheckpointError(f"{path / CONFIG} is no JSON: {error}.") from error
+        raise CheckpointError(f"{path / CONFIG} is not valid JSON: {error}. Correct it.") from error
     if not isinstance(config, dict):
-        raise CheckpointError(f"{path / CONFIG} holds a {type(config).__name__}, not settings.")
+        raise CheckpointError(
+            f"{path / CONFIG} must be a JSON object, not a {type(config).__name__}."
+        )
     return config
 
 
-def _pretrained(source: Source, config: Mapping[str, Any]) -> nn.Module:
+def _pretrained(request: ReadRequest, config: Mapping[str, Any]) -> nn.Module:
     if "auto_map" in config:
         raise TrustError(
-            f"{source.path} brings its own code (auto_map in {CONFIG}), which is never run. Name "
+            f"{request.path} has code of its own (auto_map in {CONFIG}), which is never run. Name "
             "its class with --arch file.py:Class."
         )
-    if not source.trust:
+    if not request.trust:
         raise TrustError(
-            f"{source.path} is a transformers model, which that package has to load. Allow it with "
-            "--trust-checkpoint, or name its class with --arch."
+            f"{request.path} is a transformers model, which that package must load. Allow that "
+            "with --trust-checkpoint, or name its class with --arch file.py:Class."
         )
     try:
         from transformers import AutoModelForSequenceClassification as Model
     except ImportError as error:
         raise CheckpointError(
-            f"{source.path} needs the transformers package: pip install transformers."
+            f"{request.path} needs the transformers package; run pip install transformers."
         ) from error
     try:
-        model = Model.from_pretrained(source.path, local_files_only=True, use_safetensors=True)
+        model = Model.from_pretrained(request.path, local_files_only=True, use_safetensors=True)
     except Exception as error:
         raise CheckpointError(
-            f"transformers cannot load {source.path}: {reason(error)}."
+            f"transformers cannot load {request.path}: {error_summary(error)}."
         ) from error
     assert isinstance(model, nn.Module)
     return model

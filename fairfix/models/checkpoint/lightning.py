@@ -1,4 +1,4 @@
-"""A checkpoint of PyTorch Lightning: a training dictionary that tolerates one more key."""
+"""Checkpoints of PyTorch Lightning: training dictionaries that may have an additional key."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,9 +8,9 @@ from torch import Tensor
 
 from fairfix.models.checkpoint import embedded_rule as embedded
 from fairfix.models.checkpoint import state_dict
-from fairfix.models.checkpoint.base import Checkpoint, Source
-from fairfix.models.checkpoint.find_tensors import named_tensors, plain
-from fairfix.models.checkpoint.load_weights import with_network
+from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
+from fairfix.models.checkpoint.find_tensors import json_values, named_tensors
+from fairfix.models.checkpoint.load_weights import attach_network
 from fairfix.models.checkpoint.torch_file import PICKLE, TorchFile, open_torch_file
 
 KEY = "lightning"
@@ -18,23 +18,23 @@ VERSION = "pytorch-lightning_version"
 _STOP = b"."
 
 
-def read(source: Source) -> Checkpoint:
-    """Read ``source``; the module is None without ``source.arch``.
+def read(request: ReadRequest) -> Checkpoint:
+    """Read a file; without an architecture, the module is None.
 
-    That may name the LightningModule or the network within it.
+    The architecture may be the LightningModule or the network inside it.
     """
-    file = open_torch_file(source.path)
+    file = open_torch_file(request.path)
     checkpoint = Checkpoint(
-        source.path,
+        request.path,
         KEY,
         f"PyTorch Lightning {file.content[VERSION]} checkpoint",
         None,
         file.tensors(named_tensors(file.content["state_dict"])),
         notes=file.notes,
-        rule=embedded.parse_rule(file.content.get(embedded.NAME), source.path),
-        metadata=plain({k: v for k, v in file.content.items() if k != embedded.NAME}),
+        rule=embedded.parse_rule(file.content.get(embedded.NAME), request.path),
+        metadata=json_values({k: v for k, v in file.content.items() if k != embedded.NAME}),
     )
-    return with_network(checkpoint, source, partial=True)
+    return attach_network(checkpoint, request, partial=True)
 
 
 def save(
@@ -43,7 +43,7 @@ def save(
     rule: Mapping[str, Any] | None,
     destination: Path,
 ) -> None:
-    """Write the file with new numbers, and the rule as text under the key ``fairfix``."""
+    """Write the file with new tensors, and the rule as JSON text under the key ``fairfix``."""
     file = open_torch_file(checkpoint.path)
     network = named_tensors(file.content["state_dict"])
     file.rewrite(
@@ -53,13 +53,13 @@ def save(
     )
 
 
-reread = state_dict.reread
+read_back = state_dict.read_back
 
 
 def _with_entry(file: TorchFile, text: str | None) -> bytes:
-    """The file's pickle with the rule's text as one more entry of its dictionary.
+    """Return the file's pickle with the rule as an additional entry of its dictionary.
 
-    A pickle is a program that ends with the dictionary on its stack: the entry is set there.
+    A pickle is a program that ends with the dictionary on its stack; the entry is set there.
     """
     assert file.archive is not None
     program = file.archive.read(PICKLE)

@@ -1,4 +1,4 @@
-"""From named tensors to a network, and back to the names in the file: shared by many formats."""
+"""Attach a network to the tensors of a file, whatever prefixes their names have."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,82 +10,105 @@ from torch.nn.parameter import is_lazy
 
 from fairfix.errors import CheckpointError, UsageError
 from fairfix.models.checkpoint.architecture import make_module
-from fairfix.models.checkpoint.base import Checkpoint, Source
+from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
 from fairfix.models.checkpoint.mlp import infer_mlp
 from fairfix.models.checkpoint.tensor_checks import check_weights
-from fairfix.models.checkpoint.tensor_names import parts_of, renamings
+from fairfix.models.checkpoint.tensor_names import submodule_names, unwrapped_names
 
 _MLP = "mlp:"
-_SHOWN = 3  # names shown of a longer list
+_MAX_NAMES = 3  # in a message
 
 
-def with_network(
-    checkpoint: Checkpoint, source: Source, *, registered: bool = True, partial: bool = False
+def attach_network(
+    checkpoint: Checkpoint,
+    request: ReadRequest,
+    *,
+    definition_order: bool = True,
+    partial: bool = False,
 ) -> Checkpoint:
-    """``checkpoint``, whose tensors go by their stored names, with the network of ``source.arch``.
+    """Return the checkpoint with the network of the requested architecture, if any.
 
-    Its tensors are renamed to the module's names. ``registered`` says that they stand in the order
-    in which the class defined them; ``partial`` that the network may be only a part of them.
-    Raises UsageError for an ``arch`` not understood, CheckpointError for weights that do not fit.
+    Args:
+        checkpoint: its tensors have the names in the file. They get the names in the network.
+        request: has the architecture; without one, the module stays None.
+        definition_order: the tensors are in the order in which the network's class defined
+            them, not sorted by name.
+        partial: the network may have only some of the tensors.
+
+    Raises:
+        UsageError: if the architecture is not understood.
+        CheckpointError: if the weights do not fit.
     """
-    if source.arch is not None and not is_mlp(source.arch):
-        module = make_module(source.arch, source.arch_args or {})
-        return _fitted(checkpoint, module, partial=partial)
+    if request.arch is not None and not is_mlp(request.arch):
+        module = make_module(request.arch, request.arch_args or {})
+        return _fit(checkpoint, module, partial=partial)
     check_weights(checkpoint.path, checkpoint.tensors)
-    *_, names = renamings(checkpoint.tensors)
-    if source.arch is None:
-        return _renamed(checkpoint, names)
-    if source.arch_args:
-        raise UsageError("--arch-args goes with a class or function, not with --arch mlp:...")
-    checkpoint = _renamed(checkpoint, names)
-    words = source.arch.removeprefix(_MLP)
-    module, notes = infer_mlp(words, checkpoint.tensors, registered=registered)
-    return _loaded(replace(checkpoint, notes=checkpoint.notes + notes), module)
+    *_, names = unwrapped_names(checkpoint.tensors)
+    if request.arch is None:
+        return _rename(checkpoint, names)
+    if request.arch_args:
+        raise UsageError("--arch-args needs a class or function as --arch, not mlp:ACTIVATION.")
+    checkpoint = _rename(checkpoint, names)
+    module, notes = infer_mlp(
+        request.arch.removeprefix(_MLP),
+        checkpoint.tensors,
+        definition_order=definition_order,
+    )
+    return _load(replace(checkpoint, notes=checkpoint.notes + notes), module)
 
 
 def is_mlp(arch: str) -> bool:
-    """Whether ``arch`` has the network inferred from its tensors instead of made by code."""
+    """Whether the architecture is to be inferred from the tensors."""
     return arch.startswith(_MLP)
 
 
-def with_module(checkpoint: Checkpoint, module: nn.Module, *, partial: bool = False) -> Checkpoint:
-    """``checkpoint``, whose tensors go by their stored names, with the network that it came with.
+def attach_loaded_network(
+    checkpoint: Checkpoint, module: nn.Module, *, partial: bool = False
+) -> Checkpoint:
+    """Return the checkpoint with the network that was loaded from its file.
 
-    Raises CheckpointError where the module's weights are not those found in the file: they could
-    not be written back.
+    Args:
+        checkpoint: its tensors have the names in the file. They get the names in the network.
+        module: the network.
+        partial: the network may have only some of the tensors.
+
+    Raises:
+        CheckpointError: if the network's weights differ from those in the file, so that changed
+            weights could not be written back.
     """
-    own = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    checkpoint = _fitted(checkpoint, module, partial=partial)
+    loaded = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    checkpoint = _fit(checkpoint, module, partial=partial)
     for name, tensor in checkpoint.tensors.items():
-        if not torch.equal(own[name].float(), tensor.float()):
+        if not torch.equal(loaded[name].float(), tensor.float()):
             raise CheckpointError(
-                f"{checkpoint.path}: {name!r} loads as other numbers than the file holds, so it "
-                "could not be written back. Name the network's class with --arch."
+                f"{checkpoint.path}: {name!r} has other values when loaded than in the file, so it "
+                "could not be written back. Name the network's class with --arch file.py:Class."
             )
     return checkpoint
 
 
 def by_stored_name(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """``tensors``, named as ``checkpoint.tensors``, by their names in the file.
+    """Return tensors that are named as in the network by their names in the file.
 
-    Raises CheckpointError where two names stand for one stored tensor and differ.
+    Raises:
+        CheckpointError: if two names share a stored tensor and their values differ.
     """
     stored: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        place = checkpoint.stored_names[name]
-        if place in stored and not torch.equal(stored[place], tensor):
+        stored_name = checkpoint.stored_names[name]
+        if stored_name in stored and not torch.equal(stored[stored_name], tensor):
             raise CheckpointError(f"{name!r} is tied to another tensor, but its new values differ.")
-        stored[place] = tensor
+        stored[stored_name] = tensor
     return stored
 
 
-def by_own_name(checkpoint: Checkpoint, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of ``by_stored_name``."""
-    return {name: stored[place] for name, place in checkpoint.stored_names.items()}
+def by_module_name(checkpoint: Checkpoint, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors that are named as in the file by their names in the network."""
+    return {name: stored[stored_name] for name, stored_name in checkpoint.stored_names.items()}
 
 
-def ready(module: nn.Module) -> nn.Module:
-    """``module`` made fit to be searched: on the CPU, float32, in evaluation mode, trainable."""
+def prepare_module(module: nn.Module) -> nn.Module:
+    """Return the module on the CPU, in float32, in evaluation mode and with gradients."""
     module = module.cpu().float().eval()
     for parameter in module.parameters():
         if parameter.is_floating_point():
@@ -93,73 +116,73 @@ def ready(module: nn.Module) -> nn.Module:
     return module
 
 
-def network_notes(module: nn.Module) -> tuple[str, ...]:
-    """What the user must know about the network's normalization."""
+def batch_norm_notes(module: nn.Module) -> tuple[str, ...]:
+    """Return what the user must know about the network's BatchNorm layers."""
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    loose = sum(norm.running_mean is None for norm in norms)
+    untracked = sum(norm.running_mean is None for norm in norms)
     notes = []
-    if len(norms) > loose:
+    if len(norms) > untracked:
         notes.append(
-            f"BatchNorm ({len(norms) - loose}x) stays frozen: evaluation mode, running statistics "
-            "as stored."
+            f"BatchNorm ({len(norms) - untracked}x) stays frozen: evaluation mode, running "
+            "statistics as stored."
         )
-    if loose:
+    if untracked:
         notes.append(
-            f"BatchNorm ({loose}x) keeps no running statistics: a row's score depends on the other "
-            "rows of its batch."
+            f"BatchNorm ({untracked}x) has no running statistics: the score of a row depends on "
+            "the other rows of its batch."
         )
     return tuple(notes)
 
 
-def _renamed(checkpoint: Checkpoint, names: dict[str, str]) -> Checkpoint:
+def _rename(checkpoint: Checkpoint, names: dict[str, str]) -> Checkpoint:
     notes = checkpoint.notes
-    example, place = next(iter(names.items()))
-    if example != place:
-        notes += (f"Tensor names were shortened: {place} is called {example} here.",)
-    if left := len(checkpoint.tensors) - len(names):
-        notes += (f"Tensors in the file that are not the network's stay as they are: {left}.",)
-    tensors = {name: checkpoint.tensors[place] for name, place in names.items()}
+    example, stored_name = next(iter(names.items()))
+    if example != stored_name:
+        notes += (f"Tensor names were shortened: {stored_name} is called {example} here.",)
+    if others := len(checkpoint.tensors) - len(names):
+        notes += (f"Tensors in the file that are not the network's stay as they are: {others}.",)
+    tensors = {name: checkpoint.tensors[stored_name] for name, stored_name in names.items()}
     return replace(checkpoint, tensors=tensors, stored_names=names, notes=notes)
 
 
-def _fitted(checkpoint: Checkpoint, module: nn.Module, *, partial: bool) -> Checkpoint:
+def _fit(checkpoint: Checkpoint, module: nn.Module, *, partial: bool) -> Checkpoint:
     check_weights(checkpoint.path, checkpoint.tensors)
-    names = _matching(module, checkpoint.tensors, partial=partial)
+    names = _matching_names(module, checkpoint.tensors, partial=partial)
     if names is None:
-        *_, names = renamings(checkpoint.tensors)
-    return _loaded(_renamed(checkpoint, names), module)
+        *_, names = unwrapped_names(checkpoint.tensors)
+    return _load(_rename(checkpoint, names), module)
 
 
-def _matching(
+def _matching_names(
     module: nn.Module, stored: Mapping[str, Tensor], *, partial: bool
 ) -> dict[str, str] | None:
-    """The renaming under which the stored tensors are the module's."""
-    twins = _twins(module)
-    for names in chain(renamings(stored), parts_of(stored) if partial else ()):
-        complete = all(twins[name] & names.keys() for name in twins)
-        if complete and (partial or names.keys() <= twins.keys()):
-            return {name: place for name, place in names.items() if name in twins}
+    """Return the names under which the stored tensors are the module's, or None."""
+    tied = _tied_names(module)
+    for names in chain(unwrapped_names(stored), submodule_names(stored) if partial else ()):
+        is_complete = all(tied[name] & names.keys() for name in tied)
+        if is_complete and (partial or names.keys() <= tied.keys()):
+            return {name: stored_name for name, stored_name in names.items() if name in tied}
     return None
 
 
-def _loaded(checkpoint: Checkpoint, module: nn.Module) -> Checkpoint:
+def _load(checkpoint: Checkpoint, module: nn.Module) -> Checkpoint:
     tensors, names = dict(checkpoint.tensors), dict(checkpoint.stored_names)
-    for name, twins in _twins(module).items():
-        if name not in tensors and (present := sorted(twins & checkpoint.tensors.keys())):
+    for name, tied in _tied_names(module).items():
+        if name not in tensors and (present := sorted(tied & checkpoint.tensors.keys())):
             tensors[name], names[name] = tensors[present[0]], names[present[0]]
     _check_fit(module.state_dict(), tensors, checkpoint.path)
     module.float().load_state_dict(tensors)
     return replace(
         checkpoint,
-        module=ready(module),
+        module=prepare_module(module),
         tensors={name: tensors[name] for name in module.state_dict()},
         stored_names=names,
-        notes=checkpoint.notes + network_notes(module),
+        notes=checkpoint.notes + batch_norm_notes(module),
     )
 
 
-def _twins(module: nn.Module) -> dict[str, set[str]]:
-    """For each name in the state_dict all names of that same tensor, itself among them."""
+def _tied_names(module: nn.Module) -> dict[str, set[str]]:
+    """Return, for each name in the ``state_dict``, all names of the same tensor."""
     state = module.state_dict(keep_vars=True)
     groups: dict[int, set[str]] = {}
     for name, tensor in state.items():
@@ -178,7 +201,7 @@ def _check_fit(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], pa
         "unexpected": [name for name in tensors if name not in expected],
         "of another shape": reshaped,
     }
-    found = [f"{what} {_some(names)}" for what, names in faults.items() if names]
+    found = [f"{what} {_listed(names)}" for what, names in faults.items() if names]
     if found:
         raise CheckpointError(
             f"The weights in {path} do not fit the architecture: {'; '.join(found)}. "
@@ -186,6 +209,6 @@ def _check_fit(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], pa
         )
 
 
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:_MAX_NAMES])
+    return shown if len(names) <= _MAX_NAMES else f"{shown} and {len(names) - _MAX_NAMES} more"

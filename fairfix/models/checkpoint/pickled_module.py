@@ -1,7 +1,7 @@
-"""A whole network saved with ``torch.save(model, path)``.
+"""Whole networks saved with ``torch.save(model, path)``.
 
-Its pickle names classes. Where all are torch's own layers they are made here, and nothing else can
-be; with ``--arch`` the weights are read and nothing is made; else only trust lets the pickle run.
+The pickle names classes. If all are torch's own layers, they are created here and nothing else can
+be. With an architecture, only the weights are read. Otherwise the pickle is run, with permission.
 """
 
 import sys
@@ -13,85 +13,90 @@ from typing import Any
 import torch
 from torch import nn
 
+from fairfix._utils.text import error_summary
 from fairfix.errors import CheckpointError, TrustError
 from fairfix.models.checkpoint import state_dict
 from fairfix.models.checkpoint.architecture import importable_from
-from fairfix.models.checkpoint.base import Checkpoint, Source, reason
-from fairfix.models.checkpoint.find_tensors import is_network, named_tensors
-from fairfix.models.checkpoint.load_weights import with_module, with_network
-from fairfix.models.checkpoint.safe_pickle import Entries, Inert
+from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
+from fairfix.models.checkpoint.find_tensors import is_pickled_module, named_tensors
+from fairfix.models.checkpoint.load_weights import attach_loaded_network, attach_network
+from fairfix.models.checkpoint.safe_pickle import PickledDict, PickledObject
 from fairfix.models.checkpoint.tensor_storage import StoredTensor
 from fairfix.models.checkpoint.torch_file import TorchFile, open_torch_file
 
 KEY = "pickled_module"
 _LAYERS = "torch.nn.modules."
 _WRAPPER = "torch.nn.parallel.data_parallel.DataParallel"
-_PLAIN = (str, int, float, bool, torch.dtype, type(None))
+_PLAIN_TYPES = (str, int, float, bool, torch.dtype, type(None))
 
 save = state_dict.save
-reread = state_dict.reread
+read_back = state_dict.read_back
 
 
-def read(source: Source) -> Checkpoint:
-    """Read ``source``, with the network as pickled, or as ``source.arch`` makes it.
+def read(request: ReadRequest) -> Checkpoint:
+    """Read a file with its network, or with that of the given architecture.
 
-    Raises TrustError where the pickle needs code that is not torch's, CheckpointError where that
-    code is not to be had or fails.
+    Raises:
+        TrustError: if the pickle needs code other than torch's, without permission.
+        CheckpointError: if that code is missing or fails.
     """
-    file = open_torch_file(source.path)
-    kind = file.content.kind
+    file = open_torch_file(request.path)
+    class_name = file.content.class_name
     checkpoint = Checkpoint(
-        source.path,
+        request.path,
         KEY,
-        f"whole pickled network of class {kind}",
+        f"whole pickled network of class {class_name}",
         None,
         file.tensors(named_tensors(file.content)),
         notes=file.notes,
-        metadata={"class": kind},
+        metadata={"class": class_name},
     )
-    if source.arch is not None:
-        return with_network(checkpoint, source)
-    content = file.content.state["_modules"]["module"] if kind == _WRAPPER else file.content
+    if request.arch is not None:
+        return attach_network(checkpoint, request)
+    content = file.content.state["_modules"]["module"] if class_name == _WRAPPER else file.content
     try:
-        module = _made(file, content)
+        module = _build(file, content)
     except _NotTorchError as error:
-        if not source.trust:
+        if not request.trust:
             raise TrustError(
-                f"{source.path} is a whole pickled network that needs {error}, and loading it runs "
-                "that code. Name the network's class with --arch file.py:Class to read its "
-                "weights alone, or allow it with --trust-checkpoint."
+                f"{request.path} is a whole pickled network that needs {error}, and loading it "
+                "runs that code. Name the network's class with --arch file.py:Class to read only "
+                "its weights, or allow it with --trust-checkpoint."
             ) from error
-        module = _unpickled(source.path)
-        checkpoint = replace(checkpoint, notes=())  # what is in the file has run
-    return with_module(checkpoint, module)
+        module = _unpickle(request.path)
+        checkpoint = replace(
+            checkpoint, notes=()
+        )  # that its objects were not run is no longer true
+    return attach_loaded_network(checkpoint, module)
 
 
 class _NotTorchError(Exception):
-    """A class that is not one of torch's layers; its name is the message."""
+    """A class that is not a layer of torch; the message is its name."""
 
 
-def _made(file: TorchFile, value: Any) -> Any:
-    """What ``value`` of the inert structure stands for. Only torch's layers are ever made."""
+def _build(file: TorchFile, value: Any) -> Any:
+    """Build the object that a value of the pickle describes. Only torch's layers are created."""
     if isinstance(value, StoredTensor):
         return file.tensor("of the network", value)
-    if isinstance(value, Inert):
-        return _layer(file, value)
+    if isinstance(value, PickledObject):
+        return _build_layer(file, value)
     if isinstance(value, dict):
-        kind = OrderedDict if isinstance(value, Entries) else dict
-        return kind((key, _made(file, item)) for key, item in value.items())
+        kind = OrderedDict if isinstance(value, PickledDict) else dict
+        return kind((key, _build(file, item)) for key, item in value.items())
     if isinstance(value, list | tuple | set):
-        return type(value)(_made(file, item) for item in value)
-    if isinstance(value, _PLAIN):
+        return type(value)(_build(file, item) for item in value)
+    if isinstance(value, _PLAIN_TYPES):
         return value
-    raise _NotTorchError(getattr(value, "kind", type(value).__name__))
+    raise _NotTorchError(getattr(value, "class_name", type(value).__name__))
 
 
-def _layer(file: TorchFile, tree: Inert) -> nn.Module:
-    place, _, name = tree.kind.rpartition(".")
-    kind = getattr(sys.modules.get(place), name, None) if tree.kind.startswith(_LAYERS) else None
-    if not (is_network(tree) and isinstance(kind, type) and issubclass(kind, nn.Module)):
-        raise _NotTorchError(tree.kind)
-    state = _made(file, tree.state)
+def _build_layer(file: TorchFile, pickled: PickledObject) -> nn.Module:
+    module, _, name = pickled.class_name.rpartition(".")
+    is_torch = pickled.class_name.startswith(_LAYERS)
+    kind = getattr(sys.modules.get(module), name, None) if is_torch else None
+    if not (is_pickled_module(pickled) and isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise _NotTorchError(pickled.class_name)
+    state = _build(file, pickled.state)
     state["_parameters"] = {
         name: tensor if tensor is None else nn.Parameter(tensor, tensor.is_floating_point())
         for name, tensor in state["_parameters"].items()
@@ -101,17 +106,19 @@ def _layer(file: TorchFile, tree: Inert) -> nn.Module:
     return layer
 
 
-def _unpickled(path: Path) -> nn.Module:
+def _unpickle(path: Path) -> nn.Module:
     try:
         with importable_from(Path.cwd()):
             module = torch.load(path, map_location="cpu", weights_only=False)
     except Exception as error:
         raise CheckpointError(
-            f"{path} cannot be unpickled here: {reason(error)}. Name the network's "
-            "class with --arch file.py:Class."
+            f"{path} cannot be unpickled: {error_summary(error)}. Name the network's class with "
+            "--arch file.py:Class."
         ) from error
     if isinstance(module, nn.DataParallel):
         module = module.module
     if not isinstance(module, nn.Module):
-        raise CheckpointError(f"{path} unpickles to a {type(module).__name__}, not an nn.Module.")
+        raise CheckpointError(
+            f"{path} unpickles to a {type(module).__name__}, not an nn.Module. Save the network."
+        )
     return module

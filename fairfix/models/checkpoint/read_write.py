@@ -1,10 +1,10 @@
-"""Reading and writing checkpoints of any known format."""
+"""Read and write checkpoints of any known format."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -16,23 +16,67 @@ from fairfix.models.checkpoint import (
     pickled_module,
     safetensors,
     state_dict,
+    torch_export,
     torchscript,
 )
-from fairfix.models.checkpoint import torch_export as exported
-from fairfix.models.checkpoint.base import Checkpoint, Format, Source
-from fairfix.models.checkpoint.detect_format import recognize
+from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
+from fairfix.models.checkpoint.detect_format import detect
 from fairfix.models.checkpoint.tensor_checks import raw_bytes, stored_state
 
-_ALL: tuple[Format, ...] = (
-    state_dict,
-    safetensors,
-    pickled_module,
-    torchscript,
-    exported,
-    lightning,
-    huggingface,
-)
-FORMATS: dict[str, Format] = {form.KEY: form for form in _ALL}
+
+class Format(Protocol):
+    """What the module of a checkpoint format defines."""
+
+    @property
+    def KEY(self) -> str:  # noqa: N802 (a constant of the module)
+        """Name of the format."""
+        ...
+
+    def read(self, request: ReadRequest) -> Checkpoint:
+        """Read a file or folder that ``detect`` found to have this format.
+
+        Raises:
+            TrustError: if that needs to execute code, without permission.
+            CheckpointError: if it is damaged or does not fit the architecture.
+            UsageError: if the architecture is missing or not understood.
+        """
+        ...
+
+    def save(
+        self,
+        checkpoint: Checkpoint,
+        stored: Mapping[str, Tensor],
+        rule: Mapping[str, Any] | None,
+        destination: Path,
+    ) -> None:
+        """Write a copy of the checkpoint's file with other tensors.
+
+        Args:
+            checkpoint: what ``read`` returned.
+            stored: new tensors with the names, dtypes and shapes of ``checkpoint.tensors``.
+            rule: the decision rule for the file's metadata, if the format has metadata.
+            destination: does not exist.
+        """
+        ...
+
+    def read_back(self, checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:
+        """Return the tensors of a file that ``save`` wrote, named as ``checkpoint.tensors``."""
+        ...
+
+
+FORMATS: dict[str, Format] = {
+    module.KEY: module
+    for module in (
+        state_dict,
+        safetensors,
+        pickled_module,
+        torchscript,
+        torch_export,
+        lightning,
+        huggingface,
+    )
+}
+"""All formats by key. A new format is added here and in ``detect_format``."""
 
 
 def read(
@@ -42,20 +86,27 @@ def read(
     arch_args: Mapping[str, Any] | None = None,
     trust: bool = False,
 ) -> Checkpoint:
-    """Read the checkpoint at ``path``, a file or folder of any known format.
+    """Read a checkpoint.
 
-    ``arch`` names the architecture where the file holds weights alone: ``file.py:Class`` or
-    ``package.module:callable``, called with ``arch_args``, or ``mlp:relu``. Without ``trust``
-    nothing in the file is executed. Raises CheckpointError for what cannot be read or run,
-    TrustError for what could be with ``trust``, UsageError for an ``arch`` not understood.
+    Args:
+        path: a file or folder of any known format.
+        arch: architecture, if the file has only weights: ``file.py:Class``,
+            ``package.module:callable``, or ``mlp:ACTIVATION`` to infer it from the tensors.
+        arch_args: keyword arguments of the class or callable.
+        trust: allow executing code in the file.
+
+    Raises:
+        CheckpointError: if the file cannot be read or run.
+        TrustError: if that would need ``trust``.
+        UsageError: if ``arch`` is not understood.
     """
     if arch_args and arch is None:
-        raise UsageError("--arch-args goes with --arch: name the class that takes them, too.")
-    source = Source(Path(path), arch, arch_args, trust)
+        raise UsageError("--arch-args needs --arch: name the class that takes these arguments.")
+    request = ReadRequest(Path(path), arch, arch_args, trust)
     try:
-        form = FORMATS[recognize(source.path)]
-        stamp = _stamp(source.path)
-        return replace(form.read(source), stamp=stamp)
+        module = FORMATS[detect(request.path)]
+        stamp = _file_stamp(request.path)
+        return replace(module.read(request), file_stamp=stamp)
     except RecursionError as error:
         raise CheckpointError(f"{path} is nested too deeply: it is damaged.") from error
 
@@ -68,25 +119,34 @@ def write(
     rule: Mapping[str, Any] | None = None,
     force: bool = False,
 ) -> None:
-    """Write the checkpoint with the weights ``state`` to ``destination``, in its own format.
+    """Write a checkpoint with new weights, in its own format.
 
-    ``state`` is keyed like ``checkpoint.module.state_dict()`` (``checkpoint.tensors`` without a
-    module). Everything else in the file is kept; ``rule`` goes into its metadata where the format
-    has any. What was written is read back and compared bit for bit before it takes its place.
-    Raises OutputError for a place that cannot be written (an existing one needs ``force``),
-    CheckpointError for a state the file cannot hold, VerificationError when the comparison fails.
+    Everything else in the file is kept. What was written is read back and compared bit by bit
+    before it replaces anything.
+
+    Args:
+        checkpoint: as ``read`` returned it; its file must be unchanged.
+        state: new weights, keyed as ``checkpoint.tensors``.
+        destination: the file or folder to write.
+        rule: decision rule for the file's metadata, if the format has metadata.
+        force: allow replacing an existing file or folder, but never the checkpoint's own.
+
+    Raises:
+        OutputError: if the destination cannot be written.
+        CheckpointError: if the file cannot hold the weights, or has changed since it was read.
+        VerificationError: if the comparison fails; nothing is written.
     """
-    if _stamp(checkpoint.path) != checkpoint.stamp:
+    if _file_stamp(checkpoint.path) != checkpoint.file_stamp:
         raise CheckpointError(f"{checkpoint.path} has changed since it was read. Start again.")
     stored = stored_state(checkpoint, state)
-    form = FORMATS[checkpoint.format]
-    with replacing(Path(destination), checkpoint.path, force=force) as made:
-        form.save(checkpoint, stored, rule, made)
-        _verify(stored, form.reread(checkpoint, made), destination)
+    module = FORMATS[checkpoint.format]
+    with replacing(Path(destination), checkpoint.path, force=force) as staging:
+        module.save(checkpoint, stored, rule, staging)
+        _verify(stored, module.read_back(checkpoint, staging), destination)
 
 
-def _stamp(path: Path) -> object:
-    """Sizes and times of the files that a checkpoint consists of."""
+def _file_stamp(path: Path) -> object:
+    """Return sizes and times of the files of a checkpoint."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     try:
         stats = [file.stat() for file in files]
@@ -99,7 +159,9 @@ def _verify(
     expected: Mapping[str, Tensor], found: Mapping[str, Tensor], destination: object
 ) -> None:
     for name, tensor in expected.items():
-        back = found[name]
-        same = (back.dtype, back.shape) == (tensor.dtype, tensor.shape)
-        if not same or raw_bytes(back) != raw_bytes(tensor):
-            raise VerificationError(f"Writing {destination} changed {name!r}: nothing was written.")
+        other = found[name]
+        same = (other.dtype, other.shape) == (tensor.dtype, tensor.shape)
+        if not same or raw_bytes(other) != raw_bytes(tensor):
+            raise VerificationError(
+                f"Writing {destination} changed {name!r}; nothing was written. Report this bug."
+            )

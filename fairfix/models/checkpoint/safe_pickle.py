@@ -1,9 +1,9 @@
-"""The pickle of a torch file as plain structure: nothing is imported, nothing is called.
+"""Read the pickle of a torch file without importing or calling anything that it names.
 
-A pickle names classes and functions to be called with arguments. Here every such name becomes an
-``Inert`` record of the call, except the few that describe tensors and dictionaries: those become
-``StoredTensor`` (where the numbers lie, not the numbers) and dictionaries. So a file can be looked
-into whatever it holds, and looking runs none of it.
+A pickle names classes and functions to call with arguments. Here every call becomes a
+``PickledObject`` that records it, except those that describe tensors and dictionaries: these become
+``StoredTensor`` (the position of the values, not the values) and dictionaries. So any file can be
+inspected, and none of it is run.
 """
 
 import io
@@ -18,48 +18,56 @@ from fairfix.errors import CheckpointError
 from fairfix.models.checkpoint.tensor_storage import StoredTensor
 
 
-class Entries(dict[Any, Any]):
-    """A dictionary of any kind (OrderedDict, defaultdict, Counter)."""
+class PickledDict(dict[Any, Any]):
+    """A dictionary of another type than dict: OrderedDict, defaultdict or Counter."""
 
 
-class Inert:
-    """An object that was not made: ``kind`` is its class, and what the pickle says of it is kept.
+class PickledObject:
+    """An object that was not created, as the pickle describes it.
 
-    ``entries`` and ``items`` are what a dictionary or a list of that class would hold.
+    Attributes:
+        class_name: full name of the class or function that the pickle calls.
+        args: the arguments of the call.
+        state: what the pickle would pass to ``__setstate__``.
+        entries: items that the pickle sets, if the object is a dictionary.
+        items: items that the pickle appends or adds, if the object is a list or set.
     """
 
-    kind: ClassVar[str] = ""
+    class_name: ClassVar[str] = ""
     args: tuple[Any, ...]
     state: Any
     entries: dict[Any, Any]
     items: list[Any]
 
-    def __new__(cls, *args: object, **kwargs: object) -> "Inert":
-        """Keep the arguments of the call that is not made."""
-        made = super().__new__(cls)
-        made.args, made.state, made.entries, made.items = args, None, {}, []
-        return made
+    def __new__(cls, *args: object, **kwargs: object) -> "PickledObject":
+        """Record the arguments of the call."""
+        pickled = super().__new__(cls)
+        pickled.args, pickled.state, pickled.entries, pickled.items = args, None, {}, []
+        return pickled
 
     def __init__(self, *args: object, **kwargs: object) -> None:
-        """Take the same arguments as ``__new__``."""
+        """Accept the arguments of ``__new__``."""
 
     def __setitem__(self, key: object, value: object) -> None:
         self.entries[key] = value
 
     def append(self, item: object) -> None:
-        """Keep ``item``, as a list would."""
+        """Record an item of a list."""
         self.items.append(item)
 
     def add(self, item: object) -> None:
-        """Keep ``item``, as a set would."""
+        """Record an item of a set."""
         self.items.append(item)
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a pickle holds, and the type of each storage that it names.
+class PickleContents:
+    """The contents of a pickle.
 
-    ``foreign`` are the classes and functions it names that are not torch's tensors or layers.
+    Attributes:
+        content: the top-level value.
+        storages: dtype of each tensor storage, by key.
+        foreign: names of classes and functions other than torch's tensors and layers.
     """
 
     content: Any
@@ -67,19 +75,24 @@ class Found:
     foreign: tuple[str, ...] = ()
 
 
-def read_pickle(stream: io.BytesIO, what: object) -> Found:
-    """The structure of the pickle at the stream's position; the stream moves past it.
+def read_pickle(stream: io.BytesIO, file: object) -> PickleContents:
+    """Read the pickle at the position of a stream, which then is at its end.
 
-    ``what`` names the file in the error that a damaged pickle raises (CheckpointError).
+    Args:
+        stream: the stream.
+        file: name of the file, for messages.
+
+    Raises:
+        CheckpointError: if the pickle is damaged.
     """
-    reader = _Reader(stream)
+    reader = _SafeUnpickler(stream)
     try:
-        return Found(reader.load(), reader.storages, tuple(reader.foreign))
-    except Exception as error:  # a hostile pickle can make its reader fail in any way
-        raise CheckpointError(f"{what} is damaged: its pickle cannot be read ({error}).") from error
+        return PickleContents(reader.load(), reader.storages, tuple(reader.foreign))
+    except Exception as error:  # a hostile pickle can raise anything
+        raise CheckpointError(f"{file} is damaged: its pickle cannot be read ({error}).") from error
 
 
-class _Reader(pickle._Unpickler):  # the C one would allocate whatever size a hostile memo names
+class _SafeUnpickler(pickle._Unpickler):  # the C one allocates any size that a memo index names
     stack: list[Any]
 
     def __init__(self, file: io.BytesIO) -> None:
@@ -92,21 +105,21 @@ class _Reader(pickle._Unpickler):  # the C one would allocate whatever size a ho
         full = f"{module}.{name}"
         if full not in self._classes:
             known = _KNOWN.get(full) or _torch_dtype(module, name)
-            self._classes[full] = known or _inert(full)
+            self._classes[full] = known or _pickled_class(full)
             if not (known or _is_torch(module, name)):
                 self.foreign.append(full)
         return self._classes[full]
 
     def load_build(self) -> None:
-        """Give an object its state. Only what stands for an object of the file ever takes one."""
+        """Set the state of an object. Only a ``PickledObject`` ever gets one."""
         state = self.stack.pop()
-        if isinstance(self.stack[-1], Inert):
+        if isinstance(self.stack[-1], PickledObject):
             self.stack[-1].state = state
 
     dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build}
 
     def persistent_load(self, pid: Any) -> Any:
-        if pid[0] != "storage":  # ("module", class, file, source): old files carry source text
+        if pid[0] != "storage":  # ("module", class, file, source): old files have source text
             return pid[1]
         kind, key, view = pid[1], str(pid[2]), (pid[5] if len(pid) > 5 else None)
         dtype = kind.dtype if isinstance(kind, _StorageClass) else None
@@ -126,12 +139,12 @@ class _Storage:
     first: int
 
 
-def _inert(kind: str) -> type[Inert]:
-    return type(kind.rpartition(".")[2], (Inert,), {"kind": kind})
+def _pickled_class(name: str) -> type[PickledObject]:
+    return type(name.rpartition(".")[2], (PickledObject,), {"class_name": name})
 
 
 def _is_torch(module: str, name: str) -> bool:
-    """Whether a name is that of a layer or a tensor of torch, or of a class of TorchScript."""
+    """Whether a name belongs to a layer or tensor of torch, or to a class of TorchScript."""
     layer = module.startswith("torch.nn.modules.") and name.isidentifier() and name[0].isupper()
     rebuilt = module == "torch._utils" and name.startswith("_rebuild_")
     script = f"{module}.".startswith("__torch__.")
@@ -151,13 +164,15 @@ def _tensor(
     if dtype is None or len(shape) != len(stride):
         raise pickle.UnpicklingError("a tensor without a type or shape")
     if not all(type(number) is int and number >= 0 for number in numbers):
-        raise pickle.UnpicklingError("a tensor whose shape is no shape")
+        raise pickle.UnpicklingError("a tensor with an invalid shape")
     return StoredTensor(storage.key, dtype, storage.first + offset, tuple(shape), tuple(stride))
 
 
 def _tensor_v2(storage: _Storage, offset: Any, shape: Any, stride: Any, *rest: Any) -> Any:
-    if len(rest) > 2 and rest[2]:  # lazily negated or conjugated: the bytes are not the values
-        return _inert("torch._utils._rebuild_lazy_tensor")()
+    if (
+        len(rest) > 2 and rest[2]
+    ):  # lazily negated or conjugated: the stored bytes are not the values
+        return _pickled_class("torch._utils._rebuild_lazy_tensor")()
     return _tensor(storage, offset, shape, stride)
 
 
@@ -180,11 +195,11 @@ def _first(data: Any, *_: Any) -> Any:
 
 def _from_type(function: Callable[..., Any], kind: Any, args: Any, *_: Any) -> Any:
     known = function in (_tensor, _tensor_v2, _tensor_v3, _first)
-    return function(*args) if known else _inert("torch._utils._rebuild_subclass")()
+    return function(*args) if known else _pickled_class("torch._utils._rebuild_subclass")()
 
 
-def _entries(*_: Any) -> Entries:
-    return Entries()
+def _dict(*_: Any) -> PickledDict:
+    return PickledDict()
 
 
 def _set(items: Iterable[Any] = ()) -> set[Any]:
@@ -195,7 +210,7 @@ def _size(shape: Iterable[Any] = ()) -> tuple[Any, ...]:
     return tuple(shape)
 
 
-_HARMLESS = {  # of bytes, devices and the wrapper that training puts around a network
+_HARMLESS = {  # names for bytes, devices and a wrapper of networks in training
     "_codecs.encode",
     "torch.device",
     "torch.nn.parallel.data_parallel.DataParallel",
@@ -217,9 +232,9 @@ _STORAGES = {
 _KNOWN: dict[str, Any] = {
     "builtins.set": _set,
     "__builtin__.set": _set,
-    "collections.OrderedDict": _entries,
-    "collections.defaultdict": _entries,
-    "collections.Counter": _entries,
+    "collections.OrderedDict": _dict,
+    "collections.defaultdict": _dict,
+    "collections.Counter": _dict,
     "torch.Size": _size,
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor_v2,

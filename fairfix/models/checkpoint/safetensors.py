@@ -1,4 +1,4 @@
-"""A safetensors file: tensors and metadata, no code and no architecture."""
+"""Safetensors files: tensors and metadata, without code and architecture."""
 
 import json
 from collections.abc import Mapping
@@ -9,27 +9,28 @@ from torch import Tensor
 
 from fairfix.errors import CheckpointError
 from fairfix.models.checkpoint import embedded_rule as embedded
-from fairfix.models.checkpoint.base import Checkpoint, Source
-from fairfix.models.checkpoint.load_weights import by_own_name, by_stored_name, with_network
+from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
+from fairfix.models.checkpoint.load_weights import attach_network, by_module_name, by_stored_name
 from fairfix.models.checkpoint.tensor_checks import raw_bytes
-from fairfix.models.checkpoint.tensor_names import natural
+from fairfix.models.checkpoint.tensor_names import natural_sort_key
 
 KEY = "safetensors"
 _METADATA = "__metadata__"
 _ALIGNMENT = 8
 
 
-def read(source: Source) -> Checkpoint:
-    """Read ``source``; the module is None without ``source.arch``.
+def read(request: ReadRequest) -> Checkpoint:
+    """Read a file; without an architecture, the module is None.
 
-    Raises CheckpointError for a damaged file, or weights that do not fit.
+    Raises:
+        CheckpointError: if the file is damaged or the weights do not fit.
     """
-    checkpoint = read_file(source.path, source.path, KEY, "safetensors file")
-    return with_network(checkpoint, source, registered=False)
+    checkpoint = read_file(request.path, request.path, KEY, "safetensors file")
+    return attach_network(checkpoint, request, definition_order=False)
 
 
 def read_file(file: Path, path: Path, key: str, title: str) -> Checkpoint:
-    """The weights in ``file`` as a checkpoint of ``path``, which is the file or its folder."""
+    """Return the weights in ``file`` as a checkpoint of ``path``, the file or its folder."""
     tensors, metadata = load(file)
     rule = embedded.parse_rule(metadata.pop(embedded.NAME, None), path)
     return Checkpoint(path, key, title, None, tensors, rule=rule, metadata=metadata)
@@ -41,36 +42,36 @@ def save(
     rule: Mapping[str, Any] | None,
     destination: Path,
 ) -> None:
-    """Write the file with new numbers, and the rule under the metadata key ``fairfix``."""
+    """Write the file with new tensors, and the rule under the metadata key ``fairfix``."""
     rewrite(checkpoint.path, destination, by_stored_name(checkpoint, stored), rule)
 
 
-def reread(checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:
-    """The tensors of a file that ``save`` wrote."""
-    return by_own_name(checkpoint, load(destination)[0])
+def read_back(checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:
+    """See ``Format.read_back``."""
+    return by_module_name(checkpoint, load(destination)[0])
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a file, ``fcs.9`` before ``fcs.10``, and its metadata."""
+    """Return the tensors of a file, ``fcs.9`` before ``fcs.10``, and its metadata."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
-            names = sorted(file.keys(), key=natural)
+            names = sorted(file.keys(), key=natural_sort_key)
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except SafetensorError as error:
         raise CheckpointError(
-            f"{path} is cut short or damaged: {error}. Copy or download it again."
+            f"{path} is truncated or damaged: {error}. Copy or download it again."
         ) from error
 
 
 def rewrite(
     path: Path, destination: Path, tensors: Mapping[str, Tensor], rule: Mapping[str, Any] | None
 ) -> None:
-    """Write the file at ``path`` to ``destination`` with new numbers for ``tensors``.
+    """Write a copy of a file with other values of ``tensors``.
 
-    The header is written here and not by the library, which shuffles the metadata: the same input
-    gives the same bytes, and keys and tensors stay in the file's order.
+    The header is not written by the safetensors library, which shuffles the metadata: equal inputs
+    give equal bytes, and keys and tensors keep the file's order.
     """
     data = path.read_bytes()
     start = 8 + int.from_bytes(data[:8], "little")

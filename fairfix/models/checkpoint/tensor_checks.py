@@ -1,4 +1,4 @@
-"""What holds for the tensors of every format: checks, rounding to stored dtypes, the hash."""
+"""Check tensors, round them to stored dtypes, and hash them, equally for all formats."""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,33 +7,43 @@ import torch
 from torch import Tensor
 
 from fairfix.errors import CheckpointError
-from fairfix.models.checkpoint.base import Checkpoint
+from fairfix.models.checkpoint.checkpoint import Checkpoint
 
 
 def check_weights(path: object, tensors: Mapping[str, Tensor]) -> None:
-    """Raise CheckpointError for weights that are not finite, not floating point, or not there."""
+    """Check the weights of a network.
+
+    Raises:
+        CheckpointError: if there are none, none is floating point, or one is not finite.
+    """
     if not tensors:
-        raise CheckpointError(f"{path} holds no tensors: it is not a trained network.")
+        raise CheckpointError(f"{path} has no tensors: it is not a trained network.")
     if not any(tensor.is_floating_point() for tensor in tensors.values()):
         dtypes = sorted({str(tensor.dtype) for tensor in tensors.values()})
         raise CheckpointError(
-            f"{path} holds no floating-point weights, only {', '.join(dtypes)}: a quantized "
-            "network cannot be changed. Give the network it was made from."
+            f"{path} has no floating-point weights, only {', '.join(dtypes)}: a quantized network "
+            "cannot be changed. Use the network it was made from."
         )
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
             raise CheckpointError(
-                f"{path}: tensor {name!r} holds NaN or infinite values. Its training diverged; "
-                "give a checkpoint from before that."
+                f"{path}: tensor {name!r} has NaN or infinite values, as after diverged training. "
+                "Use an earlier checkpoint."
             )
 
 
 def stored_state(checkpoint: Checkpoint, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """``state`` (keyed like ``checkpoint.module.state_dict()``) as the file will hold it.
+    """Return new weights as the file will store them: in the stored dtypes.
 
-    Each tensor is rounded to its stored dtype; numbers that are the loaded ones keep their stored
-    value, so that a float64 weight which nobody changed keeps its last digits.
-    Raises CheckpointError for other keys or shapes, and for values the stored dtype cannot hold.
+    Values equal to the loaded ones keep their stored value, so that an unchanged float64 weight
+    keeps its last digits.
+
+    Args:
+        checkpoint: the checkpoint.
+        state: new weights, keyed as ``checkpoint.tensors``.
+
+    Raises:
+        CheckpointError: if keys or shapes differ, or a stored dtype cannot hold a value.
     """
     check_same_layout(checkpoint.tensors, state)
     return {
@@ -42,16 +52,20 @@ def stored_state(checkpoint: Checkpoint, state: Mapping[str, Tensor]) -> dict[st
 
 
 def check_same_layout(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-    """Raise CheckpointError unless both have the same names, each with the same shape."""
+    """Check that both have the same names and shapes.
+
+    Raises:
+        CheckpointError: if not.
+    """
     if different := sorted(expected.keys() ^ state.keys()):
         raise CheckpointError(
-            f"The new weights and the checkpoint differ in {len(different)} names, the first "
+            f"The new weights and the checkpoint differ in {len(different)} names, first in "
             f"{different[0]!r}."
         )
     for name, tensor in state.items():
         if tensor.shape != expected[name].shape:
             raise CheckpointError(
-                f"The new {name!r} has shape {tuple(tensor.shape)}, the checkpoint's has "
+                f"The new {name!r} has shape {tuple(tensor.shape)}, but the checkpoint's has shape "
                 f"{tuple(expected[name].shape)}."
             )
 
@@ -63,16 +77,17 @@ def _rounded(name: str, new: Tensor, original: Tensor) -> Tensor:
         rounded = torch.where(new == original.to(new.dtype), original, rounded)
     if rounded.is_floating_point() and not torch.isfinite(rounded.float()).all():
         raise CheckpointError(
-            f"The new {name!r} holds values that {original.dtype} cannot: NaN, infinity or too "
-            "large a number."
+            f"The new {name!r} has NaN, infinite or too large values for its stored dtype, "
+            f"{original.dtype}."
         )
     return rounded.contiguous()
 
 
 def weights_sha256(state: Mapping[str, Tensor]) -> str:
-    """Hash of the weights alone, the same in every container: names, dtypes, shapes and bytes.
+    """Return the SHA-256 of names, dtypes, shapes and values, equal in all formats.
 
-    ``state`` is in stored dtypes, as ``stored_state`` and ``Checkpoint.tensors`` give it.
+    Args:
+        state: tensors in stored dtypes: ``Checkpoint.tensors``, or from ``stored_state``.
     """
     digest = hashlib.sha256()
     for name in sorted(state):
@@ -84,6 +99,6 @@ def weights_sha256(state: Mapping[str, Tensor]) -> str:
 
 
 def raw_bytes(tensor: Tensor) -> bytes:
-    """The numbers of a tensor in row-major order, as they lie in memory."""
+    """Return the values of a tensor as bytes, in row-major order."""
     flat = tensor.detach().cpu().contiguous().flatten()
     return flat.view(torch.uint8).numpy().tobytes()

@@ -1,4 +1,4 @@
-"""The names of tensors: wrappers that training left in front of them, and how names sort."""
+"""Names of tensors: prefixes that wrappers added in training, and sorting."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -7,19 +7,19 @@ COMPILED = "_orig_mod."
 WRAPPERS = ("module.", "model.")
 
 
-def natural(name: str) -> tuple[tuple[str, int], ...]:
-    """A sort key that puts ``fcs.9`` before ``fcs.10``."""
+def natural_sort_key(name: str) -> tuple[tuple[str, int], ...]:
+    """Return a sort key that puts ``fcs.9`` before ``fcs.10``."""
     parts = re.split(r"(\d+)", name)
     return tuple(
         (word, int(number)) for word, number in zip(parts[::2], [*parts[1::2], "-1"], strict=True)
     )
 
 
-def renamings(stored: Iterable[str]) -> Iterator[dict[str, str]]:
-    """What the tensors may be called, each as ``{name: stored name}``.
+def unwrapped_names(stored: Iterable[str]) -> Iterator[dict[str, str]]:
+    """Yield possible names of the tensors, each as ``{name: stored name}``.
 
-    First as stored, then without what wrappers put in front: ``_orig_mod.`` (torch.compile,
-    anywhere in a name), ``module.`` (DataParallel) and ``model.`` (Lightning), one after another.
+    First the stored names, then these without ``_orig_mod.`` (torch.compile, anywhere in a name),
+    ``module.`` (DataParallel) and ``model.`` (Lightning) in front, removed one by one.
     """
     names = {name: name for name in stored}
     yield names
@@ -37,8 +37,8 @@ def _without_wrapper(names: dict[str, str]) -> dict[str, str] | None:
     return None
 
 
-def parts_of(stored: Iterable[str]) -> Iterator[dict[str, str]]:
-    """The tensors beneath each dotted prefix, named without it, shortest prefix first."""
+def submodule_names(stored: Iterable[str]) -> Iterator[dict[str, str]]:
+    """Yield the tensors under each dotted prefix, named without it, shortest prefix first."""
     names = list(stored)
     prefixes = {name[: dot.end()] for name in names for dot in re.finditer(r"\.", name)}
     for prefix in sorted(prefixes, key=lambda p: (p.count("."), p)):

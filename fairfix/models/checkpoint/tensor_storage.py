@@ -1,7 +1,7 @@
-"""Tensors where they lie in a file: reading them, and a copy of the file with new numbers.
+"""Read tensors at their position in a file, and copy a file with other values of tensors.
 
-A copy exchanges the bytes of tensors and nothing else, so that whatever else the file holds
-(optimizer state, epochs, code, objects of any class) comes through untouched and unread.
+A copy replaces the bytes of tensors and nothing else: optimizer state, epochs, code and objects of
+any class are copied without being read.
 """
 
 import shutil
@@ -19,7 +19,7 @@ from fairfix.models.checkpoint.archive import Archive, Member
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor lies: ``offset`` and ``stride`` count elements of storage ``storage``."""
+    """Position of a tensor; ``offset`` and ``stride`` count elements of the storage."""
 
     storage: str
     dtype: torch.dtype
@@ -30,7 +30,14 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class StorageFile:
-    """The runs of numbers in a file, by key: members of ``archive``, or parts of a plain file."""
+    """A file with tensor storages.
+
+    Attributes:
+        path: the file.
+        storages: position of each storage, by key.
+        archive: the archive that the file is; None for a legacy file.
+        folder: folder of the storages in the archive.
+    """
 
     path: Path
     storages: Mapping[str, Member]
@@ -38,12 +45,16 @@ class StorageFile:
     folder: str = "data/"
 
     def tensor(self, name: str, stored: StoredTensor) -> Tensor:
-        """A copy of one tensor. Raises CheckpointError, with ``name``, where the bytes are not."""
+        """Return a copy of one tensor.
+
+        Raises:
+            CheckpointError: if the file does not have its bytes; ``name`` is for the message.
+        """
         self._check(name, stored)
         return _view(self._bytes(stored.storage), stored).clone()
 
     def tensors(self, stored: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
-        """A copy of each tensor, in the order given."""
+        """Return a copy of each tensor, in the same order."""
         return {name: self.tensor(name, where) for name, where in stored.items()}
 
     def rewrite(
@@ -52,10 +63,15 @@ class StorageFile:
         changes: Sequence[tuple[StoredTensor, Tensor]],
         members: Mapping[str, bytes | None] | None = None,
     ) -> None:
-        """Write a copy of the file to ``destination`` with new numbers for some tensors.
+        """Write a copy of the file with other values of some tensors.
 
-        ``members`` of the archive are exchanged, added or (None) left out. Raises CheckpointError
-        for two tensors that share their numbers and would differ.
+        Args:
+            destination: does not exist.
+            changes: tensors and their new values.
+            members: contents of other archive members to replace or add; None removes one.
+
+        Raises:
+            CheckpointError: if two tensors share storage and their new values differ.
         """
         storages = {stored.storage: self._bytes(stored.storage) for stored, _ in changes}
         for stored, values in changes:
@@ -63,7 +79,7 @@ class StorageFile:
         for stored, values in changes:
             if not torch.equal(_view(storages[stored.storage], stored), values):
                 raise CheckpointError(
-                    "Two tensors share their numbers in the file, but their new values differ."
+                    "Two tensors share their storage in the file, but their new values differ."
                 )
         if self.archive is not None:
             new = {f"{self.folder}{key}": bytes(data) for key, data in storages.items()}
@@ -83,7 +99,7 @@ class StorageFile:
 
     def _check(self, name: str, stored: StoredTensor) -> None:
         if stored.storage not in self.storages:
-            raise CheckpointError(f"{self.path} is damaged: the numbers of {name!r} are missing.")
+            raise CheckpointError(f"{self.path} is damaged: the values of {name!r} are missing.")
         elements = prod(stored.shape)
         room = self.storages[stored.storage].size // stored.dtype.itemsize
         reach = stored.offset + sum(
@@ -91,9 +107,9 @@ class StorageFile:
         )
         if elements and (elements > room or reach >= room):
             raise CheckpointError(
-                f"{self.path}: tensor {name!r} claims {elements} elements where the file holds "
-                f"{room}. The file is damaged, or the tensor is an expanded view: save a "
-                ".clone() of it."
+                f"{self.path}: tensor {name!r} claims {elements} elements where the file has "
+                f"{room}. The file is damaged, or the tensor is an expanded view: save a .clone() "
+                "of it."
             )
 
 

@@ -1,4 +1,4 @@
-"""A program of ``torch.export`` (``.pt2``): a graph of operations and weights in one archive."""
+"""Programs of ``torch.export`` (``.pt2``): archives of a graph of operations and weights."""
 
 import json
 from collections.abc import Mapping
@@ -9,49 +9,63 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from fairfix._utils.text import error_summary
 from fairfix.errors import CheckpointError, TrustError
 from fairfix.models.checkpoint import embedded_rule as embedded
 from fairfix.models.checkpoint.archive import Archive, open_archive
-from fairfix.models.checkpoint.base import Checkpoint, Source, reason
-from fairfix.models.checkpoint.graph_layers import as_layers, check_behavior, taking_apart
-from fairfix.models.checkpoint.load_weights import by_own_name, ready, with_module, with_network
+from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
+from fairfix.models.checkpoint.graph_to_module import (
+    check_same_outputs,
+    conversion_errors,
+    module_from_graph,
+)
+from fairfix.models.checkpoint.load_weights import (
+    attach_loaded_network,
+    attach_network,
+    by_module_name,
+    prepare_module,
+)
 from fairfix.models.checkpoint.state_dict import changes
 from fairfix.models.checkpoint.tensor_storage import StorageFile, StoredTensor
 
 KEY = "pt2"
-_WEIGHTS = "data/weights/"
+_WEIGHTS_FOLDER = "data/weights/"
 _CONFIG = "_weights_config.json"
 
 
-def read(source: Source) -> Checkpoint:
-    """Read ``source``, with the network of its graph, or as ``source.arch`` makes it.
+def read(request: ReadRequest) -> Checkpoint:
+    """Read a program with the network of its graph, or with that of the given architecture.
 
-    Raises TrustError without trust, CheckpointError for a program that cannot be loaded, was
-    exported in training mode, or cannot be taken apart.
+    Raises:
+        TrustError: without permission to run code in the file.
+        CheckpointError: if the program cannot be loaded, was exported in training mode, or cannot
+            be converted to layers.
     """
-    if not source.trust:
+    if not request.trust:
         raise TrustError(
-            f"{source.path} is a torch.export program, and loading it can run code inside it. "
+            f"{request.path} is a torch.export program, and loading it can run code inside it. "
             "Allow that with --trust-checkpoint."
         )
-    archive = open_archive(source.path)
-    program = _load(source.path)
+    archive = open_archive(request.path)
+    program = _load(request.path)
     file, stored = _weights(archive, program.state_dict)
     checkpoint = Checkpoint(
-        source.path,
+        request.path,
         KEY,
         "torch.export program",
         None,
         file.tensors(stored),
         rule=embedded.rule_in(archive),
     )
-    if source.arch is not None:
-        return with_network(checkpoint, source)
-    with taking_apart(source.path):
+    if request.arch is not None:
+        return attach_network(checkpoint, request)
+    with conversion_errors(request.path):
         trained = program.graph_signature.parameters
-        network = ready(as_layers(program, program.state_dict, trained, source.path))
-        check_behavior(network, program.module(), _example(program), source.path)
-    return with_module(checkpoint, network)
+        network = prepare_module(
+            module_from_graph(program, program.state_dict, trained, request.path)
+        )
+        check_same_outputs(network, program.module(), _example(program), request.path)
+    return attach_loaded_network(checkpoint, network)
 
 
 def save(
@@ -60,7 +74,7 @@ def save(
     rule: Mapping[str, Any] | None,
     destination: Path,
 ) -> None:
-    """Write the archive with new numbers, and the rule as the extra file ``fairfix.json``."""
+    """Write the archive with new tensors, and the rule as the extra file ``fairfix.json``."""
     file, where = _weights(open_archive(checkpoint.path), _by_stored(checkpoint))
     file.rewrite(
         destination,
@@ -69,10 +83,10 @@ def save(
     )
 
 
-def reread(checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:
-    """The tensors of a file that ``save`` wrote."""
+def read_back(checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:
+    """See ``Format.read_back``."""
     file, where = _weights(open_archive(destination), _by_stored(checkpoint))
-    return by_own_name(checkpoint, file.tensors(where))
+    return by_module_name(checkpoint, file.tensors(where))
 
 
 def _by_stored(checkpoint: Checkpoint) -> dict[str, Tensor]:
@@ -82,12 +96,12 @@ def _by_stored(checkpoint: Checkpoint) -> dict[str, Tensor]:
 def _weights(
     archive: Archive, tensors: Mapping[str, Tensor]
 ) -> tuple[StorageFile, dict[str, StoredTensor]]:
-    """Where each weight lies in the archive; ``tensors`` tell the dtypes."""
-    configs = [n for n in archive.members if n.startswith(_WEIGHTS) and n.endswith(_CONFIG)]
+    """Return where each weight is stored in the archive; ``tensors`` have the dtypes."""
+    configs = [n for n in archive.members if n.startswith(_WEIGHTS_FOLDER) and n.endswith(_CONFIG)]
     if len(configs) != 1:
         raise CheckpointError(
-            f"{archive.path} holds {len(configs)} exported programs; only files of one, written by "
-            "a current torch.export.save, can be changed."
+            f"{archive.path} has {len(configs)} exported programs, but only files with one can be "
+            "changed. Export it again with the current version of torch."
         )
     entries = json.loads(archive.read(configs[0]))["config"]
     stored = {}
@@ -106,11 +120,11 @@ def _weights(
             tuple(step["as_int"] for step in meta["strides"]),
         )
     storages = {
-        name.removeprefix(_WEIGHTS): member
+        name.removeprefix(_WEIGHTS_FOLDER): member
         for name, member in archive.members.items()
-        if name.startswith(_WEIGHTS)
+        if name.startswith(_WEIGHTS_FOLDER)
     }
-    return StorageFile(archive.path, storages, archive, _WEIGHTS), stored
+    return StorageFile(archive.path, storages, archive, _WEIGHTS_FOLDER), stored
 
 
 def _load(path: Path) -> ExportedProgram:
@@ -118,13 +132,13 @@ def _load(path: Path) -> ExportedProgram:
         return torch.export.load(path)
     except Exception as error:
         raise CheckpointError(
-            f"{path} cannot be loaded ({reason(error)}). "
-            "Export it again, on the CPU, with this version of torch."
+            f"{path} cannot be loaded ({error_summary(error)}). "
+            "Export it again on the CPU with this version of torch."
         ) from error
 
 
 def _example(program: ExportedProgram) -> Tensor:
-    """Some input of the shape with which the network was exported."""
+    """Return an input of the shape with which the network was exported."""
     node = next(n for n in program.graph.nodes if n.name in program.graph_signature.user_inputs)
     value = node.meta["val"]
     shape = [size if isinstance(size, int) else size.node.hint or 4 for size in value.shape]

@@ -1,7 +1,7 @@
-"""TorchScript (``torch.jit.save``): code and weights in one archive.
+"""TorchScript archives (``torch.jit.save``): code and weights.
 
-Its weights are searched in a network of torch layers that computes the same, and written back into
-the archive; the code is never compiled again.
+Methods change an equivalent network of torch layers. Its weights are written back into the archive;
+the code is never compiled again.
 """
 
 import io
@@ -15,10 +15,19 @@ from torch import Tensor, nn
 
 from fairfix.errors import CheckpointError, TrustError
 from fairfix.models.checkpoint import embedded_rule as embedded
-from fairfix.models.checkpoint.base import Checkpoint, Source
+from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
 from fairfix.models.checkpoint.find_tensors import named_tensors
-from fairfix.models.checkpoint.graph_layers import as_layers, check_behavior, taking_apart
-from fairfix.models.checkpoint.load_weights import by_own_name, ready, with_module, with_network
+from fairfix.models.checkpoint.graph_to_module import (
+    check_same_outputs,
+    conversion_errors,
+    module_from_graph,
+)
+from fairfix.models.checkpoint.load_weights import (
+    attach_loaded_network,
+    attach_network,
+    by_module_name,
+    prepare_module,
+)
 from fairfix.models.checkpoint.safe_pickle import read_pickle
 from fairfix.models.checkpoint.state_dict import changes
 from fairfix.models.checkpoint.tensor_storage import StoredTensor
@@ -26,41 +35,42 @@ from fairfix.models.checkpoint.torch_file import TorchFile, open_torch_file
 
 KEY = "torchscript"
 _TRACED_INPUTS = "traced_inputs.pkl"
-_IMAGE_SIDES = (28, 32, 64, 96, 128, 224, 256, 299)
-_DIMENSIONS = {3: 1, 4: 2, 5: 3}  # of a convolution's weight: its image's
+_IMAGE_SIZES = (28, 32, 64, 96, 128, 224, 256, 299)
+_IMAGE_DIMENSIONS = {3: 1, 4: 2, 5: 3}  # by the number of dimensions of a convolution's weight
 
 
-def read(source: Source) -> Checkpoint:
-    """Read ``source``, with the network in its code, or as ``source.arch`` makes it.
+def read(request: ReadRequest) -> Checkpoint:
+    """Read an archive with the network in its code, or with that of the given architecture.
 
-    Raises TrustError without trust or architecture, CheckpointError for frozen TorchScript and for
-    a network that cannot be taken apart.
+    Raises:
+        TrustError: without an architecture and without permission to run the code.
+        CheckpointError: if it is frozen, or its code cannot be converted to layers.
     """
-    file = open_torch_file(source.path)
+    file = open_torch_file(request.path)
     stored = named_tensors(file.content)
     if not stored:
         raise CheckpointError(
-            f"{source.path} is frozen TorchScript: its weights are constants of the code. Give the "
-            "TorchScript from before torch.jit.freeze."
+            f"{request.path} is frozen TorchScript, whose weights are constants of the code. Use "
+            "the TorchScript from before torch.jit.freeze."
         )
     checkpoint = Checkpoint(
-        source.path,
+        request.path,
         KEY,
         "TorchScript",
         None,
         file.tensors(stored),
         rule=embedded.rule_in(file.archive),
-        metadata={"class": file.content.kind.removeprefix("__torch__.")},
+        metadata={"class": file.content.class_name.removeprefix("__torch__.")},
     )
-    if source.arch is not None:
-        return with_network(checkpoint, source, partial=True)
-    if not source.trust:
+    if request.arch is not None:
+        return attach_network(checkpoint, request, partial=True)
+    if not request.trust:
         raise TrustError(
-            f"{source.path} is TorchScript, and running it runs the code inside it. Name the "
-            "network's class with --arch file.py:Class to read its weights alone, or allow it with "
+            f"{request.path} is TorchScript, and running it runs the code inside it. Name the "
+            "network's class with --arch file.py:Class to read only its weights, or allow it with "
             "--trust-checkpoint."
         )
-    return with_module(checkpoint, _network(file), partial=True)
+    return attach_loaded_network(checkpoint, _network(file), partial=True)
 
 
 def save(
@@ -69,7 +79,7 @@ def save(
     rule: Mapping[str, Any] | None,
     destination: Path,
 ) -> None:
-    """Write the archive with new numbers, and the rule as the extra file ``fairfix.json``."""
+    """Write the archive with new tensors, and the rule as the extra file ``fairfix.json``."""
     file = open_torch_file(checkpoint.path)
     file.rewrite(
         destination,
@@ -78,28 +88,30 @@ def save(
     )
 
 
-def reread(checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:
-    """The tensors of a file that ``save`` wrote."""
+def read_back(checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:
+    """See ``Format.read_back``."""
     file = open_torch_file(destination)
-    return by_own_name(checkpoint, file.tensors(named_tensors(file.content)))
+    return by_module_name(checkpoint, file.tensors(named_tensors(file.content)))
 
 
 def _network(file: TorchFile) -> nn.Module:
     from torch._export.converter import TS2EPConverter
 
-    with warnings.catch_warnings(), taking_apart(file.path):
-        warnings.simplefilter("ignore")  # torch.jit calls itself deprecated; the user knows
+    with warnings.catch_warnings(), conversion_errors(file.path):
+        warnings.simplefilter("ignore")  # that torch.jit is deprecated
         script, original = (torch.jit.load(file.path, map_location="cpu").eval() for _ in range(2))
         example = _example(file, script)
         program = TS2EPConverter(script, (example,)).convert()
         trained = {name for name, _ in script.named_parameters(remove_duplicate=False)}
-        network = ready(as_layers(program, script.state_dict(), trained, file.path))
-        check_behavior(network, original, example, file.path)
+        network = prepare_module(
+            module_from_graph(program, script.state_dict(), trained, file.path)
+        )
+        check_same_outputs(network, original, example, file.path)
     return network
 
 
 def _example(file: TorchFile, script: torch.jit.ScriptModule) -> Tensor:
-    """Some input that the network takes: as it was traced, else by trying what the layers take."""
+    """Return an input that the network accepts: as traced, else as the layers' shapes suggest."""
     dtype = next(p.dtype for p in script.state_dict().values() if p.is_floating_point())
     generator = torch.Generator().manual_seed(0)
     for shape in _input_shapes(file, script):
@@ -111,8 +123,8 @@ def _example(file: TorchFile, script: torch.jit.ScriptModule) -> Tensor:
             continue
         return example
     raise CheckpointError(
-        f"{file.path}: the shape of its input cannot be told from its layers. Name the network's "
-        "class with --arch."
+        f"{file.path}: the shape of its input cannot be inferred from its layers. Name the "
+        "network's class with --arch file.py:Class."
     )
 
 
@@ -123,8 +135,10 @@ def _input_shapes(file: TorchFile, script: torch.jit.ScriptModule) -> Iterator[t
     for weight in script.state_dict().values():
         if weight.ndim == 2:
             yield 2, weight.shape[1]
-        elif weight.ndim in _DIMENSIONS:
-            yield from ((2, weight.shape[1], *[n] * _DIMENSIONS[weight.ndim]) for n in _IMAGE_SIDES)
+        elif weight.ndim in _IMAGE_DIMENSIONS:
+            yield from (
+                (2, weight.shape[1], *[n] * _IMAGE_DIMENSIONS[weight.ndim]) for n in _IMAGE_SIZES
+            )
 
 
 def _tensors_in(content: Any) -> Iterator[StoredTensor]:

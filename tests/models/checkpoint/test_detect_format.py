@@ -36,15 +36,15 @@ BYTES = {
     "zstd": (b"\x28\xb5\x2f\xfd" + bytes(20), "compressed with zstd"),
     "pickle": (pickle.dumps({"a": 1}), "plain Python pickle, not written by torch.save"),
     "old pickle": (pickle.dumps([1.5], protocol=2), "plain Python pickle"),
-    "image": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "of no format known here"),
-    "zeros": (bytes(64), "of no format known here"),
+    "image": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "not in a known format"),
+    "zeros": (bytes(64), "not in a known format"),
     "safetensors cut in its header": (
         (1000).to_bytes(8, "little") + b'{"a":{"dtype"',
-        "begins like a safetensors file, but is cut short",
+        "starts as a safetensors file, but is truncated",
     ),
     "json": (b'{"a": 1, "b": {"c": 2}}', "plain text"),
     "json with a brace ninth": (b'{"aaaa":{"b": 1}}', "plain text"),
-    "zip that ends early": (b"PK\x03\x04" + bytes(40), "cut short or damaged"),
+    "zip that ends early": (b"PK\x03\x04" + bytes(40), "truncated or damaged"),
 }
 
 
@@ -60,8 +60,8 @@ def test_bytes_of_other_kinds(content: bytes, sentence: str, name: str, tmp_path
 
 def test_numpy_archive(tmp_path: Path) -> None:
     np.savez(tmp_path / "model.npz", a=np.ones(3))
-    with pytest.raises(CheckpointError, match="a zip file, but not one that PyTorch wrote"):
-        checkpoints.recognize(tmp_path / "model.npz")
+    with pytest.raises(CheckpointError, match="a zip file that PyTorch did not write"):
+        checkpoints.detect(tmp_path / "model.npz")
 
 
 def test_zip_of_a_folder(tmp_path: Path) -> None:
@@ -69,15 +69,15 @@ def test_zip_of_a_folder(tmp_path: Path) -> None:
 
     with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
         archive.writestr("model/config.json", "{}")
-    with pytest.raises(CheckpointError, match=r"not one that torch\.save wrote"):
-        checkpoints.recognize(tmp_path / "model.zip")
+    with pytest.raises(CheckpointError, match=r"zip file that torch\.save did not write"):
+        checkpoints.detect(tmp_path / "model.zip")
 
 
 def test_tar_archive(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "model.tar", "w") as archive:
         archive.add(__file__, "x.py")
     with pytest.raises(CheckpointError, match=r"tar archive. Unpack it"):
-        checkpoints.recognize(tmp_path / "model.tar")
+        checkpoints.detect(tmp_path / "model.tar")
 
 
 def test_missing_file_names_its_nearest(tmp_path: Path) -> None:
@@ -91,12 +91,12 @@ def test_missing_file_names_its_nearest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "sentence"),
     [
-        ([], r"holds no model \(config\.json with model\.safetensors\)"),
-        (["config.json"], "holds no model"),
-        (["model.safetensors"], "without config.json. Give that file"),
-        (["config.json", "pytorch_model.bin"], "model in pytorch_model.bin. Give that file"),
+        ([], r"has no model \(config\.json with model\.safetensors\)"),
+        (["config.json"], "has no model"),
+        (["model.safetensors"], "without config.json. Use that file"),
+        (["config.json", "pytorch_model.bin"], "model in pytorch_model.bin. Use that file"),
         (["config.json", "model.safetensors.index.json"], "several safetensors files"),
-        (["MLmodel", "data"], "an MLflow model. Give the file in its data folder"),
+        (["MLmodel", "data"], "an MLflow model. Use the file in its data folder"),
         (["saved_model.pb", "variables"], "TensorFlow SavedModel"),
     ],
 )
@@ -104,12 +104,12 @@ def test_folders(files: list[str], sentence: str, tmp_path: Path) -> None:
     for name in files:
         (tmp_path / name).touch()
     with pytest.raises(CheckpointError, match=sentence):
-        checkpoints.recognize(tmp_path)
+        checkpoints.detect(tmp_path)
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 def test_the_formats_are_told_apart(kind: Kind, tmp_path: Path) -> None:
-    assert checkpoints.recognize(str(kind.make(tmp_path))) == kind.key
+    assert checkpoints.detect(str(kind.make(tmp_path))) == kind.key
 
 
 def test_big_endian_file_is_refused(tmp_path: Path) -> None:
@@ -126,13 +126,16 @@ def test_legacy_file_cut_short_within_its_numbers(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     torch.save({"a": torch.ones(1000)}, path, _use_new_zipfile_serialization=False)
     path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(CheckpointError, match=r"cut short: .* bytes of"):
+    with pytest.raises(CheckpointError, match=r"truncated: \d+ of \d+ bytes"):
         checkpoints.read(path)
 
 
 def test_folder_settings_that_are_none(tmp_path: Path) -> None:
     path = KINDS["hugging face folder"].make(tmp_path)
-    for text, sentence in (("{", "is no JSON"), (json.dumps([1]), "holds a list, not settings")):
+    for text, sentence in (
+        ("{", "is not valid JSON"),
+        (json.dumps([1]), "must be a JSON object, not a list"),
+    ):
         (path / "config.json").write_text(text)
         with pytest.raises(CheckpointError, match=sentence):
             checkpoints.read(path)

@@ -56,7 +56,7 @@ def fingerprint(path: Path) -> dict[str, str]:
 
 def test_is_recognized_whatever_its_name(kind: Kind, path: Path) -> None:
     renamed = path.rename(path.with_name("strange.name"))
-    assert checkpoints.recognize(renamed) == kind.key
+    assert checkpoints.detect(renamed) == kind.key
     assert read(kind, renamed).format == kind.key
 
 
@@ -191,8 +191,8 @@ def test_a_wrong_file_never_takes_its_place(
     torch.save({"a": torch.zeros(2)}, tmp_path / "model.pt")
     checkpoint = checkpoints.read(tmp_path / "model.pt")
     form = checkpoints.read_write.FORMATS[checkpoint.format]
-    monkeypatch.setattr(form, "reread", lambda *_: {"a": spoil(torch.zeros(2))})
-    with pytest.raises(VerificationError, match="changed 'a': nothing was written"):
+    monkeypatch.setattr(form, "read_back", lambda *_: {"a": spoil(torch.zeros(2))})
+    with pytest.raises(VerificationError, match="changed 'a'; nothing was written"):
         checkpoints.write(checkpoint, checkpoint.tensors, tmp_path / "out")
     assert [p.name for p in tmp_path.iterdir()] == ["model.pt"]
 

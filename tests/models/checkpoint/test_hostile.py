@@ -163,7 +163,7 @@ def test_members_that_overlap_are_refused(tmp_path: Path) -> None:
             again.filename = f"model/data/{number}"
             archive.filelist.append(again)
         archive.writestr("model/more", b"")
-    with pytest.raises(CheckpointError, match=r"claims to hold 18.* bytes but is 2"):
+    with pytest.raises(CheckpointError, match=r"claims 18.* bytes of content but has 2"):
         checkpoints.read(path)
 
 
@@ -184,7 +184,7 @@ def test_tensor_larger_than_its_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     torch.save({"w": Huge(torch.ones(1))}, path)
     assert torch.load(path, weights_only=True)["w"].numel() == 2**40
-    with pytest.raises(CheckpointError, match=f"'w' claims {2**40} elements .* holds 1"):
+    with pytest.raises(CheckpointError, match=f"'w' claims {2**40} elements .* has 1"):
         checkpoints.read(path)
 
 
@@ -208,7 +208,7 @@ def test_names_beyond_count_are_refused(tmp_path: Path) -> None:
         layer = nn.Sequential(layer, layer)
     path = tmp_path / "model.pt"
     torch.save(layer, path)
-    with pytest.raises(CheckpointError, match="names over 100000 tensors"):
+    with pytest.raises(CheckpointError, match="has over 100000 tensors"):
         checkpoints.read(path)
 
 
@@ -280,7 +280,7 @@ def test_files_cut_short_are_refused(name: str, tmp_path: Path) -> None:
     data = path.read_bytes()
     for part in (0.2, 0.6, 0.99):
         path.write_bytes(data[: int(len(data) * part)])
-        with pytest.raises(CheckpointError, match=r"cut short|damaged"):
+        with pytest.raises(CheckpointError, match=r"truncated|damaged"):
             checkpoints.read(path, trust=True)
 
 

@@ -237,7 +237,8 @@ def test_numbers_too_large_for_the_stored_type(tmp_path: Path) -> None:
     checkpoint = checkpoints.read(saved(plain_layers().half().state_dict(), tmp_path))
     state = {n: t.float() for n, t in checkpoint.tensors.items()}
     state["0.weight"][0, 0] = 1e6
-    with pytest.raises(CheckpointError, match=r"'0\.weight' holds values that torch.float16"):
+    message = r"'0\.weight' has .* too large values for its stored dtype, torch\.float16"
+    with pytest.raises(CheckpointError, match=message):
         checkpoints.write(checkpoint, state, tmp_path / "out.pt")
     assert not (tmp_path / "out.pt").exists()
 
@@ -259,7 +260,7 @@ def test_tied_tensors_cannot_part(tmp_path: Path) -> None:
     checkpoint = checkpoints.read(saved(trained(Tied()).state_dict(), tmp_path), arch=TIED)
     state = {n: t.clone() for n, t in checkpoint.tensors.items()}
     state["first.weight"] += 1
-    with pytest.raises(CheckpointError, match="share their numbers"):
+    with pytest.raises(CheckpointError, match="share their storage"):
         checkpoints.write(checkpoint, state, tmp_path / "out.pt")
     assert [p.name for p in tmp_path.iterdir()] == ["model.pt"]
 
@@ -329,14 +330,14 @@ def test_parameters_and_empty_tensors(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ({"a": torch.tensor([1.0, float("nan")])}, "tensor 'a' holds NaN"),
-        ({"a": torch.tensor([1.0, float("inf")])}, "tensor 'a' holds NaN or infinite"),
+        ({"a": torch.tensor([1.0, float("nan")])}, "tensor 'a' has NaN"),
+        ({"a": torch.tensor([1.0, float("inf")])}, "tensor 'a' has NaN or infinite"),
         ({"a": torch.ones(2, dtype=torch.int8)}, "no floating-point weights, only torch.int8"),
         ({"a": torch.ones(2), "b": EXTRAS["quantized"]}, "'b' is of a kind.*qtensor"),
         ({"a": torch.ones(2), "b": (EXTRAS["quantized"], None)}, "'b' is of a kind.*qtensor"),
         ({"a": torch.ones(2), "b": EXTRAS["sparse"]}, "'b' is of a kind.*sparse"),
         ({"b": torch._neg_view(torch.ones(2)), "a": torch.ones(1)}, "'b' is of a kind.*lazy"),  # type: ignore[attr-defined]
-        ({"a": torch.ones(1).expand(9)}, "'a' claims 9 elements where the file holds 1"),
+        ({"a": torch.ones(1).expand(9)}, "'a' claims 9 elements where the file has 1"),
         ({"epoch": 3}, "candidates: none; keys in the file: epoch"),
         ({}, "candidates: none"),
         (torch.ones(3), "neither a state_dict nor a network: it is a tensor"),
@@ -371,9 +372,9 @@ def test_new_state_of_another_layout_is_refused(tmp_path: Path) -> None:
     checkpoint = checkpoints.read(saved(trained(Tabular()).state_dict(), tmp_path), **ARCH)
     state = dict(checkpoint.tensors)
     del state["out.bias"]
-    with pytest.raises(CheckpointError, match=r"1 names, the first 'out\.bias'"):
+    with pytest.raises(CheckpointError, match=r"1 names, first in 'out\.bias'"):
         checkpoints.write(checkpoint, state, tmp_path / "out.pt")
-    with pytest.raises(CheckpointError, match=r"shape \(1, 1\), the checkpoint's has \(1,\)"):
+    with pytest.raises(CheckpointError, match=r"shape \(1, 1\), but .* has shape \(1,\)"):
         checkpoints.stored_state(checkpoint, {**checkpoint.tensors, "out.bias": torch.ones(1, 1)})
 
 

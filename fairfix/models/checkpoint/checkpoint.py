@@ -1,0 +1,57 @@
+"""A trained network read from a file, and the request to read it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ReadRequest:
+    """A file or folder to read.
+
+    Attributes:
+        path: the file or folder.
+        arch: architecture: ``file.py:Class``, ``package.module:callable`` or ``mlp:ACTIVATION``.
+        arch_args: keyword arguments of the class or callable.
+        trust: allow executing code in the file.
+    """
+
+    path: Path
+    arch: str | None = None
+    arch_args: Mapping[str, Any] | None = None
+    trust: bool = False
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network and the file it was read from.
+
+    Attributes:
+        path: the file or folder.
+        format: key of the format.
+        title: the format in words.
+        module: the network, on the CPU, in evaluation mode and in float32; None if the file has
+            only weights and no architecture was given.
+        tensors: every tensor of the network in its stored dtype, by its key in
+            ``module.state_dict()``.
+        rule: the decision rule in the file's metadata.
+        notes: sentences that the user must see.
+        metadata: other metadata of the file, as plain JSON.
+        stored_names: the name in the file of each of ``tensors``, including prefixes of wrappers
+            such as ``module.``.
+        file_stamp: sizes and times of the files when read, to detect a change before writing.
+    """
+
+    path: Path
+    format: str
+    title: str
+    module: nn.Module | None
+    tensors: dict[str, Tensor]
+    rule: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    stored_names: Mapping[str, str] = field(default_factory=dict, repr=False)
+    file_stamp: object = field(default=None, repr=False)
