@@ -109,7 +109,7 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
         ("data", {"force": True, "folder": True}, "contains the input test.csv; choose another"),
         ("old", {"folder": True}, r"is a file, but the output is a folder; choose another path"),
         ("model/..", {"force": True}, r"(contains the input|is a folder, but the output)"),
-        ("old", {}, r"old exists; choose another path \(output\) or replace it \(--force\)\.$"),
+        ("old", {}, r"old exists; choose another path \(-o\) or replace it \(--force\)\.$"),
     ],
 )
 def test_refused_destinations(
