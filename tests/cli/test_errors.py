@@ -65,7 +65,7 @@ OPTIONS = {
     "batch": (["--batch-size", "0"], "at least 1, not 0"),
     "device": (["--device", "gpu"], "no device 'gpu'; use auto, cpu"),
     "device elsewhere": (["--device", "meta"], "'meta' cannot be used here"),
-    "method option": (["--per-step", "-1"], "per-step and max-units of 0 or more"),
+    "method option": (["--per-step", "-1"], "per_step must be at least 0, not -1."),
 }
 
 
@@ -191,7 +191,7 @@ def test_the_validation_rows_as_test_table(fairfix: Run, place: Place) -> None:
     copy = place.folder / "copy.csv"
     copy.write_bytes(place.val.read_bytes())
     said = refused(fairfix, place, "prune", place.model, place.val, "--test", copy)
-    assert said.startswith("copy.csv holds the same rows as val.csv, so nothing would be judged")
+    assert said.startswith("copy.csv holds the same rows as val.csv, which the method is tuned on")
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_a_table_of_another_kind(fairfix: Run, place: Place) -> None:
 
 @pytest.mark.parametrize("command", ["audit", "identity", "predict"])
 def test_scores_need_one_source(fairfix: Run, place: Place, command: str) -> None:
-    expected = "Scores come either from a model or from a score column"
+    expected = "Scores come from a model or from a score column"
     assert expected in refused(fairfix, place, command, "-", place.val)
     assert expected in refused(fairfix, place, command, place.model, place.val, "--score", "x0")
 
