@@ -72,7 +72,7 @@ def test_a_score_column_in_the_file_is_not_the_score_option_of_prune(
     assert report(fairfix, place)["method"]["options"]["score"] == "removal"
     ended = fairfix("audit", place.model, place.val)
     assert ended.code == 2
-    assert "either from a model or from a score column" in ended.sentence
+    assert "come from a model or from a score column" in ended.sentence
 
 
 @pytest.mark.parametrize(

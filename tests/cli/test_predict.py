@@ -290,7 +290,7 @@ def test_an_existing_file_takes_force(fairfix: Run, place: Place, bare: Path) ->
          "rule.json: the top level has the key 'threshold' twice; remove one."),
         ('{"version": 1, "operator": ">", "threshold": NaN}', "must be a finite number, not NaN"),
         ('{"version": 1, "operator": ">", "threshold": 0.5, "output": "two logits"}',
-         "The rule is for a network that gives 'two logits', and this one gives 'logit'"),
+         "The rule is for a network that gives 'two logits', but this one gives 'logit'"),
         ('{"version": 1, "operator": ">", "threshold": 0.5, "output": "odds"}',
          "The rule is for a network that gives 'odds'"),
     ],
