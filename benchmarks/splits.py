@@ -29,8 +29,8 @@ from fairfix.bench.study import serial_backend
 from fairfix.bench.task import Task
 from fairfix.data.problem import Problem
 from fairfix.methods import _search as search
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.registry import METRICS
 from fairfix.stats.evaluation import Evaluation
 from fairfix.workflows.debias import make_objective
 

@@ -23,8 +23,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from fairfix.metrics.counts import count
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.performance import balanced_accuracy
-from fairfix.metrics.registry import METRICS
 
 HERE = Path(__file__).resolve().parent
 WRITTEN = ("val", "test")

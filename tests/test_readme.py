@@ -124,7 +124,7 @@ def test_the_methods_are_as_their_sources_say() -> None:
 
 
 def test_every_exit_code_of_the_page_is_one(fairfix: Run, folder: Path) -> None:
-    from fairfix.cli import exits as failures
+    from fairfix.cli import failures
     from fairfix.errors import FairfixError, VerificationError
 
     codes: set[Any] = {0, FairfixError.exit_code, VerificationError.exit_code}

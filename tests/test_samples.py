@@ -21,7 +21,7 @@ from fairfix.cli.settings import load_settings
 from fairfix.data.spec import DataSpec
 from fairfix.data.table import Columns, Table, read_table
 from fairfix.metrics.counts import count
-from fairfix.metrics.registry import METRICS
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.models import checkpoint
 from fairfix.models.scorer import Output, Scorer, detect_output
 from tests.helpers.paths import ROOT

@@ -29,8 +29,8 @@ from fairfix.bench.task import Task
 from fairfix.bench.weight_attribution import attribute_gap
 from fairfix.errors import FairfixError
 from fairfix.metrics.counts import Counts
+from fairfix.metrics.fairness_metrics import METRICS, noise_ceiling
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.registry import METRICS, noise_ceiling
 from fairfix.stats.evaluation import Evaluation
 from fairfix.workflows.case import Case
 from fairfix.workflows.debias import debias

@@ -14,7 +14,7 @@ from fairfix.bench.cell_table import BASELINE, GROUP_THRESHOLDS, UNMODIFIED, gap
 from fairfix.bench.goal import Goal
 from fairfix.bench.split_statistics import Quartiles
 from fairfix.bench.summary import MethodSummary
-from fairfix.metrics.registry import title as title_of
+from fairfix.metrics.fairness_metrics import title as title_of
 from fairfix.report.charts import axis
 from fairfix.report.figures import thin
 from fairfix.report.svg import (

@@ -22,9 +22,9 @@ from fairfix.bench.other_classifiers import CLASSIFIERS
 from fairfix.bench.synthetic import SYNTHETIC
 from fairfix.bench.training import Recipe
 from fairfix.errors import UsageError
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.metrics.registry import METRICS
 
 BaseClassifier = Recipe | str  # how a network is trained, or one of ``CLASSIFIERS``
 

@@ -21,7 +21,7 @@ from fairfix._utils.progress import track
 from fairfix.data.problem import Problem
 from fairfix.errors import TableError, UsageError
 from fairfix.methods._soft_gap import soft_gap, soft_gap_gradient
-from fairfix.metrics.registry import Metric
+from fairfix.metrics.fairness_metrics import Metric
 from fairfix.models.parameter_names import select_parameters
 from fairfix.models.scorer import Scorer
 from fairfix.models.weight_batches.perturbations import RandomPerturbations, batch_size

@@ -23,7 +23,7 @@ from fairfix.cli.command_specs import (
     command_specs,
     outside_names,
 )
-from fairfix.cli.exits import INTERRUPTED, STDOUT_CLOSED, describe_failure
+from fairfix.cli.failures import INTERRUPTED, STDOUT_CLOSED, describe_failure
 from fairfix.cli.help import HelpCommand, help_options
 from fairfix.cli.options.option import signature
 

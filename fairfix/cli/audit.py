@@ -12,7 +12,7 @@ from fairfix._utils.atomic_write import check_destination, write_text
 from fairfix._utils.text import plain_number, plain_threshold, shorten
 from fairfix.cli.console import build_table, print_json, print_messages, print_output, wrap
 from fairfix.cli.option_values import OptionValues
-from fairfix.metrics.registry import title as title_of
+from fairfix.metrics.fairness_metrics import title as title_of
 from fairfix.report.html import audit_html
 from fairfix.report.markdown import figure
 from fairfix.report.sentences import audit_headline, certifiable_sentence

@@ -28,8 +28,8 @@ from fairfix.cli.console import print_messages, progress_bars
 from fairfix.cli.option_values import OptionValues
 from fairfix.errors import FairfixError, OutputError, UsageError
 from fairfix.methods import names as method_names_known
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.registry import METRICS
 from fairfix.workflows.case import load
 
 JOURNAL = "rows.jsonl"

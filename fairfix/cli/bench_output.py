@@ -18,7 +18,7 @@ from fairfix.bench.page import page
 from fairfix.bench.split_statistics import MeanInterval
 from fairfix.bench.summary import MethodSummary, TaskSummary, summarize
 from fairfix.cli.console import build_table, print_json, print_messages, print_output
-from fairfix.cli.exits import INTERNAL
+from fairfix.cli.failures import INTERNAL
 
 WRITTEN = (
     *("report.html", "summary.csv", "cells.csv", "cells.parquet"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fairfix._utils.atomic_write import check_destination, write_text
-from fairfix.cli.exits import Failure
+from fairfix.cli.failures import Failure
 from fairfix.errors import OutputError, UsageError
 from fairfix.report import github
 from fairfix.report.gate_sentences import Document

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from fairfix.cli.exits import INTERRUPTED
+from fairfix.cli.failures import INTERRUPTED
 
 
 class CommandGroup(TyperGroup):

@@ -13,7 +13,7 @@ from typing import Any
 from fairfix._utils.text import plain_number, shorten
 from fairfix.cli.ci_outputs import CiOutputs
 from fairfix.cli.console import build_table, print_json, print_messages, print_output, wrap
-from fairfix.cli.exits import describe_failure
+from fairfix.cli.failures import describe_failure
 from fairfix.cli.option_values import OptionValues
 from fairfix.data.table import Columns
 from fairfix.report.gate_sentences import Document, check_interval, check_sentence, power_sentence

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fairfix.data.problem import Problem
 from fairfix.metrics.counts import count_cells
-from fairfix.metrics.registry import Metric
+from fairfix.metrics.fairness_metrics import Metric
 from fairfix.models.scorer import Scorer
 
 BATCH = 65_536  # rows

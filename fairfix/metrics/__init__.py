@@ -6,12 +6,12 @@ one through the entry-point group ``fairfix.metrics``.
 
 from __future__ import annotations
 
+from fairfix.metrics.contrasts import Contrast, Gap
 from fairfix.metrics.counts import Counts, count
-from fairfix.metrics.gaps import Contrast, Gap
+from fairfix.metrics.fairness_metrics import METRICS, Metric, get, names, register
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES, Performance
 from fairfix.metrics.rates import Rate
-from fairfix.metrics.registry import METRICS, Metric, get, names, register
 
 __all__ = [
     "METRICS",

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from fairfix._utils.constraints import Range
 from fairfix.errors import UsageError
+from fairfix.metrics.contrasts import Gap
 from fairfix.metrics.counts import Counts
-from fairfix.metrics.gaps import Gap
+from fairfix.metrics.fairness_metrics import METRICS, Metric
 from fairfix.metrics.performance import PERFORMANCES, Performance
-from fairfix.metrics.registry import METRICS, Metric
 
 KINDS = "constrained", "tradeoff"
 BUDGET_RANGE = Range(0, 1, low_open=True, high_open=True)

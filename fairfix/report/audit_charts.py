@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from fairfix.metrics.registry import title as title_of
+from fairfix.metrics.fairness_metrics import title as title_of
 from fairfix.report.figures import Figure, budget_band, is_ratio, neutral
 from fairfix.report.svg import Plot, Point, Scale, rule, segment, symbol
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from fairfix._utils.text import shorten, unique_labels
-from fairfix.metrics.registry import title as title_of
+from fairfix.metrics.fairness_metrics import title as title_of
 from fairfix.report import audit_charts, sections, sentences
 from fairfix.report.charts import Mark, Strips
 from fairfix.report.figures import Figure, budget_band, is_ratio, neutral, thin

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from fairfix._utils.text import format_number, format_threshold
-from fairfix.metrics.registry import title as title_of
+from fairfix.metrics.fairness_metrics import title as title_of
 from fairfix.report.figures import Figure, absolute_gap, budget_band, neutral, thin
 from fairfix.report.svg import (
     LogScale,

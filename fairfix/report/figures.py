@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fairfix._utils.text import format_number
-from fairfix.metrics.registry import METRICS
+from fairfix.metrics.fairness_metrics import METRICS
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from fairfix._utils.text import (
     shorten,
     unique_labels,
 )
-from fairfix.metrics.registry import titles
+from fairfix.metrics.fairness_metrics import titles
 from fairfix.report import audit_sections, charts, sections, sentences, svg
 from fairfix.report.markdown import STATES
 

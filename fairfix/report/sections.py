@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fairfix._utils.text import shorten, single_line
-from fairfix.metrics.registry import title as title_of
+from fairfix.metrics.fairness_metrics import title as title_of
 from fairfix.report import charts, sentences
 from fairfix.report.charts import GainLossStrips, Mark, Strips
 from fairfix.report.figures import Figure, budget_band, neutral, thin

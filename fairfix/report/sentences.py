@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fairfix._utils.text import format_count, shorten
-from fairfix.metrics.registry import METRICS
-from fairfix.metrics.registry import title as title_of
+from fairfix.metrics.fairness_metrics import METRICS
+from fairfix.metrics.fairness_metrics import title as title_of
 from fairfix.report.figures import Figure, is_ratio
 
 # The sentence after the estimate, by verdict.

@@ -10,8 +10,8 @@ from scipy.special import betainc
 from torch import Tensor
 
 from fairfix.data.problem import Problem
+from fairfix.metrics.fairness_metrics import Metric
 from fairfix.metrics.rates import Share, false_positive_rate, selection_rate, true_positive_rate
-from fairfix.metrics.registry import Metric
 from fairfix.stats.other_attributes import ColumnChange, GroupColumn, column_changes
 from fairfix.stats.verdicts import holm
 

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from fairfix.data.problem import Problem
 from fairfix.metrics.counts import Counts
+from fairfix.metrics.fairness_metrics import METRICS, rates
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES, auc_by_group, is_trivial
 from fairfix.metrics.rates import Cell
-from fairfix.metrics.registry import METRICS, rates
 
 
 @dataclass(frozen=True)

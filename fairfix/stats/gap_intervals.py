@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor
 
+from fairfix.metrics.contrasts import Contrast, log_bound
 from fairfix.metrics.counts import Counts
-from fairfix.metrics.gaps import Contrast, log_bound
-from fairfix.metrics.registry import METRICS
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.stats.intervals import (
     CLOPPER_PEARSON,
     MIETTINEN_NURMINEN,

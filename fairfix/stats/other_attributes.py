@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fairfix.data.problem import Problem
 from fairfix.metrics.counts import Counts, count
-from fairfix.metrics.registry import Metric
+from fairfix.metrics.fairness_metrics import Metric
 from fairfix.stats.gap_intervals import MIN_ROWS
 from fairfix.stats.paired_gaps import PairedDecisions, PairedGap, paired_rates
 from fairfix.stats.verdicts import holm

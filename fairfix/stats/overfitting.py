@@ -9,9 +9,9 @@ from torch import Tensor
 
 from fairfix.data.problem import Problem
 from fairfix.metrics.counts import Counts, design_effect
+from fairfix.metrics.fairness_metrics import Metric
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import Performance
-from fairfix.metrics.registry import Metric
 
 Z_CRITICAL = 1.96
 """Standard errors by which test rows must be worse."""

@@ -14,9 +14,9 @@ from functools import reduce
 import numpy as np
 from scipy.stats import norm
 
-from fairfix.metrics.gaps import Contrast
+from fairfix.metrics.contrasts import Contrast
+from fairfix.metrics.fairness_metrics import Metric
 from fairfix.metrics.rates import Rate
-from fairfix.metrics.registry import Metric
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from enum import StrEnum
 import numpy as np
 
 from fairfix.metrics.counts import Counts
-from fairfix.metrics.registry import METRICS
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.gap_intervals import (
     MIN_ROWS,
@@ -44,7 +44,7 @@ class Claim:
     """The claim that one metric is within its budget, and the verdict on it.
 
     Attributes:
-        metric: key of ``fairfix.metrics.registry.METRICS``.
+        metric: key of ``fairfix.metrics.fairness_metrics.METRICS``.
         confidence: of each one-sided test.
         value: as reported, NaN if undefined.
         interval: of the value, two-sided at 1 - 2 alpha.
@@ -83,7 +83,7 @@ def claim(
     """Test a metric against a budget.
 
     Args:
-        metric: key of ``fairfix.metrics.registry.METRICS``.
+        metric: key of ``fairfix.metrics.fairness_metrics.METRICS``.
         counts: (G,), at least two groups.
         names: of the groups, (G,).
         budget: largest allowed size of the gap, in (0, 1).

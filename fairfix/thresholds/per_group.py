@@ -19,11 +19,11 @@ from torch import Tensor
 
 from fairfix.data.problem import Problem
 from fairfix.errors import TableError, UsageError
+from fairfix.metrics.contrasts import Contrast
 from fairfix.metrics.counts import Counts, in_rows
-from fairfix.metrics.gaps import Contrast
+from fairfix.metrics.fairness_metrics import METRICS, Metric
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.rates import Rate
-from fairfix.metrics.registry import METRICS, Metric
 from fairfix.thresholds.shared import (
     ALL_POSITIVE,
     NONE_POSITIVE,

@@ -14,8 +14,8 @@ import torch
 
 from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.registry import METRICS
 from fairfix.thresholds.per_group import (
     GAINS,
     Curve,

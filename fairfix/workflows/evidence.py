@@ -13,9 +13,9 @@ from fairfix.data.problem import Problem
 from fairfix.data.row_fingerprints import RowFingerprints, fingerprint_rows
 from fairfix.data.table import Group
 from fairfix.metrics.counts import Counts
+from fairfix.metrics.fairness_metrics import METRICS, rates
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.metrics.registry import METRICS, rates
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.decision_changes import DecisionChange, decision_change
 from fairfix.stats.gap_intervals import MetricRates, metric_limits

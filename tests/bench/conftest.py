@@ -10,8 +10,8 @@ from fairfix.bench.journal import Journal
 from fairfix.bench.plan import model_tasks, plan_study
 from fairfix.bench.study import Study, serial_backend
 from fairfix.bench.task import Task
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.registry import METRICS
 from tests.helpers.studies import FAST, LOH, loh_case, without_cost
 
 

@@ -12,8 +12,8 @@ from fairfix.bench.cells import Cell, ceiling, run_cell
 from fairfix.bench.plan import plan_study
 from fairfix.bench.study import Study
 from fairfix.bench.task import Task
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.registry import METRICS
 from fairfix.workflows.debias import debias
 from tests.helpers.studies import LOH, loh_case
 

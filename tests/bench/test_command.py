@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from fairfix.bench.protocols import PROTOCOLS, Protocol
 from fairfix.bench.training import Recipe
 from fairfix.cli.app import app
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.registry import METRICS
 from tests.helpers.studies import LOH
 
 SMALL = Recipe(depth=1, width=4, epochs=1)

@@ -9,8 +9,8 @@ from fairfix.bench.cells import run_cell
 from fairfix.bench.other_classifiers import CLASSIFIERS, classifier_scores
 from fairfix.bench.plan import plan_study
 from fairfix.bench.protocol_task import encoded_split, protocol_task
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.registry import METRICS
 
 
 def test_other_classifiers_are_those_of_scikit_learn() -> None:

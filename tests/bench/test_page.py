@@ -20,8 +20,8 @@ from fairfix.bench.page import SHOWN_TABLES, page
 from fairfix.bench.split_statistics import Quartiles
 from fairfix.bench.summary import summarize
 from fairfix.bench.sweep import sweeps
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.metrics.registry import METRICS
 from fairfix.report.svg import LogScale, Scale
 from tests.report.test_html import BROWSER, HOSTILE, Layout, Page, browse, section
 

@@ -23,7 +23,7 @@ from fairfix.cli.app import app
 from fairfix.data.problem import Problem
 from fairfix.data.table import Columns
 from fairfix.errors import FairfixError, UsageError
-from fairfix.metrics.registry import METRICS
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.workflows.case import ModelOptions, load
 from tests.helpers.paths import ROOT
 

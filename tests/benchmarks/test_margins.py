@@ -19,9 +19,9 @@ from fairfix.methods._search import IN_SAMPLE_FACTOR, CandidateSearch
 from fairfix.methods.eqodds import eqodds
 from fairfix.methods.identity import identity
 from fairfix.methods.thresholds import thresholds
+from fairfix.metrics.fairness_metrics import METRICS, noise_ceiling
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.metrics.registry import METRICS, noise_ceiling
 from tests.helpers.paths import ROOT
 from tests.helpers.runs import Place, Run
 from tests.helpers.toys import scored_rows, table

@@ -18,9 +18,9 @@ from fairfix.data.problem import Problem
 from fairfix.errors import FairfixError, UsageError
 from fairfix.methods import builtin_names, get
 from fairfix.methods._result import Result
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.metrics.registry import METRICS
 from tests.helpers import zoo
 from tests.helpers.toys import (
     biased_problem,

@@ -15,8 +15,8 @@ from fairfix.methods._result import Step
 from fairfix.methods._search import CandidateSearch
 from fairfix.methods.gda import gda
 from fairfix.methods.prune import prune
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.registry import METRICS
 from fairfix.models.scorer import Output, Scorer
 from tests.helpers import zoo
 from tests.helpers.toys import (

@@ -20,9 +20,9 @@ from fairfix.methods.caleqodds import caleqodds
 from fairfix.methods.eqodds import eqodds
 from fairfix.methods.identity import identity
 from fairfix.methods.roc import roc
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.metrics.registry import METRICS
 from tests.helpers.toys import (
     Floats,
     count_by_hand,

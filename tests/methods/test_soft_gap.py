@@ -11,8 +11,8 @@ from fairfix.data.problem import Problem
 from fairfix.methods import _soft_gap as soft_gap_module
 from fairfix.methods import prune
 from fairfix.methods._soft_gap import soft_gap, soft_gap_gradient
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.registry import METRICS
 from fairfix.models.prunable_units import find_prunable_layers
 from fairfix.models.scorer import Output, Scorer
 from tests.helpers import zoo

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fairfix.errors import UsageError
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import (
     Objective,
     chance_constrained,
@@ -16,7 +17,6 @@ from fairfix.metrics.objective import (
     trade_off,
 )
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.metrics.registry import METRICS
 from tests.helpers.toys import table
 
 # Balanced accuracy (6/9 + 11/15) / 2 = 0.7, spd -1/16, eod 0.

@@ -17,6 +17,7 @@ from torchmetrics.functional.classification import binary_fairness, binary_group
 
 from fairfix.data.problem import Problem
 from fairfix.metrics.counts import Counts, count, design_effect
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.performance import PERFORMANCES, auc_by_group, is_trivial
 from fairfix.metrics.rates import (
     accuracy_rate,
@@ -24,7 +25,6 @@ from fairfix.metrics.rates import (
     selection_rate,
     true_positive_rate,
 )
-from fairfix.metrics.registry import METRICS
 from tests.helpers.toys import count_by_hand, gaps_by_hand, rates_by_hand, scored_rows, table
 
 # Two groups of 10 and 20 rows.          group:  0   1

@@ -15,8 +15,8 @@ from fairfix.data.problem import Problem
 from fairfix.methods import get
 from fairfix.methods._result import Result
 from fairfix.methods._search import CandidateSearch
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.registry import METRICS
 from fairfix.models.scorer import Output, Scorer
 from fairfix.models.weight_batches.scoring import batch_scorer, vmap_scorer
 from fairfix.models.weight_batches.stacked_layers import StackedLayers

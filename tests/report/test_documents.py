@@ -16,8 +16,8 @@ import fairfix as library
 from fairfix._utils.strict_json import StrictModel, validate
 from fairfix._utils.text import plain_number
 from fairfix.errors import UsageError
+from fairfix.metrics.fairness_metrics import METRICS, rates, title
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.metrics.registry import METRICS, rates, title
 from fairfix.report.markdown import markdown, text, verdict
 from fairfix.report.schema.audit import Audit
 from fairfix.report.schema.report import Report

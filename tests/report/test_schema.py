@@ -15,8 +15,8 @@ import pytest
 
 from fairfix._utils.strict_json import validate
 from fairfix.errors import UsageError
+from fairfix.metrics.fairness_metrics import METRICS, rates
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.metrics.registry import METRICS, rates
 from fairfix.report.schema.json_schema import schema_files, write_schema_files
 from fairfix.report.schema.shared import Rule
 from fairfix.thresholds.rule import DecisionRule

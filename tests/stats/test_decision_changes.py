@@ -12,9 +12,9 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from fairfix.data.problem import Problem
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.metrics.registry import METRICS
 from fairfix.stats.decision_changes import (
     decision_change,
     group_changes,

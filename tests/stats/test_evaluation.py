@@ -10,9 +10,9 @@ import torch
 from sklearn import metrics as sklearn
 
 from fairfix.data.problem import Problem
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.metrics.registry import METRICS
 from fairfix.stats.evaluation import Evaluation, evaluate
 from tests.helpers.toys import count_by_hand, gaps_by_hand, rates_by_hand, scored_rows
 

@@ -11,8 +11,8 @@ import torch
 from scipy import optimize, stats
 
 from fairfix.metrics.counts import Counts
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.metrics.registry import METRICS
 from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.stats.gap_intervals import MetricRates, certified, p_violated, violated
 from fairfix.stats.intervals import (

@@ -12,9 +12,9 @@ import torch
 
 from fairfix.data.problem import Problem
 from fairfix.errors import TableError, UsageError
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.metrics.registry import METRICS
 from fairfix.thresholds import per_group
 from fairfix.thresholds.per_group import (
     GAINS,

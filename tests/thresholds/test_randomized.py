@@ -13,9 +13,9 @@ from scipy.optimize import linprog
 from fairfix.data.problem import Problem
 from fairfix.errors import TableError, UsageError
 from fairfix.methods import get
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.metrics.registry import METRICS
 from fairfix.thresholds.per_group import GAINS, best_group_thresholds
 from fairfix.thresholds.policy import Policy, row_draws
 from fairfix.thresholds.randomized import best_randomized_thresholds

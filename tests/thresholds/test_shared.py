@@ -12,9 +12,9 @@ from torch import Tensor
 
 from fairfix.data.problem import Problem
 from fairfix.metrics.counts import Counts, count
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.metrics.registry import METRICS
 from fairfix.thresholds import shared
 from fairfix.thresholds.shared import (
     ALL_POSITIVE,

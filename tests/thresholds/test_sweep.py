@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from fairfix.data.problem import Problem
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.metrics.registry import METRICS
 from fairfix.thresholds.sweep import SweepPoint, threshold_sweep
 from tests.helpers.toys import count_by_hand, gaps_by_hand, rates_by_hand, scored_rows
 

@@ -13,9 +13,9 @@ import torch
 from fairfix.data.problem import Problem
 from fairfix.methods.identity import identity
 from fairfix.methods.thresholds import thresholds
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.metrics.registry import METRICS
 from fairfix.thresholds import tradeoff_curve as module
 from fairfix.thresholds.policy import Policy
 from fairfix.thresholds.tradeoff_curve import MAX_POINTS, TradeoffPoint, tradeoff_curve

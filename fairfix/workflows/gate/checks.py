@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from fairfix.data.problem import Problem
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.metrics.registry import METRICS
 from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.stats.intervals import Interval
 from fairfix.stats.performance_intervals import (

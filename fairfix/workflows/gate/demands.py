@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fairfix.errors import UsageError
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.metrics.registry import METRICS
 
 AUC = "auc"
 MEASURES = (*PERFORMANCES, AUC)

@@ -1,4 +1,4 @@
-"""The registry of fairness metrics: one entry a metric, from which all else follows.
+"""The fairness metrics (spd, eod, ...): one registry entry each, from which all else follows.
 
 An entry names the rates that are compared and how (``Contrast``). Value, size, sign, neutral value,
 bounds, standard errors, intervals, exact threshold search and report texts are derived from it, so
@@ -15,8 +15,8 @@ import torch
 
 from fairfix._utils.text import did_you_mean
 from fairfix.errors import UsageError
+from fairfix.metrics.contrasts import Contrast, Difference, Gap, gap_of, log_bound
 from fairfix.metrics.counts import Counts
-from fairfix.metrics.gaps import Contrast, Difference, Gap, gap_of, log_bound
 from fairfix.metrics.performance import PERFORMANCES, Performance
 from fairfix.metrics.rates import (
     REPORTED,

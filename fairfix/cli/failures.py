@@ -1,4 +1,4 @@
-"""Exit codes and the message of a command that failed."""
+"""Messages and exit codes of commands that fail; a verdict's is ``Gate.exit_code``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gaps between groups: values, sizes, and their chance of staying within a bound.
+"""Contrasts of group rates (difference, ratio, ...): the gap's value, size and sampling error.
 
 Sign: two groups give *unprivileged minus privileged* (group 0 minus group 1, AIF360's sign); more
 groups give the largest rate minus the smallest. An empty denominator gives NaN.
