@@ -107,7 +107,7 @@ def plane_chart(goal: Goal, methods: Sequence[MethodSummary], titles: Mapping[st
         f"over splits. {background}",
     )
     ground = (
-        _contours(plot, goal.weight) if goal.smaller_is_better else [plot.across(0.0, goal.budget)]
+        _contours(plot, goal.lambda_) if goal.smaller_is_better else [plot.across(0.0, goal.budget)]
     )
     order = (UNMODIFIED, BASELINE, GROUP_THRESHOLDS)
     references = sorted(

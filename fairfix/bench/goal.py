@@ -50,7 +50,7 @@ class Goal:
     kind: str
     budget: float
     margin: float | None
-    weight: float
+    lambda_: float
     k: float
     risk: float | None
 
@@ -63,7 +63,7 @@ class Goal:
             kind=goal["kind"],
             budget=goal["budget"],
             margin=goal["margin"],
-            weight=goal["lambda"],
+            lambda_=goal["lambda"],
             k=goal["k"],
             risk=goal.get("risk"),
         )
@@ -83,5 +83,5 @@ class Goal:
         if self.smaller_is_better:
             if undefined:
                 return 1.0
-            return self.weight * gap_size + (1 - self.weight) * (1 - performance)
+            return self.lambda_ * gap_size + (1 - self.lambda_) * (1 - performance)
         return performance if not undefined and gap_size < self.budget else 0.0

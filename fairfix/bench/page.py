@@ -83,8 +83,8 @@ def describe_goal(goal: Goal) -> str:
     """Return the definition of the ranking value in words."""
     performance, metric = metric_title(goal.performance_key), metric_title(goal.metric)
     if goal.smaller_is_better:
-        weight = f"{goal.weight:g}"
-        rest = f"{1 - goal.weight:g}"
+        weight = f"{goal.lambda_:g}"
+        rest = f"{1 - goal.lambda_:g}"
         return (
             f"trade-off: {weight} × absolute {metric} + {rest} × (1 − {performance}); "
             "smaller is better"

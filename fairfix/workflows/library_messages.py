@@ -19,7 +19,6 @@ _PARAMETERS = {
     "floor": "floors",
     "lambda": "lambda_",
     "max-drop": "max_drops",
-    "test": "test",
     "trust-checkpoint": "trust",
 }
 
