@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fairfix._utils.name_list import split_names
 from fairfix._utils.progress import track
 from fairfix.bench.cell_table import UNMODIFIED, latest_rows
 from fairfix.bench.journal import Journal
@@ -256,7 +257,7 @@ def _metric(key: str) -> Any:
 def _listed(names: str | None) -> list[str]:
     if names is None:
         return []
-    listed = [name.strip() for name in names.split(",") if name.strip()]
+    listed = list(split_names(names))
     if not listed:
         raise UsageError(f"The list of names {names!r} is empty; add names or remove the option.")
     return listed

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fairfix._utils.name_list import split_names
 from fairfix._utils.text import did_you_mean
 from fairfix.cli.command_specs import command_specs, outside_names
 from fairfix.cli.options.option import DEFAULTS
@@ -96,6 +97,7 @@ class OptionValues:
         return Columns(
             label=self["label"],
             favorable=self["favorable"],
+            unfavorable=_names(self["unfavorable"]) or (),
             groups=tuple(self["group"]),
             privileged=self._privileged,
             id=self["id"],
@@ -227,8 +229,7 @@ def _check_tables(settings: Settings, command: str, options: Collection[str]) ->
 def _names(value: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
     if value is None:
         return None
-    parts = value.split(",") if isinstance(value, str) else value
-    return tuple(part.strip() for part in parts if part.strip())
+    return split_names(value) if isinstance(value, str) else value
 
 
 def _object(value: str | Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict
 
+from fairfix._utils.name_list import split_names
 from fairfix._utils.strict_json import StrictModel, validate
 from fairfix._utils.text import did_you_mean
 from fairfix.data.table.cell_values import normalized_text
@@ -170,6 +171,7 @@ class _SettingsTable(StrictModel):
 
     label: str | None = None
     favorable: _CellValue | None = None
+    unfavorable: _CellValue | tuple[_CellValue, ...] | None = None
     group: _Names | None = None
     privileged: _CellValue | None = None
     output_label: _CellValue | None = None
@@ -220,10 +222,14 @@ def _converted(name: str, value: Any, directory: Path) -> Any:
     match name:
         case "favorable" | "privileged" | "output_label":
             return normalized_text(value)
+        case "unfavorable":
+            if isinstance(value, str):
+                return split_names(value)
+            return tuple(map(normalized_text, value if isinstance(value, tuple) else (value,)))
         case "group":
             return (value,) if isinstance(value, str) else value
         case "ignore" | "features":
-            names = value.split(",") if isinstance(value, str) else value
+            names = split_names(value) if isinstance(value, str) else value
             return tuple(each.strip() for each in names if each.strip())
         case "data_spec" | "test" | "baseline":
             return directory / value

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from fairfix._utils.constraints import Range
+from fairfix._utils.name_list import split_names
 from fairfix._utils.progress import track
 from fairfix.data.problem import Problem
 from fairfix.methods._quantile_trees import QuantileTrees
@@ -90,8 +91,7 @@ def layerwise(
 def _order(network: nn.Module, layers: str) -> list[str]:
     """Return the layers to tune: the named ones in their order, else all from last to first."""
     select_parameters(network, layers)
-    named = [name.strip() for name in layers.split(",") if name.strip()]
-    return named or layer_names(network)[::-1]
+    return list(split_names(layers)) or layer_names(network)[::-1]
 
 
 def _optimizer(dims: int, calls: int, seed: int) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from fairfix._utils.name_list import split_names
 from fairfix.errors import UsageError
 
 
@@ -18,7 +19,7 @@ def select_parameters(network: nn.Module, layers: str = "") -> dict[str, nn.Para
         UsageError: if a name matches no parameter, or the network has no parameters.
     """
     parameters = dict(network.named_parameters())
-    names = [name.strip() for name in layers.split(",") if name.strip()]
+    names = split_names(layers)
     for name in names:
         if not any(_belongs_to(parameter, name) for parameter in parameters):
             raise UsageError(

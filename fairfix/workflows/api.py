@@ -38,6 +38,7 @@ def load(
     *,
     label: str = "label",
     favorable: object = None,
+    unfavorable: object = (),
     group: str | Sequence[str] = "group",
     privileged: object = None,
     missing_group: Literal["error", "keep"] = "error",
@@ -62,6 +63,7 @@ def load(
         model: a checkpoint; None if ``score`` names a column of scores.
         data: a CSV, CSV.gz or Parquet file.
         label: the label column; ``favorable`` is its favorable value, by default 1.
+        unfavorable: the other label values, needed if there are several; "others" takes all.
         group: the group column, or several, of which the first is debiased; ``privileged`` is the
             privileged value of the first.
         missing_group: "keep" makes rows without a group value a group of their own.
@@ -88,6 +90,7 @@ def load(
     columns = Columns(
         label=label,
         favorable=_text(favorable),
+        unfavorable=_values(unfavorable),
         groups=_names(group),
         privileged=_text(privileged),
         id=id,
@@ -311,6 +314,7 @@ def predict(
     rule: str | Path | None = None,
     label: str = "label",
     favorable: object = None,
+    unfavorable: object = (),
     group: str | Sequence[str] = "group",
     missing_group: Literal["error", "keep"] = "error",
     id: str | None = None,
@@ -341,6 +345,7 @@ def predict(
     columns = Columns(
         label=label,
         favorable=_text(favorable),
+        unfavorable=_values(unfavorable),
         groups=_names(group),
         id=id,
         ignore=tuple(ignore),
@@ -364,6 +369,10 @@ def _rule_of(case: Case, rule: DecisionRule | str | Path | None) -> tuple[Decisi
 
 def _text(value: object) -> str | None:
     return None if value is None else str(value)
+
+
+def _values(values: object) -> tuple[str, ...]:
+    return tuple(map(str, values if isinstance(values, list | tuple) else (values,)))
 
 
 def _names(names: str | Sequence[str]) -> tuple[str, ...]:

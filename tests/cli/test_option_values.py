@@ -176,3 +176,34 @@ def test_a_privileged_value_in_a_file_belongs_to_the_group_of_that_file(
     ended = fairfix("audit", place.model, table, "--group", "town", "--ignore", "group", "--json")
     assert ended.code == 0, ended.err
     assert list(json.loads(ended.out)["groups"]) == ["town"]
+
+
+def test_names_with_commas_in_list_options(fairfix: Run, place: Place, draw: Draw) -> None:
+    rows = draw(400, 2)
+    expected = json.loads(fairfix("audit", place.model, place.table(rows), "--json").out)
+    names = {"x0": "age_(18, 25]", "x1": 'say "hi"'}
+    table = place.table(rows.assign(note="a").rename(columns={**names, "note": "a, note"}))
+    listed = [*(name for name in rows if name not in ("label", "group"))]
+    features = ",".join(
+        {**names, "x0": '"age_(18, 25]"', "x1": '"say ""hi"""'}.get(n, n) for n in listed
+    )
+    for options in (("--ignore", '"a, note"'), ("--features", features)):
+        ended = fairfix("audit", place.model, table, *options, "--json")
+        assert ended.code == 0, ended.err
+        assert json.loads(ended.out)["groups"] == expected["groups"]
+    ended = fairfix("audit", place.model, table, "--ignore", '"a, note')
+    assert "quote a name that contains a comma" in ended.sentence
+
+
+def test_a_third_label_value_needs_a_decision(fairfix: Run, place: Place, draw: Draw) -> None:
+    rows = draw(400, 2)
+    expected = json.loads(fairfix("audit", place.model, place.table(rows), "--json").out)
+    rows.loc[rows["label"].eq(0) & rows["x0"].gt(0), "label"] = 2
+    table = place.table(rows)
+    ended = fairfix("audit", place.model, table, "--favorable", 1)
+    assert "name the favorable one with --favorable" in ended.sentence
+    for value in ("0,2", "others"):
+        ended = fairfix(
+            "audit", place.model, table, "--favorable", 1, "--unfavorable", value, "--json"
+        )
+        assert json.loads(ended.out)["groups"] == expected["groups"]

@@ -155,6 +155,10 @@ def test_every_setting_is_read_as_its_option(tmp_path: Path) -> None:
     [
         ('group = ["sex", "race"]', "group", ("sex", "race")),
         ('ignore = "a, b,"', "ignore", ("a", "b")),
+        ("ignore = 'a, \"b, c\"'", "ignore", ("a", "b, c")),
+        ('unfavorable = "a, b"', "unfavorable", ("a", "b")),
+        ("unfavorable = [1.0, ' a,b']", "unfavorable", ("1", "a,b")),
+        ("unfavorable = false", "unfavorable", ("False",)),
         ("batch_size = 64", "batch_size", 64),
         ("margin = 0.01", "margin", 0.01),
         ('budget = "spd=0.05"', "budget", ("spd=0.05",)),
@@ -212,7 +216,10 @@ def test_invalid_settings_are_refused(project: Path, text: str, message: str) ->
 
 def test_an_unknown_setting_with_nothing_near_lists_the_known_ones(project: Path) -> None:
     message = refused(project, "zzz = 1")
-    assert "known keys: 'label', 'favorable', 'group', 'privileged', 'output-label'" in message
+    assert (
+        "known keys: 'label', 'favorable', 'unfavorable', 'group', 'privileged', 'output-label'"
+        in message
+    )
 
 
 def test_a_file_that_is_not_utf8_is_refused(project: Path) -> None:

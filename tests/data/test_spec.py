@@ -13,7 +13,7 @@ import pytest
 
 from fairfix.data.spec import DataSpec
 from fairfix.data.table import Columns, Table, read_table
-from fairfix.errors import FairfixError, TrustError, UsageError
+from fairfix.errors import FairfixError, TableError, TrustError, UsageError
 
 AGE = {"column": "age", "mean": 38.0, "scale": 12.5}
 WORK = {"column": "work", "categories": ["Private", "State", "Never"]}
@@ -90,10 +90,19 @@ def test_drop_first_equals_get_dummies_drop_first(tmp_path: Path) -> None:
     assert table.feature_names == ("work=b", "work=c")
 
 
-def test_numeric_categories_match_in_any_spelling(tmp_path: Path) -> None:
+def test_numeric_categories_match_as_integers_and_as_decimals(tmp_path: Path) -> None:
     spec = spec_of({"column": "level", "categories": [1, 2.0, "3"]})
-    table = encoded(tmp_path, spec, {"level": ["3.0", "1", "2", "01"]})
+    table = encoded(tmp_path, spec, {"level": ["3.0", "1.0", "2.0", "1.0"]})
     np.testing.assert_array_equal(table.features, np.eye(3)[[2, 0, 1, 0]])
+
+
+def test_codes_are_not_merged_as_numbers(tmp_path: Path) -> None:
+    codes = ["01", "1", "1e2", "100"]
+    spec = spec_of({"column": "code", "categories": codes})
+    np.testing.assert_array_equal(encoded(tmp_path, spec, {"code": codes}).features, np.eye(4))
+    spec = spec_of({"column": "code", "categories": ["1", "100"]})
+    with pytest.raises(TableError, match="'01' is not one of"):
+        encoded(tmp_path, spec, {"code": ["1", "01", "100", "1"]})
 
 
 def test_one_column_can_be_two_inputs_and_the_group(tmp_path: Path) -> None:

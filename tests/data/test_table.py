@@ -79,9 +79,9 @@ def test_a_plain_table(folder: Path) -> None:
         PLAIN.removesuffix("\n"),
         "\ufeff" + PLAIN,
         "\n  \n" + PLAIN.replace("\n0,1", "\n\n0,1") + "\n\n",
-        PLAIN.replace("1,0,20", ' 1 ,"0", 20 '),
+        PLAIN.replace("1,0,20", '1,"0", 20 ').replace("\n1,", "\n 1 ,").replace("\n0,", "\n 0,"),
         PLAIN.replace("label,group", ' label , "group"'.replace(' "', '"')),
-        PLAIN.replace("\n1,0", "\n1.0,0.0").replace("\n0,1", "\n00,+1"),
+        PLAIN.replace("\n1,", "\n1.0,").replace("\n0,", "\n0.0,"),
         PLAIN.replace("\n1,", "\nTrue,").replace("\n0,", "\nFalse,"),
     ],
     ids=["crlf", "cr", "no end", "bom", "blank lines", "blanks", "header", "numbers", "booleans"],
@@ -205,12 +205,12 @@ def test_take(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "favorable", "named", "all_values"),
     [
-        (["<=50K", " >50K", "<=50K", ">50K "], ">50K", ">50K", ("<=50K", ">50K")),
+        (["<=50K", " >50K", "<=50K", " >50K"], ">50K", ">50K", ("<=50K", ">50K")),
         (["2", "1", "2", "1"], None, "1", ("1", "2")),
-        (["-1", "1.0", "-1", "1"], "1", "1", ("-1", "1")),
+        (["-1", "1.0", "-1", "1.0"], "1", "1", ("-1", "1")),
         (["false", "true", "false", "true"], "1", "true", ("false", "true")),
         (["0", "1", "0", "1"], "True", "1", ("0", "1")),
-        (["0.50", "0.25", "0.5", "0.25"], ".25", "0.25", ("0.25", "0.50")),
+        (["0.5", "0.250", "0.5", "0.250"], ".25", "0.250", ("0.250", "0.5")),
     ],
 )
 def test_the_favorable_value(
@@ -221,14 +221,96 @@ def test_the_favorable_value(
     assert (table.favorable, table.label_values) == (named, all_values)
 
 
-def test_more_than_two_labels_need_a_favorable_one(folder: Path) -> None:
-    text = rows(["low", "high", "mid", "high"], "0101")
-    table = read(folder, text, Columns(favorable="high"))
+GRADES = rows(["low", "high", "mid", "high"], "0101")
+
+
+@pytest.mark.parametrize("unfavorable", [("low", "mid"), ("mid", "low"), ("others",)])
+def test_more_than_two_labels_with_their_meaning(
+    folder: Path, unfavorable: tuple[str, ...]
+) -> None:
+    table = read(folder, GRADES, Columns(favorable="high", unfavorable=unfavorable))
     np.testing.assert_array_equal(table.labels, [0, 1, 0, 1])
     assert table.notes == ("label 'label': 'low', 'mid' count as unfavorable",)
-    assert refused(folder, text) == (
-        "val.csv, column 'label' has the values 'high', 'low', 'mid'; set favorable to one of "
-        "them; the others then count as unfavorable."
+
+
+@pytest.mark.parametrize(
+    ("favorable", "unfavorable"),
+    [(None, ()), ("high", ()), (None, ("others",)), ("high", ("mid",))],
+)
+def test_more_than_two_labels_need_a_decision_on_each(
+    folder: Path, favorable: str | None, unfavorable: tuple[str, ...]
+) -> None:
+    columns = Columns(favorable=favorable, unfavorable=unfavorable)
+    assert refused(folder, GRADES, columns) == (
+        "val.csv, column 'label' has the values 'high', 'low', 'mid'; name the favorable one with "
+        "--favorable and those that count as unfavorable with --unfavorable, where 'others' takes "
+        "all the others."
+    )
+
+
+def test_a_label_value_named_others_is_that_value(folder: Path) -> None:
+    columns = Columns(favorable="a", unfavorable=("others",))
+    assert "has the values 'a', 'b', 'others'; name" in refused(
+        folder, rows(["a", "others", "b", "a"], "0101"), columns
+    )
+    table = read(folder, rows(["a", "others", "a", "others"], "0101"), columns)
+    np.testing.assert_array_equal(table.labels, [1, 0, 1, 0])
+
+
+def test_an_unfavorable_value_that_does_not_occur(folder: Path) -> None:
+    columns = Columns(favorable="high", unfavorable=("low", "worst"))
+    assert refused(folder, GRADES, columns) == (
+        "val.csv, column 'label' has no value 'worst' (unfavorable value). Its other values: "
+        "'low', 'mid'."
+    )
+
+
+TWINS = [
+    (["01", "1", "1e2", "100"], "'01' and '1'; '100' and '1e2'"),
+    (["1", "1.0", "0", "0"], "'1' and '1.0'"),
+    (["1", "True", "0", "0"], "'1' and 'True'"),
+    (["0.5", "0.50", "1", "1"], "'0.5' and '0.50'"),
+    ([">50K", ">50K.", "<=50K", "<=50K"], "'>50K' and '>50K.'"),
+    (["yes", " yes", "Yes", "no"], "' yes' and 'Yes' and 'yes'"),
+    (["a_b", "a  b", "c", "c"], "'a  b' and 'a_b'"),
+    (["caf\u00e9", "cafe\u0301", "c", "c"], "'cafe\u0301' and 'caf\u00e9'"),
+    (["18-25", "18\u201325", "26+", "26+"], "'18-25' and '18\u201325'"),
+]
+
+
+@pytest.mark.parametrize(("values", "twins"), TWINS)
+@pytest.mark.parametrize("cells", [1, 10_000])
+def test_values_that_differ_only_in_spelling_are_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, values: list[str], twins: str, cells: int
+) -> None:
+    monkeypatch.setattr(table_reader, "_CHUNK_CELLS", cells)
+    told = (
+        f"has values that differ only in spelling: {twins}. Write each value in one way, or rename "
+        "those that are meant to differ."
+    )
+    assert refused(folder, rows("0101", values)) == f"val.csv, column 'group' {told}"
+    columns = Columns(favorable=values[0], unfavorable=("others",))
+    assert refused(folder, rows(values, "0101"), columns) == f"val.csv, column 'label' {told}"
+
+
+def test_values_that_differ_in_more_than_spelling_stay_apart(folder: Path) -> None:
+    values = ["A", "A+", "A-", "-1", "1", "<25", ">=25", "b1", "b10", "2.5", "25"]
+    table = read(folder, rows([0, 1] * 5 + [0], values))
+    assert sorted(table.groups[0].names) == sorted(values)
+
+
+def test_codes_of_a_second_table_are_not_numbers(folder: Path) -> None:
+    known = {"group_names": {"group": ("1", "2")}}
+    assert "unknown values '01', '02'" in refused(folder, rows("0101", ["01", "02"] * 2), **known)
+    assert "unknown value '1e0'" in refused(folder, rows("0101", ["1e0", "2"] * 2), **known)
+    assert group_of(read(folder, rows("0101", ["1.0", "2.0"] * 2), **known))[1] == [0, 1, 0, 1]
+
+
+def test_a_group_may_not_have_the_name_of_rows_without_a_value(folder: Path) -> None:
+    text = rows("10101", ["a", "", "(Missing)", "a", "b"])
+    assert refused(folder, text, Columns(missing_group="keep")) == (
+        "val.csv, column 'group': 1 row has no value (first: line 3), and others have the value "
+        "'(Missing)', the name of the group that rows without a value form; rename that value."
     )
 
 
@@ -905,7 +987,10 @@ def test_damaged_files_raise_only_our_errors(folder: Path) -> None:
     [
         ("1", 1.0, True),
         (" 1", True, True),
-        ("1e0", "+01.", True),
+        ("1.", "1.00", True),
+        ("1e0", "1", False),
+        ("01", "1", False),
+        ("+1", "1", False),
         ("true", 1, True),
         ("False", "0", True),
         (" >50K", ">50K", True),

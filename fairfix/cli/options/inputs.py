@@ -36,6 +36,14 @@ def table_options(
     favorable: Annotated[
         str | None, common("Favorable label value.", "--favorable", default="1")
     ] = None,
+    unfavorable: Annotated[
+        str | None,
+        advanced(
+            "Unfavorable label values, comma-separated, or others for all; required if the label "
+            "has more than two values.",
+            "--unfavorable",
+        ),
+    ] = None,
     group: Annotated[
         list[str] | None,
         common(
@@ -58,13 +66,17 @@ def table_options(
     id: Annotated[str | None, advanced("Column that identifies a row.", "--id")] = None,
     ignore: Annotated[
         str | None,
-        advanced("Columns that are not features, comma-separated.", "--ignore"),
+        advanced(
+            "Columns that are not features, comma-separated; quote a name that contains a comma: "
+            "'a,\"b, c\"'.",
+            "--ignore",
+        ),
     ] = None,
     weight: Annotated[str | None, advanced("Column of row weights.", "--weight")] = None,
     features: Annotated[
         str | None,
         advanced(
-            "Feature columns in the order of the network's inputs, comma-separated.",
+            "Feature columns in the order of the network's inputs, as in --ignore.",
             "--features",
             default="the order in the data spec, else all other columns in file order",
         ),

@@ -13,14 +13,17 @@ from fairfix.data.table.cell_values import (
     MISSING,
     comparison_key,
     equal_values,
-    factorize,
+    factorize_as_written,
     natural_sort_key,
+    normalized_text,
+    spelling_key,
 )
 from fairfix.errors import TableError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_MAX_TWINS = 4  # shown in a message
 _MAX_VALUES = 1000  # labels and protected attributes have few values; an identifier has many
 
 
@@ -32,6 +35,7 @@ class CategoricalColumn:
         column: its name.
         codes: (N,) int64 positions in ``values``, -1 where the value is missing.
         values: the distinct values as text, in natural order.
+        spellings: the same values as the file writes them, with every spelling of each.
         place: file and column, for messages.
         locate_row: from a data row, counted from 0, to its line in the file, for messages.
     """
@@ -39,6 +43,7 @@ class CategoricalColumn:
     column: str
     codes: np.ndarray
     values: tuple[str, ...]
+    spellings: tuple[str, ...]
     place: str
     locate_row: Callable[[int], str]
 
@@ -49,6 +54,19 @@ class CategoricalColumn:
             return None
         affected = plural(len(rows), "row has", "rows have")
         return f"{self.place}: {affected} no value (first: {self.locate_row(int(rows[0]))})"
+
+    def refuse_twins(self) -> None:
+        """Raise ``TableError`` if values differ only in spelling, and so may be the same."""
+        by_key: dict[str, list[str]] = {}
+        for text in self.spellings:
+            by_key.setdefault(spelling_key(text), []).append(text)
+        twins = [" and ".join(map(repr, texts)) for texts in by_key.values() if len(texts) > 1]
+        if twins:
+            listed = "; ".join(twins[:_MAX_TWINS])
+            raise TableError(
+                f"{self.place} has values that differ only in spelling: {listed}. Write each value "
+                "in one way, or rename those that are meant to differ."
+            )
 
     def find(self, value: object) -> str | None:
         """Return the one of the values that equals this value, or None."""
@@ -80,6 +98,7 @@ class CategoricalColumnBuilder:
         self.text_columns = frozenset(self.columns)
         self._place = place
         self._values: dict[str, str] = {}  # as first written, by key, in order of appearance
+        self._spellings: dict[str, None] = {}  # in order of appearance
         self._numbers: dict[str, int] = {}
         self._parts: list[np.ndarray] = []
 
@@ -89,7 +108,7 @@ class CategoricalColumnBuilder:
         Raises:
             TableError: the column has too many distinct values.
         """
-        codes, texts = factorize(chunk[self.columns[0]])
+        codes, texts = factorize_as_written(chunk[self.columns[0]])
         numbers = [self._number(text) for text in texts]
         if len(self._values) > _MAX_VALUES:
             raise TableError(
@@ -104,11 +123,20 @@ class CategoricalColumnBuilder:
         values = sorted(self._values.values(), key=natural_sort_key)
         rank = np.array([*(values.index(text) for text in self._values.values()), -1], np.int64)
         codes = rank[np.concatenate(self._parts)]
-        return CategoricalColumn(self.columns[0], codes, tuple(values), self._place, locate_row)
+        return CategoricalColumn(
+            self.columns[0],
+            codes,
+            tuple(values),
+            tuple(sorted(self._spellings, key=natural_sort_key)),
+            self._place,
+            locate_row,
+        )
 
-    def _number(self, text: str) -> int:
+    def _number(self, spelling: str) -> int:
+        text = normalized_text(spelling)
         if text in MISSING:
             return -1
+        self._spellings.setdefault(spelling)
         key = comparison_key(text)
         self._values.setdefault(key, text)
         return self._numbers.setdefault(key, len(self._numbers))

@@ -1,11 +1,13 @@
-"""Values of cells: parsing, comparing and sorting them, however they are written.
+"""Values of cells: parsing, comparing and sorting them.
 
-1, 1.0, "1", " 1 " and True are the same value.
+1, 1.0, "1", " 1 " and True are the same value; "01" and "1e0" are codes of their own. Within one
+column of labels or groups, values that differ only in spelling are refused (``spelling_key``).
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null", "<NA>"})
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_PLAIN_NUMBER = re.compile(r"-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)")
 _INTEGER = re.compile(r"([+-]?[0-9]+)\.0*")
+_DASH = re.compile("[\u2010-\u2015\u2212]")
 _EXACT_INTEGERS = 2**53  # above this, different integers are the same float64
 
 
@@ -58,15 +62,38 @@ def parse_number(text: str) -> float | None:
 
 
 def comparison_key(text: str) -> str:
-    """Return a key that is equal for two texts exactly if they are the same value."""
+    """Return a key that is equal for two texts exactly if they are the same value.
+
+    Numbers are compared as such only where they are written plainly: 01 and 1e2 are codes.
+    """
+    text = text.strip()
+    if not _PLAIN_NUMBER.fullmatch(text) and text.lower() not in ("true", "false"):
+        return text
+    return _number_key(text) or text
+
+
+def spelling_key(text: str) -> str:
+    """Return a key that is equal for texts that a person may have meant as one value.
+
+    Such texts differ in case, blanks, underscores, a stop at the end, the form of a dash or of a
+    letter, or in the writing of a number.
+    """
+    text = unicodedata.normalize("NFKC", text).casefold()
+    text = _DASH.sub("-", text.replace("_", " "))
+    text = " ".join(text.split()).rstrip(".,;: ")
+    return _number_key(text) or text
+
+
+def _number_key(text: str) -> str | None:
+    """Return the number that a text is in one spelling; None if it is none or is not exact."""
     number = parse_number(text)
     if number is None or abs(number) >= _EXACT_INTEGERS:
-        return text.strip()
+        return None
     return str(int(number)) if number.is_integer() else repr(number)
 
 
 def equal_values(one: object, other: object) -> bool:
-    """Return whether two values are the same: 1, 1.0, "1", " 1" and True all are."""
+    """Return whether two values are the same: 1, 1.0, "1", " 1" and True all are, "01" is not."""
     return comparison_key(str(one)) == comparison_key(str(other))
 
 
@@ -81,10 +108,16 @@ def natural_sort_key(text: str) -> tuple[Any, ...]:
 
 def factorize(series: Series) -> tuple[np.ndarray, list[str]]:
     """Return codes (N,) into the list of distinct texts, -1 for null cells, and the list."""
+    codes, values = factorize_as_written(series)
+    return codes, [normalized_text(value) for value in values]
+
+
+def factorize_as_written(series: Series) -> tuple[np.ndarray, list[str]]:
+    """Return codes and texts as ``factorize`` does, with the texts as the file has them."""
     import pandas as pd
 
     codes, values = pd.factorize(series)
-    return codes, [normalized_text(value) for value in values]
+    return codes, [str(value) for value in values]
 
 
 def parse_numbers(series: Series, remedy: str) -> np.ndarray:

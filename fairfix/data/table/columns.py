@@ -24,6 +24,8 @@ class Columns:
     Attributes:
         label: the label column.
         favorable: the favorable value of the label; None means 1.
+        unfavorable: the other values of the label, needed if there are several; ("others",) takes
+            all of them.
         groups: the group columns (protected attributes); the first is the one debiased.
         privileged: the privileged value of the first group column; None infers it.
         id: the column that identifies rows.
@@ -40,6 +42,7 @@ class Columns:
 
     label: str = "label"
     favorable: str | None = None
+    unfavorable: tuple[str, ...] = ()
     groups: tuple[str, ...] = ("group",)
     privileged: str | None = None
     id: str | None = None

@@ -9,7 +9,7 @@ import numpy as np
 
 from fairfix._utils.text import did_you_mean, plural, quoted_list
 from fairfix.data.table.categorical_column import CategoricalColumn
-from fairfix.data.table.cell_values import comparison_key
+from fairfix.data.table.cell_values import comparison_key, spelling_key
 from fairfix.data.table.table import Group
 from fairfix.errors import TableError
 
@@ -49,8 +49,10 @@ def encode_group(
         weights: (N,) row weights, for the base rates.
 
     Raises:
-        TableError: a value is missing or unknown, or the column has only one group.
+        TableError: a value is missing or unknown, two values differ only in spelling, or the
+            column has only one group.
     """
+    column.refuse_twins()
     column, notes = _with_missing_group(column, options.keep_missing)
     if len(column.values) < 2 and not options.allow_one_group:
         raise TableError(
@@ -77,6 +79,12 @@ def _with_missing_group(
     if not keep:
         raise TableError(
             f"{missing}; remove these rows, or set missing_group to 'keep' to make them a group."
+        )
+    same = [text for text in column.values if spelling_key(text) == spelling_key(MISSING_GROUP)]
+    if same:
+        raise TableError(
+            f"{missing}, and others have the value {same[0]!r}, the name of the group that rows "
+            "without a value form; rename that value."
         )
     codes = np.where(column.codes < 0, len(column.values), column.codes)
     completed = replace(column, codes=codes, values=(*column.values, MISSING_GROUP))

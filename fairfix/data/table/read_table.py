@@ -111,7 +111,9 @@ def _labels(
     if roles.label is None:
         return None, ()
     try:
-        labels = encode_labels(data.categorical[roles.label], columns.favorable, known)
+        labels = encode_labels(
+            data.categorical[roles.label], columns.favorable, columns.unfavorable, known
+        )
     except TableError as error:
         if required:
             raise
