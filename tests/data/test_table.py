@@ -719,7 +719,7 @@ def test_booleans_and_numbers_mix_as_features(folder: Path) -> None:
     np.testing.assert_array_equal(read(folder, text).features, [[1, 1], [0, 2], [0.5, 1]])
 
 
-@pytest.mark.parametrize("bad", ["abc", "1_000", "0x10", "1,5", "None", "2020-01-01", "?"])
+@pytest.mark.parametrize("bad", ["abc", "1_000", "0x10", "None", "2020-01-01", "?"])
 def test_text_is_not_a_feature(folder: Path, bad: str) -> None:
     text = f'label,group,x\n1,0,1\n0,1,"{bad}"\n'
     assert refused(folder, text) == (
@@ -843,11 +843,95 @@ def test_a_missing_column(folder: Path, columns: Columns, message: str) -> None:
     assert refused(folder, PLAIN, columns).startswith(message)
 
 
-def test_another_separator_is_named(folder: Path) -> None:
-    assert refused(folder, PLAIN.replace(",", ";")) == (
-        "val.csv has no column 'label' (label column). Its only column is "
-        "'label;group;age;hours': separate the columns by commas, not semicolons."
+@pytest.mark.parametrize(
+    ("mark", "called"), [(";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")]
+)
+@pytest.mark.parametrize("decimal", [".", ","])
+@pytest.mark.parametrize("cells", [1, 10_000])
+def test_other_separators_and_decimal_commas_are_read_and_noted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, mark: str, called: str, decimal: str, cells: int
+) -> None:
+    expected = read(folder, PLAIN)
+    monkeypatch.setattr(table_reader, "_CHUNK_CELLS", cells)
+    table = read(folder, PLAIN.replace(",", mark).replace(".", decimal))
+    np.testing.assert_array_equal(table.features, expected.features)
+    np.testing.assert_array_equal(table.labels, expected.labels)
+    comma = ("decimals are read with a comma",) if decimal == "," else ()
+    assert table.notes == (f"columns are separated by {called}", *comma)
+
+
+@pytest.mark.parametrize("line", ["sep=,", "SEP=;", '"sep=|"', "sep=^"])
+def test_the_separator_that_a_first_line_names(folder: Path, line: str) -> None:
+    mark = line.strip('"')[-1]
+    text = f"\ufeff{line}\n\n{PLAIN.replace(',', mark)}"
+    np.testing.assert_array_equal(read(folder, text).features, read(folder, PLAIN).features)
+    assert ", line 8: 5 fields" in refused(folder, f"{text}1{mark}2{mark}3{mark}4{mark}5\n")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+@pytest.mark.parametrize("name", ["val.csv", "val.csv.gz"])
+def test_utf_16_with_a_byte_order_mark(folder: Path, encoding: str, name: str) -> None:
+    text = "\ufefflabel;group;x\n1;\u00e9;0,5\n0;\u4e2d;-1,25\n".removeprefix(
+        "\ufeff" if encoding == "utf-16" else ""
     )
+    content = text.encode(encoding)
+    (folder / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    table = read_table(folder / name, Columns())
+    np.testing.assert_array_equal(table.features, [[0.5], [-1.25]])
+    assert set(table.groups[0].names) == {"\u00e9", "\u4e2d"}
+    assert table.notes[:3] == (
+        "columns are separated by semicolons",
+        "the table is read as UTF-16",
+        "decimals are read with a comma",
+    )
+
+
+POINTS = "write decimals with a point, and thousands without a mark."
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "label;group;x\n1;0;1,234\n0;1;5\n",
+            f"val.csv, column 'x': '1,234' may be 1.234 or 1234; {POINTS}",
+        ),
+        (
+            "label;group;x;y\n1;0;1,5;2.5\n0;1;5;5\n",
+            "val.csv has decimal commas ('1,5' in column 'x') and points ('2.5' in column 'y'); "
+            + POINTS,
+        ),
+        (
+            'label,group,x\n1,0,"0,787"\n0,1,"1,5"\n',
+            f"val.csv, line 2, column 'x': '0,787' is not a number; {POINTS}",
+        ),
+        (
+            "label;group;a, b\n1;0;1,5\n0;1;2,5\n",
+            "val.csv: its columns may be separated by commas or semicolons; quote cells that "
+            "contain them, or name the separator in a first line such as sep=;",
+        ),
+        (
+            "label:group:x\n1:0:1\n0:1:2\n",
+            "val.csv has no column 'label' (label column). Its only column is 'label:group:x': "
+            "separate the columns by commas, semicolons or tabs.",
+        ),
+    ],
+)
+def test_separators_and_decimals_that_are_not_certain(
+    folder: Path, text: str, message: str
+) -> None:
+    assert refused(folder, text) == message
+
+
+def test_one_thousands_mark_among_decimal_commas_is_a_decimal_comma(folder: Path) -> None:
+    table = read(folder, "label;group;x\n1;0;1,234\n0;1;0,5\n")
+    np.testing.assert_array_equal(table.features, np.array([[1.234], [0.5]], np.float32))
+
+
+def test_commas_separate_although_cells_hold_semicolons(folder: Path) -> None:
+    table = read(folder, "label,group,x\n1,a;b,1\n0,c;d,2\n")
+    assert table.groups[0].names == ("c;d", "a;b")
+    assert len(table.notes) == 1
 
 
 def test_long_lists_of_columns_are_shortened(folder: Path) -> None:
@@ -918,7 +1002,8 @@ def test_a_column_has_one_role(roles: dict[str, Any], message: str) -> None:
         ("v.parquet", b"PAR1 and no more", "v.parquet cannot be read as Parquet ("),
         ("v.csv", PLAIN.encode() + b"1,0,1,\xe9\n", "v.csv, line 6: not UTF-8 text; save"),
         ("v.csv", "label,Größe\n".encode("latin-1"), "v.csv, line 1: not UTF-8 text; save"),
-        ("v.csv", PLAIN.encode("utf-16"), "v.csv, line 1: not UTF-8 text; save"),
+        ("v.csv", PLAIN.encode("utf-16-le"), "v.csv, line 1: not UTF-8 text; save"),
+        ("v.csv", PLAIN.encode("utf-16")[:-1], "v.csv: not UTF-16 text; save the table as UTF-8"),
         (
             "v.csv",
             PLAIN.encode() + b'1,0,"1,1\n0,1,2,3\n',

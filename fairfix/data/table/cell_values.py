@@ -25,6 +25,7 @@ MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null", "<NA>"})
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _PLAIN_NUMBER = re.compile(r"-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)")
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9.]+,[0-9]+")
 _INTEGER = re.compile(r"([+-]?[0-9]+)\.0*")
 _DASH = re.compile("[\u2010-\u2015\u2212]")
 _EXACT_INTEGERS = 2**53  # above this, different integers are the same float64
@@ -137,6 +138,8 @@ def parse_numbers(series: Series, remedy: str) -> np.ndarray:
     if None in parsed:
         code = parsed.index(None)
         row = int(series.index[int(np.argmax(codes == code))])
+        if _DECIMAL_COMMA.fullmatch(texts[code]):
+            remedy = "write decimals with a point, and thousands without a mark"
         raise CellError(str(series.name), row, f"{texts[code]!r} is not a number; {remedy}.")
     by_code = np.array([*parsed, np.nan], dtype=np.float64)  # a null has code -1: the last one
     return np.asarray(by_code[codes])

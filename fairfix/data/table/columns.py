@@ -148,11 +148,8 @@ class Header:
 
     def _summary(self) -> str:
         if len(self.names) == 1:
-            only = self.names[0]
-            for mark, called in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
-                if mark in only:
-                    return (
-                        f"Its only column is {only!r}: separate the columns by commas, not "
-                        f"{called}."
-                    )
+            return (
+                f"Its only column is {self.names[0]!r}: separate the columns by commas, semicolons "
+                "or tabs."
+            )
         return f"Its columns: {quoted_list(self.names)}."

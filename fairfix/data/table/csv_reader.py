@@ -1,7 +1,8 @@
 """The reader of CSV tables, plain or compressed with gzip.
 
-Nothing is repaired silently: a row of the wrong length, a byte that is not UTF-8 and a damaged
-archive are errors that name the line.
+Nothing is repaired silently: a row of the wrong length, a byte that cannot be decoded and a damaged
+archive are errors that name the line; another separator, encoding or decimal mark than usual is a
+note.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import gzip
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from fairfix.data.table.cell_values import MISSING
 from fairfix.data.table.columns import Header
+from fairfix.data.table.csv_format import CsvFormat, detect_format, find_decimal_mark, with_points
 from fairfix.data.table.table_reader import chunk_rows
 from fairfix.errors import TableError
 
@@ -31,8 +34,13 @@ class CsvReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with self._table_errors(), self._open() as file:
-            names = _first_row(csv.reader(file))
+        self._format = CsvFormat()
+        self._decimal_comma = False
+        with self._table_errors():
+            with self._open_bytes() as file:
+                self._format = detect_format(file, path.name)
+            with self._open() as text:
+                names = self._first_row(self._reader(text))
             if not names:
                 raise TableError(
                     f"{path.name} has only blank lines; a table needs a header and rows."
@@ -40,8 +48,23 @@ class CsvReader:
             self.header = Header(path.name, [name.strip() for name in names])
             self._check_widths(limit=1)  # the only row that pandas accepts if it is too long
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """See ``TableReader``."""
+        comma = ("decimals are read with a comma",) if self._decimal_comma else ()
+        return (*self._format.notes, *comma)
+
     def chunks(self, columns: Collection[str], text: Collection[str]) -> Iterator[pd.DataFrame]:
         """See ``TableReader``."""
+
+        numeric = [name for name in columns if name not in text]
+        if self._format.delimiter != ",":
+            as_text = self._chunks(numeric, numeric)
+            self._decimal_comma = find_decimal_mark(as_text, self._path.name) == ","
+        for chunk in self._chunks(columns, text):
+            yield with_points(chunk, numeric) if self._decimal_comma else chunk
+
+    def _chunks(self, columns: Collection[str], text: Collection[str]) -> Iterator[pd.DataFrame]:
         import pandas as pd
 
         places = [str(place) for place in range(len(self.header.names))]
@@ -49,9 +72,10 @@ class CsvReader:
         texts = {place_of[name] for name in text}
         widths_checked = False
         with self._table_errors(), self._open() as file:
-            _first_row(csv.reader(file))
+            self._first_row(self._reader(file))
             for chunk in pd.read_csv(
                 file,
+                sep=self._format.delimiter,
                 header=None,
                 # All columns: with usecols, pandas would accept rows that are too long.
                 names=places,
@@ -77,16 +101,27 @@ class CsvReader:
             return f"row {row + 1}"
         return f"line {line}"
 
-    def _open(self) -> TextIO:
+    def _open_bytes(self) -> BinaryIO:
         if self._path.name.lower().endswith(".gz"):
-            return gzip.open(self._path, "rt", encoding="utf-8-sig", newline="")
-        return self._path.open(encoding="utf-8-sig", newline="")
+            return gzip.open(self._path)  # type: ignore[return-value]
+        return self._path.open("rb")
+
+    def _open(self) -> TextIO:
+        return TextIOWrapper(self._open_bytes(), encoding=self._format.encoding, newline="")
+
+    def _reader(self, file: TextIO, *, strict: bool = False) -> Reader:
+        return csv.reader(file, delimiter=self._format.delimiter, strict=strict)
+
+    def _first_row(self, reader: Reader) -> list[str]:
+        """Read up to the header and return it; [] if there is none."""
+        rows = (row for row in reader if not _is_blank(row))
+        return next(islice(rows, int(self._format.names_separator), None), [])
 
     def _rows(self, *, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
         """Yield the number of the line that each data row starts on, and the row."""
         with self._open() as file:
-            reader = csv.reader(file, strict=strict)
-            _first_row(reader)
+            reader = self._reader(file, strict=strict)
+            self._first_row(reader)
             line = reader.line_num + 1
             for row in reader:
                 if not _is_blank(row):
@@ -102,7 +137,7 @@ class CsvReader:
         if len(row) != width:
             raise TableError(
                 f"{self._path.name}, line {line}: {len(row)} fields, but the header has {width}; "
-                "correct the line (quote cells that contain commas)."
+                f"correct the line (quote cells that contain {self._format.separator})."
             )
 
     @contextmanager
@@ -114,10 +149,9 @@ class CsvReader:
         try:
             yield
         except UnicodeDecodeError:
-            line = self._undecodable_line()
-            raise TableError(
-                f"{name}, line {line}: not UTF-8 text; save the table as UTF-8."
-            ) from None
+            where = name if self._format.is_utf16 else f"{name}, line {self._undecodable_line()}"
+            kind = "UTF-16" if self._format.is_utf16 else "UTF-8"
+            raise TableError(f"{where}: not {kind} text; save the table as UTF-8.") from None
         except (EOFError, zlib.error, gzip.BadGzipFile):
             raise TableError(
                 f"{name} is a damaged gzip file; write or download it again."
@@ -129,8 +163,8 @@ class CsvReader:
             ) from None
 
     def _undecodable_line(self) -> int:
-        with self._table_errors(), self._open() as file:
-            for number, line in enumerate(file.buffer, 1):
+        with self._table_errors(), self._open_bytes() as file:
+            for number, line in enumerate(file, 1):
                 try:
                     line.decode()
                 except UnicodeDecodeError:
@@ -149,10 +183,6 @@ class CsvReader:
                     f"{self._path.name}: the row after line {line} cannot be parsed as CSV "
                     f"({error}); check for a quote that is not closed."
                 ) from None
-
-
-def _first_row(reader: Reader) -> list[str]:
-    return next((row for row in reader if not _is_blank(row)), [])
 
 
 def _is_blank(row: list[str]) -> bool:

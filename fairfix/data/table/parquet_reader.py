@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class ParquetReader:
     """A Parquet file; see ``TableReader``. Nested columns are refused when they are read."""
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, path: Path) -> None:
         import pyarrow.parquet as pq
 

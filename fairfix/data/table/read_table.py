@@ -77,7 +77,13 @@ def read_table(
         ids=data.ids,
         weights=data.weights,
         scores=data.scores,
-        notes=(*feature_notes, *label_notes, *group_notes, *_id_notes(data.ids, roles.id)),
+        notes=(
+            *reader.notes,
+            *feature_notes,
+            *label_notes,
+            *group_notes,
+            *_id_notes(data.ids, roles.id),
+        ),
     )
 
 

@@ -26,6 +26,11 @@ class TableReader(Protocol):
         """The columns of the file."""
         ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is unusual about the file, for the user; complete once the chunks are read."""
+        ...
+
     def chunks(self, columns: Collection[str], text: Collection[str]) -> Iterator[pd.DataFrame]:
         """Yield the columns, chunk by chunk; the index counts the data rows from 0.
 
