@@ -15,8 +15,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from fairfix._utils.strict_json import parse_json
 from fairfix.bench.row_schema import is_row
-from fairfix.errors import OutputError, TableError
+from fairfix.errors import OutputError, TableError, UsageError
 
 _CHUNK = 2**16
 _ROW_PREFIX = b'{"version": '  # every row starts with it, a truncated one too
@@ -69,12 +70,13 @@ class Journal:
 
     def _row(self, line: bytes, number: int) -> dict[str, Any]:
         try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict) or not is_row(row):
+            row = parse_json(line, self.path.name)
+        except UsageError:
+            raise self._invalid(number) from None
+        if not is_row(row):
             raise self._invalid(number)
-        return row
+        found: dict[str, Any] = row
+        return found
 
     def _invalid(self, number: int) -> TableError:
         return TableError(
