@@ -13,8 +13,9 @@ from fairfix._utils.text import plain_number, plain_threshold, shorten
 from fairfix.cli.console import build_table, print_json, print_messages, print_output, wrap
 from fairfix.cli.option_values import OptionValues
 from fairfix.metrics.fairness_metrics import title as title_of
+from fairfix.report.figures import named_figures
 from fairfix.report.html import audit_html
-from fairfix.report.markdown import figure
+from fairfix.report.markdown import figure, plain_figure
 from fairfix.report.sentences import audit_headline, certifiable_sentence
 from fairfix.workflows.audit import audit, choose_rule, ruled
 from fairfix.workflows.case import load
@@ -101,8 +102,10 @@ def _verdict(document: Document, column: str) -> Iterator[str]:
     measured = document["groups"][column]
     claim = measured["evidence"]["claims"][0]
     yield f"{column}: {audit_headline(document, measured).word.lower()}"
+    named = named_figures(claim["metric"], claim)
+    figures = ", ".join(f"{name} {plain_figure(each)}" for name, each in named.items())
     for sentence in (
-        f"{claim['metric']} {figure(claim)} against a budget of {claim['budget']:g}",
+        f"{figures} against a budget of {claim['budget']:g}",
         f"{claim['reason'][:1].upper()}{claim['reason'][1:]}.",
         certifiable_sentence(measured) or "",
     ):

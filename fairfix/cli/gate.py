@@ -10,13 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fairfix._utils.text import plain_number, shorten
+from fairfix._utils.text import shorten
 from fairfix.cli.ci_outputs import CiOutputs
 from fairfix.cli.console import build_table, print_json, print_messages, print_output, wrap
 from fairfix.cli.failures import describe_failure
 from fairfix.cli.option_values import OptionValues
 from fairfix.data.table import Columns
-from fairfix.report.gate_sentences import Document, check_interval, check_sentence, power_sentence
+from fairfix.report.gate_sentences import (
+    Document,
+    check_intervals,
+    check_sentence,
+    check_values,
+    power_sentence,
+)
 from fairfix.workflows.audit import choose_rule
 from fairfix.workflows.case import ModelOptions, load
 from fairfix.workflows.gate.demands import check_baseline
@@ -59,7 +65,7 @@ def run(
 
 def _judge(model: str, data: Path, rule: Path | None, given: dict[str, Any]) -> Gate:
     values = OptionValues.collect("gate", given, data)
-    demands, baseline = values.demands(), values["baseline"]
+    demands, also, baseline = values.demands(), values.also(), values["baseline"]
     confidence = values.confidence()
     check_baseline(demands, given=baseline is not None)
     threshold_given = values.threshold_without(rule)
@@ -68,6 +74,7 @@ def _judge(model: str, data: Path, rule: Path | None, given: dict[str, Any]) -> 
     return gate(
         Judged.by(case, *choose_rule(case, rule, threshold_given)),
         demands,
+        also=also,
         model=model,
         reuse=reuse(case, rule),
         baseline=baseline and _baseline(baseline, data, columns, options, threshold),
@@ -103,12 +110,12 @@ def _print(gate: Document) -> None:
     )
 
 
-def _cells(check: Document) -> list[str]:
+def _cells(check: Document) -> list[object]:
     warns = check["severity"] == "warn"
     return [
         check["demand"],
         shorten(check["column"] or "all rows"),
-        plain_number(check["value"]),
-        check_interval(check),
+        check_values(check),
+        check_intervals(check),
         f"{check['verdict']} (warns)" if warns else check["verdict"],
     ]

@@ -30,6 +30,7 @@ def run(
     values = OptionValues.collect(name, given, data, own)
     objective, test_table = values.objective(), values.test()
     confidence = values.confidence()
+    promises = (*values.also(), *values.limits())
     options = checked_options(
         name,
         values.own,
@@ -67,6 +68,7 @@ def run(
             seed=values["seed"],
             fold=bool(values["fold_threshold"]),
             confidence=confidence,
+            promises=promises,
             options=options,
         )
     print_messages(outcome.result.notes, quiet=quiet)

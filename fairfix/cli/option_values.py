@@ -170,9 +170,10 @@ class OptionValues:
                     f"remove --{name} or change those."
                 )
         ignore_risk = not by_probability and bool({"margin", "objective"} & self.given.keys())
+        metric, budget = self._goal()
         return make_objective(
-            self["metric"],
-            _budget(self["budget"], self["metric"]),
+            metric,
+            budget,
             margin=_margin(self["margin"]),
             performance=self["performance"],
             kind=self["objective"],
@@ -191,8 +192,39 @@ class OptionValues:
 
         return ConfidenceLevel(self["confidence"], bool(self["strict"]))
 
+    def _goal(self) -> tuple[str, float]:
+        """Return the metric and its budget.
+
+        A budget on the command line may name the metric; of those in a file, that of the metric
+        and of the first group column is taken.
+
+        Raises:
+            UsageError: there is not one such budget.
+        """
+        from fairfix.workflows.gate.demands import split_entry
+
+        metric, budget = self["metric"], self["budget"]
+        if isinstance(budget, tuple):
+            return metric, _budget_of(metric, budget, self["group"][0])
+        if "budget" not in self.given:
+            return metric, budget
+        entry, *others = budget
+        if others:
+            raise UsageError(
+                "This command has one --budget; test the others on its result with --also or gate."
+            )
+        key, smallest, column, limit, severity = split_entry("budget", entry)
+        if smallest or severity != "error" or column not in (None, self["group"][0]):
+            raise UsageError(
+                f"--budget {entry}: this command limits one gap, of the first group column "
+                f"{self['group'][0]!r}; write --budget {key or metric}={limit:g}."
+            )
+        if "metric" in self.given and key not in ("", metric):
+            raise UsageError(f"--metric is {metric} and --budget is of {key}; give one metric.")
+        return key or metric, limit
+
     def demands(self) -> tuple[Demand, ...]:
-        """Return the demands of a gate; none without options and settings.
+        """Return the demands of a gate except ``--also``; none without options and settings.
 
         Raises:
             UsageError: a demand is invalid.
@@ -208,8 +240,31 @@ class OptionValues:
                 [str(budget)] if one else budget,
                 default=self["metric"] if one else None,
             ),
-            *demands(Kind.FLOOR, self["floor"] or (), default=self["performance"]),
+            *self.limits(),
             *demands(Kind.MAX_DROP, self["max_drop"] or (), default=self["performance"]),
+        )
+
+    def also(self) -> tuple[Demand, ...]:
+        """Return the further budgets.
+
+        Raises:
+            UsageError: one is invalid.
+        """
+        from fairfix.workflows.gate.demands import Kind, demands
+
+        return tuple(demands(Kind.BUDGET, self["also"] or (), option="also"))
+
+    def limits(self) -> tuple[Demand, ...]:
+        """Return floors and ceilings.
+
+        Raises:
+            UsageError: one is invalid.
+        """
+        from fairfix.workflows.gate.demands import Kind, demands
+
+        return (
+            *demands(Kind.FLOOR, self["floor"] or (), default=self["performance"]),
+            *demands(Kind.CEILING, self["ceiling"] or (), default=self["performance"]),
         )
 
 
@@ -244,18 +299,15 @@ def _object(value: str | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     return parsed
 
 
-def _budget(value: float | tuple[str, ...], metric: str) -> float:
-    """Return the budget of a metric from a number or from entries ``metric=number``."""
-    if not isinstance(value, tuple):
-        return value
-    for entry in value:
-        name, _, number = entry.partition("=")
-        if name.strip() == metric:
-            try:
-                return float(number.partition(":")[0])  # a gate's severity may follow
-            except ValueError:
-                raise UsageError(f"A budget must be metric=number, not {entry!r}.") from None
-    raise UsageError(f"There is no budget for {metric}, only {', '.join(value)}; add --budget.")
+def _budget_of(metric: str, entries: tuple[str, ...], column: str) -> float:
+    """Return the budget of a metric from entries; a severity is for the gate alone."""
+    from fairfix.workflows.gate.demands import split_entry
+
+    for entry in entries:
+        found = split_entry("budget", entry)
+        if found.key == metric and found.column in (None, column):
+            return found.limit
+    raise UsageError(f"There is no budget for {metric}, only {', '.join(entries)}; add --budget.")
 
 
 def _margin(value: str | float) -> float | None:

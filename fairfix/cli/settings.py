@@ -200,7 +200,9 @@ class _SettingsTable(StrictModel):
     holdout: float | None = None
     confidence: float | None = None
     threshold: float | None = None
+    also: _Demands | None = None
     floor: _Demands | None = None
+    ceiling: _Demands | None = None
     max_drop: _Demands | None = None
     baseline: str | None = None
     on_inconclusive: Literal["fail", "warn"] | None = None
@@ -238,6 +240,6 @@ def _converted(name: str, value: Any, directory: Path) -> Any:
             return f"{directory / place if place.endswith('.py') else place}{colon}{symbol}"
         case "budget":
             return (value,) if isinstance(value, str) else value
-        case "floor" | "max_drop":
+        case "also" | "floor" | "ceiling" | "max_drop":
             return value if isinstance(value, tuple) else (str(value),)
     return value

@@ -9,8 +9,10 @@ from rich.table import Table
 
 from fairfix._utils.text import format_count, plain_number, shorten
 from fairfix.cli.console import build_table, wrap
-from fairfix.report.markdown import ROWS, STATES, figure
-from fairfix.report.sentences import Headline, headline
+from fairfix.report.figures import named_figures
+from fairfix.report.gate_sentences import check_intervals, check_values
+from fairfix.report.markdown import ROWS, STATES, plain_figure
+from fairfix.report.sentences import Headline, headline, promises
 from fairfix.workflows.save import Destination
 
 _MAX_WARNING = 140  # characters; the report has the full text
@@ -29,6 +31,8 @@ def summary(report: dict[str, Any]) -> Iterator[Table | str]:
     for rows in ROWS:
         yield _comparison(report, rows)
     yield _by_group(report["results"]["test"])
+    if further := promises(report):
+        yield _promises(further)
     yield from _rule(report["rule"])
     yield from _verdict(headline(report))
 
@@ -60,7 +64,11 @@ def written_files(destination: Destination) -> Iterator[str]:
 def _comparison(report: dict[str, Any], rows: str) -> Table:
     objective, results = report["objective"], report["results"][rows]
     metric, measure = objective["metric"], objective["performance"]
-    header = ["model", metric, measure.replace("_", " ")]
+    header = [
+        "model",
+        *named_figures(metric, results["debiased"]["gaps"][metric]),
+        measure.replace("_", " "),
+    ]
     tradeoff = objective["kind"] == "tradeoff"
     if tradeoff:
         header.append("objective")
@@ -70,7 +78,10 @@ def _comparison(report: dict[str, Any], rows: str) -> Table:
         [
             [
                 STATES[state],
-                figure(evaluation["gaps"][metric]),
+                *(
+                    plain_figure(each)
+                    for each in named_figures(metric, evaluation["gaps"][metric]).values()
+                ),
                 plain_number(evaluation["performance"][measure]["value"]),
                 *([plain_number(evaluation["objective"])] if tradeoff else []),
                 "yes" if evaluation["met"] else "no",
@@ -90,6 +101,24 @@ def _by_group(test: dict[str, Any]) -> Table:
                 test["unmodified"]["groups"], test["debiased"]["groups"], strict=True
             )
         ],
+    )
+
+
+def _promises(checks: list[dict[str, Any]]) -> Table:
+    return build_table(
+        "Further demands, test rows",
+        ["demand", "by", "value", "interval", "verdict"],
+        [
+            [
+                each["demand"],
+                shorten(each["column"] or "all rows"),
+                check_values(each),
+                check_intervals(each),
+                each["verdict"],
+            ]
+            for each in checks
+        ],
+        numbers=False,
     )
 
 

@@ -40,7 +40,14 @@ class Counts:
     def total(self) -> Counts:
         """The same counts over all groups, shape (..., 1)."""
         tp, fp, fn, tn = (side.sum(-1, keepdim=True) for side in self.sides)
-        return Counts(tp, fp, fn, tn)
+        return Counts(tp, fp, fn, tn, self._total_effect())
+
+    def _total_effect(self) -> Tensor | float:
+        """The design effect of all rows: the mean of the groups', by their rows."""
+        if isinstance(self.design_effect, float):
+            return self.design_effect
+        rows = self.tp + self.fp + self.fn + self.tn
+        return (rows * self.design_effect).sum(-1, keepdim=True) / rows.sum(-1, keepdim=True)
 
 
 def count(

@@ -22,8 +22,26 @@ LAMBDA_RANGE = Range(0, 1)
 K_RANGE = Range(0, low_open=True)
 RISK_RANGE = Range(0, 1, low_open=True, high_open=True)
 
+RATIO_BUDGET = 0.5
+"""Budget of a ratio from which it is taken for the ratio itself, and refused."""
+
 NEGLIGIBLE = 1e-9
 """Probability that is treated as 0."""
+
+
+def check_budget_of(metric: Metric, budget: float) -> None:
+    """Check that a number can be meant as the budget of a metric.
+
+    Raises:
+        UsageError: if it is out of range, or more likely a ratio than its distance from 1.
+    """
+    BUDGET_RANGE.check("budget", budget)
+    if metric.ratio and budget >= RATIO_BUDGET:
+        key = metric.key
+        raise UsageError(
+            f"A budget of {key} is 1 - ratio; for the four-fifths rule write --budget {key}=0.2 or "
+            f"--floor {key}=0.8."
+        )
 
 
 def constrained(performance: Tensor, size: Tensor, limit: float) -> Tensor:
@@ -100,7 +118,7 @@ class Objective:
     risk: Annotated[float | None, RISK_RANGE] = None
 
     def __post_init__(self) -> None:
-        BUDGET_RANGE.check("budget", self.budget)
+        check_budget_of(self.metric, self.budget)
         if self.margin is not None and not 0 <= self.margin < self.budget:
             raise UsageError(
                 f"margin must be at least 0 and below the budget of {self.budget}, "

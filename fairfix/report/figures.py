@@ -82,6 +82,14 @@ def absolute_gap(metric: str, figure: Figure) -> Figure:
     return Figure(value, 0.0 if bounds[0] <= neutral(metric) <= bounds[1] else low, high)
 
 
+def named_figures(metric: str, raw: Any) -> dict[str, Figure]:
+    """Return the figures of a gap by name: a ratio also has its gap, which the budget limits."""
+    figure = Figure.of(raw)
+    if not is_ratio(metric):
+        return {metric: figure}
+    return {f"gap of {metric}": absolute_gap(metric, figure), f"ratio {metric}": figure}
+
+
 def _absolute(metric: str, value: float | None) -> float | None:
     if value is None or metric not in METRICS:
         return None if value is None else abs(value)

@@ -23,8 +23,8 @@ def check_cells(check: Document) -> list[str]:
     return [
         check["demand"],
         check["column"] or "all rows",
-        plain_number(check["value"]),
-        check_interval(check),
+        ", ".join(filter(None, check_values(check))),
+        ", ".join(check_intervals(check)),
         check["verdict"],
         rows_by_group(check["rows_needed"]) or "-",
         check["severity"],
@@ -37,11 +37,24 @@ def check_name(check: Document) -> str:
     return demand if check["column"] is None else f"{demand} by {check['column']}"
 
 
-def check_interval(check: Document) -> str:
-    """Return the two-sided confidence interval of a check's value."""
-    if check["low"] is None or check["high"] is None:
+def check_values(check: Document) -> tuple[str, ...]:
+    """Return the value of a check; that of a ratio is its gap and the ratio, each by name."""
+    if check["gap"] is None:
+        return (plain_number(check["value"]),)
+    gap, ratio = plain_number(check["gap"]["value"]), plain_number(check["value"])
+    return f"gap {gap}", f"ratio {ratio}"
+
+
+def check_intervals(check: Document) -> tuple[str, ...]:
+    """Return the two-sided confidence intervals of ``check_values``."""
+    figures = (check,) if check["gap"] is None else (check["gap"], check)
+    return tuple(map(_interval, figures))
+
+
+def _interval(figure: Document) -> str:
+    if figure["low"] is None or figure["high"] is None:
         return plain_number(None)
-    return f"{plain_number(check['low'])} to {plain_number(check['high'])}"
+    return f"{plain_number(figure['low'])} to {plain_number(figure['high'])}"
 
 
 def rows_by_group(rows: Mapping[str, int] | None) -> str:
@@ -54,9 +67,11 @@ def check_sentence(gate: Document, check: Document) -> str:
     figures = f"{check['title']} {plain_number(check['value'])}"
     if check["sign"]:
         figures += f" ({check['sign']})"
+    if check["gap"] is not None:
+        figures = f"gap {plain_number(check['gap']['value'])}, {figures}"
     text = (
         f"{check_name(check)}: {check['verdict']}. {figures}, {interval_level(gate)} confidence "
-        f"interval {check_interval(check)} ({check['interval']}): {check['reason']}."
+        f"interval {_interval(check)} ({check['interval']}): {check['reason']}."
     )
     if check["rows_needed"]:
         needed = rows_by_group(check["rows_needed"])

@@ -23,6 +23,7 @@ from fairfix._utils.text import (
 )
 from fairfix.metrics.fairness_metrics import titles
 from fairfix.report import audit_sections, charts, sections, sentences, svg
+from fairfix.report.gate_sentences import HEADER, check_cells
 from fairfix.report.markdown import STATES
 
 Report = Mapping[str, Any]
@@ -89,6 +90,8 @@ def _page(report: Report) -> dict[str, Any]:
         "warnings": report["warnings"][:LISTED_LINES],
         "notes": report["notes"][:LISTED_LINES],
         "claims": sections.claims(report),
+        "promises": [check_cells(each) for each in sentences.promises(report)],
+        "promise_header": HEADER,
         "gaps": sections.gaps(report),
         "groups": sections.groups({kind: test[kind] for kind in ("unmodified", "debiased")}, names),
         "change": sections.change(report, names),

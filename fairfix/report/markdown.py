@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fairfix._utils.text import plain_number, printable
-from fairfix.report.sentences import headline
+from fairfix.report.figures import Figure, named_figures
+from fairfix.report.gate_sentences import HEADER, check_cells
+from fairfix.report.sentences import headline, promises
 
 STATES = {
     "unmodified": "unmodified model",
@@ -32,12 +34,19 @@ def _sections(report: dict[str, Any]) -> Iterable[str]:
         yield "\n".join(f"- {text(warning)}" for warning in report["warnings"])
     yield "## Before and after"
     yield _table(
-        ["rows", "model", f"{metric}", objective["performance"], "objective", "budget met"],
+        [
+            "rows",
+            "model",
+            *named_figures(metric, results["test"]["debiased"]["gaps"][metric]),
+            objective["performance"],
+            "objective",
+            "budget met",
+        ],
         [
             [
                 ROWS[rows],
                 STATES[state],
-                figure(e["gaps"][metric]),
+                *map(plain_figure, named_figures(metric, e["gaps"][metric]).values()),
                 figure(e["performance"][objective["performance"]]),
                 plain_number(e["objective"]),
                 "yes" if e["met"] else "no",
@@ -46,6 +55,9 @@ def _sections(report: dict[str, Any]) -> Iterable[str]:
             for state, e in results[rows].items()
         ],
     )
+    if further := promises(report):
+        yield "## Further demands, test rows"
+        yield _table(HEADER, [[text(cell) for cell in check_cells(each)] for each in further])
     yield "## By group, test rows"
     yield _groups(results["test"])
     yield "## All metrics, test rows"
@@ -90,10 +102,16 @@ def rows_needed(report: dict[str, Any]) -> str:
 
 
 def figure(raw: dict[str, Any]) -> str:
-    """Return a value with its confidence interval, if it has one."""
-    if raw["value"] is None or raw["low"] is None:
-        return plain_number(raw["value"])
-    return f"{plain_number(raw['value'])} [{plain_number(raw['low'])}, {plain_number(raw['high'])}]"
+    """Return a value of a document with its confidence interval, if it has one."""
+    return plain_figure(Figure.of(raw))
+
+
+def plain_figure(figure: Figure) -> str:
+    """Return a figure with its confidence interval, if it has one, in ASCII."""
+    value = plain_number(figure.value)
+    if figure.value is None or figure.low is None:
+        return value
+    return f"{value} [{plain_number(figure.low)}, {plain_number(figure.high)}]"
 
 
 def text(value: object) -> str:

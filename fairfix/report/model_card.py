@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fairfix._utils.text import plain_number, printable
+from fairfix.report.gate_sentences import check_name
 from fairfix.report.markdown import text
+from fairfix.report.sentences import promises
 
 BEGIN, END = "<!-- fairfix:begin -->", "<!-- fairfix:end -->"
 YAML_BEGIN, YAML_END = "# fairfix:begin", "# fairfix:end"
@@ -103,6 +105,8 @@ def _claims(report: dict[str, Any]) -> Iterable[str]:
             f"{_safe(claim['title'])} within {claim['budget']:g}: **{claim['verdict']}** "
             f"({_safe(claim['reason'])})."
         )
+    for check in promises(report):
+        yield f"{_safe(check_name(check))}: **{check['verdict']}** ({_safe(check['reason'])})."
 
 
 def _interval(figure: dict[str, Any]) -> str:

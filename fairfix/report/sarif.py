@@ -90,6 +90,7 @@ def _rule(check: Document) -> dict[str, Any]:
     demand = {
         "budget": f"The {check['title']} between groups is within its budget",
         "floor": f"The {check['title']} is at or above its floor",
+        "ceiling": f"The {check['title']} is at or below its ceiling",
         "max-drop": f"The {check['title']} is not further below the baseline's than allowed",
     }.get(check["kind"], "The rule does not decide nearly all rows alike")
     meaning = (

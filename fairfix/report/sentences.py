@@ -9,7 +9,7 @@ from typing import Any
 from fairfix._utils.text import format_count, shorten
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.fairness_metrics import title as title_of
-from fairfix.report.figures import Figure, is_ratio
+from fairfix.report.figures import Figure, absolute_gap, is_ratio
 
 # The sentence after the estimate, by verdict.
 MEANING = {
@@ -45,6 +45,11 @@ def claims(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     return sorted(unsorted, key=lambda claim: claim["metric"] != report["objective"]["metric"])
 
 
+def promises(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the further demands of a report; none in a report of an earlier version."""
+    return list(report.get("evidence", {}).get("promises", ()))
+
+
 def confidence(report: Mapping[str, Any]) -> float | None:
     """Return 1 - alpha of each one-sided test; None in a version 1 report."""
     level = report.get("confidence")
@@ -74,7 +79,7 @@ def audit_headline(report: Mapping[str, Any], measured: Mapping[str, Any]) -> He
     """Return the verdict of an audit on one of its group columns."""
     claim = measured["evidence"]["claims"][0]
     where = f"On these {format_count(measured['rows'])} rows"
-    estimate = _estimate(report, where, claim["title"], Figure.of(claim))
+    estimate = _estimate(report, where, claim["metric"], claim["title"], Figure.of(claim))
     return _headline(report, claim, measured, estimate)
 
 
@@ -102,12 +107,16 @@ def _heading(verdict: str, after: Mapping[str, Any]) -> str:
 
 def _test_estimate(report: Mapping[str, Any], figure: Figure) -> str:
     rows = format_count(report["results"]["test"]["debiased"]["rows"])
-    return _estimate(report, f"On {rows} test rows", report["objective"]["metric_title"], figure)
+    metric, title = report["objective"]["metric"], report["objective"]["metric_title"]
+    return _estimate(report, f"On {rows} test rows", metric, title, figure)
 
 
-def _estimate(report: Mapping[str, Any], where: str, title: str, figure: Figure) -> str:
+def _estimate(
+    report: Mapping[str, Any], where: str, metric: str, title: str, figure: Figure
+) -> str:
     interval = f" ({interval_name(report)} {figure.interval})" if figure.interval else ""
-    return f"{where}, the {title} is {figure.text}{interval}."
+    gap = f", a gap of {absolute_gap(metric, figure).text}" if is_ratio(metric) else ""
+    return f"{where}, the {title} is {figure.text}{interval}{gap}."
 
 
 def _meaning(report: Mapping[str, Any], claim: Mapping[str, Any]) -> str:

@@ -45,10 +45,21 @@ class PerformanceEstimate:
     Attributes:
         value: NaN if undefined.
         interval: from alpha to the two-sided interval at 1 - 2 alpha.
+        too_few: why the rows are too few to certify anything; empty if they are enough.
     """
 
     value: float
     interval: Callable[[float], Interval]
+    too_few: str = ""
+
+    def negated(self) -> PerformanceEstimate:
+        """Return the estimate of minus the performance."""
+
+        def interval(alpha: float) -> Interval:
+            found = self.interval(alpha)
+            return Interval(-found.high, -found.low, found.method)
+
+        return PerformanceEstimate(-self.value, interval, self.too_few)
 
 
 def performance(key: str, counts: Counts, *, exact: bool = False) -> PerformanceEstimate:

@@ -188,10 +188,12 @@ def floor_claim(
     low, high = interval.low, interval.high
     if math.isnan(low) or math.isnan(high):
         verdict, reason = Verdict.TOO_FEW, "it is undefined on these rows"
-    elif low >= floor:
-        verdict, reason = Verdict.CERTIFIED, f"the lower limit {low:.3f} is not below the floor"
     elif high < floor:
         verdict, reason = Verdict.VIOLATED, f"the upper limit {high:.3f} is below the floor"
+    elif estimate.too_few:
+        verdict, reason = Verdict.TOO_FEW, estimate.too_few
+    elif low >= floor:
+        verdict, reason = Verdict.CERTIFIED, f"the lower limit {low:.3f} is not below the floor"
     else:
         verdict, reason = Verdict.INCONCLUSIVE, f"the lower limit {low:.3f} is below the floor"
     return FloorClaim(

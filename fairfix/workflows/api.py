@@ -19,7 +19,7 @@ from fairfix.workflows.case import load as load_case
 from fairfix.workflows.debias import debias as debias_case
 from fairfix.workflows.debias import make_objective
 from fairfix.workflows.export import export_file
-from fairfix.workflows.gate.demands import Demand, Kind
+from fairfix.workflows.gate.demands import Kind, demands_of
 from fairfix.workflows.gate.gate import Gate, Judged
 from fairfix.workflows.gate.gate import gate as gate_case
 from fairfix.workflows.gate.reused_rows import reuse
@@ -125,6 +125,9 @@ def debias(
     fold_threshold: bool = False,
     confidence: float = 0.95,
     strict: bool = False,
+    also: Mapping[str, float] | None = None,
+    floors: Mapping[str, float] | None = None,
+    ceilings: Mapping[str, float] | None = None,
     **options: Any,
 ) -> Outcome:
     """Run a method on validation rows and evaluate the result on rows it never saw.
@@ -145,6 +148,8 @@ def debias(
         seed: equal seeds give equal bytes.
         fold_threshold: move the threshold into the last bias, so that 0.5 is the threshold.
         confidence: 1 - alpha of each one-sided test, in (0.5, 1); ``strict`` takes exact limits.
+        also, floors, ceilings: further budgets and limits to test on the test rows, as ``gate``
+            takes them; the method does not search for them.
         options: the method's own.
 
     Raises:
@@ -173,6 +178,11 @@ def debias(
         seed=seed,
         fold=fold_threshold,
         confidence=level,
+        promises=[
+            *demands_of(Kind.BUDGET, also),
+            *demands_of(Kind.FLOOR, floors),
+            *demands_of(Kind.CEILING, ceilings),
+        ],
         options=options,
     )
 
@@ -210,7 +220,9 @@ def gate(
     case: Case,
     budgets: Mapping[str, float] | None = None,
     *,
+    also: Mapping[str, float] | None = None,
     floors: Mapping[str, float] | None = None,
+    ceilings: Mapping[str, float] | None = None,
     max_drops: Mapping[str, float] | None = None,
     baseline: Case | None = None,
     rule: DecisionRule | str | Path | None = None,
@@ -222,9 +234,12 @@ def gate(
 
     Args:
         case: model and test rows, none of which a method may have used.
-        budgets: largest allowed gap by metric key, in (0, 1); None takes the budget that the rule
-            was made for.
-        floors: lowest allowed performance by measure, in (0, 1).
+        budgets: largest allowed gap by metric key, in (0, 1), of the groups of the first group
+            column; ``"spd@race"`` names another. None takes the budget that the rule was made for.
+        also: further budgets, which do not replace that of the rule.
+        floors: lowest allowed performance or rate by its key, in (0, 1); ``"di"`` is a ratio, and
+            ``"tpr.min"`` or ``"tpr.min@race"`` the smallest rate of any group.
+        ceilings: highest allowed performance or rate by its key, in (0, 1).
         max_drops: largest allowed fall below the performance of ``baseline``, in [0, 1).
         baseline: the same rows with the other model; needed with ``max_drops`` alone.
         rule: a rule, a rule file, or None for the one that belongs to the checkpoint.
@@ -242,17 +257,15 @@ def gate(
     """
     level = ConfidenceLevel(confidence, strict)
     demands = [
-        Demand(kind, key, limit)
-        for kind, limits in (
-            (Kind.BUDGET, budgets),
-            (Kind.FLOOR, floors),
-            (Kind.MAX_DROP, max_drops),
-        )
-        for key, limit in (limits or {}).items()
+        *demands_of(Kind.BUDGET, budgets),
+        *demands_of(Kind.FLOOR, floors),
+        *demands_of(Kind.CEILING, ceilings),
+        *demands_of(Kind.MAX_DROP, max_drops),
     ]
     return gate_case(
         Judged.by(case, *_rule_of(case, rule)),
         demands,
+        also=demands_of(Kind.BUDGET, also),
         model="-" if case.checkpoint is None else case.checkpoint.path.name,
         reuse=reuse(case, None if isinstance(rule, DecisionRule) or rule is None else Path(rule)),
         baseline=None if baseline is None else Judged.by(baseline, *choose_rule(baseline)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +31,8 @@ from fairfix.thresholds.shared import best_threshold
 from fairfix.thresholds.tradeoff_curve import tradeoff_curve
 from fairfix.workflows.case import Case
 from fairfix.workflows.evidence import DecidedRows
+from fairfix.workflows.gate.checks import with_column
+from fairfix.workflows.gate.demands import Demand
 from fairfix.workflows.outcome import Comparison, Outcome
 from fairfix.workflows.warnings import warnings_of
 
@@ -87,6 +89,7 @@ def debias(
     seed: int = 0,
     fold: bool = False,
     confidence: ConfidenceLevel = DEFAULT_CONFIDENCE,
+    promises: Sequence[Demand] = (),
     options: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Run a method on validation rows and evaluate the result once on test rows.
@@ -101,6 +104,7 @@ def debias(
         seed: of every random choice; equal seeds give equal bytes.
         fold: move the threshold into the last layer's bias, so that 0.5 is the threshold.
         confidence: of the verdict and the intervals on the test rows.
+        promises: further budgets, floors and ceilings, tested on the test rows.
         options: the method's own, by name.
 
     Raises:
@@ -110,6 +114,7 @@ def debias(
         method, options, holdout_share=holdout_share if test is None else None, seed=seed
     )
     objective = objective or Objective()
+    promised = tuple(with_column(each, case.table.groups) for each in promises)
     described = methods.describe(method)
     if test is not None:
         validation, held_out = case.problem, test.problem
@@ -151,6 +156,7 @@ def debias(
             in_sample_objective(objective) if state else objective,
         ),
         warnings=(),
+        promises=promised,
     )
     return replace(outcome, warnings=warnings_of(outcome))
 

@@ -22,12 +22,13 @@ from fairfix.stats.evaluation import Evaluation, GroupEvaluation
 from fairfix.stats.intervals import Interval
 from fairfix.stats.subgroups.intersections import IntersectionAudit
 from fairfix.stats.subgroups.worst_subgroups import Subgroup
-from fairfix.stats.verdicts import Claim
+from fairfix.stats.verdicts import Claim, Verdict
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.sweep import SweepPoint, ThresholdSweep
 from fairfix.workflows.audit import Audit, GroupAudit
 from fairfix.workflows.case import Case
 from fairfix.workflows.evidence import BINS, UNKNOWN, Evidence, Intervals
+from fairfix.workflows.gate.check_document import check_document
 from fairfix.workflows.outcome import Comparison, Outcome
 
 SCHEMA_VERSION = 2
@@ -214,6 +215,10 @@ def _evidence(outcome: Outcome) -> dict[str, Any]:
     evidence = outcome.evidence
     return {
         "claims": [_claim(evidence.claim)],
+        "promises": [
+            check_document(each, "passed" if each.verdict is Verdict.CERTIFIED else "warned")
+            for each in evidence.promises
+        ],
         "certifiable_gap": evidence.power.certifiable_gap,
         "rows_needed": _copy_rows(evidence.power.rows_needed),
         "rows": outcome.test.debiased.rows,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,8 +25,10 @@ from fairfix.stats.performance_intervals import auc, auc_gap, performance
 from fairfix.stats.power import PowerAnalysis, power_analysis
 from fairfix.stats.subgroups.intersections import intersections
 from fairfix.stats.subgroups.worst_subgroups import SubgroupScan, worst_subgroups
-from fairfix.stats.verdicts import Claim, claim
+from fairfix.stats.verdicts import Claim, Verdict, claim
 from fairfix.workflows.case import Case
+from fairfix.workflows.gate.checks import Check, Rows, after_holm, run_check
+from fairfix.workflows.gate.demands import Demand
 
 BINS = 20
 
@@ -117,6 +119,7 @@ class Evidence:
     Attributes:
         unmodified, retuned, debiased: the intervals of each evaluation.
         claim: the metric against its budget.
+        promises: the further budgets, floors and ceilings.
         power: the largest gap that these rows can certify, or the rows that it would take.
         change: decisions before and after by group, levelling down, other group columns.
         overfitting: sentences on figures that are worse on test rows than on validation rows.
@@ -129,6 +132,7 @@ class Evidence:
     retuned: Intervals
     debiased: Intervals
     claim: Claim
+    promises: tuple[Check, ...]
     power: PowerAnalysis
     change: DecisionChange
     overfitting: tuple[str, ...]
@@ -141,6 +145,11 @@ class Evidence:
         """Short sentences without a full stop."""
         found = [*self.change.levelling_down]
         found += [column.sentence for column in self.change.columns if column.worse]
+        found += [
+            f"{each.name} is {each.verdict}: {each.reason}"
+            for each in self.promises
+            if each.verdict is not Verdict.CERTIFIED
+        ]
         return (*found, *self.overfitting)
 
 
@@ -152,17 +161,24 @@ def collect_evidence(
     test: DecidedRows,
     seed: int,
     confidence: ConfidenceLevel,
+    promises: Sequence[Demand] = (),
 ) -> Evidence:
-    """Everything that the test rows show of a result."""
+    """Everything that the test rows show of a result.
+
+    Args:
+        promises: demands with their group columns, tested besides the objective's budget.
+    """
     before, decided = test.problem, test.debiased
     after = replace(before, scores=test.scores)
     metric, counts, names = objective.metric, before.counts(decided), before.group_names
+    rows, alpha = Rows(after, decided, test.groups), confidence.alpha
     columns = (*test.groups[1:], *(each.group for each in intersections(test.groups)))
     return Evidence(
         unmodified=intervals(before, test.unmodified, confidence=confidence),
         retuned=intervals(before, test.retuned, confidence=confidence),
         debiased=intervals(after, decided, confidence=confidence),
         claim=claim(metric.key, counts, names, objective.budget, confidence=confidence),
+        promises=tuple(after_holm([run_check(p, rows, confidence) for p in promises], alpha)),
         power=power_analysis(metric.key, counts, names, objective.budget, confidence=confidence),
         change=decision_change(before, test.unmodified, decided, metric, columns),
         overfitting=overfitting(

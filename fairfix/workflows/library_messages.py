@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 _OPTION = re.compile(r"(?<![\w-])--([a-z]+(?:-[a-z]+)*)")
 _PARAMETERS = {
+    "ceiling": "ceilings",
     "floor": "floors",
     "lambda": "lambda_",
     "max-drop": "max_drops",

@@ -17,6 +17,7 @@ from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.tradeoff_curve import TradeoffPoint
 from fairfix.workflows.case import Case
 from fairfix.workflows.evidence import DecidedRows, Evidence, collect_evidence
+from fairfix.workflows.gate.demands import Demand
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Outcome:
         confidence: of the verdict and the intervals on the test rows.
         tradeoff_curve: other thresholds on the result's scores, on the validation rows.
         warnings: short sentences without a full stop.
+        promises: further budgets, floors and ceilings that are tested on the test rows.
     """
 
     case: Case
@@ -73,6 +75,7 @@ class Outcome:
     confidence: ConfidenceLevel
     tradeoff_curve: tuple[TradeoffPoint, ...]
     warnings: tuple[str, ...]
+    promises: tuple[Demand, ...] = ()
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -84,4 +87,5 @@ class Outcome:
             test=self.test_rows,
             seed=self.seed,
             confidence=self.confidence,
+            promises=self.promises,
         )

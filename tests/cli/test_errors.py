@@ -42,7 +42,7 @@ OPTIONS = {
     "budget 0": (["--budget", "0"], "budget must be in (0, 1), not 0.0"),
     "budget 1": (["--budget", "1"], "budget must be in (0, 1), not 1.0"),
     "budget -1": (["--budget", "-1"], "budget must be in (0, 1), not -1.0"),
-    "budget nan": (["--budget", "nan"], "budget must be in (0, 1), not nan"),
+    "budget nan": (["--budget", "nan"], "A budget must be KEY=NUMBER"),
     "margin": (
         ["--margin", "0.05"],
         "margin must be at least 0 and below the budget of 0.05, not 0.05",
@@ -80,7 +80,7 @@ def test_an_option(fairfix: Run, place: Place, options: list[str], said: str) ->
         (["--wibble", "1"], "No such option: --wibble"),
         (["--learning-rate", "1"], "No such option: --learning-rate"),
         (["--budgt", "1"], "No such option: --budgt (Possible options: --budget"),
-        (["--budget", "small"], "Invalid value for '--budget': "),
+        (["--budget", "small"], "A budget must be KEY=NUMBER"),
         (["--budget"], "Option '--budget' requires an argument."),
         (["more"], "Got unexpected extra argument(s) (more). See fairfix prune --help."),
         (["--objective", "best"], "Invalid value for '--objective': 'best' is not one of "),

@@ -197,15 +197,23 @@ def two_columns() -> pd.DataFrame:
     return pd.concat([a.assign(town="a"), b.assign(town="b")])
 
 
-def test_every_group_column_is_gated(fairfix: Run, table: Path) -> None:
+def test_a_demand_is_by_the_first_group_column_or_by_the_one_it_names(
+    fairfix: Run, table: Path
+) -> None:
     write(table, two_columns())
     ignored = (*SCORES, "--ignore", "town")
     assert fairfix("gate", "-", table, *ignored, *SPD).code == 0
-    ended = fairfix("gate", "-", table, *SCORES, "--group", "town", *SPD, "--json")
+    both = (*SCORES, "--group", "town", *SPD)
+    ended = fairfix("gate", "-", table, *both)
+    assert ended.code == 0
+    assert "warning: no demand is by the group column 'town'; write one with @town" in ended.err
+    ended = fairfix("gate", "-", table, *both, "--budget", "spd@town=0.05", "--json")
     assert ended.code == 1
     found = json.loads(ended.out)
     verdicts = {check["column"]: check["verdict"] for check in found["checks"]}
     assert verdicts == {"sex": "certified", "town": "violated"}
+    ended = fairfix("gate", "-", table, *both, "--budget", "spd@twon=0.05")
+    assert "'twon', which is not a group column; add --group twon; did you mean" in ended.sentence
 
 
 def test_floors_hold_by_their_lower_bound(fairfix: Run, table: Path) -> None:
@@ -288,11 +296,14 @@ def test_demands_in_a_settings_file(fairfix: Run, table: Path) -> None:
         (("--budget", "speed=0.05"), "not 'speed'"),
         (("--budget", "spd=5"), "A budget must be between 0 and 1, not 5."),
         (("--budget", "spd=0"), "A budget must be between 0 and 1, not 0."),
-        (("--budget", "spd=x"), "A budget must be name=number or name=number:warn, not 'spd=x'."),
-        (("--budget", "spd=nan"), "A budget must be name=number"),
-        (("--budget", "spd=0.1:loud"), "A budget must be name=number"),
+        (("--budget", "spd=x"), "KEY=NUMBER:warn, such as spd=0.05, not 'spd=x'."),
+        (("--budget", "spd=nan"), "A budget must be KEY=NUMBER"),
+        (("--budget", "spd=0.1:loud"), "A budget must be KEY=NUMBER"),
         ((*SPD, *SPD), "--budget is given twice for spd with severity error"),
-        ((*SPD, "--floor", "spd=0.5"), "A floor needs one of balanced_accuracy"),
+        (
+            (*SPD, "--floor", "spd=0.5"),
+            "a floor does not limit; write --budget spd=0.5.",
+        ),
         ((*SPD, "--confidence", "0.5"), "confidence must be in (0.5, 1), not 0.5."),
         ((*SPD, "--baseline", "old.pt"), "give --max-drop and --baseline together."),
         ((*SPD, "--max-drop", "0.02"), "give --max-drop and --baseline together."),
@@ -307,12 +318,111 @@ def test_a_wrong_demand(fairfix: Run, table: Path, options: tuple[str, ...], sai
 
 def test_the_budget_of_the_rule_counts_where_none_is_given(fairfix: Run, table: Path) -> None:
     rule = table.with_name("net.rule.json")
-    made = {"version": 1, "operator": ">", "threshold": 0.5, "metric": "spd", "budget": 0.3}
+    made = {"version": 1, "operator": ">", "threshold": 0.5, "metric": "spd", "budget": 0.2}
     rule.write_text(json.dumps(made))
-    ended = fairfix("gate", "-", write(table, APART), *SCORES, "--rule", rule)
+    ended = fairfix("gate", "-", write(table, ALIKE), *SCORES, "--rule", rule)
     assert ended.code == 0
-    assert "the budget is the rule's own: gap of spd < 0.3" in ended.err
+    assert "the budget is the rule's own: gap of spd < 0.2" in ended.err
+    write(table, APART)
     assert fairfix("gate", "-", table, *SCORES, "--rule", rule, *SPD).code == 1
+
+
+@pytest.mark.parametrize(
+    ("own", "options", "code"),
+    [
+        (0.2, (), 0),
+        (0.21, (), 2),
+        (0.9999, (), 2),
+        (0.9999, ("--also", "eod=0.1"), 2),
+        (0.9999, ("--budget", "spd=0.9"), 0),
+    ],
+)
+def test_a_large_budget_of_the_rule_must_be_named(
+    fairfix: Run, table: Path, own: float, options: tuple[str, ...], code: int
+) -> None:
+    rule = table.with_name("net.rule.json")
+    made = {"version": 1, "operator": ">", "threshold": 0.5, "metric": "spd", "budget": own}
+    rule.write_text(json.dumps(made))
+    ended = fairfix("gate", "-", write(table, ALIKE), *SCORES, "--rule", rule, *options)
+    assert ended.code == code, ended.err
+    if code == 2:
+        assert ended.sentence == (
+            f"The budget in the rule in net.rule.json is spd={own:g}, above 0.2; name the budget "
+            "to test with --budget."
+        )
+
+
+# The ratio of selection rates: .2 / .4 of APART, .3 / .3 of ALIKE.
+
+
+@pytest.mark.parametrize("demand", [("--budget", "di=0.2"), ("--floor", "di=0.8")])
+def test_both_ways_to_write_the_four_fifths_rule(
+    fairfix: Run, table: Path, demand: tuple[str, ...]
+) -> None:
+    assert fairfix("gate", "-", write(table, ALIKE), *SCORES, *demand).code == 0
+    ended = fairfix("gate", "-", write(table, APART), *SCORES, *demand, "--json")
+    assert ended.code == 1
+    (check,) = json.loads(ended.out)["checks"]
+    assert (check["value"], check["gap"]["value"]) == pytest.approx((0.5, 0.5))
+    assert check["gap"]["low"] == pytest.approx(1 - check["high"])
+    out = fairfix("gate", "-", table, *SCORES, *demand).out
+    assert "gap 0.500" in out
+    assert "ratio 0.500" in out
+
+
+@pytest.mark.parametrize("number", ["0.8", "0.5", "0.95"])
+def test_a_ratio_given_as_a_budget_is_refused(
+    fairfix: Run, place: Place, table: Path, number: str
+) -> None:
+    said = (
+        "A budget of di is 1 - ratio; for the four-fifths rule write --budget di=0.2 or --floor "
+        "di=0.8."
+    )
+    write(table, ALIKE)
+    ended = fairfix("gate", "-", table, *SCORES, "--budget", f"di={number}")
+    assert (ended.code, ended.sentence) == (2, said)
+    settings = table.with_name("fairfix.toml")
+    settings.write_text(f'[gate]\nbudget = "di={number}"\n')
+    assert fairfix("gate", "-", table, *SCORES).sentence == said
+    settings.unlink()
+    for command in ("identity", "audit"):
+        ended = fairfix(command, place.model, place.val, "--metric", "di", "--budget", number)
+        assert (ended.code, ended.sentence) == (2, said)
+
+
+def test_what_is_known_of_both_budgets_of_a_rule(fairfix: Run, table: Path) -> None:
+    """--also leaves the rule's budget in force."""
+    rule = table.with_name("net.rule.json")
+    made = {"version": 1, "operator": ">", "threshold": 0.5, "metric": "spd", "budget": 0.1}
+    rule.write_text(json.dumps(made))
+    write(table, APART)
+    ended = fairfix("gate", "-", table, *SCORES, "--rule", rule, "--also", "eod=0.1", "--json")
+    found = [(c["key"], c["verdict"]) for c in json.loads(ended.out)["checks"]]
+    assert found == [("spd", "violated"), ("eod", "certified")]
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (("--floor", "selection_rate.min=0.15"), 0),
+        (("--floor", "selection_rate.min=0.2"), 3),
+        (("--floor", "selection_rate.min@sex=0.3"), 1),
+        (("--floor", "selection_rate=0.28"), 0),
+        (("--ceiling", "selection_rate=0.32"), 0),
+        (("--ceiling", "selection_rate=0.3"), 3),
+        (("--ceiling", "selection_rate=0.25"), 1),
+        (("--ceiling", "selection_rate=0.25:warn"), 0),
+    ],
+)
+def test_floors_and_ceilings_of_rates(
+    fairfix: Run, table: Path, options: tuple[str, ...], code: int
+) -> None:
+    wide = ("--budget", "spd=0.4")
+    ended = fairfix("gate", "-", write(table, APART), *SCORES, *wide, *options, "--json")
+    assert ended.code == code, ended.err
+    check = json.loads(ended.out)["checks"][-1]
+    assert check["value"] == pytest.approx(0.2 if ".min" in options[1] else 0.3)
+    assert check["low"] < check["value"] < check["high"]
 
 
 # Rows that the rule was fitted on.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from io import StringIO
 from typing import Any
 
@@ -119,3 +120,55 @@ def test_group_thresholds_cannot_be_folded(fairfix: Run, place: Place) -> None:
     ended = fairfix("thresholds", place.model, place.val, "--fold-threshold")
     assert (ended.code, place.files()) == (2, before)
     assert ended.sentence == "Group thresholds cannot be folded into one bias."
+
+
+def test_further_demands_are_tested_on_the_test_rows(fairfix: Run, place: Place) -> None:
+    further = ("--also", "eod=0.9", "--floor", "accuracy=0.99", "--ceiling", "selection_rate=0.99")
+    ended = fairfix("identity", place.model, place.val, "--test", place.test, *further)
+    assert ended.code == 0
+    assert "Further demands, test rows" in ended.out
+    assert "warning: accuracy >= 0.99 is violated" in ended.err
+    report = json.loads((place.folder / "model.debiased.report.json").read_text())
+    found = [(c["demand"], c["verdict"]) for c in report["evidence"]["promises"]]
+    assert found == [
+        ("gap of eod < 0.9", "certified"),
+        ("accuracy >= 0.99", "violated"),
+        ("selection rate <= 0.99", "certified"),
+    ]
+    for suffix in ("html", "md"):
+        text = (place.folder / f"model.debiased.report.{suffix}").read_text()
+        assert "Further demands" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--budget", "eod=0.1", "--metric", "spd"), "--metric is spd and --budget is of eod"),
+        (("--budget", "0.1", "--budget", "eod=0.1"), "This command has one --budget; test the"),
+        (("--budget", "spd@race=0.1"), "of the first group column 'group'; write --budget spd=0.1"),
+        (("--budget", "spd=0.1:warn"), "write --budget spd=0.1"),
+        (("--also", "spd@race=0.1"), "'race', which is not a group column; add --group race."),
+        (("--also", "0.1"), "write --also spd=0.1."),
+    ],
+)
+def test_demands_that_a_method_cannot_use(
+    fairfix: Run, place: Place, options: tuple[str, ...], said: str
+) -> None:
+    before = place.files()
+    ended = fairfix("identity", place.model, place.val, *options)
+    assert (ended.code, place.files()) == (2, before)
+    assert said in ended.sentence
+
+
+def test_a_budget_names_its_metric(fairfix: Run, place: Place) -> None:
+    ended = fairfix("identity", place.model, place.val, "--budget", "eod=0.1", "--json")
+    found = json.loads(ended.out)["objective"]
+    assert (found["metric"], found["budget"]) == ("eod", 0.1)
+
+
+def test_a_ratio_has_its_gap_beside_it(fairfix: Run, place: Place) -> None:
+    ended = fairfix("identity", place.model, place.val, "--budget", "di=0.2")
+    assert "gap of di" in ended.out
+    assert "ratio di" in ended.out
+    audited = " ".join(fairfix("audit", place.model, place.val, "--budget", "di=0.2").out.split())
+    assert re.search(r"gap of di 0\.\d{3} \[.*\], ratio di 0\.\d{3} \[", audited)

@@ -95,7 +95,10 @@ def test_a_budget_for_each_metric(
     ("text", "said"),
     [
         ('budget = "eod=0.1"', "There is no budget for spd, only eod=0.1; add --budget."),
-        ('budget = "spd=little"', "A budget must be metric=number, not 'spd=little'."),
+        (
+            'budget = "spd=little"',
+            "A budget must be KEY=NUMBER",
+        ),
         ("[pruen]\nseed = 1", "unknown command 'pruen'; did you mean 'prune'?"),
         ("[prune]\nper-stpe = 1", "[prune] has no option 'per_stpe'; did you mean "),
         ('[prune]\nmax-units = "3"', "max_units must be of type int, not '3'."),

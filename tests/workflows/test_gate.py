@@ -11,12 +11,12 @@ import pytest
 
 from fairfix.data.table import Columns
 from fairfix.errors import UsageError
-from fairfix.stats.intervals import Interval
+from fairfix.stats.intervals import Interval, rate_interval
 from fairfix.stats.verdicts import Verdict
 from fairfix.workflows.audit import choose_rule
 from fairfix.workflows.case import load
 from fairfix.workflows.gate.checks import Check, after_holm
-from fairfix.workflows.gate.demands import Demand, Kind, Severity, demands
+from fairfix.workflows.gate.demands import Demand, Kind, Severity, demands, demands_of
 from fairfix.workflows.gate.gate import Gate, Judged, gate
 from fairfix.workflows.gate.reused_rows import Reuse
 
@@ -78,7 +78,82 @@ def test_what_is_no_budget(entry: str) -> None:
         demands(Kind.BUDGET, [entry])
 
 
+@pytest.mark.parametrize(
+    "entry",
+    ["spd=\u0660.5", "spd=0.0_5", "spd=0x1", "spd=1e400", "spd.min=0.1", "di=0.5", "spd=0.1:x"],
+)
+def test_other_numbers_and_keys_are_refused(entry: str) -> None:
+    with pytest.raises(UsageError):
+        demands(Kind.BUDGET, [entry])
+
+
+@pytest.mark.parametrize(
+    ("kind", "entry", "expected"),
+    [
+        ("budget", "spd@race=0.1", Demand(Kind.BUDGET, "spd", 0.1, column="race")),
+        ("budget", "spd@a=b:c=0.1:warn", Demand(Kind.BUDGET, "spd", 0.1, Severity.WARN, "a=b:c")),
+        ("floor", "tpr.min=0.6", Demand(Kind.FLOOR, "tpr", 0.6, smallest=True)),
+        ("floor", "tpr.min@race=0.6", Demand(Kind.FLOOR, "tpr", 0.6, column="race", smallest=True)),
+        ("floor", "di@race=0.8", Demand(Kind.FLOOR, "di", 0.8, column="race")),
+        ("ceiling", "fpr=0.1", Demand(Kind.CEILING, "fpr", 0.1)),
+    ],
+)
+def test_the_grammar(kind: str, entry: str, expected: Demand) -> None:
+    assert demands(Kind(kind), [entry]) == [expected]
+    target = entry.removesuffix(":warn").rpartition("=")
+    assert demands_of(Kind(kind), {target[0]: float(target[2])}) == [
+        replace(expected, severity=Severity.ERROR)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "entry", "said"),
+    [
+        ("floor", "di=0.2", "A budget of di is 1 - ratio"),
+        ("floor", "accuracy@sex=0.7", "write --floor accuracy.min@sex=0.7."),
+        ("floor", "f1@sex=0.7", "remove @sex."),
+        ("ceiling", "fpr.min=0.1", "it needs --floor, not --ceiling."),
+        ("ceiling", "spd=0.1", "write --budget spd=0.1."),
+        ("floor", "f1.min=0.7", "A floor of the smallest group needs one of selection_rate, tpr"),
+        ("max-drop", "tpr=0.1", "A max-drop needs one of balanced_accuracy, accuracy, f1, auc"),
+    ],
+)
+def test_what_a_kind_cannot_limit(kind: str, entry: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        demands(Kind(kind), [entry])
+    assert said in str(caught.value)
+
+
+def test_the_smallest_rate_needs_rows_in_every_group(table: Path) -> None:
+    rows = judged(table, *fair(), cell("x", 1, 1, 20), cell("x", 0, 0, 9))
+    floor = demands(Kind.FLOOR, ["selection_rate.min=0.2"])
+    found = gate(rows, [*budget("spd=0.5:warn"), *floor], model="m").checks[-1]
+    assert (found.verdict, found.reason) == (
+        Verdict.TOO_FEW,
+        "a group has fewer than 30 rows behind the rate",
+    )
+    low = demands(Kind.FLOOR, ["selection_rate.min=0.95"])
+    found = gate(rows, [*budget("spd=0.5:warn"), *low], model="m").checks[-1]
+    assert found.verdict is Verdict.VIOLATED
+
+
+def test_the_upper_limit_of_the_smallest_rate_is_corrected_for_the_groups(table: Path) -> None:
+    """Either of two equal rates may be the smallest by chance."""
+    found = gate(
+        judged(table, *fair()),
+        [*budget("spd=0.5"), *demands(Kind.FLOOR, ["tpr.min=0.4"])],
+        model="m",
+    ).checks[-1]
+    assert found.interval.high == pytest.approx(rate_interval(250, 500, 0.025).high)
+    assert found.interval.low == pytest.approx(rate_interval(250, 500, 0.05).low)
+
+
 def test_the_condition_of_each_kind() -> None:
+    assert Demand(Kind.CEILING, "selection_rate", 0.5).condition == "selection rate <= 0.5"
+    assert Demand(Kind.FLOOR, "di", 0.8).condition == "ratio of di > 0.8"
+    assert Demand(Kind.FLOOR, "tpr", 0.6, smallest=True).condition == (
+        "smallest tpr of a group >= 0.6"
+    )
     assert Demand(Kind.BUDGET, "spd", 0.05).condition == "gap of spd < 0.05"
     assert Demand(Kind.FLOOR, "balanced_accuracy", 0.7).condition == "balanced accuracy >= 0.7"
     assert Demand(Kind.MAX_DROP, "f1", 0.02).condition == "drop of f1 <= 0.02"

@@ -16,8 +16,12 @@ def audit_options(
         common("Metric compared with the budget.", "--metric", default=default_text("metric")),
     ] = None,
     budget: Annotated[
-        float | None,
-        common("Largest absolute gap.", "--budget", default=default_text("budget")),
+        list[str] | None,
+        common(
+            "Largest absolute gap: number, or metric=number instead of --metric.",
+            "--budget",
+            default=default_text("budget"),
+        ),
     ] = None,
     power: Annotated[
         bool, common("Print only the largest gap that these rows can certify.", "--power")
@@ -31,18 +35,31 @@ def gate_options(
     budget: Annotated[
         list[str] | None,
         common(
-            "Largest allowed gap as metric=number; repeatable. metric=number:warn only warns. In "
-            'the gate table of fairfix.toml: budget = ["spd=0.05", "eod=0.10:warn"].',
+            "Largest allowed gap as metric=number or metric@column=number; repeatable. A number "
+            "followed by :warn only warns. In the gate table of fairfix.toml: budget = "
+            '["spd=0.05", "spd@race=0.1:warn"].',
             "--budget",
             default="the budget in the rule",
         ),
     ] = None,
+    also: Annotated[
+        list[str] | None,
+        advanced("Further budgets, which do not replace that of the rule; repeatable.", "--also"),
+    ] = None,
     floor: Annotated[
         list[str] | None,
         common(
-            "Lowest allowed performance as measure=number, where measure is balanced_accuracy, "
-            "accuracy, f1 or auc; repeatable, :warn as above.",
+            "Lowest allowed performance or rate as measure=number, where measure is "
+            "balanced_accuracy, accuracy, f1, auc or a rate; di=number for a ratio; "
+            "rate.min@column=number for the smallest group; repeatable, :warn as above.",
             "--floor",
+        ),
+    ] = None,
+    ceiling: Annotated[
+        list[str] | None,
+        advanced(
+            "Highest allowed performance or rate as measure=number; repeatable, :warn as above.",
+            "--ceiling",
         ),
     ] = None,
     baseline: Annotated[

@@ -13,8 +13,12 @@ def goal_options(
         str | None, common("Fairness metric.", "--metric", default=default_text("metric"))
     ] = None,
     budget: Annotated[
-        float | None,
-        common("Largest absolute gap.", "--budget", default=default_text("budget")),
+        list[str] | None,
+        common(
+            "Largest absolute gap: number, or metric=number instead of --metric.",
+            "--budget",
+            default=default_text("budget"),
+        ),
     ] = None,
     test: Annotated[Path | None, common("Table of held-out test rows.", "--test")] = None,
     seed: Annotated[
@@ -76,6 +80,33 @@ def goal_options(
             "Without --test: share of the rows held out as test rows.",
             "--holdout",
             default=default_text("holdout"),
+        ),
+    ] = None,
+) -> None: ...
+
+
+def promise_options(
+    also: Annotated[
+        list[str] | None,
+        advanced(
+            "Another budget to test on the test rows, as metric=number or metric@column=number; "
+            "repeatable.",
+            "--also",
+        ),
+    ] = None,
+    floor: Annotated[
+        list[str] | None,
+        advanced(
+            "Lowest rate or performance, tested on the test rows: measure=number, di=number for a "
+            "ratio, or rate.min@column=number for the smallest group; repeatable.",
+            "--floor",
+        ),
+    ] = None,
+    ceiling: Annotated[
+        list[str] | None,
+        advanced(
+            "Highest rate or performance, tested on the test rows, as measure=number; repeatable.",
+            "--ceiling",
         ),
     ] = None,
 ) -> None: ...

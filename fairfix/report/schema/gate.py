@@ -10,6 +10,7 @@ from fairfix._utils.strict_json import StrictModel
 from fairfix.report.schema.shared import (
     CONFIDENCE,
     Confidence,
+    Estimate,
     GroupRows,
     Key,
     PositiveCount,
@@ -56,11 +57,11 @@ class Check(StrictModel):
     """One demand and its verdict."""
 
     demand: str = Field(description="The demand as a formula.")
-    kind: Literal["budget", "floor", "max-drop", "trivial"] = Field(
+    kind: Literal["budget", "floor", "ceiling", "max-drop", "trivial"] = Field(
         description="Kind of the demand."
     )
-    key: Key = Field(description="Key of the metric or performance measure.")
-    title: str = Field(description="Full name of the metric or performance measure.")
+    key: Key = Field(description="Key of the metric, rate or performance measure.")
+    title: str = Field(description="Full name of the metric, rate or performance measure.")
     column: str | None = Field(
         description="The group column; null if the demand is about all rows together."
     )
@@ -71,6 +72,9 @@ class Check(StrictModel):
     value: float | None = Field(description="The estimate; null if undefined.")
     low: float | None = Field(description="Lower limit of the confidence interval.")
     high: float | None = Field(description="Upper limit of the confidence interval.")
+    gap: Estimate | None = Field(
+        description="For a ratio its gap, 1 - min(ratio, 1 / ratio), which the budget limits."
+    )
     interval: str = Field(description="Method of the confidence interval.")
     sign: str = Field(description="What is subtracted from or divided by what.")
     verdict: Verdict = Field(description="The verdict.")
@@ -112,8 +116,6 @@ class Gate(StrictModel):
     power: tuple[CertifiableGap, ...] = Field(
         description="What the table can certify, by budget and group column."
     )
-    checks: tuple[Check, ...] = Field(
-        description="Every demand; a budget has one check for each group column."
-    )
+    checks: tuple[Check, ...] = Field(description="Every demand.")
     warnings: tuple[str, ...] = Field(description="Warnings.")
     notes: tuple[str, ...] = Field(description="What was inferred from the model and the table.")

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from fairfix._utils.strict_json import StrictModel
 from fairfix.data.row_fingerprints import RowFingerprints
+from fairfix.report.schema.gate import Check
 from fairfix.report.schema.shared import (
     CONFIDENCE,
     Budget,
@@ -234,6 +235,14 @@ class Histograms(StrictModel):
     groups: dict[str, GroupHistogram] = Field(description="Histograms by group.")
 
 
+class ReportEvidence(Evidence):
+    """What the test rows show about the budget and about further demands."""
+
+    promises: tuple[Check, ...] = Field(
+        description="Further budgets, floors and ceilings, tested on the test rows."
+    )
+
+
 class Report(StrictModel):
     """What a debiasing method did to a classifier, with results. Undefined figures are null."""
 
@@ -248,7 +257,7 @@ class Report(StrictModel):
     method: Method = Field(description="The debiasing method and its search.")
     rule: Rule = Field(description="The decision rule, as in the rule file.")
     confidence: Confidence = Field(description=CONFIDENCE)
-    evidence: Evidence = Field(description="What the test rows show about the budget.")
+    evidence: ReportEvidence = Field(description="What the test rows show about the budget.")
     results: Results = Field(description="The figures on test rows and on validation rows.")
     change: Change = Field(
         description="The debiased model compared with the unmodified model on test rows."

@@ -11,8 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fairfix._utils.text import did_you_mean
 from fairfix.data.problem import Problem
-from fairfix.metrics.fairness_metrics import METRICS
+from fairfix.data.table import Group
+from fairfix.errors import UsageError
+from fairfix.metrics.fairness_metrics import METRICS, rates, title
 from fairfix.metrics.performance import PERFORMANCES
 from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.stats.intervals import Interval
@@ -24,13 +27,11 @@ from fairfix.stats.performance_intervals import (
     performance_change,
 )
 from fairfix.stats.power import power_analysis
+from fairfix.stats.rate_estimates import overall_rate, smallest_rate
 from fairfix.stats.verdicts import Claim, Verdict, claim, floor_claim, holm
-from fairfix.workflows.gate.demands import AUC, Demand, Severity
+from fairfix.workflows.gate.demands import AUC, Demand, Kind, Severity
 
 TRIVIAL = "trivial"
-TITLES = {key: measure.title for key, measure in PERFORMANCES.items()} | {
-    AUC: "area under the ROC curve"
-}
 
 
 @dataclass(frozen=True)
@@ -102,18 +103,74 @@ class Scored(NamedTuple):
     decisions: Tensor
 
 
-def check_budget(
-    demand: Demand, column: str, problem: Problem, decisions: Tensor, confidence: ConfidenceLevel
+@dataclass(frozen=True)
+class Rows:
+    """The rows that demands are tested on.
+
+    Attributes:
+        problem: the rows, with the scores of the model.
+        decisions: (N,) bool.
+        columns: the group columns, the first being that of ``problem``.
+        before: the same rows under the baseline, for largest drops.
+    """
+
+    problem: Problem
+    decisions: Tensor
+    columns: tuple[Group, ...]
+    before: Scored | None = None
+
+    def by(self, column: str | None) -> Problem:
+        """Return the rows by the groups of a column; None for the first."""
+        for group in self.columns:
+            if group.column == column:
+                ids = torch.from_numpy(group.ids).to(self.problem.groups.device)
+                return replace(self.problem, groups=ids, group_names=group.names)
+        return self.problem
+
+
+def with_column(demand: Demand, columns: Sequence[Group]) -> Demand:
+    """Return a demand by group with its group column, by default the first.
+
+    Raises:
+        UsageError: if it names another column than the group columns.
+    """
+    if not demand.by_group:
+        return demand
+    names = [group.column for group in columns]
+    column = names[0] if demand.column is None else demand.column
+    if column not in names:
+        hint = did_you_mean(column, names, "")
+        raise UsageError(
+            f"{demand.condition} is by {column!r}, which is not a group column; add "
+            f"--group {column}{hint or '.'}"
+        )
+    return replace(demand, column=column)
+
+
+def run_check(demand: Demand, rows: Rows, confidence: ConfidenceLevel) -> Check:
+    """Test one demand, with its group column (``with_column``), on rows."""
+    problem = rows.by(demand.column)
+    if demand.is_gap:
+        return _check_gap(demand, problem, rows.decisions, confidence)
+    if demand.kind is Kind.MAX_DROP:
+        assert rows.before is not None
+        return _check_drop(demand, problem, rows.decisions, rows.before, confidence)
+    return _check_rate(demand, problem, rows.decisions, confidence)
+
+
+def _check_gap(
+    demand: Demand, problem: Problem, decisions: Tensor, confidence: ConfidenceLevel
 ) -> Check:
-    """Check a budget of the gap between the groups of one column."""
+    """Check a budget of the gap between the groups of one column, or a floor of their ratio."""
     names = problem.group_names
     found = claim(
         demand.key,
         problem.counts(decisions),
         names,
-        demand.limit,
+        demand.budget,
         confidence=confidence,
     )
+    limit = "budget" if demand.kind is Kind.BUDGET else "ratio that is allowed"
     return Check(
         asked=demand.condition,
         kind=str(demand.kind),
@@ -121,12 +178,12 @@ def check_budget(
         limit=demand.limit,
         severity=demand.severity,
         title=found.title,
-        column=column,
+        column=demand.column,
         sign=METRICS[demand.key].sign(names),
         value=found.value,
         interval=found.interval,
         verdict=found.verdict,
-        reason=found.reason,
+        reason=found.reason.replace("the budget", f"the {limit}"),
         rows_needed=found.rows_needed,
         p_violated=found.p_violated,
         test=found.test,
@@ -134,19 +191,46 @@ def check_budget(
     )
 
 
-def check_floor(
+def _check_rate(
     demand: Demand, problem: Problem, decisions: Tensor, confidence: ConfidenceLevel
 ) -> Check:
-    """Check a floor of performance, on all rows together."""
+    """Check a floor or a ceiling of performance or of a rate."""
+    found = _estimate(demand, problem, decisions, exact=confidence.exact)
+    if demand.kind is not Kind.CEILING:
+        return _held(demand, found, demand.limit, confidence)
+    held = _held(demand, found.negated(), -demand.limit, confidence)
+    low, high = -held.interval.high, -held.interval.low
+    return replace(
+        held,
+        value=-held.value,
+        interval=replace(held.interval, low=low, high=high),
+        reason=_of_ceiling(held.verdict, held.reason, low, high),
+    )
+
+
+def _estimate(
+    demand: Demand, problem: Problem, decisions: Tensor, *, exact: bool
+) -> PerformanceEstimate:
     if demand.key == AUC:
         labels, weights = _labels(problem)
-        found = auc(_array(problem.scores), labels, weights, exact=confidence.exact)
-    else:
-        found = performance(demand.key, problem.counts(decisions), exact=confidence.exact)
-    return _held(demand, found, demand.limit, confidence)
+        return auc(_array(problem.scores), labels, weights, exact=exact)
+    counts = problem.counts(decisions)
+    if demand.smallest:
+        return smallest_rate(rates()[demand.key], counts, exact=exact)
+    if demand.key in PERFORMANCES:
+        return performance(demand.key, counts, exact=exact)
+    return overall_rate(rates()[demand.key], counts, exact=exact)
 
 
-def check_drop(
+def _of_ceiling(verdict: Verdict, reason: str, low: float, high: float) -> str:
+    return {
+        Verdict.CERTIFIED: f"the upper limit {high:.3f} is not above the ceiling",
+        Verdict.VIOLATED: f"the lower limit {low:.3f} is above the ceiling",
+        Verdict.INCONCLUSIVE: f"the upper limit {high:.3f} is above the ceiling",
+    }.get(verdict, reason)
+
+
+def _check_drop(
     demand: Demand, problem: Problem, decisions: Tensor, before: Scored, confidence: ConfidenceLevel
 ) -> Check:
     """Check a largest drop of performance below that of ``before``, on the same rows."""
@@ -178,7 +262,10 @@ def _of_drop(verdict: Verdict, reason: str, most: float, least: float) -> str:
 
 
 def _held(
-    demand: Demand, found: PerformanceEstimate, floor: float, confidence: ConfidenceLevel
+    demand: Demand,
+    found: PerformanceEstimate,
+    floor: float,
+    confidence: ConfidenceLevel,
 ) -> Check:
     held = floor_claim(demand.key, found, floor, confidence=confidence)
     return Check(
@@ -187,8 +274,8 @@ def _held(
         key=demand.key,
         limit=demand.limit,
         severity=demand.severity,
-        title=TITLES[demand.key],
-        column=None,
+        title=f"{'smallest ' if demand.smallest else ''}{title(demand.key)}",
+        column=demand.column,
         sign="",
         value=held.value,
         interval=held.interval,
@@ -210,20 +297,20 @@ def _array(values: Tensor) -> np.ndarray:
     return values.cpu().numpy()
 
 
-def power_of(
-    demand: Demand, column: str, problem: Problem, decisions: Tensor, confidence: ConfidenceLevel
-) -> BudgetPower:
-    """Return what the rows of a table can certify of a budget."""
+def power_of(demand: Demand, rows: Rows, confidence: ConfidenceLevel) -> BudgetPower:
+    """Return what the rows of a table can certify of a limit on a gap."""
+    problem, column = rows.by(demand.column), demand.column
+    assert column is not None
     names = problem.group_names
     found = power_analysis(
-        demand.key, problem.counts(decisions), names, demand.limit, confidence=confidence
+        demand.key, problem.counts(rows.decisions), names, demand.budget, confidence=confidence
     )
-    rows = torch.bincount(problem.groups, minlength=problem.n_groups).tolist()
+    sizes = torch.bincount(problem.groups, minlength=problem.n_groups).tolist()
     return BudgetPower(
         metric=demand.key,
         column=column,
-        limit=demand.limit,
-        rows=dict(zip(names, rows, strict=True)),
+        limit=demand.budget,
+        rows=dict(zip(names, sizes, strict=True)),
         certifiable_gap=found.certifiable_gap,
         rows_needed=found.rows_needed,
     )

@@ -1,25 +1,41 @@
-"""Demands of a gate: budgets of gaps, floors and largest drops of performance."""
+"""Demands on a model, and the one grammar in which every command and settings file writes them.
+
+``KEY[.min][@COLUMN]=NUMBER[:warn]``: a budget limits the gap of a metric; a floor and a ceiling
+limit a rate, a performance measure, or (a floor) the smallest rate of any group or a ratio of
+rates; a largest drop limits how far performance falls below a baseline.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
+from fairfix._utils.text import did_you_mean
 from fairfix.errors import UsageError
-from fairfix.metrics.fairness_metrics import METRICS
+from fairfix.metrics.fairness_metrics import METRICS, rates
+from fairfix.metrics.objective import check_budget_of
 from fairfix.metrics.performance import PERFORMANCES
 
 AUC = "auc"
 MEASURES = (*PERFORMANCES, AUC)
 
+_ENTRY = re.compile(
+    r"(?:(?P<key>[^@=:.]*)(?P<smallest>\.min)?(?:@(?P<column>.*))?=)?"
+    r"(?P<limit>[^=:@]*)(?::(?P<severity>[^=:]+))?",
+    re.DOTALL,
+)
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
+
 
 class Kind(StrEnum):
-    """What is limited: a fairness gap, a performance, or its drop below a baseline."""
+    """What is limited: a fairness gap, a rate or performance, or a drop below a baseline."""
 
     BUDGET = "budget"
     FLOOR = "floor"
+    CEILING = "ceiling"
     MAX_DROP = "max-drop"
 
 
@@ -30,84 +46,205 @@ class Severity(StrEnum):
     WARN = "warn"
 
 
+_EXAMPLES: dict[str, str] = {
+    Kind.BUDGET: "spd=0.05",
+    Kind.FLOOR: "balanced_accuracy=0.7",
+    Kind.CEILING: "selection_rate=0.5",
+    Kind.MAX_DROP: "balanced_accuracy=0.02",
+}
+
+
 @dataclass(frozen=True)
 class Demand:
-    """One demand: ``key`` names a metric of ``rates.METRICS`` or a performance measure.
+    """One demand.
 
-    ``limit``: the size of a gap stays strictly below it, a performance at or above it, and a
-    performance falls by no more than it.
+    Attributes:
+        kind: what is limited.
+        key: a metric for a budget; a rate or a performance measure for a floor or a ceiling, or
+            for a floor a metric that is a ratio; a performance measure for a largest drop.
+        limit: the size of a gap stays strictly below it, a ratio above it, a rate or performance
+            at or on the right side of it, and a performance falls by no more than it.
+        severity: whether it decides the exit code.
+        column: the group column; None for the first one, or for all rows together.
+        smallest: a floor of the smallest rate of any group.
 
     Raises:
-        UsageError: for an unknown key or a limit out of range.
+        UsageError: for a key, column or limit that does not fit the kind.
     """
 
     kind: Kind
     key: str
     limit: float
     severity: Severity = Severity.ERROR
+    column: str | None = None
+    smallest: bool = False
 
     def __post_init__(self) -> None:
-        known = tuple(METRICS) if self.kind is Kind.BUDGET else MEASURES
+        known = _known_keys(self.kind, smallest=self.smallest)
         if self.key not in known:
-            raise UsageError(f"A {self.kind} needs one of {', '.join(known)}, not {self.key!r}.")
+            self._refuse_key(known)
+        if self.column is not None and not self.by_group:
+            self._refuse_column()
         if not 0 < self.limit < 1 and not (self.kind is Kind.MAX_DROP and self.limit == 0):
             raise UsageError(f"A {self.kind} must be between 0 and 1, not {self.limit:g}.")
+        if self.is_gap:
+            check_budget_of(METRICS[self.key], self.budget)
+
+    def _refuse_key(self, known: Sequence[str]) -> None:
+        if self.key in METRICS and self.kind in (Kind.FLOOR, Kind.CEILING) and not self.smallest:
+            raise UsageError(
+                f"{self.key} is a gap, which a {self.kind} does not limit; write "
+                f"--budget {self.key}={self.limit:g}."
+            )
+        what = "floor of the smallest group" if self.smallest else str(self.kind)
+        hint = did_you_mean(self.key, known, "")
+        raise UsageError(f"A {what} needs one of {', '.join(known)}, not {self.key!r}{hint or '.'}")
+
+    def _refuse_column(self) -> None:
+        remedy = (
+            f"write --floor {self.key}.min@{self.column}={self.limit:g}"
+            if self.kind is Kind.FLOOR and self.key in rates()
+            else f"remove @{self.column}"
+        )
+        raise UsageError(
+            f"A {self.kind} of {self.key} is for all rows together, not by group; {remedy}."
+        )
+
+    @property
+    def is_gap(self) -> bool:
+        """Whether it limits a gap between groups; a floor of a ratio does."""
+        return self.kind is Kind.BUDGET or self.key in METRICS
+
+    @property
+    def by_group(self) -> bool:
+        """Whether it needs the groups of a column."""
+        return self.is_gap or self.smallest
+
+    @property
+    def budget(self) -> float:
+        """The largest allowed size of the gap, if it limits one."""
+        # Rounded, so that a floor of 0.8 is the budget 0.2.
+        return self.limit if self.kind is Kind.BUDGET else round(1 - self.limit, 12)
 
     @property
     def condition(self) -> str:
         """The demand as a formula."""
-        if self.kind is Kind.BUDGET:
-            return f"gap of {self.key} < {self.limit:g}"
-        measure = self.key.replace("_", " ")
-        if self.kind is Kind.FLOOR:
-            return f"{measure} >= {self.limit:g}"
-        return f"drop of {measure} <= {self.limit:g}"
+        name = self.key.replace("_", " ")
+        match self.kind:
+            case Kind.BUDGET:
+                return f"gap of {self.key} < {self.limit:g}"
+            case Kind.CEILING:
+                return f"{name} <= {self.limit:g}"
+            case Kind.MAX_DROP:
+                return f"drop of {name} <= {self.limit:g}"
+        if self.smallest:
+            return f"smallest {name} of a group >= {self.limit:g}"
+        return f"ratio of {name} > {self.limit:g}" if self.is_gap else f"{name} >= {self.limit:g}"
 
 
-def demands(kind: Kind, entries: Iterable[str], *, default: str | None = None) -> list[Demand]:
-    """Read entries ``name=number``, or ``name=number:warn``.
+class Entry(NamedTuple):
+    """The parts of an entry of the grammar; the key is empty for a bare number."""
 
-    ``default`` is the name that a bare number is for; without it a bare number is refused.
+    key: str
+    smallest: bool
+    column: str | None
+    limit: float
+    severity: Severity
+
+
+def split_entry(kind: str, entry: str) -> Entry:
+    """Read one entry of the grammar.
 
     Raises:
-        UsageError: for a malformed entry, or two with the same key and severity.
+        UsageError: if it has another form.
     """
-    read = [_demand(kind, entry, default) for entry in entries]
+    found = _ENTRY.fullmatch(entry)
+    severity = (found["severity"] or "error").strip() if found else ""
+    limit = found["limit"].strip() if found else ""
+    if found is None or not _NUMBER.fullmatch(limit) or severity not in set(Severity):
+        raise UsageError(
+            f"A {kind} must be KEY=NUMBER, KEY@COLUMN=NUMBER or KEY=NUMBER:warn, such as "
+            f"{_EXAMPLES.get(kind, 'spd=0.05')}, not {entry!r}."
+        )
+    key, column = (found["key"] or "").strip(), found["column"]
+    return Entry(
+        key,
+        bool(found["smallest"]),
+        None if column is None else column.strip(),
+        float(limit),
+        Severity(severity),
+    )
+
+
+def demands(
+    kind: Kind, entries: Iterable[str], *, default: str | None = None, option: str | None = None
+) -> list[Demand]:
+    """Read entries of the grammar.
+
+    Args:
+        default: key that a bare number is for; without it a bare number is refused.
+        option: name of the option, if not that of the kind.
+
+    Raises:
+        UsageError: for a malformed entry, or two for the same figure and severity.
+    """
+    option = option or str(kind)
+    read = [_demand(kind, entry, default, option) for entry in entries]
     for number, demand in enumerate(read):
-        if any((d.key, d.severity) == (demand.key, demand.severity) for d in read[:number]):
+        if any(_subject(each) == _subject(demand) for each in read[:number]):
             raise UsageError(
-                f"--{kind} is given twice for {demand.key} with severity {demand.severity}; keep "
+                f"--{option} is given twice for {demand.key} with severity {demand.severity}; keep "
                 "one of them."
             )
     return read
 
 
-def split_entry(kind: str, entry: str) -> tuple[str, float, Severity]:
-    """Name, number and severity of an entry; the name is empty for a bare number.
+def _demand(kind: Kind, entry: str, default: str | None, option: str) -> Demand:
+    key, smallest, column, limit, severity = split_entry(kind, entry)
+    if not key and (default is None or column is not None or smallest):
+        name = _EXAMPLES[kind].partition("=")[0]
+        raise UsageError(
+            f"--{option} {entry} names no metric or measure; write --{option} {name}={limit:g}."
+        )
+    return Demand(kind, key or str(default), limit, severity, column, smallest)
+
+
+def demands_of(kind: Kind, limits: Mapping[str, float] | None) -> list[Demand]:
+    """Return demands from numbers by ``KEY[.min][@COLUMN]``, as the library takes them.
 
     Raises:
-        UsageError: if it has another form.
+        UsageError: for a key or a number that does not fit the kind.
     """
-    bound, colon, severity = entry.partition(":")
-    name, _, number = bound.rpartition("=")
-    try:
-        limit = float(number)
-        found = Severity(severity.strip()) if colon else Severity.ERROR
-    except ValueError:
-        limit, found = math.nan, Severity.ERROR
-    if not math.isfinite(limit):
-        raise UsageError(f"A {kind} must be name=number or name=number:warn, not {entry!r}.")
-    return name.strip(), limit, found
 
-
-def _demand(kind: Kind, entry: str, default: str | None) -> Demand:
-    name, limit, severity = split_entry(kind, entry)
-    if not name and default is None:
-        example = "spd" if kind is Kind.BUDGET else "balanced_accuracy"
-        raise UsageError(
-            f"--{kind} {entry} names no metric or measure; write --{kind} {example}={entry}."
+    def demand(target: str, limit: float) -> Demand:
+        key, at, column = target.partition("@")
+        return Demand(
+            kind,
+            key.removesuffix(".min"),
+            limit,
+            column=column if at else None,
+            smallest=key.endswith(".min"),
         )
-    return Demand(kind, name or str(default), limit, severity)
+
+    return [demand(target, limit) for target, limit in (limits or {}).items()]
+
+
+def _subject(demand: Demand) -> tuple[object, ...]:
+    return demand.kind, demand.key, demand.severity, demand.column, demand.smallest
+
+
+def _known_keys(kind: Kind, *, smallest: bool) -> tuple[str, ...]:
+    """Return the keys that a demand of a kind may have."""
+    if smallest and kind is not Kind.FLOOR:
+        raise UsageError(f".min is the smallest rate of any group; it needs --floor, not --{kind}.")
+    if kind is Kind.BUDGET:
+        return tuple(METRICS)
+    if kind is Kind.MAX_DROP:
+        return MEASURES
+    if smallest:
+        return tuple(rates())
+    ratios = [key for key, metric in METRICS.items() if metric.ratio]
+    return tuple(dict.fromkeys((*MEASURES, *rates(), *(ratios if kind is Kind.FLOOR else ()))))
 
 
 def check_baseline(asked: Sequence[Demand], *, given: bool) -> None:
@@ -124,4 +261,6 @@ def check_baseline(asked: Sequence[Demand], *, given: bool) -> None:
 
 def has_floor(asked: Sequence[Demand]) -> bool:
     """Whether some floor of performance decides the exit code."""
-    return any(d.kind is Kind.FLOOR and d.severity is Severity.ERROR for d in asked)
+    return any(
+        d.kind is Kind.FLOOR and d.key in MEASURES and d.severity is Severity.ERROR for d in asked
+    )

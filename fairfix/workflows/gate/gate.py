@@ -15,7 +15,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
 from fairfix.metrics.performance import PERFORMANCES, auc_by_group, is_trivial
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
@@ -27,19 +26,22 @@ from fairfix.workflows.gate.checks import (
     TRIVIAL,
     BudgetPower,
     Check,
+    Rows,
     Scored,
     after_holm,
-    check_budget,
-    check_drop,
-    check_floor,
     check_trivial,
     power_of,
+    run_check,
+    with_column,
 )
 from fairfix.workflows.gate.demands import Demand, Kind, check_baseline, has_floor
 from fairfix.workflows.gate.reused_rows import Reuse
 from fairfix.workflows.warnings import NEARLY_TRIVIAL, reversed_scores
 
 OK, VIOLATED, INCONCLUSIVE = 0, 1, 3
+
+MAX_OWN_BUDGET = 0.2
+"""Largest budget that is taken from a rule; a larger one must be given with --budget."""
 
 
 @dataclass(frozen=True)
@@ -150,16 +152,18 @@ def gate(
     judged: Judged,
     asked: Sequence[Demand],
     *,
+    also: Sequence[Demand] = (),
     model: str,
     reuse: Reuse | None = None,
     baseline: Judged | None = None,
     confidence: ConfidenceLevel = DEFAULT_CONFIDENCE,
     lenient: bool = False,
 ) -> Gate:
-    """Test every demand on the rows, budgets once per group column.
+    """Test every demand on the rows.
 
     Args:
         asked: the demands; without a budget, the rule's own is used.
+        also: further demands, which do not replace the rule's budget.
         model: name for the report.
         reuse: how many of the rows the rule was tuned on (``reused_rows.reuse``).
         baseline: the same rows decided by another model, for demands of kind ``max-drop``.
@@ -169,22 +173,19 @@ def gate(
     Raises:
         UsageError: if demands are missing or contradict each other.
     """
-    asked, notes = _with_budget(asked, judged.rule)
+    asked, notes = _with_budget(asked, judged)
+    asked = (*asked, *also)
     check_baseline(asked, given=baseline is not None)
     trivial = is_trivial(judged.case.problem.counts(judged.decisions))
-    budgets = [
-        (demand, column, problem)
-        for demand in asked
-        if demand.kind is Kind.BUDGET
-        for column, problem in _by_column(judged.case)
-    ]
+    problem, columns = judged.case.problem, judged.case.table.groups
+    asked = tuple(with_column(demand, columns) for demand in asked)
+    before = None
+    if baseline is not None:
+        before = Scored(baseline.case.problem.scores, baseline.decisions)
+    rows = Rows(problem, judged.decisions, columns, before)
+    gaps = sorted(asked, key=lambda demand: not demand.is_gap)
     checks = [
-        *(check_budget(*each, judged.decisions, confidence) for each in budgets),
-        *(
-            _performance(demand, judged, baseline, confidence)
-            for demand in asked
-            if demand.kind is not Kind.BUDGET
-        ),
+        *(run_check(demand, rows, confidence) for demand in gaps),
         *([check_trivial()] if trivial and not has_floor(asked) else []),
     ]
     checks = after_holm(checks, confidence.alpha)
@@ -198,7 +199,7 @@ def gate(
         confidence=confidence,
         lenient=lenient,
         trivial=trivial,
-        power=tuple(power_of(*each, judged.decisions, confidence) for each in budgets),
+        power=tuple(power_of(demand, rows, confidence) for demand in asked if demand.is_gap),
         checks=tuple(checks),
         warnings=(),
         notes=(
@@ -212,36 +213,30 @@ def gate(
 
 
 def _with_budget(
-    asked: Sequence[Demand], rule: DecisionRule
+    asked: Sequence[Demand], judged: Judged
 ) -> tuple[tuple[Demand, ...], tuple[str, ...]]:
-    """Return the demands and a note; without a budget, the one that the rule was made for."""
-    if any(demand.kind is Kind.BUDGET for demand in asked):
+    """Return the demands and a note; without a budget, the one that the rule was made for.
+
+    Raises:
+        UsageError: if the rule has no budget, or one above 0.2.
+    """
+    rule = judged.rule
+    if any(demand.is_gap for demand in asked):
         return tuple(asked), ()
     if rule.metric is None or rule.budget is None:
         raise UsageError(
             "The gate needs a budget; give one such as --budget spd=0.05, or write "
             '[gate] budget = ["spd=0.05"] in fairfix.toml.'
         )
-    budget = Demand(Kind.BUDGET, rule.metric, rule.budget)
+    if rule.budget > MAX_OWN_BUDGET:
+        raise UsageError(
+            f"The budget in {judged.where} is {rule.metric}={rule.budget:g}, above "
+            f"{MAX_OWN_BUDGET:g}; name the budget to test with --budget."
+        )
+    known = [group.column for group in judged.case.table.groups]
+    column = rule.group_column if rule.group_column in known else None
+    budget = Demand(Kind.BUDGET, rule.metric, rule.budget, column=column)
     return (budget, *asked), (f"the budget is the rule's own: {budget.condition}",)
-
-
-def _by_column(case: Case) -> Iterator[tuple[str, Problem]]:
-    """Yield the rows by each group column."""
-    for group in case.table.groups:
-        ids = torch.from_numpy(group.ids).to(case.problem.groups.device)
-        yield group.column, replace(case.problem, groups=ids, group_names=group.names)
-
-
-def _performance(
-    demand: Demand, judged: Judged, baseline: Judged | None, confidence: ConfidenceLevel
-) -> Check:
-    problem = judged.case.problem
-    if demand.kind is Kind.FLOOR:
-        return check_floor(demand, problem, judged.decisions, confidence)
-    assert baseline is not None
-    before = Scored(baseline.case.problem.scores, baseline.decisions)
-    return check_drop(demand, problem, judged.decisions, before, confidence)
 
 
 def _baseline_notes(baseline: Judged | None) -> tuple[str, ...]:
@@ -266,9 +261,14 @@ def _warnings(found: Gate, judged: Judged) -> Iterator[str]:
     everybody = torch.zeros_like(problem.groups)
     auc = auc_by_group(problem.scores, problem.labels, everybody, 1, problem.weights)
     yield from reversed_scores(float(auc), "these rows")
-    made_for, gated = judged.rule.group_column, {group.column for group in judged.case.table.groups}
+    made_for, gated = judged.rule.group_column, {check.column for check in found.checks}
     if judged.rule.metric is not None and made_for not in {None, *gated}:
         yield f"the rule was made for the groups of {made_for!r}, but that column is not gated"
+    for group in judged.case.table.groups:
+        if group.column not in gated:
+            yield (
+                f"no demand is by the group column {group.column!r}; write one with @{group.column}"
+            )
     for check in found.checks:
         for other in check.alongside:
             if check.verdict is Verdict.CERTIFIED and other.verdict is not Verdict.CERTIFIED:
