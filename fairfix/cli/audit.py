@@ -18,8 +18,8 @@ from fairfix.report.html import audit_html
 from fairfix.report.markdown import figure, plain_figure
 from fairfix.report.sentences import audit_headline, certifiable_sentence
 from fairfix.workflows.audit import audit, choose_rule, ruled
-from fairfix.workflows.case import load
 from fairfix.workflows.documents import audit_document
+from fairfix.workflows.open_case import open_case, position_warning
 from fairfix.workflows.warnings import reversed_scores
 
 Document = dict[str, Any]
@@ -40,19 +40,22 @@ def run(
     values = OptionValues.collect("audit", given, data)
     objective, threshold = values.objective(), values.threshold_without(rule)
     confidence = values.confidence()
-    case = load(
+    case = open_case(
         model,
         data,
-        columns=values.columns(),
-        options=values.model_options(),
+        values.column_roles(),
+        values.model_options(),
         threshold=values["threshold"],
+        rule=rule,
+        decides=threshold is None,
     )
     if html is not None:
         inputs = [case.table.path, *([case.checkpoint.path] if case.checkpoint else [])]
         check_destination(html, inputs, force=force, option="--html")
-    chosen, where = choose_rule(case, rule, threshold)
+    chosen, where = choose_rule(case, threshold=threshold)
     case = ruled(case, chosen)
-    print_messages((*case.notes, f"decisions by {where}"), quiet=quiet)
+    notes = (*case.notes, f"decisions by {where}", *position_warning(case.found))
+    print_messages(notes, quiet=quiet)
     measured = audit(case, chosen, objective, confidence=confidence)
     document = audit_document(case, chosen, measured)
     if html is not None:

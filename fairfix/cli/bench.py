@@ -31,7 +31,7 @@ from fairfix.errors import FairfixError, OutputError, UsageError
 from fairfix.methods import names as method_names_known
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
-from fairfix.workflows.case import load
+from fairfix.workflows.open_case import open_case
 
 JOURNAL = "rows.jsonl"
 SEEDS = 5
@@ -93,12 +93,13 @@ class StudyRequest:
         test = values.test()
         loaded = []
         for model in models:
-            case = load(
+            case = open_case(
                 model,
                 Path(table),
-                columns=values.columns(),
-                options=values.model_options(),
+                values.column_roles(),
+                values.model_options(),
                 threshold=values["threshold"],
+                decides=False,
             )
             loaded.append((case, None if test is None else case.companion(test)))
         seeds = SEEDS if self.seeds is None else self.seeds

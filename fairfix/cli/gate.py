@@ -15,7 +15,6 @@ from fairfix.cli.ci_outputs import CiOutputs
 from fairfix.cli.console import build_table, print_json, print_messages, print_output, wrap
 from fairfix.cli.failures import describe_failure
 from fairfix.cli.option_values import OptionValues
-from fairfix.data.table import Columns
 from fairfix.report.gate_sentences import (
     Document,
     check_intervals,
@@ -24,11 +23,12 @@ from fairfix.report.gate_sentences import (
     power_sentence,
 )
 from fairfix.workflows.audit import choose_rule
-from fairfix.workflows.case import ModelOptions, load
+from fairfix.workflows.case import Case, ModelOptions, load
 from fairfix.workflows.gate.demands import check_baseline
 from fairfix.workflows.gate.document import gate_document
 from fairfix.workflows.gate.gate import Gate, Judged, gate
 from fairfix.workflows.gate.reused_rows import reuse
+from fairfix.workflows.open_case import open_case, open_model
 
 _HEADER = ("demand", "by", "value", "interval", "verdict")
 
@@ -69,29 +69,48 @@ def _judge(model: str, data: Path, rule: Path | None, given: dict[str, Any]) -> 
     confidence = values.confidence()
     check_baseline(demands, given=baseline is not None)
     threshold_given = values.threshold_without(rule)
-    columns, options, threshold = values.columns(), values.model_options(), values["threshold"]
-    case = load(model, data, columns=columns, options=options, threshold=threshold)
+    case = open_case(
+        model,
+        data,
+        values.column_roles(),
+        values.model_options(),
+        threshold=values["threshold"],
+        rule=rule,
+        decides=threshold_given is None,
+    )
     return gate(
-        Judged.by(case, *choose_rule(case, rule, threshold_given)),
+        Judged.by(case, *choose_rule(case, threshold=threshold_given, by_name=True)),
         demands,
         also=also,
         model=model,
         reuse=reuse(case, rule),
-        baseline=baseline and _baseline(baseline, data, columns, options, threshold),
+        baseline=baseline and _baseline(baseline, data, case, values.model_options()),
         confidence=confidence,
         lenient=values["on_inconclusive"] == "warn",
     )
 
 
-def _baseline(
-    model: Path, data: Path, columns: Columns, options: ModelOptions, threshold: float
-) -> Judged:
-    """Return the decisions of another model on the same rows, by its own rule."""
+def _baseline(model: Path, data: Path, case: Case, options: ModelOptions) -> Judged:
+    """Return the decisions of another model on the same rows, by its own rule.
+
+    Its inputs are those of its own rule, else those of the case.
+    """
+    columns = case.columns
     if columns.score is not None:
         ignored = (*columns.ignore, columns.score)
         columns = replace(columns, score=None, ignore=ignored)
-    case = load(model, data, columns=columns, options=options, threshold=threshold)
-    return Judged.by(case, *choose_rule(case))
+    checkpoint, found = open_model(model, options)
+    if found.contract is not None:
+        columns = replace(columns, features=None)
+    other = load(
+        checkpoint,
+        data,
+        columns=columns,
+        options=options,
+        threshold=case.problem.threshold,
+        found=found,
+    )
+    return Judged.by(other, *choose_rule(other, by_name=True))
 
 
 def _print(gate: Document) -> None:

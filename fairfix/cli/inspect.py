@@ -45,7 +45,7 @@ def run(*, model: str, json: bool, quiet: bool, **given: Any) -> None:
 def _document(checkpoint: Checkpoint) -> dict[str, Any]:
     tensors = checkpoint.tensors
     known = checkpoint.module is not None  # else tensor names, and so the hash, are not final
-    rule = find_rule(checkpoint)[0] if known else None
+    rule = find_rule(checkpoint).rule if known else None
     document: dict[str, Any] = {
         "file": checkpoint.path.name,
         "format": checkpoint.format,

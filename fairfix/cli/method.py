@@ -15,10 +15,11 @@ from fairfix.metrics.counts import Counts
 from fairfix.metrics.objective import Objective
 from fairfix.report.sentences import certifiable_sentence
 from fairfix.stats.power import power_analysis
-from fairfix.workflows.case import Case, load
+from fairfix.workflows.case import Case
 from fairfix.workflows.debias import checked_options, debias
 from fairfix.workflows.documents import report_document
 from fairfix.workflows.export import check_export, check_suffix
+from fairfix.workflows.open_case import open_case
 from fairfix.workflows.save import Destination, save
 
 
@@ -40,12 +41,13 @@ def run(
     export_to = values["export"] and Path(values["export"])
     if export_to is not None:
         check_suffix(export_to)
-    case = load(
+    case = open_case(
         model,
         data,
-        columns=values.columns(),
-        options=values.model_options(),
+        values.column_roles(),
+        values.model_options(),
         threshold=values["threshold"],
+        decides=False,
     )
     test = None if test_table is None else case.companion(test_table)
     destination = Destination.of(case, values["output"], export_to)

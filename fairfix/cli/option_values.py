@@ -91,22 +91,29 @@ class OptionValues:
         return None if other_column else self["privileged"]
 
     def columns(self) -> Columns:
-        """Return the roles of the table's columns."""
-        from fairfix.data.table import Columns
+        """Return the roles of the table's columns, without a rule."""
+        from fairfix.workflows.named_columns import resolve_columns
 
-        return Columns(
-            label=self["label"],
-            favorable=self["favorable"],
-            unfavorable=_names(self["unfavorable"]) or (),
-            groups=tuple(self["group"]),
-            privileged=self._privileged,
-            id=self["id"],
-            ignore=_names(self["ignore"]) or (),
-            weight=self["weight"],
-            features=_names(self["features"]),
-            score=self["score"],
-            missing_group=self["missing_group"],
-        )
+        return resolve_columns(self.column_roles())
+
+    def column_roles(self) -> dict[str, Any]:
+        """Return the fields of ``Columns`` that the command line or the settings set."""
+        set_ = {**self.settings, **self.given}
+        group = set_.get("group")
+        unfavorable = _names(set_.get("unfavorable"))
+        return {
+            "label": set_.get("label"),
+            "favorable": set_.get("favorable"),
+            "unfavorable": unfavorable or None,
+            "groups": None if group is None else tuple(group),
+            "privileged": self._privileged,
+            "id": set_.get("id"),
+            "ignore": _names(set_.get("ignore")) or None,
+            "weight": set_.get("weight"),
+            "features": _names(set_.get("features")),
+            "score": set_.get("score"),
+            "missing_group": set_.get("missing_group"),
+        }
 
     def model_options(self) -> ModelOptions:
         """Return how the model is read and run."""

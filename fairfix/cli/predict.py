@@ -32,10 +32,11 @@ def run(
         used = [data, *(() if model == "-" else (Path(model),)), *(() if rule is None else (rule,))]
         check_destination(destination, used, force=force)
     values = OptionValues.collect("predict", given, data)
-    columns = values.columns()
-    prediction = predict(model, data, columns=columns, options=values.model_options(), rule=rule)
+    prediction = predict(
+        model, data, given=values.column_roles(), options=values.model_options(), rule=rule
+    )
     print_messages(prediction.notes, quiet=quiet)
-    text = prediction.csv(columns.id)
+    text = prediction.csv()
     if to_stdout:
         sys.stdout.write(text)
         return

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from fairfix._utils.strict_json import validate
 from fairfix.errors import TableError, UsageError
+from fairfix.thresholds.contract import Contract
 from fairfix.thresholds.policy import Policy, RandomizedThresholds, row_draws, row_ids
-from fairfix.thresholds.rule_document import VERSION, RuleDocument
+from fairfix.thresholds.rule_document import VERSION, VERSIONS, RuleDocument
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class DecisionRule:
         metric: key of the metric the rule was tuned for; None if it was not tuned.
         budget: largest allowed gap the rule was tuned for; None if it was not tuned.
         weights_sha256: SHA-256 of the network's weights; None if the rule belongs to scores only.
+        report_sha256: SHA-256 of the report file written with the rule; None if there is none.
+        contract: the columns that the rule reads; None takes columns by position.
 
     Raises:
         UsageError: if not exactly one kind of threshold is given, or a value is out of range.
@@ -57,6 +60,8 @@ class DecisionRule:
     metric: str | None = None
     budget: float | None = None
     weights_sha256: str | None = None
+    report_sha256: str | None = None
+    contract: Contract | None = None
 
     def __post_init__(self) -> None:
         given = [
@@ -170,6 +175,8 @@ class DecisionRule:
             "metric": self.metric,
             "budget": self.budget,
             "weights_sha256": self.weights_sha256,
+            "report_sha256": self.report_sha256,
+            "contract": self.contract and self.contract.model_dump(mode="json"),
         }
 
     @classmethod
@@ -181,7 +188,7 @@ class DecisionRule:
             source: name of the file, for messages.
 
         Raises:
-            UsageError: if the data is not a rule of this version.
+            UsageError: if the data is not a rule of a known version.
         """
         if isinstance(data, dict):
             _check_version(data.get("version"), data.get("operator"), source)
@@ -200,15 +207,18 @@ class DecisionRule:
                 metric=document.metric,
                 budget=document.budget,
                 weights_sha256=document.weights_sha256,
+                report_sha256=document.report_sha256,
+                contract=document.contract,
             )
         except UsageError as error:
             raise UsageError(f"{source}: not a decision rule: {error}") from None
 
 
 def _check_version(version: object, operator: object, source: str) -> None:
-    if isinstance(version, bool) or (version, operator) != (VERSION, ">"):
+    if isinstance(version, bool) or version not in VERSIONS or operator != ">":
+        known = " and ".join(map(str, VERSIONS))
         raise UsageError(
-            f"{source}: this fairfix reads rules of version {VERSION} with operator '>', not "
+            f"{source}: this fairfix reads rules of version {known} with operator '>', not "
             f"version {version!r} with {operator!r}. Use the release that wrote it, or debias "
             "again."
         )

@@ -1,18 +1,31 @@
-"""The JSON document of a decision rule, as pydantic model: keys, types and ranges of version 1."""
+"""The JSON document of a decision rule, as pydantic model: keys, types and ranges."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from fairfix._utils.strict_json import StrictModel
+from fairfix.thresholds.contract import Contract
 
-VERSION = 1
+VERSION = 2
+VERSIONS = (1, VERSION)
+"""Versions that are read. A rule of version 1 has no contract."""
 
 Threshold = Annotated[float, Field(ge=-1, le=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Steps = Annotated[tuple[tuple[Threshold, Probability], ...], Field(min_length=1)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+def _unknown(value: Any) -> Any:
+    if value is not None:
+        raise ValueError("is not known to this fairfix; use the release that wrote the rule")
+    return value
+
+
+Reserved = Annotated[None, BeforeValidator(_unknown)]
 
 
 class RuleDocument(StrictModel):
@@ -22,7 +35,7 @@ class RuleDocument(StrictModel):
     required in a file; ``DecisionRule.to_json`` writes all keys that apply.
     """
 
-    version: Literal[1] = Field(description="Version of the rule.")
+    version: Literal[1, 2] = Field(description="Version of the rule.")
     operator: Literal[">"] = Field(description="How score and threshold compare.")
     score: Literal["probability", "1 - probability"] = Field(
         "probability", description="The score, from the probability that the network outputs."
@@ -61,7 +74,25 @@ class RuleDocument(StrictModel):
     budget: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="The budget it was tuned for; null if it was not tuned."
     )
-    weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(
+    weights_sha256: Sha256 | None = Field(
         None,
         description="Hash of the weights it belongs to; null if it belongs to scores only.",
     )
+    report_sha256: Sha256 | None = Field(
+        None,
+        description="Hash of the bytes of the report written with it; null inside that report, and "
+        "if there is none.",
+    )
+    contract: Contract | None = Field(
+        None,
+        description="The columns that it reads; null if columns are taken by position, as in "
+        "version 1.",
+    )
+    score_model: Reserved = Field(None, description="Reserved; null.")
+    targets: Reserved = Field(None, description="Reserved; null.")
+
+    @model_validator(mode="after")
+    def _check_version(self) -> RuleDocument:
+        if self.version == 1 and not (self.contract is None and self.report_sha256 is None):
+            raise ValueError("has a contract or report_sha256, which version 1 does not have")
+        return self

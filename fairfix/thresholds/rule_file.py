@@ -1,13 +1,59 @@
-"""The file of a decision rule, ``*.rule.json``, and the rule that belongs to a checkpoint."""
+"""The file of a decision rule, ``*.rule.json``, and the rule that belongs to a checkpoint.
+
+Rule, report and weights are bound by hashes: the rule has the hash of the weights and of the
+report, and the report contains the rule.
+"""
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fairfix._utils.strict_json import read_json
+from fairfix._utils.strict_json import parse_json, read_json
 from fairfix.errors import UsageError
 from fairfix.models.checkpoint import Checkpoint, weights_sha256
+from fairfix.thresholds.contract import Contract
 from fairfix.thresholds.rule import DecisionRule
+
+_SUFFIX = ".rule.json"
+
+
+@dataclass(frozen=True)
+class FoundRule:
+    """A rule and where it was found.
+
+    Attributes:
+        rule: None if there is none.
+        where: the file in words, "" if there is none.
+        report: the path where its report is written; the report may be missing.
+    """
+
+    rule: DecisionRule | None = None
+    where: str = ""
+    report: Path | None = None
+
+    @property
+    def contract(self) -> Contract | None:
+        """The columns that the rule reads; None without a rule, or by position."""
+        return None if self.rule is None else self.rule.contract
+
+    @property
+    def by_position(self) -> bool:
+        """Whether there is a rule that does not know its columns, as in version 1."""
+        return self.rule is not None and self.rule.contract is None
+
+    def require_contract(self) -> None:
+        """Raise ``UsageError`` if the rule takes columns by position."""
+        if self.by_position:
+            raise UsageError(
+                f"The rule in {self.where} takes columns by position (version 1), so a table in "
+                "another order would pass unnoticed. Debias again to get a rule of version 2, or "
+                "gate its threshold with --threshold."
+            )
+
+
+NO_RULE = FoundRule()
 
 
 def read_rule(path: Path) -> DecisionRule:
@@ -17,6 +63,17 @@ def read_rule(path: Path) -> DecisionRule:
         UsageError: if the file cannot be read or does not hold a rule.
     """
     return DecisionRule.from_json(read_json(path), path.name)
+
+
+def rule_in(path: Path) -> FoundRule:
+    """Read the rule in a file, for scores without a checkpoint.
+
+    Raises:
+        UsageError: as ``read_rule``, or if the report beside it belongs to another rule.
+    """
+    found = FoundRule(read_rule(path), path.name, _report_of(path))
+    _check_report(found)
+    return found
 
 
 def stem_of(path: Path, *, folder: bool) -> str:
@@ -29,32 +86,91 @@ def stem_of(path: Path, *, folder: bool) -> str:
     return path.name if folder or path.suffix == ".debiased" else path.stem
 
 
-def find_rule(checkpoint: Checkpoint, path: Path | None = None) -> tuple[DecisionRule | None, str]:
-    """Return the rule of a checkpoint and a description of where it was found.
+def find_rule(checkpoint: Checkpoint, path: Path | None = None) -> FoundRule:
+    """Return the rule of a checkpoint.
 
     The rule is read from ``path`` if given, else from the checkpoint's metadata, else from the
-    ``.rule.json`` file next to the checkpoint. None and "" if there is none.
+    ``.rule.json`` file next to the checkpoint.
 
     Raises:
-        UsageError: if the rule cannot be read or was made for other weights.
+        UsageError: if the rule cannot be read, was made for other weights, or is not the rule of
+            the report or rule file beside it.
     """
-    rule, where = _locate(checkpoint, path)
-    if rule is not None and rule.weights_sha256 not in (None, weights_sha256(checkpoint.tensors)):
+    found = _locate(checkpoint, path)
+    if found.rule is None:
+        return found
+    if found.rule.weights_sha256 not in (None, weights_sha256(checkpoint.tensors)):
         raise UsageError(
-            f"The rule in {where} was made for other weights than those in "
+            f"The rule in {found.where} was made for other weights than those in "
             f"{checkpoint.path.name}. Name the rule that was written with them (--rule), or debias "
             "again."
         )
-    return rule, where
+    _check_report(found)
+    return found
 
 
-def _locate(checkpoint: Checkpoint, path: Path | None) -> tuple[DecisionRule | None, str]:
+def _locate(checkpoint: Checkpoint, path: Path | None) -> FoundRule:
     if path is not None:
-        return read_rule(path), path.name
-    model = checkpoint.path
+        return FoundRule(read_rule(path), path.name, _report_of(path))
+    sibling = beside(checkpoint.path, _SUFFIX)
+    report = _report_of(sibling)
     if checkpoint.rule is not None:
-        return DecisionRule.from_json(checkpoint.rule, model.name), f"{model.name} itself"
-    sibling = model.with_name(f"{stem_of(model, folder=model.is_dir())}.rule.json")
+        rule = DecisionRule.from_json(checkpoint.rule, checkpoint.path.name)
+        _check_sibling(rule, checkpoint.path, sibling)
+        return FoundRule(rule, f"{checkpoint.path.name} itself", report)
     if sibling.is_file():
-        return read_rule(sibling), sibling.name
-    return None, ""
+        return FoundRule(read_rule(sibling), sibling.name, report)
+    return NO_RULE
+
+
+def beside(model: Path, suffix: str) -> Path:
+    """Return the path of a file next to a checkpoint, such as its ``.report.json``."""
+    return model.with_name(f"{stem_of(model, folder=model.is_dir())}{suffix}")
+
+
+def _report_of(rule: Path) -> Path:
+    return rule.with_name(f"{rule.name.removesuffix(_SUFFIX)}.report.json")
+
+
+def _check_sibling(rule: DecisionRule, model: Path, sibling: Path) -> None:
+    """Raise ``UsageError`` if the rule file beside a model is not the rule inside it."""
+    if rule.report_sha256 is None or not sibling.is_file():
+        return
+    if read_rule(sibling) != rule:
+        raise UsageError(
+            f"{sibling.name} is not the rule inside {model.name}: the files are not of one run. "
+            "Restore the files that were written together, or debias again."
+        )
+
+
+def _check_report(found: FoundRule) -> None:
+    """Raise ``UsageError`` if the report beside a rule was not written with it."""
+    rule, report = found.rule, found.report
+    if rule is None or rule.report_sha256 is None or report is None or not report.is_file():
+        return
+    try:
+        content = report.read_bytes()
+    except OSError as error:
+        raise UsageError(f"Cannot read the report {report}: {error.strerror}.") from None
+    bound = hashlib.sha256(content).hexdigest() == rule.report_sha256
+    if bound:
+        described = parse_json(content, report.name).get("rule")
+        bound = described == replace(rule, report_sha256=None).to_json()
+    if not bound:
+        raise UsageError(
+            f"{report.name} is not the report of the rule in {found.where}: the files are not of "
+            "one run or were changed. Restore the files that were written together, or debias "
+            "again."
+        )
+
+
+def arch_hint(checkpoint: Checkpoint, path: Path | None = None) -> str | None:
+    """Return the architecture that a checkpoint's rule was made with; None if it is not known.
+
+    It is for messages only.
+    """
+    try:
+        contract = _locate(checkpoint, path).contract
+    except UsageError:
+        return None
+    return None if contract is None else contract.arch

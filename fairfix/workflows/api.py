@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from fairfix.data.table import Columns
 from fairfix.errors import UsageError
 from fairfix.methods import MethodFunction
 from fairfix.metrics.objective import Objective
@@ -15,7 +14,6 @@ from fairfix.thresholds.rule import DecisionRule
 from fairfix.workflows.audit import Audit, choose_rule
 from fairfix.workflows.audit import audit as audit_case
 from fairfix.workflows.case import Case, ModelOptions
-from fairfix.workflows.case import load as load_case
 from fairfix.workflows.debias import debias as debias_case
 from fairfix.workflows.debias import make_objective
 from fairfix.workflows.export import export_file
@@ -23,7 +21,9 @@ from fairfix.workflows.gate.demands import Kind, demands_of
 from fairfix.workflows.gate.gate import Gate, Judged
 from fairfix.workflows.gate.gate import gate as gate_case
 from fairfix.workflows.gate.reused_rows import reuse
+from fairfix.workflows.library_arguments import column_roles
 from fairfix.workflows.library_messages import in_library_terms
+from fairfix.workflows.open_case import open_case
 from fairfix.workflows.outcome import Outcome
 from fairfix.workflows.predict import Predictions
 from fairfix.workflows.predict import predict as predict_table
@@ -36,18 +36,19 @@ def load(
     model: str | Path | None,
     data: str | Path,
     *,
-    label: str = "label",
+    label: str | None = None,
     favorable: object = None,
     unfavorable: object = (),
-    group: str | Sequence[str] = "group",
+    group: str | Sequence[str] | None = None,
     privileged: object = None,
-    missing_group: Literal["error", "keep"] = "error",
+    missing_group: Literal["error", "keep"] | None = None,
     id: str | None = None,
-    ignore: Sequence[str] = (),
+    ignore: Sequence[str] | None = None,
     weight: str | None = None,
     features: Sequence[str] | None = None,
     score: str | None = None,
     threshold: float = 0.5,
+    rule: str | Path | None = None,
     arch: str | None = None,
     arch_args: Mapping[str, Any] | None = None,
     trust: bool = False,
@@ -59,13 +60,16 @@ def load(
 ) -> Case:
     """Read a model and a labeled, group-labeled table, and run the model on it once.
 
+    What is not given is taken from the contract of the rule, which also names the network's inputs.
+
     Args:
         model: a checkpoint; None if ``score`` names a column of scores.
         data: a CSV, CSV.gz or Parquet file.
-        label: the label column; ``favorable`` is its favorable value, by default 1.
+        label: the label column, by default "label"; ``favorable`` is its favorable value, by
+            default 1.
         unfavorable: the other label values, needed if there are several; "others" takes all.
-        group: the group column, or several, of which the first is debiased; ``privileged`` is the
-            privileged value of the first.
+        group: the group column, by default "group", or several, of which the first is debiased;
+            ``privileged`` is the privileged value of the first.
         missing_group: "keep" makes rows without a group value a group of their own.
         id: column that identifies a row, for randomized thresholds and reports.
         ignore: columns that are not features.
@@ -74,6 +78,7 @@ def load(
             without another role, in file order.
         score: column of scores in [0, 1], instead of a model.
         threshold: the threshold in use today, in [-1, 1]; positive where score > threshold.
+        rule: a rule file; by default the one in the checkpoint or beside it.
         arch: the architecture of bare weights: "file.py:Class", "package.module:callable" or
             "mlp:relu"; ``arch_args`` are its keyword arguments.
         trust: allow code from the checkpoint to run.
@@ -87,23 +92,26 @@ def load(
         FairfixError: the fact and the remedy. ``TableError``, ``CheckpointError``, ``TrustError``
             and ``UsageError`` are its kinds.
     """
-    columns = Columns(
+    given = column_roles(
         label=label,
-        favorable=_text(favorable),
-        unfavorable=_values(unfavorable),
-        groups=_names(group),
-        privileged=_text(privileged),
+        favorable=favorable,
+        unfavorable=unfavorable,
+        groups=group,
+        privileged=privileged,
         id=id,
-        ignore=tuple(ignore),
+        ignore=ignore,
         weight=weight,
-        features=None if features is None else tuple(features),
+        features=features,
         score=score,
         missing_group=missing_group,
     )
     options = ModelOptions(
         arch, arch_args, trust, data_spec, output_kind, output_label, device, batch_size
     )
-    return load_case(model, data, columns=columns, options=options, threshold=threshold)
+    own = None if rule is None else Path(rule)
+    return open_case(
+        model, data, given, options, threshold=threshold, rule=own, decides=rule is not None
+    )
 
 
 @in_library_terms
@@ -263,12 +271,14 @@ def gate(
         *demands_of(Kind.MAX_DROP, max_drops),
     ]
     return gate_case(
-        Judged.by(case, *_rule_of(case, rule)),
+        Judged.by(case, *_rule_of(case, rule, by_name=True)),
         demands,
         also=demands_of(Kind.BUDGET, also),
         model="-" if case.checkpoint is None else case.checkpoint.path.name,
         reuse=reuse(case, None if isinstance(rule, DecisionRule) or rule is None else Path(rule)),
-        baseline=None if baseline is None else Judged.by(baseline, *choose_rule(baseline)),
+        baseline=None
+        if baseline is None
+        else Judged.by(baseline, *choose_rule(baseline, by_name=True)),
         confidence=level,
         lenient=on_inconclusive == "warn",
     )
@@ -325,13 +335,13 @@ def predict(
     data: str | Path,
     *,
     rule: str | Path | None = None,
-    label: str = "label",
+    label: str | None = None,
     favorable: object = None,
     unfavorable: object = (),
-    group: str | Sequence[str] = "group",
-    missing_group: Literal["error", "keep"] = "error",
+    group: str | Sequence[str] | None = None,
+    missing_group: Literal["error", "keep"] | None = None,
     id: str | None = None,
-    ignore: Sequence[str] = (),
+    ignore: Sequence[str] | None = None,
     weight: str | None = None,
     features: Sequence[str] | None = None,
     score: str | None = None,
@@ -355,38 +365,28 @@ def predict(
     Raises:
         FairfixError: as ``load``.
     """
-    columns = Columns(
+    given = column_roles(
         label=label,
-        favorable=_text(favorable),
-        unfavorable=_values(unfavorable),
-        groups=_names(group),
+        favorable=favorable,
+        unfavorable=unfavorable,
+        groups=group,
         id=id,
-        ignore=tuple(ignore),
+        ignore=ignore,
         weight=weight,
-        features=None if features is None else tuple(features),
+        features=features,
         score=score,
         missing_group=missing_group,
     )
     options = ModelOptions(
         arch, arch_args, trust, data_spec, output_kind, output_label, device, batch_size
     )
-    return predict_table(model, data, columns=columns, options=options, rule=rule)
+    return predict_table(model, data, given=given, options=options, rule=rule)
 
 
-def _rule_of(case: Case, rule: DecisionRule | str | Path | None) -> tuple[DecisionRule, str]:
+def _rule_of(
+    case: Case, rule: DecisionRule | str | Path | None, *, by_name: bool = False
+) -> tuple[DecisionRule, str]:
     """The rule to apply and its source in words."""
     if isinstance(rule, DecisionRule):
         return rule, "the given rule"
-    return choose_rule(case, None if rule is None else Path(rule))
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
-
-
-def _values(values: object) -> tuple[str, ...]:
-    return tuple(map(str, values if isinstance(values, list | tuple) else (values,)))
-
-
-def _names(names: str | Sequence[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)
+    return choose_rule(case, None if rule is None else Path(rule), by_name=by_name)

@@ -21,9 +21,10 @@ from fairfix.stats.subgroups.intersections import IntersectionAudit, audit_inter
 from fairfix.stats.subgroups.worst_subgroups import SubgroupScan, worst_subgroups
 from fairfix.stats.verdicts import Claim, claim
 from fairfix.thresholds.rule import DecisionRule
-from fairfix.thresholds.rule_file import find_rule, read_rule
+from fairfix.thresholds.rule_file import NO_RULE, FoundRule, find_rule, rule_in
 from fairfix.thresholds.sweep import ThresholdSweep, threshold_sweep
 from fairfix.workflows.case import Case, check_scores, output_kind
+from fairfix.workflows.contract import check_contract
 from fairfix.workflows.evidence import Intervals, intervals
 
 
@@ -66,24 +67,38 @@ class Audit:
 
 
 def choose_rule(
-    case: Case, given: Path | None = None, threshold: float | None = None
+    case: Case,
+    given: Path | None = None,
+    threshold: float | None = None,
+    *,
+    by_name: bool = False,
 ) -> tuple[DecisionRule, str]:
     """Return the rule to apply and its source: given, the checkpoint's, or the case's threshold.
 
     Args:
         threshold: the case's threshold if the user gave one; then no rule is looked for.
+        by_name: refuse a rule file that takes columns by position.
+
+    Raises:
+        UsageError: if the rule does not belong to the checkpoint, or takes columns by position.
     """
     if threshold is not None:
         return plain_rule(case), f"score > {threshold:g}"
-    found, where = None, ""
-    if case.checkpoint is not None:
-        found, where = find_rule(case.checkpoint, given)
-    elif given is not None:
-        found, where = read_rule(given), given.name
-    if found is not None:
-        return found, f"the rule in {where}"
+    found = _find(case, given)
+    if by_name:
+        found.require_contract()
+    if found.rule is not None:
+        return found.rule, f"the rule in {found.where}"
     rule = plain_rule(case)
     return rule, f"score > {rule.threshold:g} (no rule found)"
+
+
+def _find(case: Case, given: Path | None) -> FoundRule:
+    if given is None and case.found.rule is not None:
+        return case.found
+    if case.checkpoint is not None:
+        return find_rule(case.checkpoint, given)
+    return NO_RULE if given is None else rule_in(given)
 
 
 def plain_rule(case: Case) -> DecisionRule:
@@ -100,8 +115,9 @@ def ruled(case: Case, rule: DecisionRule) -> Case:
     """Return the case scored by the rule's reading of the network's output.
 
     Raises:
-        UsageError: if the rule is for another label value or another network.
+        UsageError: if the rule is for another label value, another network or other columns.
     """
+    check_contract(case, rule)
     if not equal_values(rule.positive_label, case.table.favorable):
         raise UsageError(
             f"The favorable value of the rule is {rule.positive_label!r}, but here it is "

@@ -20,6 +20,8 @@ from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.scorer import Output, Scorer, detect_output
 from fairfix.thresholds.rule import DecisionRule
+from fairfix.thresholds.rule_file import NO_RULE, FoundRule, arch_hint
+from fairfix.workflows.named_columns import by_name, data_spec, label_values, name_features
 
 ONE, TWO = (Output.PROB, Output.LOGIT), (Output.PROBS, Output.LOGITS)
 OUTPUT_KINDS: dict[str, tuple[Output, Output]] = dict(
@@ -84,6 +86,7 @@ class Case:
         output_label: the label value whose probability the network gives.
         notes: what was inferred, for the user.
         spec: the data spec that made the inputs; None if the table holds them already.
+        found: the rule whose contract named the columns.
     """
 
     checkpoint: Checkpoint | None
@@ -94,6 +97,7 @@ class Case:
     output_label: str
     notes: tuple[str, ...] = ()
     spec: DataSpec | None = None
+    found: FoundRule = NO_RULE
 
     def in_table_units(self, problem: Problem) -> Problem:
         """Return a problem of this case with features in the units of the table, for reports."""
@@ -110,13 +114,19 @@ class Case:
     def companion(self, path: str | Path) -> Case:
         """Read another table for the same model, with the same coding of labels and groups.
 
+        Features are found by their names.
+
         Raises:
-            TableError: if it holds values that this case's table does not.
-            UsageError: if it has other features, or is the same table.
+            TableError: if it lacks a column, or holds values that this case's table does not.
+            UsageError: if it is the same table.
         """
+        columns: Columns = self.columns
+        notes: tuple[str, ...] = ()
+        if self.spec is None and self.checkpoint is not None:
+            columns, notes = by_name(columns, self.table.feature_names, Path(path))
         table = read_table(
             Path(path),
-            self.columns,
+            columns,
             spec=self.spec,
             label_values=self.table.label_values,
             group_names=self.table.group_names,
@@ -127,38 +137,29 @@ class Case:
                 f"{table.path.name} holds the same rows as {self.table.path.name}, which the "
                 "method is tuned on; give a table of other rows."
             )
-        if self.table.feature_names != table.feature_names:
-            raise UsageError(
-                f"{Path(path).name} has other feature columns than {self.table.path.name}, or "
-                f"another order; {_first_difference(self.table, table)}."
-            )
         problem = problem_of(table, self.problem.scorer, self.options, self.problem.threshold)
-        return replace(self, table=table, problem=problem, notes=table.notes)
-
-
-def _first_difference(one: Table, other: Table) -> str:
-    names = (*other.feature_names, "nothing"), (*one.feature_names, "nothing")
-    here, there = next((a, b) for a, b in zip(*names, strict=False) if a != b)
-    return f"it has {here!r} where {there!r} should be"
+        return replace(self, table=table, problem=problem, notes=(*notes, *table.notes))
 
 
 def load(
-    model: str | Path | None,
+    model: str | Path | Checkpoint | None,
     data: str | Path,
     *,
     columns: Columns | None = None,
     options: ModelOptions | None = None,
     threshold: float = 0.5,
+    found: FoundRule = NO_RULE,
 ) -> Case:
     """Read a model and a table, run the model on it once, and check that they match.
 
     Args:
-        model: a checkpoint in any format of ``fairfix.models.checkpoint``; None (or "-") when
-            ``columns.score`` names a column of scores.
+        model: a checkpoint in any format of ``fairfix.models.checkpoint``, or one that was read;
+            None (or "-") when ``columns.score`` names a column of scores.
         data: CSV, CSV.gz or Parquet.
         columns: the roles of the columns.
         options: how to read and run the model.
         threshold: the threshold in use today, in [-1, 1]; positive where score > threshold.
+        found: the rule whose contract names the network's inputs.
 
     Raises:
         FairfixError: of the kind that fits, with the fact and the remedy.
@@ -174,13 +175,22 @@ def load(
     options.torch_device()
     check_score_source(model, columns)
     if columns.score is not None:
-        table = read_table(Path(data), columns)
+        table = read_table(Path(data), columns, label_values=label_values(columns, found.contract))
         problem = problem_of(table, None, options, threshold)
-        return Case(None, table, columns, options, problem, table.favorable, table.notes)
+        favorable = table.favorable
+        return Case(None, table, columns, options, problem, favorable, table.notes, found=found)
     assert model is not None
-    checkpoint = read_model(model, options)
-    spec = data_spec(checkpoint, options)
-    table = read_table(Path(data), columns, spec=spec, expected_features=input_width(checkpoint))
+    checkpoint = model if isinstance(model, Checkpoint) else read_model(model, options)
+    options = read_as(options, found)
+    spec = data_spec(checkpoint, options.data_spec, found.contract, trust=options.trust)
+    columns, named = name_features(columns, Path(data), spec, found.contract, checkpoint)
+    table = read_table(
+        Path(data),
+        columns,
+        spec=spec,
+        label_values=label_values(columns, found.contract),
+        expected_features=input_width(checkpoint),
+    )
     scorer, output_label, notes = make_scorer(checkpoint, table, options)
     return Case(
         checkpoint,
@@ -189,22 +199,40 @@ def load(
         options,
         problem_of(table, scorer, options, threshold),
         output_label,
-        (*checkpoint.notes, *table.notes, *notes),
+        (*checkpoint.notes, *named, *table.notes, *notes),
         spec,
+        found,
     )
 
 
-def check_score_source(model: str | Path | None, columns: Columns) -> None:
+def read_as(options: ModelOptions, found: FoundRule) -> ModelOptions:
+    """Return the options with the rule's reading of the output where none is given."""
+    rule = found.rule
+    if rule is None or rule.contract is None:
+        return options
+    kind = "prob" if rule.output in (Output.PROB, Output.PROBS) else "logit"
+    return replace(
+        options,
+        output_kind=kind if options.output_kind == "auto" else options.output_kind,
+        output_label=options.output_label or rule.output_label,
+    )
+
+
+def check_score_source(model: str | Path | Checkpoint | None, columns: Columns) -> None:
     """Raise UsageError unless scores come from exactly one of a model and a score column."""
-    if (model is None or str(model) == "-") != (columns.score is not None):
+    absent = not isinstance(model, Checkpoint) and (model is None or str(model) == "-")
+    if absent != (columns.score is not None):
         raise UsageError(
             "Scores come from a model or from a score column: give a model file, or '-' in its "
             "place with --score COLUMN."
         )
 
 
-def read_model(model: str | Path, options: ModelOptions) -> Checkpoint:
+def read_model(model: str | Path, options: ModelOptions, rule: Path | None = None) -> Checkpoint:
     """Read a checkpoint with a network that can run.
+
+    Args:
+        rule: the rule file that was given; its hint names the architecture in messages.
 
     Raises:
         CheckpointError: also if it holds weights alone and no architecture is named.
@@ -213,6 +241,12 @@ def read_model(model: str | Path, options: ModelOptions) -> Checkpoint:
         Path(model), arch=options.arch, arch_args=options.arch_args, trust=options.trust
     )
     if checkpoint.module is None:
+        hint = arch_hint(checkpoint, rule)
+        if hint is not None:
+            raise CheckpointError(
+                f"{checkpoint.path.name} holds weights but no architecture. Its rule was made "
+                f"with --arch {hint}; a file never names the code to run, so give --arch again."
+            )
         raise CheckpointError(
             f"{checkpoint.path.name} holds weights but no architecture. Name it with "
             "--arch file.py:Class or --arch package.module:callable, or --arch mlp:relu (or "
@@ -226,13 +260,6 @@ def input_width(checkpoint: Checkpoint) -> int | None:
     assert checkpoint.module is not None
     first = next(iter(checkpoint.module.parameters()), None)
     return first.shape[1] if first is not None and first.dim() == 2 else None
-
-
-def data_spec(checkpoint: Checkpoint | None, options: ModelOptions) -> DataSpec | None:
-    """Return the given data spec or the one beside the model; None if there is none."""
-    if options.data_spec is not None:
-        return DataSpec.load(Path(options.data_spec), trust=options.trust)
-    return DataSpec.find(checkpoint.path, trust=options.trust) if checkpoint is not None else None
 
 
 def make_scorer(

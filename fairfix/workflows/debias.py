@@ -30,6 +30,7 @@ from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.shared import best_threshold
 from fairfix.thresholds.tradeoff_curve import tradeoff_curve
 from fairfix.workflows.case import Case
+from fairfix.workflows.contract import contract_of
 from fairfix.workflows.evidence import DecidedRows
 from fairfix.workflows.gate.checks import with_column
 from fairfix.workflows.gate.demands import Demand
@@ -307,6 +308,7 @@ def _rule(
         metric=objective.metric.key,
         budget=objective.budget,
         weights_sha256=weights,
+        contract=contract_of(case),
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,37 +15,48 @@ from torch import Tensor
 
 from fairfix.data.table import Columns, Table, read_table
 from fairfix.data.table.cell_values import parse_number
+from fairfix.data.table.open_table import open_table
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.scorer import Scorer
 from fairfix.thresholds.rule import DecisionRule
-from fairfix.thresholds.rule_file import find_rule, read_rule
 from fairfix.workflows.case import (
     ModelOptions,
     check_score_source,
     check_scores,
-    data_spec,
     input_width,
     output_kind,
     output_notes,
-    read_model,
+    read_as,
     read_output_label,
 )
+from fairfix.workflows.named_columns import data_spec, name_features, resolve_columns
+from fairfix.workflows.open_case import open_model, rule_notes
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Scores (N,) and decisions (N,) bool in table order, with row ids or None."""
+    """Scores (N,) and decisions (N,) bool in table order.
+
+    Attributes:
+        ids: (N,) row ids, from ``id_column``; both None without ids.
+        notes: what was inferred, for the user.
+    """
 
     ids: np.ndarray | None
+    id_column: str | None
     scores: np.ndarray
     decisions: np.ndarray
     notes: tuple[str, ...]
 
-    def csv(self, id_column: str | None) -> str:
-        """Return CSV text: the id column, if any, then ``score`` and ``decision`` (0 or 1)."""
+    def csv(self, id_column: str | None = None) -> str:
+        """Return CSV text: the id column, if any, then ``score`` and ``decision`` (0 or 1).
+
+        Args:
+            id_column: another name for the id column.
+        """
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        named = [] if self.ids is None else [_inert(str(id_column))]
+        named = [] if self.ids is None else [_inert(str(id_column or self.id_column))]
         writer.writerow([*named, "score", "decision"])
         ids = [()] * len(self.scores) if self.ids is None else [(_inert(i),) for i in self.ids]
         for row_id, score, decision in zip(ids, self.scores, self.decisions, strict=True):
@@ -61,7 +74,7 @@ def predict(
     model: str | Path | None,
     data: str | Path,
     *,
-    columns: Columns | None = None,
+    given: Mapping[str, Any] | None = None,
     options: ModelOptions | None = None,
     rule: str | Path | None = None,
 ) -> Predictions:
@@ -70,38 +83,38 @@ def predict(
     Labels are not needed, and the group column only if the rule has group thresholds.
 
     Args:
-        model: a checkpoint, or None (or "-") when ``columns.score`` names a column of scores.
+        model: a checkpoint, or None (or "-") where a column of scores is named.
+        given: fields of ``Columns`` that the user set; the rule's contract has the others.
         rule: a rule file; by default the one in the checkpoint or beside it, else score > 0.5.
 
     Raises:
         FairfixError: as ``load``.
     """
-    columns, options = columns or Columns(), options or ModelOptions()
-    check_score_source(model, columns)
-    checkpoint = None if columns.score is not None else read_model(str(model), options)
+    given, options = given or {}, options or ModelOptions()
+    checkpoint, found = open_model(model, options, None if rule is None else Path(rule))
+    columns = resolve_columns(given, found.rule)
+    if checkpoint is not None and given.get("score") is None:
+        columns = replace(columns, score=None)
+    check_score_source(checkpoint, columns)
+    decision = found.rule or DecisionRule(threshold=0.5)
+    options = read_as(options, found)
+    columns = _needed(columns, given, decision, Path(data))
+    spec = data_spec(checkpoint, options.data_spec, found.contract, trust=options.trust)
+    notes: tuple[str, ...] = ()
     if checkpoint is not None:
-        found, where = find_rule(checkpoint, None if rule is None else Path(rule))
-    else:
-        found = None if rule is None else read_rule(Path(rule))
-        where = str(rule)
-    note = (
-        f"decisions by the rule in {where}" if found else "no rule found: decisions by score > 0.5"
-    )
-    if found is not None:
-        columns = _as_ruled(columns, found)
-    needs_group = found is not None and found.needs_group
+        columns, notes = name_features(columns, Path(data), spec, found.contract, checkpoint)
     table = read_table(
         Path(data),
         replace(columns, privileged=None),  # no gap is measured here
-        spec=data_spec(checkpoint, options),
+        spec=spec,
         require_labels=False,
-        require_groups=needs_group,
+        require_groups=decision.needs_group,
         expected_features=None if checkpoint is None else input_width(checkpoint),
     )
-    scores, notes = _scores(checkpoint, table, options, found)
-    group = next((g for g in table.groups if found and g.column == found.group_column), None)
+    scores, score_notes = _scores(checkpoint, table, options, found.rule)
+    group = next((g for g in table.groups if g.column == decision.group_column), None)
     ids = None if group is None else torch.from_numpy(group.ids).to(scores.device)
-    decisions = (found or DecisionRule(threshold=0.5)).decide(
+    decisions = decision.decide(
         scores,
         ids,
         group.names if group else (),
@@ -109,17 +122,32 @@ def predict(
         None if table.features is None else torch.from_numpy(table.features),
     )
     return Predictions(
-        table.ids, scores.cpu().numpy(), decisions.cpu().numpy(), (*table.notes, *notes, note)
+        ids=table.ids,
+        id_column=columns.id,
+        scores=scores.cpu().numpy(),
+        decisions=decisions.cpu().numpy(),
+        notes=(*notes, *table.notes, *score_notes, *rule_notes(found)),
     )
 
 
-def _as_ruled(columns: Columns, rule: DecisionRule) -> Columns:
-    """Add the rule's group and id columns where no others are named."""
+def _needed(columns: Columns, given: Mapping[str, Any], rule: DecisionRule, table: Path) -> Columns:
+    """Return the columns with those that the rule needs, without roles that nothing here needs.
+
+    Columns of ids and weights that only the contract names may be missing.
+    """
     groups = columns.groups
     if rule.group_column is not None and rule.group_column not in groups:
-        named = () if groups == Columns().groups else groups
+        named = groups if given.get("groups") is not None else ()
         groups = (*named, rule.group_column)
-    return replace(columns, groups=groups, id=columns.id or rule.id_column)
+    header = open_table(table).header
+    id_column = columns.id or rule.id_column
+    drawn = rule.randomized and rule.id_column is not None
+    if not (drawn or given.get("id") is not None or id_column in header):
+        id_column = None
+    weight = columns.weight
+    if given.get("weight") is None and weight not in header:
+        weight = None
+    return replace(columns, groups=groups, id=id_column, weight=weight)
 
 
 def _scores(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from fairfix.models.scorer import Scorer
 from fairfix.report.html import html
 from fairfix.report.markdown import markdown
 from fairfix.report.model_card import update
+from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import stem_of
 from fairfix.workflows.case import Case
 from fairfix.workflows.documents import report_document
@@ -152,22 +154,24 @@ def save(
     destination = Destination.of(outcome.case, output, export_to)
     destination.check(outcome.case, outcome.test_case, force=force)
     report = report_document(outcome) if report is None else dict(report)
+    report_text = _json(report)
+    rule = replace(outcome.rule, report_sha256=hashlib.sha256(report_text.encode()).hexdigest())
     with staged(destination.paths) as staging:
         if destination.model is not None:
-            _write_model(outcome, staging[destination.model])
+            _write_model(outcome, rule, staging[destination.model])
             _write_card(staging[destination.model], report)
         if destination.export is not None:
             export(outcome, staging[destination.export])
         texts = {
-            destination.rule: _json(outcome.rule.to_json()),
-            destination.report: _json(report),
+            destination.rule: _json(rule.to_json()),
+            destination.report: report_text,
             destination.markdown: markdown(report),
             destination.html: html(report),
         }
         if destination.spec is not None and outcome.case.spec is not None:
             texts[destination.spec] = _json(outcome.case.spec.to_json())
         for path, text in texts.items():
-            staging[path].write_text(text, encoding="utf-8")
+            staging[path].write_text(text, encoding="utf-8", newline="\n")
     return destination
 
 
@@ -183,11 +187,11 @@ def _json(value: dict[str, Any]) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _write_model(outcome: Outcome, path: Path) -> None:
+def _write_model(outcome: Outcome, rule: DecisionRule, path: Path) -> None:
     checkpoint = outcome.case.checkpoint
     assert checkpoint is not None
     state = outcome.state if outcome.state is not None else checkpoint.tensors
-    checkpoints.write(checkpoint, state, path, rule=outcome.rule.to_json())
+    checkpoints.write(checkpoint, state, path, rule=rule.to_json())
     _compare_decisions(outcome, path)
 
 

@@ -16,6 +16,7 @@ from torch import nn
 
 import fairfix.cli.app as cli
 import fairfix.cli.gate as gate_command
+from tests.helpers.rules import CONTRACT, change_report
 from tests.helpers.runs import Place, Run
 
 SCORES = ("--score", "p", "--group", "sex", "--privileged", "m")
@@ -318,8 +319,8 @@ def test_a_wrong_demand(fairfix: Run, table: Path, options: tuple[str, ...], sai
 
 def test_the_budget_of_the_rule_counts_where_none_is_given(fairfix: Run, table: Path) -> None:
     rule = table.with_name("net.rule.json")
-    made = {"version": 1, "operator": ">", "threshold": 0.5, "metric": "spd", "budget": 0.2}
-    rule.write_text(json.dumps(made))
+    made = {"version": 2, "operator": ">", "threshold": 0.5, "metric": "spd", "budget": 0.2}
+    rule.write_text(json.dumps({**made, "contract": CONTRACT}))
     ended = fairfix("gate", "-", write(table, ALIKE), *SCORES, "--rule", rule)
     assert ended.code == 0
     assert "the budget is the rule's own: gap of spd < 0.2" in ended.err
@@ -453,9 +454,7 @@ def test_validation_rows_are_known_in_another_table(
 
     known = fingerprint_rows(load(place.model, place.val).problem, "salt")
     assert known is not None
-    path = debiased.with_suffix(".report.json")
-    report = json.loads(path.read_text())
-    path.write_text(json.dumps({**report, "tuned_rows": known.to_json()}))
+    change_report(debiased, tuned_rows=known.to_json())
     fitted, fresh = pd.read_csv(place.val), pd.read_csv(place.test)
     mostly = place.table(pd.concat([fitted[:600], fresh[:400]]), "mostly.csv")
     ended = fairfix("gate", debiased, mostly)
@@ -473,11 +472,11 @@ def test_validation_rows_are_known_in_another_table(
 def test_what_could_not_be_compared_is_reported(fairfix: Run, place: Place, debiased: Path) -> None:
     words = ("gate", debiased, place.test, "--budget", "spd=0.9")
     path = debiased.with_suffix(".report.json")
-    report = json.loads(path.read_text())
-    path.write_text(json.dumps({**report, "model": {"weights_sha256_after": "0" * 64}}))
+    change_report(debiased, model={"weights_sha256_after": "0" * 64})
     assert "fair.report.json is for other weights than the model" in fairfix(*words).err
     path.write_text("{")
-    assert "fair.report.json is not JSON" in fairfix(*words).sentence
+    assert "fair.report.json is not the report of the rule" in fairfix(*words).sentence
+    assert "fair.report.json is not valid JSON" in fairfix(*words, "--threshold", 0.5).sentence
     path.unlink()
     assert "there is no report beside the model" in fairfix(*words).err
 

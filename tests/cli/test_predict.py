@@ -280,7 +280,7 @@ def test_an_existing_file_takes_force(fairfix: Run, place: Place, bare: Path) ->
     [
         ("{", "rule.json is not valid JSON at line 1, column 2"),
         ("[]", "rule.json: the top level must be an object, not a list."),
-        ("{}", "reads rules of version 1 with operator '>'"),
+        ("{}", "reads rules of version 1 and 2 with operator '>'"),
         ('{"version": 1, "operator": ">"}', "not a decision rule: A rule has exactly one of"),
         ('{"version": 1, "operator": ">", "threshold": 3}',
          "rule.json: threshold must be at most 1, not 3."),

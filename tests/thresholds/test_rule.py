@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from fairfix.errors import TableError, UsageError
+from fairfix.thresholds.contract import Contract, Feature, Roles
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_document import RuleDocument
 
@@ -33,14 +34,38 @@ RANDOMIZED = DecisionRule(
 )
 
 
-@pytest.mark.parametrize("rule", [SHARED, BY_GROUP, RANDOMIZED, DecisionRule(-1.0)])
+CONTRACT = Contract(
+    features=(Feature(name="age", dtype="number"), Feature(name="work", dtype="text")),
+    roles=Roles(
+        label="y", groups=("sex",), id=None, weight="w", score=None, cluster=None, ignored=("n",)
+    ),
+    label_values=("no", "yes"),
+    group_values={"sex": ("women", "men")},
+    missing_group="keep",
+    output_name=None,
+    data_spec={"version": 1, "features": [{"column": "age", "mean": 38.5, "scale": 2.0}]},
+    arch="nets.py:Net",
+    arch_args={"width": 3},
+)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        SHARED,
+        BY_GROUP,
+        RANDOMIZED,
+        DecisionRule(-1.0),
+        replace(SHARED, contract=CONTRACT, report_sha256="cd" * 32),
+    ],
+)
 def test_json_and_back(rule: DecisionRule) -> None:
     assert DecisionRule.from_json(json.loads(json.dumps(rule.to_json()))) == rule
 
 
 def test_the_json_other_programs_read() -> None:
     assert SHARED.to_json() == {
-        "version": 1,
+        "version": 2,
         "operator": ">",
         "score": "probability",
         "threshold": 0.37,
@@ -52,6 +77,8 @@ def test_the_json_other_programs_read() -> None:
         "metric": "spd",
         "budget": 0.05,
         "weights_sha256": "ab" * 32,
+        "report_sha256": None,
+        "contract": None,
     }
     by_group = BY_GROUP.to_json()
     assert by_group["thresholds"] == {"men": 0.6, "women": -1.0}
@@ -173,6 +200,7 @@ def test_randomized_thresholds_need_the_ids_or_features_they_were_made_with() ->
 
 RIGHT = {"version": 1, "operator": ">", "threshold": 0.5}
 BARE = {"version": 1, "operator": ">"}
+SECOND = {**RIGHT, "version": 2}
 
 
 @pytest.mark.parametrize(
@@ -180,8 +208,15 @@ BARE = {"version": 1, "operator": ">"}
     [
         ([0.5], "the top level must be an object, not a list"),
         (None, "the top level must be an object, not null"),
-        ({}, "rules of version 1 with operator '>', not version None"),
-        ({**RIGHT, "version": 2}, "not version 2"),
+        ({}, "rules of version 1 and 2 with operator '>', not version None"),
+        ({**RIGHT, "version": 3}, "not version 3"),
+        ({**RIGHT, "report_sha256": "ab" * 32}, "report_sha256, which version 1 does not have"),
+        ({**SECOND, "contract": {}}, "contract has no key 'features'; add it"),
+        (
+            {**SECOND, "score_model": {"name": "blind"}},
+            "score_model is not known to this fairfix; use the release that wrote the rule",
+        ),
+        ({**SECOND, "targets": []}, "targets is not known to this fairfix"),
         ({**RIGHT, "operator": ">="}, "with '>='"),
         (BARE, ONE_KIND),
         ({**RIGHT, "threshold": "0.5"}, "threshold must be a number, not '0.5'"),
@@ -221,7 +256,7 @@ def test_a_whole_number_is_a_threshold() -> None:
 
 
 def test_a_written_rule_has_the_keys_of_its_document() -> None:
-    kinds = {"threshold", "thresholds", "lottery", "salt", "id_column"}
+    kinds = {"threshold", "thresholds", "lottery", "salt", "id_column", "score_model", "targets"}
     for rule in (SHARED, BY_GROUP, RANDOMIZED):
         assert set(RuleDocument.model_fields) - kinds <= rule.to_json().keys()
         assert rule.to_json().keys() <= set(RuleDocument.model_fields)

@@ -24,13 +24,24 @@ Verdict = Literal["certified", "violated", "inconclusive", "too few rows"]
 CONFIDENCE = "1 - alpha of each one-sided test; confidence intervals are two-sided at 1 - 2 alpha."
 
 _KINDS = (("threshold",), ("thresholds",), ("lottery", "salt", "id_column"))
-_NULLABLE = ("id_column", "group_column", "metric", "budget", "weights_sha256")
+_NULLABLE = (
+    "id_column",
+    "group_column",
+    "metric",
+    "budget",
+    "weights_sha256",
+    "report_sha256",
+    "contract",
+)
+_RESERVED = ("score_model", "targets")
 
 
 def _as_written(schema: dict[str, Any]) -> None:
     """Require the keys that ``DecisionRule.to_json`` writes, and refuse null where it has none."""
     fields = schema["properties"]
-    optional = {name for kind in _KINDS for name in kind}
+    optional = {*_RESERVED, *(name for kind in _KINDS for name in kind)}
+    for name in _RESERVED:
+        del fields[name]
     schema["required"] = [name for name in fields if name not in optional]
     schema["oneOf"] = [{"required": list(kind)} for kind in _KINDS]
     schema["dependentRequired"] = {name: [kind[0]] for kind in _KINDS for name in kind[1:]}
@@ -50,7 +61,9 @@ class Rule(RuleDocument):
     def _is_complete(self) -> Rule:
         optional = {name for kind in _KINDS for name in kind}
         given = self.model_fields_set
-        if missing := type(self).model_fields.keys() - optional - given:
+        if reserved := given & {*_RESERVED}:
+            raise ValueError(f"has the reserved key {min(reserved)!r}")
+        if missing := type(self).model_fields.keys() - optional - {*_RESERVED} - given:
             raise ValueError(f"must have {', '.join(sorted(missing))}")
         if given & optional not in [set(kind) for kind in _KINDS]:
             raise ValueError("must have one of threshold, thresholds, and lottery with its keys")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fairfix._utils.strict_json import read_json
 from fairfix.data.row_fingerprints import RowFingerprints, overlap
 from fairfix.errors import UsageError
 from fairfix.models.checkpoint import weights_sha256
@@ -95,12 +95,7 @@ def _report_path(case: Case, rule: Path | None) -> Path | None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"Cannot read the report {path}: {error.strerror}.") from None
-    except ValueError as error:
-        raise UsageError(f"{path.name} is not JSON: {error}.") from None
+    found = read_json(path)
     if not isinstance(found, dict):
         raise UsageError(f"{path.name} is not a fairfix report: it does not hold a JSON object.")
     return found

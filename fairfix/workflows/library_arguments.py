@@ -1,0 +1,40 @@
+"""Arguments of the public functions as the fields of the types inside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def column_roles(
+    *,
+    favorable: object = None,
+    unfavorable: object = (),
+    groups: str | Sequence[str] | None,
+    privileged: object = None,
+    ignore: Sequence[str] | None,
+    features: Sequence[str] | None,
+    **others: str | None,
+) -> dict[str, Any]:
+    """Return the fields of ``Columns`` that the caller set; None for the others.
+
+    Args:
+        favorable, privileged: values of any type, as a table writes them.
+        unfavorable: one value or several.
+        groups: one column or several.
+        others: further fields, already of the right type.
+    """
+    several = unfavorable if isinstance(unfavorable, list | tuple) else (unfavorable,)
+    return {
+        "favorable": None if favorable is None else str(favorable),
+        "unfavorable": tuple(map(str, several)) or None,
+        "groups": (groups,) if isinstance(groups, str) else _tuple(groups),
+        "privileged": None if privileged is None else str(privileged),
+        "ignore": _tuple(ignore),
+        "features": _tuple(features),
+        **others,
+    }
+
+
+def _tuple(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names)

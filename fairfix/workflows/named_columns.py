@@ -1,0 +1,188 @@
+"""Columns by name: roles and the order of the network's inputs from a contract or from metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from fairfix._utils.text import plural, quoted_list
+from fairfix.data.spec import DataSpec
+from fairfix.data.table import Columns
+from fairfix.data.table.open_table import open_table
+from fairfix.errors import UsageError
+from fairfix.models.checkpoint import Checkpoint
+from fairfix.thresholds.contract import Contract
+from fairfix.thresholds.rule import DecisionRule
+
+_NAME_KEYS = ("feature_names", "feature_names_in_")
+"""Keys of a checkpoint's metadata under which training programs store the names of the inputs."""
+
+
+def resolve_columns(given: Mapping[str, Any], rule: DecisionRule | None = None) -> Columns:
+    """Return the roles of columns: as given, else as the rule's contract has them, else defaults.
+
+    Args:
+        given: fields of ``Columns`` that the user set; None counts as not set.
+        rule: the rule that decides, if there is one.
+
+    Raises:
+        UsageError: a column has two roles.
+    """
+    chosen = {name: value for name, value in given.items() if value is not None}
+    contract = None if rule is None else rule.contract
+    if rule is not None and contract is not None:
+        chosen = _from_contract(contract, rule) | chosen
+        two = contract.group_values.get(chosen["groups"][0], ()) if chosen["groups"] else ()
+        if len(two) == 2 and contract.missing_group == "error":
+            chosen.setdefault("privileged", two[1])
+    return Columns(
+        **{field.name: chosen[field.name] for field in fields(Columns) if field.name in chosen}
+    )
+
+
+def _from_contract(contract: Contract, rule: DecisionRule) -> dict[str, Any]:
+    roles = contract.roles
+    return {
+        "label": roles.label,
+        "favorable": rule.positive_label,
+        "groups": roles.groups,
+        "id": roles.id,
+        "weight": roles.weight,
+        "score": roles.score,
+        "missing_group": contract.missing_group,
+    }
+
+
+def name_features(
+    columns: Columns,
+    table: Path,
+    spec: DataSpec | None,
+    contract: Contract | None,
+    checkpoint: Checkpoint,
+) -> tuple[Columns, tuple[str, ...]]:
+    """Return the columns with the network's inputs by name, as far as names are known, and notes.
+
+    The names are those of the contract, else of the data spec, else of the checkpoint's metadata.
+
+    Raises:
+        UsageError: if the features that were given are not those of the contract.
+        TableError: if the table cannot be read.
+    """
+    if contract is not None and contract.features:
+        return _by_contract(columns, table, contract)
+    stored = _stored_names(checkpoint) if columns.features is None and spec is None else ()
+    if not stored or not set(stored) & set(open_table(table).header.names):
+        return columns, ()
+    note = f"features are the {len(stored)} whose names {checkpoint.path.name} has"
+    return replace(columns, features=stored), (note,)
+
+
+def _by_contract(
+    columns: Columns, table: Path, contract: Contract
+) -> tuple[Columns, tuple[str, ...]]:
+    if contract.data_spec is not None:
+        return columns, _surplus_notes(table, columns, contract.columns)
+    names = contract.feature_names
+    if columns.features not in (None, names):
+        raise UsageError(
+            "--features names other features, or another order, than the rule, which reads "
+            f"{quoted_list(names)}; leave out --features."
+        )
+    return by_name(columns, names, table, contract.columns)
+
+
+def by_name(
+    columns: Columns, names: tuple[str, ...], table: Path, known: Iterable[str] = ()
+) -> tuple[Columns, tuple[str, ...]]:
+    """Return the columns with the features by name, and a note on columns that are not read.
+
+    Args:
+        names: names of the features in the order of the network's inputs.
+        table: the file that will be read.
+        known: further columns that need no note.
+    """
+    return replace(columns, features=names), _surplus_notes(table, columns, (*names, *known))
+
+
+def _surplus_notes(table: Path, columns: Columns, known: Iterable[str]) -> tuple[str, ...]:
+    """Return a note on the columns of a table that are neither known nor have a role."""
+    expected = {*known, *columns.ignore, *(name for _, name in columns.roles())}
+    surplus = [name for name in open_table(table).header.names if name not in expected]
+    if not surplus:
+        return ()
+    some = plural(len(surplus), "column is", "columns are")
+    return (f"{some} new and not read: {quoted_list(surplus)}",)
+
+
+def label_values(columns: Columns, contract: Contract | None) -> tuple[str, ...] | None:
+    """Return the label values of the contract; None if they are those of the table."""
+    if contract is None or contract.roles.label != columns.label:
+        return None
+    return contract.label_values or None
+
+
+def _stored_names(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return the names of the inputs in a checkpoint's metadata; () if there are none."""
+    hyperparameters = checkpoint.metadata.get("hyper_parameters")
+    places = (checkpoint.metadata, hyperparameters if isinstance(hyperparameters, dict) else {})
+    for value in (place[key] for place in places for key in _NAME_KEYS if key in place):
+        try:
+            names = json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            continue
+        if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
+            return tuple(names)
+    return ()
+
+
+def data_spec(
+    checkpoint: Checkpoint | None,
+    named: str | Path | None,
+    contract: Contract | None = None,
+    *,
+    trust: bool = False,
+) -> DataSpec | None:
+    """Return the named data spec, the one beside the model, or the contract's own copy.
+
+    Args:
+        checkpoint: the model; None for scores, which have no data spec.
+        named: the file that the user named.
+        contract: that of the rule, if there is one.
+        trust: see ``DataSpec.load``.
+
+    Raises:
+        UsageError: if it is not the data spec that the rule was made with.
+    """
+    if checkpoint is None:
+        return None
+    path = checkpoint.path
+    load, find = DataSpec.load, DataSpec.find
+    found = find(path, trust=trust) if named is None else load(Path(named), trust=trust)
+    if contract is None or not contract.features:
+        return found
+    if contract.data_spec is None:
+        if named is not None:
+            raise UsageError(
+                "The rule was made on a table that holds the network's inputs themselves; leave "
+                "out --data-spec."
+            )
+        return None
+    if found is None:
+        content = contract.data_spec
+        return DataSpec.from_json(
+            content, file="data spec of the rule", folder=path.parent, trust=trust
+        )
+    if plain_json(found.to_json()) != contract.data_spec:
+        raise UsageError(
+            "The data spec is not the one that the rule was made with; restore that one, or "
+            "remove it to use the copy in the rule."
+        )
+    return found
+
+
+def plain_json(value: Any) -> Any:
+    """Return a value as JSON has it, with lists for tuples."""
+    return json.loads(json.dumps(value))

@@ -1,0 +1,88 @@
+"""Read a model, its rule, and a table whose columns are found by the rule's contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fairfix.errors import UsageError
+from fairfix.models.checkpoint import Checkpoint
+from fairfix.thresholds.rule_file import NO_RULE, FoundRule, find_rule, rule_in
+from fairfix.workflows.case import Case, ModelOptions, load, read_model
+from fairfix.workflows.named_columns import resolve_columns
+
+
+def open_model(
+    model: str | Path | None, options: ModelOptions, rule: Path | None = None
+) -> tuple[Checkpoint | None, FoundRule]:
+    """Read a model and the rule that belongs to it.
+
+    Args:
+        model: a checkpoint; None or "-" where a table has the scores.
+        rule: a rule file; by default the rule in the checkpoint or beside it.
+
+    Raises:
+        CheckpointError: if the network cannot be read or run.
+        UsageError: if the rule cannot be read or does not belong to the model.
+    """
+    if model is None or str(model) == "-":
+        return None, NO_RULE if rule is None else rule_in(rule)
+    checkpoint = read_model(model, options, rule)
+    return checkpoint, find_rule(checkpoint, rule)
+
+
+def open_case(
+    model: str | Path | None,
+    data: str | Path,
+    given: Mapping[str, Any],
+    options: ModelOptions,
+    *,
+    threshold: float = 0.5,
+    rule: Path | None = None,
+    decides: bool = True,
+) -> Case:
+    """Read a model and a labeled table.
+
+    Args:
+        given: fields of ``Columns`` that the user set; the rule's contract has the others.
+        rule: a rule file; by default the rule in the checkpoint or beside it.
+        decides: whether the rule will decide. Otherwise only its contract is used, and a rule
+            that does not belong to the model is noted and left out.
+
+    Raises:
+        FairfixError: as ``load``.
+    """
+    notes: tuple[str, ...] = ()
+    if decides or model is None or str(model) == "-":
+        checkpoint, found = open_model(model, options, rule)
+    else:
+        checkpoint, found = read_model(model, options), NO_RULE
+        try:
+            found = find_rule(checkpoint)
+        except UsageError as error:
+            text = str(error).partition(". ")[0]
+            notes = (f"no rule is used to find columns: {text[:1].lower()}{text[1:]}",)
+    columns = resolve_columns(given, found.rule)
+    if checkpoint is not None and given.get("score") is None:
+        columns = replace(columns, score=None)
+    case = load(
+        checkpoint, data, columns=columns, options=options, threshold=threshold, found=found
+    )
+    return replace(case, notes=(*notes, *case.notes))
+
+
+def rule_notes(found: FoundRule) -> tuple[str, ...]:
+    """Describe where the decisions come from."""
+    if found.rule is None:
+        return ("no rule found: decisions by score > 0.5",)
+    decided = f"decisions by the rule in {found.where}"
+    return (decided, *position_warning(found))
+
+
+def position_warning(found: FoundRule) -> tuple[str, ...]:
+    """Warn of a rule that does not know its columns."""
+    if not found.by_position:
+        return ()
+    return (f"warning: columns by position, since the rule in {found.where} has no names of them",)

@@ -1,0 +1,38 @@
+"""Reports and rules that were changed together, so that their hashes still agree."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+CONTRACT: dict[str, Any] = {
+    "features": [],
+    "roles": {
+        "label": "label",
+        "groups": ["sex"],
+        "id": None,
+        "weight": None,
+        "score": "score",
+        "cluster": None,
+        "ignored": [],
+    },
+    "label_values": [],
+    "group_values": {},
+    "missing_group": "error",
+    "output_name": None,
+    "data_spec": None,
+    "arch": None,
+    "arch_args": None,
+}
+"""A contract for scores."""
+
+
+def change_report(model: Path, **parts: Any) -> None:
+    """Replace parts of the report beside a model, and bind the rule file to the result."""
+    report, rule = model.with_suffix(".report.json"), model.with_suffix(".rule.json")
+    text = json.dumps(json.loads(report.read_text()) | parts)
+    report.write_text(text)
+    bound = {"report_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    rule.write_text(json.dumps(json.loads(rule.read_text()) | bound))
