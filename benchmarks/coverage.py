@@ -26,12 +26,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from fairfix.metrics.counts import Counts
+from fairfix.stats.auc_intervals import auc, auc_change
 from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.stats.gap_intervals import MetricRates, certified, metric_limits
 from fairfix.stats.performance_intervals import (
     LIMITS,
-    auc,
-    auc_change,
     performance_change_limits,
     performance_of_table,
 )

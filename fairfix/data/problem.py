@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from fairfix.errors import TableError
-from fairfix.metrics.counts import Counts, cells, count_cells, design_effect
+from fairfix.metrics.clusters import ClusterIndex
+from fairfix.metrics.counts import Counts, cells, count_cells, design_effect, in_rows
 from fairfix.models.scorer import Scorer
 
 
@@ -35,6 +36,8 @@ class Problem:
             counts for, up to a common factor. None counts every row once.
         threshold: the threshold in use today, in [-1, 1]; a score above it is a favorable
             decision.
+        clusters: (N,) int64; rows with the same number are not independent, such as several rows
+            of one person. None if all rows are independent.
         ids: (N,) strings that identify the rows, for rules with randomized thresholds and for
             fingerprints; None if the rows have none.
 
@@ -52,6 +55,7 @@ class Problem:
     weights: Tensor | None = None
     threshold: float = 0.5
     ids: np.ndarray | None = None
+    clusters: Tensor | None = None
 
     def __post_init__(self) -> None:
         if len(self.scores) == 0:
@@ -80,7 +84,7 @@ class Problem:
     def _check_lengths(self) -> None:
         lengths = {
             name: len(values)
-            for name in ("scores", "labels", "groups", "features", "weights", "ids")
+            for name in ("scores", "labels", "groups", "features", "weights", "ids", "clusters")
             if (values := getattr(self, name)) is not None
         }
         if len(set(lengths.values())) > 1:
@@ -98,7 +102,18 @@ class Problem:
 
     def counts(self, decisions: Tensor) -> Counts:
         """Return the counts by group of decisions (..., N) in [0, 1], hard or soft."""
-        return count_cells(decisions, self.cells, self._design_effect)
+        counts = count_cells(decisions, self.cells, self._design_effect)
+        if self._cluster_index is None or decisions.dim() != 1:
+            return counts
+        ones = torch.ones_like(self.scores, dtype=torch.float64)
+        weights = ones if self.weights is None else in_rows(self.weights)
+        return replace(counts, clusters=self._cluster_index.counts(decisions, self.labels, weights))
+
+    @cached_property
+    def _cluster_index(self) -> ClusterIndex | None:
+        if self.clusters is None:
+            return None
+        return ClusterIndex.of(self.clusters, self.groups, self.n_groups)
 
     @cached_property
     def cells(self) -> Tensor:
@@ -156,6 +171,7 @@ class Problem:
             features=None if self.features is None else self.features[index],
             weights=None if self.weights is None else self.weights[index],
             ids=None if self.ids is None else self.ids[index.cpu().numpy()],
+            clusters=None if self.clusters is None else self.clusters[index],
         )
 
 

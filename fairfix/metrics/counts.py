@@ -6,10 +6,13 @@ a differentiable proxy (Marcinkevics 2022, section 3.1).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+from fairfix.metrics.clusters import Cell, ClusterCounts
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,8 @@ class Counts:
         tp, fp, fn, tn: (..., G) in rows; weighted rows are scaled to mean weight 1.
         design_effect: scalar or (G,), the factor by which row weights increase a variance; 1
             without weights.
+        clusters: the counts by cluster, for hard decisions (G,) on rows that are clustered; they
+            replace ``design_effect`` where they show a larger one.
     """
 
     tp: Tensor
@@ -27,6 +32,7 @@ class Counts:
     fn: Tensor
     tn: Tensor
     design_effect: Tensor | float = 1.0
+    clusters: ClusterCounts | None = field(default=None, kw_only=True)
 
     @property
     def sides(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -40,7 +46,15 @@ class Counts:
     def total(self) -> Counts:
         """The same counts over all groups, shape (..., 1)."""
         tp, fp, fn, tn = (side.sum(-1, keepdim=True) for side in self.sides)
-        return Counts(tp, fp, fn, tn, self._total_effect())
+        clusters = None if self.clusters is None else self.clusters.pooled()
+        return Counts(tp, fp, fn, tn, self._total_effect(), clusters=clusters)
+
+    def effect_on(self, hits: Sequence[Cell], trials: Sequence[Cell]) -> Tensor | float:
+        """Return the design effect on a rate of these cells: scalar or (G,)."""
+        if self.clusters is None:
+            return self.design_effect
+        effect = self.clusters.design_effect(hits, trials)
+        return torch.maximum(effect, torch.as_tensor(self.design_effect).to(effect))
 
     def _total_effect(self) -> Tensor | float:
         """The design effect of all rows: the mean of the groups', by their rows."""

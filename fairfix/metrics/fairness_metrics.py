@@ -225,7 +225,12 @@ def titles() -> dict[str, str]:
 
 def title(key: str) -> str:
     """The title of a metric, performance measure or rate; the key itself if it is unknown."""
-    return titles().get(key, key)
+    for known in (TITLES, METRICS, PERFORMANCES):
+        if key in known:
+            entry = known[key]
+            return entry if isinstance(entry, str) else entry.title
+    rate = rates().get(key)
+    return key if rate is None else rate.title
 
 
 def noise_ceiling(metric: Metric, budget: float, *tables: Counts) -> float:

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.rates import (
-    Share,
     accuracy_rate,
     false_positive_rate,
+    jaccard_index,
     selection_rate,
     true_positive_rate,
 )
@@ -60,7 +60,7 @@ def _accuracy_variance(total: Counts) -> Tensor:
 
 def _f1_variance(total: Counts) -> Tensor:
     """F1 = 2 J / (1 + J), where J = tp / (tp + fp + fn) is a share of rows (delta method)."""
-    jaccard = Share(total.tp, total.tp + total.fp + total.fn, total.design_effect)
+    jaccard = jaccard_index(total)
     return (2 / (1 + jaccard.value) ** 2) ** 2 * jaccard.variance
 
 

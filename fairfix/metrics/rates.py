@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from torch import Tensor
 
+from fairfix.metrics.clusters import Cell
 from fairfix.metrics.counts import Counts
 
-Cell = Literal["tp", "fp", "fn", "tn"]
 T = TypeVar("T", Tensor, int)
 
 _SELECTED = {"tp", "fp"}
@@ -78,7 +78,7 @@ class Rate:
             self.total({cell: getattr(counts, cell) for cell in cells}, cells)
             for cells in (self.hits, self.trials)
         )
-        return Share(hits, trials, counts.design_effect)
+        return Share(hits, trials, counts.effect_on(self.hits, self.trials))
 
     @staticmethod
     def total(sides: dict[Cell, T], cells: Sequence[Cell]) -> T:
@@ -123,6 +123,8 @@ false_negative_rate = Rate("fnr", "false negative rate", ("fn",), ("tp", "fn"))
 positive_predictive_value = Rate("ppv", "positive predictive value", ("tp",), ("tp", "fp"))
 false_discovery_rate = Rate("fdr", "false discovery rate", ("fp",), ("tp", "fp"))
 false_omission_rate = Rate("for", "false omission rate", ("fn",), ("fn", "tn"))
+
+jaccard_index = Rate("jaccard", "Jaccard index", ("tp",), ("tp", "fp", "fn"))
 
 REPORTED = (selection_rate, true_positive_rate, false_positive_rate, accuracy_rate)
 """Rates that every evaluation reports by group, whatever metrics are registered."""

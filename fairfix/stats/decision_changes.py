@@ -170,6 +170,11 @@ def _rate_changes(
         was, now, weight = before[rows], after[rows], weights[rows]
         gained, lost = weight[now & ~was], weight[was & ~now]
         changed = torch.cat([gained, lost])
+        if problem.clusters is not None:  # the rows of a cluster that changed count as one
+            of = problem.clusters[rows][was != now]
+            changed = changed.new_zeros(len(of)).index_add(
+                0, of.unique(return_inverse=True)[1], weight[was != now]
+            )
         # Weight of one effective row (Kish).
         unit = float(changed.square().sum() / changed.sum()) if changed.any() else 1.0
         changes.append(

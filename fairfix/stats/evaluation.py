@@ -6,17 +6,19 @@ Every result is evaluated here; methods do not evaluate themselves.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from fairfix.data.problem import Problem
+from fairfix.metrics.clusters import Cell
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.fairness_metrics import METRICS, rates
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES, auc_by_group, is_trivial
-from fairfix.metrics.rates import Cell
+from fairfix.metrics.rates import Rate, Share
 
 
 @dataclass(frozen=True)
@@ -101,11 +103,13 @@ def evaluate(
     values["aucd"] = _auc_difference(auc)
     sizes["aucd"] = abs(values["aucd"])
     performance = {key: float(measure(counts)) for key, measure in PERFORMANCES.items()}
+    shares = {key: (rate, rate(counts)) for key, rate in rates().items()}
     met = sizes[objective.metric.key] < objective.budget
     return Evaluation(
         rows=len(problem),
         groups=tuple(
-            _group(problem, decisions, counts, auc, thresholds, g) for g in range(problem.n_groups)
+            _group(problem, decisions, counts, shares, auc, thresholds, g)
+            for g in range(problem.n_groups)
         ),
         gaps=values,
         gap_sizes=sizes,
@@ -126,6 +130,7 @@ def _group(
     problem: Problem,
     decisions: Tensor,
     counts: Counts,
+    shares: Mapping[str, tuple[Rate, Share]],
     auc: Tensor,
     thresholds: tuple[float, ...],
     g: int,
@@ -139,8 +144,8 @@ def _group(
         "tn": int((~labels & ~decided).sum()),
     }
     group_rates = {
-        key: GroupRate(float(rate(counts).value[g]), rate.total(rows, rate.trials))
-        for key, rate in rates().items()
+        key: GroupRate(float(share.value[g]), rate.total(rows, rate.trials))
+        for key, (rate, share) in shares.items()
     }
     return GroupEvaluation(
         name=problem.group_names[g],

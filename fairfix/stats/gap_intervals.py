@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import Any
 
@@ -33,6 +33,8 @@ from fairfix.stats.intervals import (
     contrast_z,
     exact_contrast_limits,
     exact_ratio_limits,
+    few_clusters_alpha,
+    few_clusters_p,
     has_small_counts,
     ratio_limits,
     ratio_z,
@@ -41,6 +43,9 @@ from fairfix.stats.intervals import (
 
 MIN_ROWS = 30
 """Fewest effective rows behind a rate with which a gap can be certified."""
+
+MIN_CLUSTERS = 10
+"""Fewest clusters of rows behind a rate, likewise."""
 
 Pair = tuple[int, int]
 
@@ -89,12 +94,17 @@ class MetricRates:
         contrasts: (K, C) which of the R * G rates are in each contrast.
         ratio: whether a contrast is the logarithm of the ratio of two rates; otherwise it is a sum
             with coefficients 1, -1, or .5, -.5, .5, -.5.
+        clusters: (R, G) clusters of rows behind each rate; infinite for independent rows.
+        inflation: (K,) factor by which clusters that several rates share increase the variance of
+            a contrast beyond the design effects of its rates.
     """
 
     hits: Array
     trials: Array
     contrasts: NDArray[np.int64]
     ratio: bool
+    clusters: Array | float = math.inf
+    inflation: Array | float = 1.0
 
     @classmethod
     def from_counts(cls, metric: str, counts: Counts) -> MetricRates:
@@ -102,14 +112,34 @@ class MetricRates:
         entry = METRICS[metric]
         groups = counts.tp.shape[-1]
         pairs = list(combinations(range(groups), 2))
-        effect = to_array(counts.design_effect)
         rates = [rate(counts) for rate in entry.rates]
+        effects = [to_array(rate.design_effect) for rate in rates]
         hits, trials = (
-            np.stack([to_array(side) / effect for side in sides], axis=-2)
+            np.stack([to_array(s) / effect for s, effect in zip(sides, effects, strict=True)], -2)
             for sides in ([r.hits for r in rates], [r.trials for r in rates])
         )
         contrasts = _CONTRAST_INDICES[entry.contrast](pairs, groups, len(rates))
-        return cls(hits, trials, np.array(contrasts), entry.ratio)
+        found = cls(hits, trials, np.array(contrasts), entry.ratio)
+        if counts.clusters is None:
+            return found
+        cells = [(rate.hits, rate.trials) for rate in entry.rates]
+        return replace(
+            found,
+            clusters=np.stack([to_array(counts.clusters.number(among)) for _, among in cells]),
+            inflation=found._inflation(to_array(counts.clusters.covariance(cells))),
+        )
+
+    def _inflation(self, covariance: Array) -> Array:
+        """Return ``inflation`` from the covariance of the rates, (R * G, R * G)."""
+        hits, trials = (side.reshape(-1)[self.contrasts] for side in (self.hits, self.trials))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rates = hits / trials
+            slopes = self.coefficients / (rates if self.ratio else np.ones_like(rates))
+            separate = (slopes**2 * rates * (1 - rates) / trials).sum(-1)
+            between = covariance[self.contrasts[:, :, None], self.contrasts[:, None, :]]
+            together = np.einsum("ki,kij,kj->k", slopes, between, slopes)
+            factor = together / separate
+        return np.where(np.isfinite(factor), np.maximum(factor, 1.0), 1.0)
 
     @property
     def coefficients(self) -> Array:
@@ -125,11 +155,13 @@ class MetricRates:
     def by_contrast(self) -> tuple[Array, Array]:
         """Return hits and trials of the rates in each contrast, (..., K, C) each."""
         hits, trials = (a.reshape(*a.shape[:-2], -1) for a in (self.hits, self.trials))
-        return hits[..., self.contrasts], trials[..., self.contrasts]
+        inflation = np.asarray(self.inflation)[..., None]
+        return hits[..., self.contrasts] / inflation, trials[..., self.contrasts] / inflation
 
     def has_too_few_rows(self) -> NDArray[np.bool_]:
-        """Return whether any rate has fewer than 30 effective rows, (...)."""
-        return np.asarray((self.trials < MIN_ROWS).any((-1, -2)))
+        """Return whether any rate has fewer than 30 effective rows or 10 clusters, (...)."""
+        few = (self.trials < MIN_ROWS).any((-1, -2))
+        return np.asarray(few | bool(np.min(self.clusters) < MIN_CLUSTERS))
 
     def needs_exact(self) -> NDArray[np.bool_]:
         """Return the contrasts (..., K) with too few rows, hits or misses for score limits."""
@@ -152,6 +184,7 @@ class MetricRates:
     def limits(self, alpha: float, *, exact: bool = False) -> Limits:
         """Return limits of every contrast, (..., K)."""
         hits, trials = self.by_contrast()
+        alpha = few_clusters_alpha(alpha, float(np.min(self.clusters)))
         if exact:
             return self._exact_limits(hits, trials, alpha)
         score = self._score_limits(hits, trials, alpha)
@@ -189,7 +222,8 @@ class MetricRates:
             z = contrast_z(hits, trials, self.coefficients, sign * bound + correction)
         use_exact = np.ones_like(z, bool) if exact else self.needs_exact()
         exact_p = self._exact_p_values(hits, trials, bound) if use_exact.any() else z
-        return np.where(use_exact, exact_p, special.ndtr(-sign * z))
+        p = np.where(use_exact, exact_p, special.ndtr(-sign * z))
+        return few_clusters_p(p, float(np.min(self.clusters)))
 
     def _exact_p_values(self, hits: Array, trials: Array, bound: float) -> Array:
         """Return the alpha at which the exact limits reach the bound; 1 if none below .5 does."""

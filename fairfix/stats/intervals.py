@@ -56,6 +56,27 @@ def normal_quantile(alpha: float) -> float:
     return -float(special.ndtri(alpha))
 
 
+FEW_CLUSTERS = 50
+"""Clusters below which quantiles are those of t."""
+
+
+def few_clusters_alpha(alpha: float, clusters: float) -> float:
+    """Return the alpha whose normal quantile is the upper ``alpha`` quantile of t.
+
+    t has ``clusters`` - 1 degrees of freedom; from 50 clusters on, it is taken as normal.
+    """
+    if not clusters < FEW_CLUSTERS:
+        return alpha
+    return float(special.ndtr(special.stdtrit(max(clusters - 1, 1.0), alpha)))
+
+
+def few_clusters_p(p: Array, clusters: float) -> Array:
+    """Return p-values of t from those of the normal distribution; see ``few_clusters_alpha``."""
+    if not clusters < FEW_CLUSTERS:
+        return p
+    return np.asarray(special.stdtr(max(clusters - 1, 1.0), special.ndtri(p)))
+
+
 def has_small_counts(hits: ArrayLike, trials: ArrayLike) -> NDArray[np.bool_]:
     """Return where a rate has fewer than 10 hits or 10 misses, (...) bool."""
     hits, trials = _floats(hits, trials)

@@ -132,6 +132,7 @@ def _paired_decisions(
         groups=ids.cpu().numpy(),
         weights=weights.cpu().double().numpy(),
         n_groups=n_groups,
+        clusters=None if problem.clusters is None else problem.clusters.cpu().numpy(),
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fairfix.data.problem import Problem
-from fairfix.metrics.counts import Counts, design_effect
+from fairfix.metrics.counts import Counts
 from fairfix.metrics.fairness_metrics import Metric
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import Performance
@@ -37,7 +37,7 @@ def overfitting(
     """
     counts = validation.counts(validation_decisions), test.counts(test_decisions)
     metric, measure = objective.metric, objective.performance
-    totals = _totals(validation, counts[0]), _totals(test, counts[1])
+    totals = [each.total() for each in counts]
     comparisons = (
         (
             f"abs({metric.key})",
@@ -69,12 +69,6 @@ def _gap(metric: Metric, counts: Counts) -> Estimate:
     sizes = torch.cat([part.value.abs() for part in parts])
     largest = int(sizes.argmax())
     return float(sizes[largest]), float(torch.cat([part.variance for part in parts])[largest])
-
-
-def _totals(problem: Problem, counts: Counts) -> Counts:
-    """Return the counts of all groups together, with the design effect of all rows."""
-    one_group = problem.groups.new_zeros(len(problem))
-    return Counts(*counts.total().sides, design_effect(one_group, 1, problem.weights))
 
 
 def _performance(measure: Performance, total: Counts) -> Estimate:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import reduce
 
 import numpy as np
+import torch
 from scipy.stats import norm
 
+from fairfix.metrics.clusters import ClusterIndex
 from fairfix.metrics.contrasts import Contrast
 from fairfix.metrics.fairness_metrics import Metric
 from fairfix.metrics.rates import Rate
+from fairfix.stats.gap_intervals import MIN_CLUSTERS
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class PairedDecisions:
         labels: 0/1.
         groups: in 0..n_groups-1.
         weights: >= 0.
+        clusters: numbers of clusters; None for independent rows.
     """
 
     before: np.ndarray
@@ -36,6 +40,7 @@ class PairedDecisions:
     groups: np.ndarray
     weights: np.ndarray
     n_groups: int
+    clusters: np.ndarray | None = None
 
     @property
     def decisions(self) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +112,7 @@ def _rate_of_fixed_rows(
         was, now, both = (total(w * held) / total(w) for held in (before, after, before & after))
         smooth_was, smooth_now = _smooth(was, n), _smooth(now, n)
         smooth_both = (n * both + 0.5) / (n + 2)
-        return PairedRates(
+        found = PairedRates(
             before=was,
             after=now,
             var_before=smooth_was * (1 - smooth_was) / n,
@@ -115,6 +120,7 @@ def _rate_of_fixed_rows(
             covariance=(smooth_both - smooth_was * smooth_now) / n,
             n=n,
         )
+    return _clustered(rows, found, (before & among, after & among), (among, among))
 
 
 def _rate_of_selected(
@@ -141,17 +147,67 @@ def _rate_of_selected(
         ]
         was, now = total(w * before) / sizes[0], total(w * after) / sizes[1]
         smooth_was, smooth_now = _smooth(was, ns[0]), _smooth(now, ns[1])
-        residuals = (before - was[rows.groups] * among_before) * (
-            after - now[rows.groups] * among_after
-        )
-        return PairedRates(
+        residuals = [
+            before - was[rows.groups] * among_before,
+            after - now[rows.groups] * among_after,
+        ]
+        found = PairedRates(
             before=was,
             after=now,
             var_before=smooth_was * (1 - smooth_was) / ns[0],
             var_after=smooth_now * (1 - smooth_now) / ns[1],
-            covariance=total(w**2 * residuals) / (sizes[0] * sizes[1]),
+            covariance=total(w**2 * residuals[0] * residuals[1]) / (sizes[0] * sizes[1]),
             n=np.minimum(*ns),
         )
+    return _clustered(rows, found, (before, after), (among_before, among_after))
+
+
+def _clustered(
+    rows: PairedDecisions,
+    rates: PairedRates,
+    hits: tuple[np.ndarray, np.ndarray],
+    trials: tuple[np.ndarray, np.ndarray],
+) -> PairedRates:
+    """Return the rates with variances increased by the largest design effect in each group.
+
+    That is the effect on the rate before, after, or on their change, at least 1.
+
+    Args:
+        hits, trials: rows in numerator and denominator, before and after, (N,) bool each.
+    """
+    if rows.clusters is None:
+        return rates
+    index = ClusterIndex.of(
+        torch.from_numpy(rows.clusters), torch.from_numpy(rows.groups), rows.n_groups
+    )
+    pair, group = index.pair.numpy(), index.group.numpy()
+
+    def total(values: np.ndarray) -> np.ndarray:
+        return np.bincount(rows.groups, values, rows.n_groups)
+
+    number = np.bincount(group, minlength=rows.n_groups)
+    as_one = np.bincount(group, np.bincount(pair) ** 2.0, rows.n_groups) / total(rows.weights**0)
+    effects = [np.ones(rows.n_groups)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        before, after = (
+            rows.weights
+            * (hit - value[rows.groups] * among)
+            / total(rows.weights * among)[rows.groups]
+            for hit, among, value in zip(hits, trials, (rates.before, rates.after), strict=True)
+        )
+        for influence in (before, after, after - before):
+            together = np.bincount(group, np.bincount(pair, influence) ** 2, rows.n_groups)
+            separate = total(influence**2)
+            effect = number / (number - 1) * together / separate
+            effects.append(np.where(np.isfinite(effect), effect, as_one))
+    factor = np.maximum.reduce(effects)
+    return replace(
+        rates,
+        var_before=rates.var_before * factor,
+        var_after=rates.var_after * factor,
+        covariance=rates.covariance * factor,
+        n=np.where(number < MIN_CLUSTERS, 0.0, rates.n / factor),
+    )
 
 
 def _smooth(share: np.ndarray, n: np.ndarray) -> np.ndarray:

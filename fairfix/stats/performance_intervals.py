@@ -5,15 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
+from fairfix.metrics.clusters import Cell
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.stats.gap_intervals import to_array
+from fairfix.metrics.rates import (
+    accuracy_rate,
+    false_positive_rate,
+    jaccard_index,
+    true_positive_rate,
+)
+from fairfix.stats.gap_intervals import MIN_CLUSTERS, to_array
 from fairfix.stats.intervals import (
     CLOPPER_PEARSON,
     MIETTINEN_NURMINEN,
@@ -21,17 +27,16 @@ from fairfix.stats.intervals import (
     Array,
     Interval,
     Limits,
-    clopper_pearson,
     continuity_correction,
     contrast_limits,
     exact_contrast_limits,
+    few_clusters_alpha,
     has_small_counts,
     normal_quantile,
     rate_limits,
     select_limits,
 )
 
-DELONG = "DeLong"
 PAIRED = "paired, stratified by label"
 POSITIVE_AFTER = np.array([[0.0, 1.0], [0.0, 1.0]])
 CHANGED = np.array([[0.0, 1.0], [1.0, 0.0]])
@@ -73,21 +78,54 @@ def performance(key: str, counts: Counts, *, exact: bool = False) -> Performance
         KeyError: for another key.
     """
     limits_of, method = LIMITS[key]
-    sides = _effective(counts)
+    total = counts.total()
+    sides, clusters = _effective(key, total), _clusters(total)
 
     def interval(alpha: float) -> Interval:
-        (low, high), is_exact = limits_of(*sides, alpha, exact=exact)
+        (low, high), is_exact = limits_of(*sides, few_clusters_alpha(alpha, clusters), exact=exact)
         return Interval(float(low), float(high), CLOPPER_PEARSON if is_exact else method)
 
-    return PerformanceEstimate(float(PERFORMANCES[key](counts)), interval)
+    return PerformanceEstimate(
+        float(PERFORMANCES[key](counts)), interval, few_clusters_reason(clusters)
+    )
 
 
-def _effective(counts: Counts) -> list[Array]:
-    """Return tp, fp, fn and tn over all groups, in effective rows."""
-    sides = [to_array(side) for side in counts.sides]
-    rows = np.sum(sides, axis=0)
-    effect = (rows * to_array(counts.design_effect)).sum() / rows.sum()
-    return [side.sum() / effect for side in sides]
+def few_clusters_reason(clusters: float) -> str:
+    """Return why so many clusters of rows certify nothing; empty if they are enough."""
+    if not clusters < MIN_CLUSTERS:
+        return ""
+    return f"the rows are of {clusters:.0f} clusters, and at least {MIN_CLUSTERS} are needed"
+
+
+def _clusters(total: Counts) -> float:
+    """Return the number of clusters of the rows of the rarer label; infinite without clusters."""
+    if total.clusters is None:
+        return math.inf
+    sides: tuple[tuple[Cell, Cell], ...] = (("tp", "fn"), ("fp", "tn"))
+    return min(float(total.clusters.number(side)) for side in sides)
+
+
+def _effective(key: str, total: Counts) -> list[Array]:
+    """Return tp, fp, fn and tn over all groups, in effective rows behind a performance."""
+    tp, fp, fn, tn = (to_array(side)[0] for side in total.sides)
+    if total.clusters is None:
+        return [side / float(total.design_effect) for side in (tp, fp, fn, tn)]
+    if key != "balanced_accuracy":
+        rate = accuracy_rate if key == "accuracy" else jaccard_index
+        effect = float(rate(total).design_effect)
+        return [side / effect for side in (tp, fp, fn, tn)]
+    rates = [true_positive_rate, false_positive_rate]
+    shares = [rate(total) for rate in rates]
+    covariance = to_array(total.clusters.covariance([(r.hits, r.trials) for r in rates]))
+    effects = [float(share.design_effect) for share in shares]
+    separate = sum(
+        float(share.value * (1 - share.value) / share.trials * share.design_effect)
+        for share in shares
+    )
+    together = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    shared = max(1.0, together / separate) if separate else 1.0
+    of_favorable, of_unfavorable = (effect * shared for effect in effects)
+    return [tp / of_favorable, fp / of_unfavorable, fn / of_favorable, tn / of_unfavorable]
 
 
 LimitsAndMask = tuple[Limits, NDArray[np.bool_]]
@@ -135,138 +173,19 @@ LIMITS: dict[str, tuple[Callable[..., LimitsAndMask], str]] = {
 }
 
 
-@dataclass(frozen=True)
-class PlacementValues:
-    """Placement values: the position of each row's score among those of the other label.
-
-    Source: DeLong, DeLong and Clarke-Pearson 1988.
-
-    Attributes:
-        values: (S, N) weighted fraction of the rows of the other label that are ordered correctly
-            relative to the row, ties counted one half; S score vectors.
-        fraction: (N,) the row's fraction of the total weight of its label.
-        labels: (N,) bool.
-    """
-
-    values: Array
-    fraction: Array
-    labels: NDArray[np.bool_]
-
-    @classmethod
-    def from_scores(
-        cls, scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None
-    ) -> PlacementValues:
-        """Return the placement values of S score vectors (S, N) for the same N rows."""
-        vectors, positive = np.atleast_2d(np.asarray(scores, float)), np.asarray(labels) == 1
-        weight = np.ones(len(positive)) if weights is None else np.asarray(weights, float)
-        fraction = np.where(
-            positive,
-            _divide(weight, weight[positive].sum()),
-            _divide(weight, weight[~positive].sum()),
-        )
-        values = np.stack([_placement_values(vector, positive, fraction) for vector in vectors])
-        return cls(values, fraction, positive)
-
-    @property
-    def auc(self) -> Array:
-        """Areas under the ROC curve, (S,); NaN if a label is missing."""
-        if self.labels.all() or not self.labels.any():
-            return np.full(len(self.values), np.nan)
-        return np.asarray(self.values[:, self.labels] @ self.fraction[self.labels])
-
-    @property
-    def covariance(self) -> Array:
-        """Covariance of the areas, (S, S)."""
-        deviations = (self.values - self.auc[:, None]) * self.fraction
-        parts = []
-        for side in (self.labels, ~self.labels):
-            inverse_rows = (self.fraction[side] ** 2).sum()  # 1 / effective rows
-            with np.errstate(invalid="ignore"):  # undefined for a single row
-                product = deviations[:, side] @ deviations[:, side].T
-                parts.append(product * _divide(1.0, 1 - inverse_rows))
-        return np.asarray(sum(parts))
-
-    @property
-    def rarer_label_rows(self) -> float:
-        """Effective rows of the rarer label."""
-        return min(
-            float(_divide(1.0, (self.fraction[side] ** 2).sum()))
-            for side in (self.labels, ~self.labels)
-        )
-
-
-def _placement_values(scores: Array, labels: NDArray[np.bool_], fraction: Array) -> Array:
-    _, rank = np.unique(scores, return_inverse=True)
-    size = int(rank.max()) + 1
-    negative, positive = (np.bincount(rank, fraction * side, size) for side in (~labels, labels))
-    below = np.cumsum(negative) - negative / 2
-    above = 1 - np.cumsum(positive) + positive / 2
-    return np.asarray(np.where(labels, below[rank], above[rank]))
-
-
-def auc(
-    scores: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None, *, exact: bool = False
-) -> PerformanceEstimate:
-    """Return the area under the ROC curve, ties counted one half.
-
-    The interval is DeLong's on the logistic scale. With small counts, or if ``exact``, it is the
-    Clopper-Pearson interval for as many independent pairs of rows as the rarer label has rows,
-    which is conservative: the area is at least as precise as the fraction of such pairs in order.
-
-    Args:
-        scores, labels, weights: (N,) each.
-    """
-    placements = PlacementValues.from_scores(scores, labels, weights)
-    area, variance = float(placements.auc[0]), float(placements.covariance[0, 0])
-    pairs = placements.rarer_label_rows
-    is_exact = exact or bool(has_small_counts(area * pairs, pairs))
-
-    def interval(alpha: float) -> Interval:
-        if is_exact:
-            limits = clopper_pearson(area * pairs, pairs, alpha)
-            method = f"{CLOPPER_PEARSON} of independent pairs"
-            return Interval(float(limits.low), float(limits.high), method)
-        half_width = normal_quantile(alpha) * math.sqrt(variance) / (area * (1 - area))
-        logit = math.log(area / (1 - area))
-        low, high = (float(special.expit(logit + side)) for side in (-half_width, half_width))
-        return Interval(low, high, DELONG)
-
-    return PerformanceEstimate(area, interval)
-
-
-def auc_change(
-    before: ArrayLike, after: ArrayLike, labels: ArrayLike, weights: ArrayLike | None = None
-) -> PerformanceEstimate:
-    """Return the area of scores ``after`` minus that of ``before``, (N,) each on the same rows.
-
-    The interval is that of the paired DeLong test.
-    """
-    vectors = np.stack([np.asarray(before), np.asarray(after)])
-    placements = PlacementValues.from_scores(vectors, labels, weights)
-    change = float(placements.auc[1] - placements.auc[0])
-    variance = float(np.array([-1, 1]) @ placements.covariance @ [-1, 1])
-    standard_error = math.sqrt(max(variance, 0.0))
-
-    def interval(alpha: float) -> Interval:
-        half_width = normal_quantile(alpha) * standard_error
-        low, high = max(change - half_width, -1.0), min(change + half_width, 1.0)
-        return Interval(low, high, f"paired {DELONG}")
-
-    return PerformanceEstimate(change, interval)
-
-
 def performance_change(
     key: str,
     before: ArrayLike,
     after: ArrayLike,
     labels: ArrayLike,
     weights: ArrayLike | None = None,
+    clusters: ArrayLike | None = None,
 ) -> PerformanceEstimate:
     """Return the performance of decisions ``after`` minus that of ``before``, on the same rows.
 
     Args:
         key: of ``fairfix.metrics.performance.PERFORMANCES``.
-        before, after, labels: (N,) 0/1 each; weights: (N,).
+        before, after, labels: (N,) 0/1 each; weights, clusters: (N,).
 
     Raises:
         KeyError: for another key.
@@ -275,13 +194,39 @@ def performance_change(
     weights = np.ones(len(labels)) if weights is None else np.asarray(weights, float)
     effect = (weights**2).sum() / weights.sum()
     table = np.bincount(4 * labels + 2 * before + after, weights, 8).reshape(2, 2, 2) / effect
-    value = float(_change(key, table))
+    value, n_clusters = float(_change(key, table)), math.inf
+    if clusters is not None:
+        kind = 4 * labels + 2 * before + after
+        table = table / _change_effect(key, table, kind, weights, np.asarray(clusters))
+        n_clusters = min(len(np.unique(np.asarray(clusters)[labels == y])) for y in (0, 1))
 
     def interval(alpha: float) -> Interval:
-        low, high = performance_change_limits(key, table, alpha)
+        low, high = performance_change_limits(key, table, few_clusters_alpha(alpha, n_clusters))
         return Interval(float(low), float(high), PAIRED)
 
-    return PerformanceEstimate(value, interval)
+    return PerformanceEstimate(value, interval, few_clusters_reason(n_clusters))
+
+
+def _change_effect(
+    key: str, table: Array, kind: NDArray[np.int64], weights: Array, clusters: NDArray[Any]
+) -> float:
+    """Return the design effect of clusters on a change of performance, at least 1.
+
+    Args:
+        kind: (N,) position of each row in the flat table.
+    """
+    contribution, rows = _contributions(key, table)
+    mean = (table * contribution).sum((-1, -2), keepdims=True) / rows[..., None, None]
+    influence = ((contribution - mean) / rows[..., None, None]).reshape(-1)[kind]
+    unit = (weights**2).sum() / weights.sum()
+    _, position = np.unique(clusters, return_inverse=True)
+    sums = np.bincount(position, influence * weights / unit)
+    n = len(sums)
+    separate = ((influence * weights / unit) ** 2).sum()
+    if n < 2 or not separate:
+        sizes = np.bincount(position)
+        return float((sizes**2).sum() / sizes.sum())
+    return max(1.0, float(n / (n - 1) * (sums**2).sum() / separate))
 
 
 def performance_change_limits(key: str, table: Array, alpha: float) -> Limits:
@@ -295,16 +240,24 @@ def performance_change_limits(key: str, table: Array, alpha: float) -> Limits:
     """
     rows = table.sum((-1, -2))
     table = (table + CHANGED) * (rows / (rows + 2))[..., None, None]
-    # First-order contribution of a row of each kind to the change; its variance within the label.
-    before, after = _gradient(key, table.sum(-1)), _gradient(key, table.sum(-2))
-    contribution = (
-        after[..., None, None] * POSITIVE_AFTER - before[..., None, None] * POSITIVE_AFTER.T
-    )
+    contribution, _ = _contributions(key, table)
     mean, square = ((table * power).sum((-1, -2)) for power in (contribution, contribution**2))
     variance = ((square - mean**2 / rows) / rows**2).sum(-1)
     half_width = normal_quantile(alpha) * np.sqrt(variance)
     center = _change(key, table)
     return Limits(np.maximum(center - half_width, -1.0), np.minimum(center + half_width, 1.0))
+
+
+def _contributions(key: str, table: Array) -> tuple[Array, Array]:
+    """Return the first-order contribution of a row of each kind to the change, and rows by label.
+
+    The variance of the change is that of the contributions within each label.
+    """
+    before, after = _gradient(key, table.sum(-1)), _gradient(key, table.sum(-2))
+    contribution = (
+        after[..., None, None] * POSITIVE_AFTER - before[..., None, None] * POSITIVE_AFTER.T
+    )
+    return contribution, table.sum((-1, -2))
 
 
 def _change(key: str, table: Array) -> Array:
@@ -332,55 +285,3 @@ def _gradient(key: str, table: Array) -> Array:
     denominator = tp + fp + rows[..., 1]
     by_row = np.stack([-2 * tp, 2 * (denominator - tp)], -1) / denominator[..., None] ** 2
     return np.asarray(by_row * rows)
-
-
-def _divide(numerator: ArrayLike, denominator: ArrayLike) -> Array:
-    """Return the quotient without warnings; NaN or infinite where the denominator is 0."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.divide(numerator, denominator))
-
-
-def auc_gap(
-    scores: ArrayLike,
-    labels: ArrayLike,
-    groups: ArrayLike,
-    n_groups: int,
-    weights: ArrayLike | None = None,
-) -> PerformanceEstimate:
-    """Return the area of group 0 minus that of group 1, or the range over more than two groups.
-
-    The limits of a difference combine those of its two areas (MOVER, Zou and Donner 2008).
-
-    Args:
-        scores, labels, weights: (N,) each.
-        groups: (N,) in 0..n_groups-1.
-    """
-    scores, labels, groups = np.asarray(scores), np.asarray(labels), np.asarray(groups)
-    weights = np.ones(len(labels)) if weights is None else np.asarray(weights)
-    masks = [groups == group for group in range(n_groups)]
-    areas = [auc(scores[here], labels[here], weights[here]) for here in masks]
-    values = np.array([area.value for area in areas])
-    one, other = np.array(list(combinations(range(n_groups), 2))).T
-    value = float(values[0] - values[1] if n_groups == 2 else values.max() - values.min())
-
-    def limits(alpha: float) -> Limits:
-        """Return the limits of the difference of every pair of groups."""
-        intervals = [area.interval(alpha) for area in areas]
-        below = values - [interval.low for interval in intervals]
-        above = [interval.high for interval in intervals] - values
-        difference = values[one] - values[other]
-        return Limits(
-            difference - np.hypot(below[one], above[other]),
-            difference + np.hypot(above[one], below[other]),
-        )
-
-    def interval(alpha: float) -> Interval:
-        low, high = limits(alpha)
-        if n_groups == 2:
-            return Interval(float(low[0]), float(high[0]), f"{DELONG}, difference")
-        corrected = limits(alpha / len(one))
-        lower = np.maximum(np.maximum(corrected.low, -corrected.high), 0.0).max()
-        upper = np.maximum(abs(low), abs(high)).max()
-        return Interval(float(lower), float(upper), f"{DELONG}, every pair")
-
-    return PerformanceEstimate(value, interval)

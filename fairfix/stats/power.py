@@ -18,6 +18,7 @@ from scipy import optimize, special, stats
 from fairfix.metrics.counts import Counts
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.gap_intervals import (
+    MIN_CLUSTERS,
     MIN_ROWS,
     MetricRates,
     certified,
@@ -132,7 +133,8 @@ def power_at(
     points = _points(rates.trials.size).reshape(DRAWS, *rates.trials.shape)
     true_rates = np.clip(rates.hits / rates.trials, 0.0, 1.0)
     hits = _binomial_quantiles(points, trials, true_rates)
-    drawn = replace(rates, hits=hits, trials=np.broadcast_to(trials, hits.shape))
+    clusters = np.asarray(rates.clusters) * factor
+    drawn = replace(rates, hits=hits, trials=np.broadcast_to(trials, hits.shape), clusters=clusters)
     return float(certified(drawn, budget, confidence.alpha, exact=confidence.exact).mean())
 
 
@@ -175,7 +177,9 @@ def _scale_factor(
     size, bound = float(abs(rates.estimates()).max()), rates.bound(budget)
     if not size < bound:
         return None
-    smallest = MIN_ROWS / float(rates.trials.min())
+    smallest = max(
+        MIN_ROWS / float(rates.trials.min()), MIN_CLUSTERS / float(np.min(rates.clusters))
+    )
     target = float(special.ndtri(power))
 
     @cache

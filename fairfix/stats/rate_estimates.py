@@ -12,16 +12,16 @@ from fairfix.stats.gap_intervals import MIN_ROWS, to_array
 from fairfix.stats.intervals import (
     CLOPPER_PEARSON,
     WILSON,
-    Array,
     Interval,
+    few_clusters_alpha,
     rate_limits,
 )
-from fairfix.stats.performance_intervals import PerformanceEstimate
+from fairfix.stats.performance_intervals import PerformanceEstimate, few_clusters_reason
 
 
 def overall_rate(rate: Rate, counts: Counts, *, exact: bool = False) -> PerformanceEstimate:
     """Return a rate of all rows together, for counts (G,)."""
-    return _smallest(*_effective(rate, counts.total()), exact=exact)
+    return _smallest(rate, counts.total(), exact=exact)
 
 
 def smallest_rate(rate: Rate, counts: Counts, *, exact: bool = False) -> PerformanceEstimate:
@@ -30,26 +30,29 @@ def smallest_rate(rate: Rate, counts: Counts, *, exact: bool = False) -> Perform
     The lower limit needs no correction, since every group must be above it (intersection-union
     test); the upper limit has Bonferroni's over the groups, since any of them may be below it.
     """
-    return _smallest(*_effective(rate, counts), exact=exact)
+    return _smallest(rate, counts, exact=exact)
 
 
-def _effective(rate: Rate, counts: Counts) -> tuple[Array, Array]:
-    """Return hits and trials by group in effective rows, (G,) each."""
+def _smallest(rate: Rate, counts: Counts, *, exact: bool) -> PerformanceEstimate:
     share = rate(counts)
     effect = to_array(share.design_effect)
-    return to_array(share.hits) / effect, to_array(share.trials) / effect
+    hits, trials = to_array(share.hits) / effect, to_array(share.trials) / effect
+    clusters = math.inf
+    if counts.clusters is not None:
+        clusters = float(counts.clusters.number(rate.trials).min())
 
-
-def _smallest(hits: Array, trials: Array, *, exact: bool) -> PerformanceEstimate:
     def interval(alpha: float) -> Interval:
-        limits, is_exact = rate_limits(hits, trials, alpha, exact=exact)
-        corrected, _ = rate_limits(hits, trials, alpha / len(hits), exact=exact)
+        single, corrected = (
+            few_clusters_alpha(each, clusters) for each in (alpha, alpha / len(hits))
+        )
+        limits, is_exact = rate_limits(hits, trials, single, exact=exact)
+        upper, _ = rate_limits(hits, trials, corrected, exact=exact)
         method = CLOPPER_PEARSON if is_exact.any() else WILSON
-        return Interval(float(limits.low.min()), float(corrected.high.min()), method)
+        return Interval(float(limits.low.min()), float(upper.high.min()), method)
 
     if not trials.all():
         return PerformanceEstimate(math.nan, lambda _: Interval(math.nan, math.nan, "none"))
-    few = f"a group has fewer than {MIN_ROWS} rows behind the rate"
-    return PerformanceEstimate(
-        float((hits / trials).min()), interval, few if np.any(trials < MIN_ROWS) else ""
-    )
+    few = few_clusters_reason(clusters)
+    if np.any(trials < MIN_ROWS):
+        few = f"a group has fewer than {MIN_ROWS} rows behind the rate"
+    return PerformanceEstimate(float((hits / trials).min()), interval, few)

@@ -18,6 +18,7 @@ from fairfix.metrics.counts import Counts
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.gap_intervals import (
+    MIN_CLUSTERS,
     MIN_ROWS,
     MetricRates,
     certified,
@@ -130,6 +131,8 @@ def _reason(
     verdict: Verdict, metric: str, rates: MetricRates, names: Sequence[str], alpha: float
 ) -> str:
     if verdict is Verdict.TOO_FEW:
+        if np.min(rates.clusters) < MIN_CLUSTERS:
+            return _few_clusters(metric, rates, names)
         rate, group = np.unravel_index(int(rates.trials.argmin()), rates.trials.shape)
         rows = rates.trials[rate, group]
         if rows >= MIN_ROWS:
@@ -147,6 +150,16 @@ def _reason(
             f"; exact limits, as a rate has under {MIN_COUNT} hits or misses or {MIN_ROWS} rows"
         )
     return f"the {100 * (1 - 2 * alpha):.4g} % interval {position}{method}"
+
+
+def _few_clusters(metric: str, rates: MetricRates, names: Sequence[str]) -> str:
+    clusters = np.asarray(rates.clusters)
+    rate, group = np.unravel_index(int(clusters.argmin()), clusters.shape)
+    rows = METRICS[metric].rates[int(rate)].rows
+    return (
+        f"group {names[int(group)]} has {rows} of {clusters[rate, group]:.0f} clusters, and at "
+        f"least {MIN_CLUSTERS} are needed"
+    )
 
 
 def _row_count(rows: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,12 +17,13 @@ from fairfix.metrics.counts import Counts
 from fairfix.metrics.fairness_metrics import METRICS, rates
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
+from fairfix.stats.auc_intervals import auc, auc_gap
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.decision_changes import DecisionChange, decision_change
 from fairfix.stats.gap_intervals import MetricRates, metric_limits
-from fairfix.stats.intervals import Interval, rate_interval
+from fairfix.stats.intervals import Interval, few_clusters_alpha, rate_interval
 from fairfix.stats.overfitting import overfitting
-from fairfix.stats.performance_intervals import auc, auc_gap, performance
+from fairfix.stats.performance_intervals import performance
 from fairfix.stats.power import PowerAnalysis, power_analysis
 from fairfix.stats.subgroups.intersections import intersections
 from fairfix.stats.subgroups.worst_subgroups import SubgroupScan, worst_subgroups
@@ -60,15 +62,19 @@ def intervals(
         values.cpu().numpy() for values in (problem.scores, problem.labels, problem.groups)
     )
     weights = None if problem.weights is None else problem.weights.cpu().numpy()
+    clusters = None if problem.clusters is None else problem.clusters.cpu().numpy()
     by_group = _rates(counts, confidence)
     for g, found in enumerate(by_group):
         here = groups == g
         weight = None if weights is None else weights[here]
-        found["auc"] = auc(scores[here], labels[here], weight, exact=exact).interval(alpha)
+        cluster = None if clusters is None else clusters[here]
+        area = auc(scores[here], labels[here], weight, cluster, exact=exact)
+        found["auc"] = area.interval(alpha)
     gaps = {key: _gap(key, counts, confidence) for key in METRICS}
-    gaps["aucd"] = auc_gap(scores, labels, groups, problem.n_groups, weights).interval(alpha)
+    aucd = auc_gap(scores, labels, groups, problem.n_groups, weights, clusters)
+    gaps["aucd"] = aucd.interval(alpha)
     measures = {key: performance(key, counts, exact=exact).interval(alpha) for key in PERFORMANCES}
-    measures["auc"] = auc(scores, labels, weights, exact=exact).interval(alpha)
+    measures["auc"] = auc(scores, labels, weights, clusters, exact=exact).interval(alpha)
     return Intervals(dict(zip(problem.group_names, by_group, strict=True)), gaps, measures)
 
 
@@ -83,13 +89,16 @@ def _gap(key: str, counts: Counts, confidence: ConfidenceLevel) -> Interval:
 
 def _rates(counts: Counts, confidence: ConfidenceLevel) -> list[dict[str, Interval]]:
     groups = counts.tp.shape[-1]
-    effect = torch.as_tensor(counts.design_effect, dtype=torch.float64).expand(groups)
     found: list[dict[str, Interval]] = [{} for _ in range(groups)]
     for key, of in rates().items():
         here = of(counts)
+        effect = torch.as_tensor(here.design_effect, dtype=torch.float64).expand(groups)
+        number = None if counts.clusters is None else counts.clusters.number(of.trials)
         for g in range(groups):
             hits, trials = float(here.hits[g] / effect[g]), float(here.trials[g] / effect[g])
-            found[g][key] = rate_interval(hits, trials, confidence.alpha, exact=confidence.exact)
+            n = math.inf if number is None else float(number[g])
+            alpha = few_clusters_alpha(confidence.alpha, n)
+            found[g][key] = rate_interval(hits, trials, alpha, exact=confidence.exact)
     return found
 
 

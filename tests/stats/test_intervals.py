@@ -13,6 +13,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.performance import PERFORMANCES, auc_by_group
+from fairfix.stats.auc_intervals import PlacementValues, auc, auc_change, auc_gap
 from fairfix.stats.intervals import (
     CLOPPER_PEARSON,
     WILSON,
@@ -28,10 +29,6 @@ from fairfix.stats.intervals import (
     wilson,
 )
 from fairfix.stats.performance_intervals import (
-    PlacementValues,
-    auc,
-    auc_change,
-    auc_gap,
     performance,
     performance_change,
     performance_of_table,

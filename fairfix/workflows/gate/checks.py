@@ -17,12 +17,11 @@ from fairfix.data.table import Group
 from fairfix.errors import UsageError
 from fairfix.metrics.fairness_metrics import METRICS, rates, title
 from fairfix.metrics.performance import PERFORMANCES
+from fairfix.stats.auc_intervals import auc, auc_change
 from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.stats.intervals import Interval
 from fairfix.stats.performance_intervals import (
     PerformanceEstimate,
-    auc,
-    auc_change,
     performance,
     performance_change,
 )
@@ -212,8 +211,7 @@ def _estimate(
     demand: Demand, problem: Problem, decisions: Tensor, *, exact: bool
 ) -> PerformanceEstimate:
     if demand.key == AUC:
-        labels, weights = _labels(problem)
-        return auc(_array(problem.scores), labels, weights, exact=exact)
+        return auc(_array(problem.scores), *_row_data(problem), exact=exact)
     counts = problem.counts(decisions)
     if demand.smallest:
         return smallest_rate(rates()[demand.key], counts, exact=exact)
@@ -234,12 +232,12 @@ def _check_drop(
     demand: Demand, problem: Problem, decisions: Tensor, before: Scored, confidence: ConfidenceLevel
 ) -> Check:
     """Check a largest drop of performance below that of ``before``, on the same rows."""
-    labels, weights = _labels(problem)
     if demand.key == AUC:
-        found = auc_change(_array(before.scores), _array(problem.scores), labels, weights)
+        was, now = _array(before.scores), _array(problem.scores)
+        found = auc_change(was, now, *_row_data(problem))
     else:
-        decided = _array(before.decisions), _array(decisions)
-        found = performance_change(demand.key, *decided, labels, weights)
+        was, now = _array(before.decisions), _array(decisions)
+        found = performance_change(demand.key, was, now, *_row_data(problem))
     held = _held(demand, found, -demand.limit, confidence)
     low, high = held.interval.low, held.interval.high
     return replace(
@@ -287,10 +285,12 @@ def _held(
     )
 
 
-def _labels(problem: Problem) -> tuple[np.ndarray, np.ndarray | None]:
-    """Labels (N,) and row weights (N,), None without."""
-    weights = problem.weights
-    return _array(problem.labels), None if weights is None else _array(weights)
+def _row_data(problem: Problem) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Labels, row weights and clusters, (N,) each; None without."""
+    weights, clusters = (
+        None if values is None else _array(values) for values in (problem.weights, problem.clusters)
+    )
+    return _array(problem.labels), weights, clusters
 
 
 def _array(values: Tensor) -> np.ndarray:
