@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check lint types pyright format bench coverage samples clean
+.PHONY: demo test check lint types pyright format bench fuzz coverage samples clean
 
 demo: $(VENV)/.installed
 	$(BIN)/fairfix prune sample_models/loh/model.pt sample_models/loh/val.csv \
@@ -32,6 +32,9 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py
+
+fuzz: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --interrupt
 
 coverage: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/coverage.py --repetitions 10000

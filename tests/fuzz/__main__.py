@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import product
 from pathlib import Path
 
+from tests.fuzz.interruptions import COMMANDS, EFFECTS, changes_of, check, prepared
 from tests.fuzz.runner import Findings, fuzz
 from tests.fuzz.targets import TARGETS
 
@@ -27,6 +30,7 @@ def main() -> int:
     """Fuzz; return 1 if anything went wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("targets", nargs="*", default=list(TARGETS), choices=list(TARGETS))
+    parser.add_argument("--interrupt", action="store_true", help="also stop commands at each write")
     parser.add_argument("--start", type=int, default=0, help="number of the first case")
     parser.add_argument("--cases", type=int, help="cases a target instead of the full number")
     parser.add_argument("--jobs", type=int, default=2, help="processes at once")
@@ -43,7 +47,23 @@ def main() -> int:
         with ThreadPoolExecutor(arguments.jobs) as pool:
             found = list(pool.map(partial(fuzz, name, keep=arguments.keep), pieces))
         failed |= _print(name, found)
-    return int(failed)
+    return int(_interrupt() | failed if arguments.interrupt else failed)
+
+
+def _interrupt() -> bool:
+    """Stop every command at each of its writes, in every way; return whether anything is wrong."""
+    wrong = 0
+    with tempfile.TemporaryDirectory(prefix="interruptions-") as folder:
+        start = prepared(Path(folder, "start"))
+        for name, effect in product(COMMANDS, EFFECTS):
+            changes = changes_of(start, name)
+            found = {at: check(start, name, effect, at) for at in range(changes)}
+            bad = {at: sentence for at, sentence in found.items() if sentence}
+            wrong += len(bad)
+            print(f"{name}, {effect}: {changes} points, {len(bad)} wrong", flush=True)
+            for at, sentence in bad.items():
+                print(f"  before change {at}: {sentence[:300]}", flush=True)
+    return wrong > 0
 
 
 def _print(name: str, found: list[Findings]) -> bool:
