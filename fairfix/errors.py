@@ -26,6 +26,10 @@ class TrustError(FairfixError):
     """A file that could only be loaded by executing code in it, without permission to do so."""
 
 
+class MethodError(FairfixError):
+    """A method from outside the package that raised an exception of its own."""
+
+
 class OutputError(FairfixError):
     """An output that cannot be written to its destination."""
 

@@ -27,7 +27,7 @@ from fairfix._utils.version import __version__
 from fairfix.bench.goal import objective_from_json
 from fairfix.bench.task import Task
 from fairfix.bench.weight_attribution import attribute_gap
-from fairfix.errors import FairfixError
+from fairfix.errors import FairfixError, MethodError
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.fairness_metrics import METRICS, noise_ceiling
 from fairfix.metrics.objective import Objective
@@ -93,6 +93,8 @@ def run_cell(cell: Cell, task: Task) -> dict[str, Any]:
     row = _row_header(cell) | {"overlap": task.overlap}
     try:
         return row | _timed_result(cell, *_cases(cell.task_sha256, task))
+    except MethodError as error:
+        return row | _failure(error)
     except FairfixError as error:
         return row | {"status": "refused", "reason": str(error)}
     except Exception as error:  # a failing cell must not stop the study

@@ -12,6 +12,7 @@ from fairfix._utils.atomic_write import check_destination, write_text
 from fairfix._utils.text import plain_number, plain_threshold, shorten
 from fairfix.cli.console import build_table, print_json, print_messages, print_output, wrap
 from fairfix.cli.option_values import OptionValues
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.fairness_metrics import title as title_of
 from fairfix.report.figures import named_figures
 from fairfix.report.html import audit_html
@@ -93,8 +94,9 @@ def _tables(document: Document) -> Iterator[Table | str]:
     for column, measured in document["groups"].items():
         yield from _verdict(document, column)
         yield _by_group(column, measured)
-        yield _metrics(column, measured)
+        yield _gaps(column, measured)
         yield _calibration(column, measured)
+    yield _figures("All rows", next(iter(document["groups"].values()))["performance"])
     for crossed in document["intersections"]:
         yield _intersection(crossed)
     if document["subgroups"]["found"]:
@@ -126,9 +128,11 @@ ENDS = ("value", "low", "high")
 
 def _by_group(column: str, measured: Document) -> Table:
     groups = measured["groups"]
+    metric = METRICS[measured["evidence"]["claims"][0]["metric"]]
+    titles = RATES | {rate.key: rate.title for rate in metric.rates if rate.key not in RATES}
     rows = [
         [g["name"], title, *_with_interval(g["rates"][key]), g["rates"][key]["n"]]
-        for key, title in RATES.items()
+        for key, title in titles.items()
         for g in groups
     ]
     rows += [[g["name"], "AUC", *_with_interval(g["auc"]), g["rows"]] for g in groups]
@@ -148,12 +152,15 @@ def _with_interval(raw: Document) -> list[str]:
     ]
 
 
-def _metrics(column: str, measured: Document) -> Table:
-    figures = {**measured["gaps"], **measured["performance"]}
-    rows = [[title_of(key), key, *_with_interval(f)] for key, f in figures.items()]
+def _gaps(column: str, measured: Document) -> Table:
     names = [shorten(g["name"]) for g in measured["groups"]]
     sign = f"{names[0]} minus {names[1]}" if len(names) == 2 else "largest minus smallest"
-    return build_table(f"{column}: {sign}", ["measure", "key", *ENDS], rows)
+    return _figures(f"{column}: {sign}", measured["gaps"])
+
+
+def _figures(title: str, figures: Document) -> Table:
+    rows = [[title_of(key), key, *_with_interval(f)] for key, f in figures.items()]
+    return build_table(title, ["measure", "key", *ENDS], rows)
 
 
 def _calibration(column: str, measured: Document) -> Table:

@@ -18,6 +18,18 @@ from fairfix.models.scorer import detect_output
 from fairfix.thresholds.rule_file import find_rule
 from fairfix.workflows.case import input_width
 
+_TITLES = {
+    "format": "format",
+    "title": "format in words",
+    "weights_sha256": "hash of the weights",
+    "parameters": "parameters",
+    "inputs": "inputs",
+    "output": "output",
+    "prunable_units": "prunable units",
+    "rule": "decision rule",
+    "metadata": "metadata",
+}
+
 
 def run(*, model: str, json: bool, quiet: bool, **given: Any) -> None:
     values = OptionValues.collect("inspect", given, Path(model))
@@ -30,11 +42,7 @@ def run(*, model: str, json: bool, quiet: bool, **given: Any) -> None:
     if json:
         print_json(document)
     elif not quiet:
-        facts = [
-            [key, _cell_text(key, document)]
-            for key in document
-            if key not in ("unknown", "tensors")
-        ]
+        facts = [[title, _cell_text(key, document)] for key, title in _TITLES.items()]
         layers = [[t["name"], t["shape"], t["dtype"]] for t in document["tensors"]]
         print_output(
             build_table(checkpoint.path.name, ["what", "value"], facts, numbers=False),
@@ -108,5 +116,6 @@ def _cell_text(key: str, document: dict[str, Any]) -> str:
         return ", ".join(f"{k}: {v}" for k, v in value.items()) or "none"
     if value is None:
         reason = document["unknown"][key]
-        return reason if key == "rule" and document["architecture_known"] else f"unknown: {reason}"
+        known = key == "rule" and document["architecture_known"]
+        return reason if known else f"unknown ({reason})"
     return str(value)

@@ -40,12 +40,19 @@ def summary(report: dict[str, Any]) -> Iterator[Table | str]:
 def short_warnings(warnings: list[str]) -> Iterator[str]:
     """Yield warnings as lines; a long one ends after a clause and refers to the report."""
     for warning in warnings:
-        text = warning
-        if len(text) > _MAX_WARNING:
-            start = text[:_MAX_WARNING]
-            clause = max(start.rfind(mark) for mark in (", ", "; ", ": "))
-            text = f"{start[:clause]}, ... (more in the report)" if clause > 0 else text
-        yield f"warning: {text}"
+        yield f"warning: {_first_clauses(warning) if len(warning) > _MAX_WARNING else warning}"
+
+
+def _first_clauses(text: str) -> str:
+    """Return the start of a text up to the end of a clause, with no bracket left open."""
+    start = text[:_MAX_WARNING]
+    clause = max(start.rfind(mark) for mark in (", ", "; ", ": "))
+    if clause <= 0:
+        return text
+    kept = start[:clause]
+    if kept.count("(") > kept.count(")"):
+        kept = kept[: kept.rfind("(")].rstrip()
+    return f"{kept}, ... (more in the report)"
 
 
 def written_files(destination: Destination) -> Iterator[str]:

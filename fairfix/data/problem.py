@@ -17,7 +17,7 @@ from fairfix.metrics.counts import Counts, cells, count_cells, design_effect, in
 from fairfix.models.scorer import Scorer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Problem:
     """A trained classifier and N group-labeled rows, checked when it is made.
 
@@ -80,6 +80,11 @@ class Problem:
             raise TableError(f"Group {name!r} has no rows; every group needs at least one.")
         if int(self.labels.min()) == int(self.labels.max()):
             raise TableError("All rows have the same label; rows of both labels are needed.")
+
+    def __repr__(self) -> str:
+        groups = ", ".join(map(repr, self.group_names[:4]))
+        more = f" and {self.n_groups - 4} more" if self.n_groups > 4 else ""
+        return f"<Problem: {len(self.scores):,} rows, groups {groups}{more}>"
 
     def _check_lengths(self) -> None:
         lengths = {

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fairfix._utils.constraints import Range
-from fairfix._utils.text import did_you_mean
-from fairfix.errors import UsageError
+from fairfix._utils.text import did_you_mean, error_summary
+from fairfix.errors import FairfixError, MethodError, UsageError
 
 if TYPE_CHECKING:
     from fairfix.data.problem import Problem
@@ -120,13 +120,23 @@ class Method:
         Raises:
             UsageError: if an option is unknown or not allowed, if the method does not apply to
                 the problem, or if a method from outside returns an invalid result.
+            MethodError: if a method from outside raises an exception of its own.
         """
         checked = self.checked(options)
-        result = self.load()(problem, objective, seed=seed, **checked)
+        function = self.load()
         if self.builtin:
-            return result
+            return function(problem, objective, seed=seed, **checked)
         from fairfix.methods._outside_result import complete_result
 
+        try:
+            result = function(problem, objective, seed=seed, **checked)
+        except FairfixError:
+            raise
+        except Exception as error:
+            raise MethodError(
+                f"The method {self.name!r} from outside fairfix failed: {error_summary(error)} "
+                "(--debug shows where)."
+            ) from error
         return complete_result(self.name, result, problem, objective)
 
 

@@ -32,6 +32,11 @@ def complete_result(method: str, result: object, problem: Problem, objective: Ob
     if result.state is not None:
         _check_state(method, result.state, problem)
         scores = problem.score(result.state)
+        if not bool(((scores >= 0) & (scores <= 1)).all()):
+            raise UsageError(
+                f"{method} returned weights with which the network gives no probability for some "
+                "validation rows; check them for NaN and infinity."
+            )
     policy = result.policy
     if len(policy.steps) not in (1, problem.n_groups):
         raise UsageError(

@@ -190,6 +190,11 @@ def get(key: str) -> Metric:
     Raises:
         UsageError: with the nearest key, if there is none.
     """
+    if key in TITLES:
+        raise UsageError(
+            f"The {TITLES[key]} ({key}) is only reported: decisions do not change it, so that it "
+            f"has no budget. {_listed()}"
+        )
     if key not in METRICS:
         raise UsageError(f"There is no metric {key!r}{did_you_mean(key, METRICS)} {_listed()}")
     return METRICS[key]

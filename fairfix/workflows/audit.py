@@ -28,7 +28,7 @@ from fairfix.workflows.contract import check_contract
 from fairfix.workflows.evidence import Intervals, intervals
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GroupAudit:
     """Figures by the groups of one group column.
 
@@ -46,8 +46,13 @@ class GroupAudit:
     power: PowerAnalysis
     calibration: tuple[Calibration, ...]
 
+    def __repr__(self) -> str:
+        metric = self.claim.metric
+        gap = self.evaluation.gaps[metric]
+        return f"<GroupAudit by {self.column}: {metric} {gap:.3f}, {self.claim.verdict}>"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Audit:
     """Figures of a rule by group column, intersection and subgroup.
 
@@ -64,6 +69,10 @@ class Audit:
     subgroups: SubgroupScan
     threshold_sweep: ThresholdSweep | None
     confidence: ConfidenceLevel
+
+    def __repr__(self) -> str:
+        rows = self.groups[0].evaluation.rows
+        return f"<Audit of {rows:,} rows: {', '.join(map(repr, self.groups))}>"
 
 
 def choose_rule(

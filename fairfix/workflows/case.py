@@ -77,7 +77,7 @@ class ModelOptions:
         return device
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Case:
     """A model (or scores alone) on a labeled, grouped table.
 
@@ -98,6 +98,10 @@ class Case:
     notes: tuple[str, ...] = ()
     spec: DataSpec | None = None
     found: FoundRule = NO_RULE
+
+    def __repr__(self) -> str:
+        model = "scores" if self.checkpoint is None else self.checkpoint.path.name
+        return f"<Case: {model} on {self.table.path.name}, {self.problem!r}>"
 
     def in_table_units(self, problem: Problem) -> Problem:
         """Return a problem of this case with features in the units of the table, for reports."""

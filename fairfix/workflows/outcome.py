@@ -35,7 +35,7 @@ class Comparison:
     debiased: Evaluation
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Outcome:
     """What ``fairfix.debias`` returns.
 
@@ -76,6 +76,11 @@ class Outcome:
     tradeoff_curve: tuple[TradeoffPoint, ...]
     warnings: tuple[str, ...]
     promises: tuple[Demand, ...] = ()
+
+    def __repr__(self) -> str:
+        after, metric = self.test.debiased, self.objective.metric.key
+        figures = f"{metric} {after.gaps[metric]:.3f} on {after.rows:,} test rows"
+        return f"<Outcome of {self.method}: {figures}>"
 
     @cached_property
     def evidence(self) -> Evidence:

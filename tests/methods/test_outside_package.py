@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 
 import fairfix
 from fairfix.bench.journal import Journal
+from fairfix.errors import MethodError, UsageError
+from fairfix.methods import Policy, Result
 from tests.helpers.runs import Ended, Place
 
 METHODS = '''
@@ -348,3 +351,23 @@ def test_a_script_registers_a_method(shell: Shell, place: Place) -> None:
     rows = list(Journal(place.folder / "study" / "rows.jsonl").rows())
     assert [row["status"] for row in rows if row["method"] == "halfway"] == ["done"] * 2
     assert not shell.mark.exists()
+
+
+def test_a_method_that_fails_is_named(place: Place) -> None:
+    def broken(problem: object, objective: object, *, seed: int = 0) -> None:
+        raise ValueError("bad rate")
+
+    case = fairfix.load(place.model, place.val, trust=True)
+    with pytest.raises(MethodError, match=r"method 'broken' .* failed: ValueError: bad rate"):
+        fairfix.debias(case, broken)
+
+
+def test_weights_without_scores_are_refused(place: Place) -> None:
+    def broken(problem: fairfix.Problem, objective: object, *, seed: int = 0) -> Result:
+        assert problem.scorer is not None
+        state = {key: value * math.nan for key, value in problem.scorer.weights().items()}
+        return Result(Policy.shared(0.5), state=state)
+
+    case = fairfix.load(place.model, place.val, trust=True)
+    with pytest.raises(UsageError, match="no probability for some validation rows"):
+        fairfix.debias(case, broken)

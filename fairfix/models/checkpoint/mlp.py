@@ -4,6 +4,7 @@ The tensors determine everything but the activation and whether the normalizatio
 after it.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
@@ -100,7 +101,7 @@ def infer_mlp(
     )
     norms = place_norms(linears, layers, definition_order=definition_order)
     hidden = [norms[i] for i in range(len(linears) - 1) if i in norms]
-    notes = [_shape_note(linears, activation)]
+    notes = [_shape_note(linears, hidden, activation)]
     if hidden and norm_last is None:
         norm_last, note = _infer_norm_position(activation, hidden)
         notes.append(note)
@@ -159,16 +160,22 @@ def _infer_norm_position(activation: str, norms: list[LayerTensors]) -> tuple[bo
     )
 
 
-def _shape_note(linears: list[LayerTensors], activation: str) -> str:
+def _shape_note(linears: list[LayerTensors], norms: list[LayerTensors], activation: str) -> str:
     widths = " -> ".join(
         f"{width} x{n}" if (n := len(list(run))) > 1 else str(width)
         for width, run in groupby(linear.width for linear in linears)
     )
     return (
         f"Architecture inferred from the tensors: {len(linears)} Linear layers "
-        f"({linears[0].inputs} -> {widths}), {activation} after each but the last, with torch's "
-        "default settings."
+        f"({linears[0].inputs} -> {widths}), {activation} after each but the last{_norms(norms)}, "
+        "one after another with torch's default settings. A network with skip connections or "
+        "other steps needs its class (--arch file.py:Class)."
     )
+
+
+def _norms(norms: list[LayerTensors]) -> str:
+    kinds = Counter("BatchNorm" if norm.is_batch_norm else "LayerNorm" for norm in norms)
+    return "".join(f", {count} {kind} layers" for kind, count in kinds.items())
 
 
 def _insert(root: nn.Module, name: str, module: nn.Module) -> None:
