@@ -49,6 +49,7 @@ def run(
         threshold=values["threshold"],
         rule=rule,
         decides=threshold is None,
+        require_labels=False,
     )
     if html is not None:
         inputs = [case.table.path, *([case.checkpoint.path] if case.checkpoint else [])]
@@ -95,7 +96,8 @@ def _tables(document: Document) -> Iterator[Table | str]:
         yield from _verdict(document, column)
         yield _by_group(column, measured)
         yield _gaps(column, measured)
-        yield _calibration(column, measured)
+        if measured["calibration"]:
+            yield _calibration(column, measured)
     yield _figures("All rows", next(iter(document["groups"].values()))["performance"])
     for crossed in document["intersections"]:
         yield _intersection(crossed)

@@ -77,6 +77,7 @@ def _judge(model: str, data: Path, rule: Path | None, given: dict[str, Any]) -> 
         threshold=values["threshold"],
         rule=rule,
         decides=threshold_given is None,
+        require_labels=False,
     )
     return gate(
         Judged.by(case, *choose_rule(case, threshold=threshold_given, by_name=True)),
@@ -109,6 +110,7 @@ def _baseline(model: Path, data: Path, case: Case, options: ModelOptions) -> Jud
         options=options,
         threshold=case.problem.threshold,
         found=found,
+        require_labels=case.problem.labeled,
     )
     return Judged.by(other, *choose_rule(other, by_name=True))
 

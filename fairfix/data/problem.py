@@ -26,7 +26,8 @@ class Problem:
     Attributes:
         scores: (N,) float32 in [0, 1], the unmodified model's probability of the favorable
             outcome.
-        labels: (N,) int64, 1 = favorable, 0 = unfavorable. Both occur.
+        labels: (N,) int64, 1 = favorable, 0 = unfavorable. Both occur; all are 0 if not
+            ``labeled``.
         groups: (N,) int64 in 0..G-1; with two groups 0 is unprivileged and 1 privileged. Every
             group occurs.
         group_names: the names of the G groups, at least two.
@@ -40,6 +41,7 @@ class Problem:
             of one person. None if all rows are independent.
         ids: (N,) strings that identify the rows, for rules with randomized thresholds and for
             fingerprints; None if the rows have none.
+        labeled: whether the labels are known; without, only figures of decisions are defined.
 
     Raises:
         TableError: there are no rows, the lengths differ, a value is out of range, there are
@@ -56,6 +58,7 @@ class Problem:
     threshold: float = 0.5
     ids: np.ndarray | None = None
     clusters: Tensor | None = None
+    labeled: bool = True
 
     def __post_init__(self) -> None:
         if len(self.scores) == 0:
@@ -78,7 +81,7 @@ class Problem:
         if int(sizes.min()) == 0:
             name = self.group_names[int(sizes.argmin())]
             raise TableError(f"Group {name!r} has no rows; every group needs at least one.")
-        if int(self.labels.min()) == int(self.labels.max()):
+        if self.labeled and int(self.labels.min()) == int(self.labels.max()):
             raise TableError("All rows have the same label; rows of both labels are needed.")
 
     def __repr__(self) -> str:
@@ -107,7 +110,9 @@ class Problem:
 
     def counts(self, decisions: Tensor) -> Counts:
         """Return the counts by group of decisions (..., N) in [0, 1], hard or soft."""
-        counts = count_cells(decisions, self.cells, self._design_effect)
+        counts = replace(
+            count_cells(decisions, self.cells, self._design_effect), labeled=self.labeled
+        )
         if self._cluster_index is None or decisions.dim() != 1:
             return counts
         ones = torch.ones_like(self.scores, dtype=torch.float64)

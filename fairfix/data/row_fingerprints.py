@@ -154,7 +154,7 @@ def _row_hashes(problem: Problem, basis: str, salt: str) -> np.ndarray | None:
     """Return (N,) uint64, one hash per row; None if the rows lack the basis."""
     rows: Iterable[bytes]
     if basis == "features":
-        if problem.features is None:
+        if problem.features is None or not problem.labeled:
             return None
         rows = _feature_rows(problem.features.cpu().numpy(), problem.labels.cpu().numpy())
     else:

@@ -25,6 +25,8 @@ class Counts:
             without weights.
         clusters: the counts by cluster, for hard decisions (G,) on rows that are clustered; they
             replace ``design_effect`` where they show a larger one.
+        labeled: whether the rows have labels. Without, they count as rows with an unfavorable
+            label, and every rate that depends on labels is undefined.
     """
 
     tp: Tensor
@@ -33,6 +35,7 @@ class Counts:
     tn: Tensor
     design_effect: Tensor | float = 1.0
     clusters: ClusterCounts | None = field(default=None, kw_only=True)
+    labeled: bool = field(default=True, kw_only=True)
 
     @property
     def sides(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -41,13 +44,13 @@ class Counts:
     def take(self, index: int | Tensor) -> Counts:
         """One entry of the leading axis, or several."""
         tp, fp, fn, tn = (side[index] for side in self.sides)
-        return Counts(tp, fp, fn, tn, self.design_effect)
+        return Counts(tp, fp, fn, tn, self.design_effect, labeled=self.labeled)
 
     def total(self) -> Counts:
         """The same counts over all groups, shape (..., 1)."""
         tp, fp, fn, tn = (side.sum(-1, keepdim=True) for side in self.sides)
         clusters = None if self.clusters is None else self.clusters.pooled()
-        return Counts(tp, fp, fn, tn, self._total_effect(), clusters=clusters)
+        return Counts(tp, fp, fn, tn, self._total_effect(), clusters=clusters, labeled=self.labeled)
 
     def effect_on(self, hits: Sequence[Cell], trials: Sequence[Cell]) -> Tensor | float:
         """Return the design effect on a rate of these cells: scalar or (G,)."""

@@ -69,6 +69,11 @@ class Metric:
         return gap_of(self.contrast, [rate(counts) for rate in self.rates])
 
     @property
+    def needs_labels(self) -> bool:
+        """Whether it depends on labels, and not only on decisions."""
+        return any(rate.needs_labels for rate in self.rates)
+
+    @property
     def ratio(self) -> bool:
         """Whether the value is a ratio of rates."""
         return self.contrast is Contrast.RATIO

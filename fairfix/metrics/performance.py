@@ -20,7 +20,7 @@ from fairfix.metrics.rates import (
 
 @dataclass(frozen=True)
 class Performance:
-    """A performance measure; called on counts (..., G), it gives (...) in [0, 1]."""
+    """A performance measure; called on counts (..., G), it gives (...) in [0, 1], or NaN."""
 
     key: str
     title: str
@@ -28,7 +28,8 @@ class Performance:
     of_variance: Callable[[Counts], Tensor]
 
     def __call__(self, counts: Counts) -> Tensor:
-        return self.of_counts(counts.total()).squeeze(-1)
+        value = self.of_counts(counts.total()).squeeze(-1)
+        return value if counts.labeled else torch.full_like(value, torch.nan)
 
     def variance(self, total: Counts) -> Tensor:
         """Sampling variance, (..., 1), for counts of all groups together (..., 1)."""

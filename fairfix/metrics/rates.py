@@ -78,6 +78,8 @@ class Rate:
             self.total({cell: getattr(counts, cell) for cell in cells}, cells)
             for cells in (self.hits, self.trials)
         )
+        if self.needs_labels and not counts.labeled:
+            return Share(hits * 0, trials * 0, counts.design_effect)
         return Share(hits, trials, counts.effect_on(self.hits, self.trials))
 
     @staticmethod
@@ -98,6 +100,11 @@ class Rate:
         """Labels whose rows are all among the trials, whatever is decided."""
         pairs = {1: {"tp", "fn"}, 0: {"fp", "tn"}}
         return tuple(label for label, pair in pairs.items() if pair <= set(self.trials))
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether it depends on labels, and not only on decisions."""
+        return len(self.trials) < 4 or set(self.hits) not in (_SELECTED, {"fn", "tn"})
 
     @property
     def fixed_trials(self) -> bool:

@@ -43,7 +43,8 @@ def _column(document: Document, column: str, limit: int, plots: int) -> Row:
     measured = document["groups"][column]
     names = unique_labels(group["name"] for group in measured["groups"])
     claim = measured["evidence"]["claims"][0]
-    kept = {*sections.shown_groups(measured["groups"], limit), measured["calibration"][0]["name"]}
+    parts = measured["calibration"]
+    kept = {*sections.shown_groups(measured["groups"], limit), *(p["name"] for p in parts[:1])}
     return {
         "name": column,
         "names": names,
@@ -55,10 +56,10 @@ def _column(document: Document, column: str, limit: int, plots: int) -> Row:
         "gaps": gaps(measured, claim),
         "groups": sections.groups({"rest": measured}, names, limit),
         "calibration": calibration(
-            [part for part in measured["calibration"] if part["name"] in kept],
-            len(measured["calibration"]),
-            plots,
-        ),
+            [part for part in parts if part["name"] in kept], len(parts), plots
+        )
+        if parts
+        else None,
     }
 
 

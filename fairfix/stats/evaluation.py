@@ -40,7 +40,7 @@ class GroupEvaluation:
 
     Attributes:
         rows: rows of the group.
-        tp, fp, fn, tn: weighted counts.
+        tp, fp, fn, tn: weighted counts; NaN without labels.
         rates: by key.
         threshold: the value a score must exceed; NaN if the group has none of its own.
     """
@@ -144,16 +144,21 @@ def _group(
         "tn": int((~labels & ~decided).sum()),
     }
     group_rates = {
-        key: GroupRate(float(share.value[g]), rate.total(rows, rate.trials))
+        key: GroupRate(
+            float(share.value[g]),
+            0 if rate.needs_labels and not problem.labeled else rate.total(rows, rate.trials),
+        )
         for key, (rate, share) in shares.items()
     }
+    unknown = 0.0 if problem.labeled else math.nan
+    tp, fp, fn, tn = (float(side[g]) + unknown for side in counts.sides)
     return GroupEvaluation(
         name=problem.group_names[g],
         rows=len(labels),
-        tp=float(counts.tp[g]),
-        fp=float(counts.fp[g]),
-        fn=float(counts.fn[g]),
-        tn=float(counts.tn[g]),
+        tp=tp,
+        fp=fp,
+        fn=fn,
+        tn=tn,
         rates=group_rates,
         auc=float(auc[g]),
         threshold=thresholds[g],

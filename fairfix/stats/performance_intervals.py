@@ -78,6 +78,8 @@ def performance(key: str, counts: Counts, *, exact: bool = False) -> Performance
         KeyError: for another key.
     """
     limits_of, method = LIMITS[key]
+    if not counts.labeled:
+        return PerformanceEstimate(math.nan, lambda _: Interval(math.nan, math.nan, method))
     total = counts.total()
     sides, clusters = _effective(key, total), _clusters(total)
 

@@ -61,6 +61,7 @@ def load(
     """Read a model and a labeled, group-labeled table, and run the model on it once.
 
     What is not given is taken from the contract of the rule, which also names the network's inputs.
+    Without a column of labels, ``audit`` and ``gate`` measure what decisions alone define.
 
     Args:
         model: a checkpoint; None if ``score`` names a column of scores.
@@ -110,7 +111,14 @@ def load(
     )
     own = None if rule is None else Path(rule)
     return open_case(
-        model, data, given, options, threshold=threshold, rule=own, decides=rule is not None
+        model,
+        data,
+        given,
+        options,
+        threshold=threshold,
+        rule=own,
+        decides=rule is not None,
+        require_labels=False,
     )
 
 

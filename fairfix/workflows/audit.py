@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import torch
 from fairfix.data.problem import Problem
 from fairfix.data.table import Group, equal_values
 from fairfix.errors import TableError, UsageError
+from fairfix.metrics.fairness_metrics import METRICS, Metric, rates
 from fairfix.metrics.objective import Objective
+from fairfix.metrics.rates import Rate
 from fairfix.models.scorer import Scorer
 from fairfix.stats.calibration import Calibration, calibration
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
@@ -36,7 +39,7 @@ class GroupAudit:
         intervals: confidence intervals of every figure.
         claim: the metric against its budget; ``power`` is the largest gap that these rows can
             certify.
-        calibration: of all rows, then of each group.
+        calibration: of all rows, then of each group; () without labels.
     """
 
     column: str
@@ -60,7 +63,8 @@ class Audit:
         groups: one entry per group column, in the given order.
         subgroups: conjunctions of group columns and features whose decisions or errors differ
             most from the rest.
-        threshold_sweep: what other shared thresholds would do; None if the rule has none.
+        threshold_sweep: what other shared thresholds would do; None if the rule has none, or
+            without labels.
         confidence: of each one-sided test.
     """
 
@@ -127,7 +131,8 @@ def ruled(case: Case, rule: DecisionRule) -> Case:
         UsageError: if the rule is for another label value, another network or other columns.
     """
     check_contract(case, rule)
-    if not equal_values(rule.positive_label, case.table.favorable):
+    known = case.problem.labeled or case.columns.favorable is not None
+    if known and not equal_values(rule.positive_label, case.table.favorable):
         raise UsageError(
             f"The favorable value of the rule is {rule.positive_label!r}, but here it is "
             f"{case.table.favorable!r}; give --favorable {rule.positive_label}."
@@ -165,6 +170,7 @@ def audit(
         UsageError: if the rule does not belong to the case (``ruled``).
     """
     case, objective = ruled(case, rule), objective or Objective()
+    check_labels(case, [objective.metric.key])
     decisions = decide(case, rule)
     columns = [_column(case, group) for group in case.table.groups]
     thresholds = rule.policy(case.problem.group_names) if not rule.needs_group else None
@@ -183,7 +189,7 @@ def audit(
             confidence=confidence,
         ),
         threshold_sweep=None
-        if shared is None
+        if shared is None or not case.problem.labeled
         else threshold_sweep(case.problem, objective, shared),
         confidence=confidence,
     )
@@ -213,8 +219,20 @@ def _group_audit(
         intervals=intervals(problem, decisions, confidence=confidence),
         claim=claim(key, counts, problem.group_names, budget, confidence=confidence),
         power=power_analysis(key, counts, problem.group_names, budget, confidence=confidence),
-        calibration=calibration(problem, confidence=confidence),
+        calibration=calibration(problem, confidence=confidence) if problem.labeled else (),
     )
+
+
+def check_labels(case: Case, keys: Iterable[str]) -> None:
+    """Raise ``TableError`` if a metric, measure or rate needs labels and the table has none."""
+    known: dict[str, Metric | Rate] = {**METRICS, **rates()}
+    needed = [key for key in keys if key not in known or known[key].needs_labels]
+    if needed and not case.problem.labeled:
+        free = ", ".join(key for key in METRICS if not METRICS[key].needs_labels)
+        raise TableError(
+            f"{case.table.path.name} has no labels, which {needed[0]} needs; name the label column "
+            f"with --label, or use a metric of decisions alone: {free}."
+        )
 
 
 def decide(case: Case, rule: DecisionRule) -> torch.Tensor:

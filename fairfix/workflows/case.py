@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,7 @@ def load(
     options: ModelOptions | None = None,
     threshold: float = 0.5,
     found: FoundRule = NO_RULE,
+    require_labels: bool = True,
 ) -> Case:
     """Read a model and a table, run the model on it once, and check that they match.
 
@@ -164,6 +166,7 @@ def load(
         options: how to read and run the model.
         threshold: the threshold in use today, in [-1, 1]; positive where score > threshold.
         found: the rule whose contract names the network's inputs.
+        require_labels: whether the table must have labels (``read_table``).
 
     Raises:
         FairfixError: of the kind that fits, with the fact and the remedy.
@@ -178,8 +181,10 @@ def load(
         raise UsageError(f"The batch size must be at least 1, not {options.batch_size}.")
     options.torch_device()
     check_score_source(model, columns)
+    values = label_values(columns, found.contract)
+    read = partial(read_table, Path(data), label_values=values, allow_no_labels=not require_labels)
     if columns.score is not None:
-        table = read_table(Path(data), columns, label_values=label_values(columns, found.contract))
+        table = read(columns)
         problem = problem_of(table, None, options, threshold)
         favorable = table.favorable
         return Case(None, table, columns, options, problem, favorable, table.notes, found=found)
@@ -188,13 +193,7 @@ def load(
     options = read_as(options, found)
     spec = data_spec(checkpoint, options.data_spec, found.contract, trust=options.trust)
     columns, named = name_features(columns, Path(data), spec, found.contract, checkpoint)
-    table = read_table(
-        Path(data),
-        columns,
-        spec=spec,
-        label_values=label_values(columns, found.contract),
-        expected_features=input_width(checkpoint),
-    )
+    table = read(columns, spec=spec, expected_features=input_width(checkpoint))
     scorer, output_label, notes = make_scorer(checkpoint, table, options)
     return Case(
         checkpoint,
@@ -355,8 +354,8 @@ def problem_of(
     table: Table, scorer: Scorer | None, options: ModelOptions, threshold: float
 ) -> Problem:
     """Make the problem of a table, scored by the network or by its score column."""
-    assert table.labels is not None
     group = table.groups[0]
+    labels = np.zeros(table.rows, np.int64) if table.labels is None else table.labels
     device = next((p.device for p in scorer.parameters()), None) if scorer else None
     if scorer is not None:
         assert table.features is not None
@@ -369,7 +368,7 @@ def problem_of(
     try:
         return Problem(
             scores=scores,
-            labels=torch.from_numpy(table.labels).to(device),
+            labels=torch.from_numpy(labels).to(device),
             groups=torch.from_numpy(group.ids).to(device),
             group_names=group.names,
             scorer=scorer,
@@ -377,6 +376,7 @@ def problem_of(
             weights=None if table.weights is None else torch.from_numpy(table.weights).to(device),
             threshold=threshold,
             ids=table.ids,
+            labeled=table.labels is not None,
         )
     except TableError as error:
         said = str(error)

@@ -116,6 +116,11 @@ def debias(
     )
     objective = objective or Objective()
     promised = tuple(with_column(each, case.table.groups) for each in promises)
+    if not case.problem.labeled:
+        raise TableError(
+            f"{case.table.path.name} has no labels, which every method needs; name the label "
+            "column with --label."
+        )
     described = methods.describe(method)
     if test is not None:
         validation, held_out = case.problem, test.problem

@@ -42,6 +42,7 @@ def open_case(
     threshold: float = 0.5,
     rule: Path | None = None,
     decides: bool = True,
+    require_labels: bool = True,
 ) -> Case:
     """Read a model and a labeled table.
 
@@ -50,6 +51,8 @@ def open_case(
         rule: a rule file; by default the rule in the checkpoint or beside it.
         decides: whether the rule will decide. Otherwise only its contract is used, and a rule
             that does not belong to the model is noted and left out.
+        require_labels: whether the table must have labels; if not, it may lack a label column
+            that the user did not name.
 
     Raises:
         FairfixError: as ``load``.
@@ -68,7 +71,13 @@ def open_case(
     if checkpoint is not None and given.get("score") is None:
         columns = replace(columns, score=None)
     case = load(
-        checkpoint, data, columns=columns, options=options, threshold=threshold, found=found
+        checkpoint,
+        data,
+        columns=columns,
+        options=options,
+        threshold=threshold,
+        found=found,
+        require_labels=require_labels or given.get("label") is not None,
     )
     return replace(case, notes=(*notes, *case.notes))
 

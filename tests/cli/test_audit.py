@@ -260,3 +260,69 @@ def test_the_rule_determines_how_the_output_is_read(fairfix: Run, place: Place) 
     inside = logit[(logit > 0) & (logit < 1)]
     assert positive == int((1 / (1 + np.exp(-inside)) > 0.6).sum())
     assert "the rule reads the network's output as logit of '1'" in ended.err
+
+
+def test_without_labels_only_figures_of_decisions_are_defined(
+    fairfix: Run, tmp_path: Path, schema: dict[str, Any]
+) -> None:
+    labeled = pd.DataFrame({"sex": list("ffmmm") * 24, "town": list("01") * 60})
+    labeled["p"] = np.random.default_rng(0).uniform(size=120).round(3)
+    labeled["label"] = labeled["p"].gt(0.4).astype(int)
+    labeled.to_csv(tmp_path / "labeled.csv", index=False)
+    labeled.drop(columns="label").to_csv(tmp_path / "rows.csv", index=False)
+    options = (*SCORES, "--group", "town")
+    expected = audited(fairfix, "-", tmp_path / "labeled.csv", *options)
+    page = tmp_path / "page.html"
+    ended = fairfix("audit", "-", tmp_path / "rows.csv", *options, "--json", "--html", page)
+    assert "without a column 'label', figures that need labels are undefined" in ended.err
+    document = json.loads(ended.out)
+    jsonschema.Draft202012Validator({"$ref": "#/$defs/audit", "$defs": schema["$defs"]}).validate(
+        document
+    )
+    for column, found in document["groups"].items():
+        known = expected["groups"][column]
+        defined = {key for key, figure in found["gaps"].items() if figure["value"] is not None}
+        assert defined == {"spd", "di"}
+        assert all(found["gaps"][key] == known["gaps"][key] for key in defined)
+        assert set(values(found["performance"]).values()) == {None}
+        assert (found["calibration"], found["evidence"]) == ([], known["evidence"])
+        for group, same in zip(found["groups"], known["groups"], strict=True):
+            assert group["rates"].pop("selection_rate") == same["rates"]["selection_rate"]
+            assert set(values(group["rates"]).values()) == {None}
+            assert {group[key] for key in ("tp", "fp", "fn", "tn")} == {None}
+    assert document["intersections"][0]["gaps"]["spd"] is not None
+    assert document["threshold_sweep"] is None
+    assert "Calibration" not in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "needs"),
+    [
+        ("audit", ("--metric", "eod"), "eod"),
+        ("gate", ("--budget", "eod=0.1"), "eod"),
+        ("gate", ("--budget", "spd=0.9", "--floor", "accuracy=0.5"), "accuracy"),
+    ],
+)
+def test_what_needs_labels_is_refused_without(
+    fairfix: Run, tmp_path: Path, command: str, options: tuple[str, ...], needs: str
+) -> None:
+    (tmp_path / "rows.csv").write_text("sex,p\n" + "f,0.2\nm,0.7\n" * 50)
+    ended = fairfix(command, "-", tmp_path / "rows.csv", *SCORES, *options)
+    assert ended.code == 2
+    assert ended.sentence == (
+        f"rows.csv has no labels, which {needs} needs; name the label column with --label, or use "
+        "a metric of decisions alone: spd, di."
+    )
+
+
+@pytest.mark.parametrize("table", ["y,sex,p\n1,f,.2\n0,m,.7\n", "Label,sex,p\n1,f,.2\n0,m,.7\n"])
+def test_a_label_column_that_is_named_or_nearly_so_must_exist(
+    fairfix: Run, tmp_path: Path, table: str
+) -> None:
+    (tmp_path / "rows.csv").write_text(table)
+    named = ("--label", "outcome") if table.startswith("y") else ()
+    ended = fairfix("audit", "-", tmp_path / "rows.csv", *SCORES, *named)
+    assert ended.code == 2
+    assert "(label column)" in ended.sentence
+    ended = fairfix("thresholds", "-", tmp_path / "rows.csv", *SCORES)
+    assert "has no column 'label' (label column)" in ended.sentence

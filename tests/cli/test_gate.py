@@ -557,3 +557,13 @@ def test_the_same_gate_gives_the_same_bytes(fairfix: Run, table: Path) -> None:
         ended = fairfix("gate", "-", table, *SCORES, *words)
         texts.append((ended.out, junit.read_text(), sarif.read_text()))
     assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize(("rows", "code"), [(ALIKE, 0), (APART, 1), (FEW, 3)])
+def test_a_gate_on_decisions_alone_needs_no_labels(
+    fairfix: Run, tmp_path: Path, rows: pd.DataFrame, code: int
+) -> None:
+    rows.drop(columns="label").to_csv(tmp_path / "rows.csv", index=False)
+    demands = (*SPD, "--floor", "selection_rate.min=0.1", "--json")
+    ended = fairfix("gate", "-", tmp_path / "rows.csv", *SCORES, *demands)
+    assert ended.code == code, ended.err

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fairfix._utils.text import plural
+from fairfix._utils.text import did_you_mean, plural
 from fairfix.data.table.columns import Columns, Header
 from fairfix.data.table.features import Encoder, choose_encoder
 from fairfix.data.table.groups import GroupOptions, encode_group
@@ -25,6 +25,7 @@ def read_table(
     *,
     spec: Encoder | None = None,
     require_labels: bool = True,
+    allow_no_labels: bool = False,
     require_groups: bool = True,
     label_values: Sequence[str] | None = None,
     group_names: Mapping[str, Sequence[str]] | None = None,
@@ -37,7 +38,9 @@ def read_table(
             if ``columns.score`` is set and nothing asks for features.
         require_labels: whether labels are needed. Otherwise they are left out if the column is
             missing, and with a note if it cannot be used; one group is enough then.
-        require_groups: whether groups are needed; otherwise as for labels.
+        allow_no_labels: lets the table lack the label column, with a note, unless another has a
+            similar name; labels that cannot be used are still an error.
+        require_groups: whether groups are needed; otherwise as for ``require_labels``.
         label_values: those of an earlier ``Table``, whose encoding is kept; other values are
             refused.
         group_names: by column, likewise.
@@ -50,10 +53,16 @@ def read_table(
     path = Path(path)
     reader = open_table(path)
     header = reader.header
-    roles = _find_roles(header, columns, require_labels, require_groups)
+    no_labels = allow_no_labels and _lacks_labels(header, columns)
+    roles = _find_roles(header, columns, require_labels and not no_labels, require_groups)
     encoder, feature_notes = choose_encoder(header, columns, spec, expected_features)
     data = read_columns(reader, roles, encoder)
     labels, label_notes = _labels(data, roles, columns, label_values, require_labels)
+    if no_labels:
+        label_notes = (
+            f"without a column {columns.label!r}, figures that need labels are undefined; name the "
+            "label column with --label",
+        )
     options = [
         GroupOptions(
             privileged=None if position else columns.privileged,
@@ -105,6 +114,14 @@ def _find_roles(
         weight=columns.weight,
         score=columns.score,
     )
+
+
+def _lacks_labels(header: Header, columns: Columns) -> bool:
+    """Return whether the table has neither the label column nor one of a similar name."""
+    if columns.label in header:
+        return False
+    taken = {name for _, name in columns.roles()} | {*columns.ignore, *(columns.features or ())}
+    return not did_you_mean(columns.label, set(header.names) - taken, "")
 
 
 def _labels(

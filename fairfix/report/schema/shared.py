@@ -15,7 +15,7 @@ Budget = Annotated[float, Field(gt=0, lt=1)]
 Confidence = Annotated[float, Field(gt=0.5, lt=1)]
 Count = Annotated[int, Field(ge=0)]
 PositiveCount = Annotated[int, Field(ge=1)]
-WeightedCount = Annotated[float, Field(ge=0)]
+WeightedCount = Annotated[float, Field(ge=0)] | None
 Key = Annotated[str, Field(pattern="^[a-z_][a-z0-9_]*$")]
 """Key of a metric, a performance measure or a rate; plugins can add more."""
 GroupRows = dict[str, Count]
@@ -93,7 +93,10 @@ class Rate(StrictModel):
 
 
 class Group(StrictModel):
-    """One group. With row weights, the counts are sums of weights scaled to a mean of 1."""
+    """One group. With row weights, the counts are sums of weights scaled to a mean of 1.
+
+    Without labels, the confusion counts are null.
+    """
 
     name: str = Field(description="The group's value in the group column.")
     rows: Count = Field(description="Number of rows.")

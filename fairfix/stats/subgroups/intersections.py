@@ -60,7 +60,8 @@ class Intersection:
         names = tuple(name for name, keep in zip(self.group.names, kept, strict=True) if keep)
         device = problem.groups.device
         rows = torch.from_numpy(np.flatnonzero(kept[self.group.ids])).to(device)
-        if len(names) < 2 or len(problem.labels[rows].unique()) < 2:
+        labels = problem.labels[rows].unique()
+        if len(names) < 2 or (problem.labeled and len(labels) < 2):
             return None
         new_ids = np.where(kept, np.cumsum(kept) - 1, 0)
         ids = torch.from_numpy(new_ids[self.group.ids]).to(device)

@@ -168,6 +168,8 @@ def _outcomes(problem: Problem, decisions: Tensor) -> dict[str, tuple[np.ndarray
     """Return by rate which rows are counted, and which are hits; each (N,) bool."""
     positive = problem.labels.cpu().numpy() == 1
     decided = decisions.cpu().numpy().astype(bool)
+    if not problem.labeled:
+        return {"selection_rate": (np.ones_like(positive), decided)}
     return {
         "selection_rate": (np.ones_like(positive), decided),
         "fnr": (positive, ~decided),

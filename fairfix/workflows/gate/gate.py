@@ -20,7 +20,7 @@ from fairfix.metrics.performance import PERFORMANCES, auc_by_group, is_trivial
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.verdicts import Verdict
 from fairfix.thresholds.rule import DecisionRule
-from fairfix.workflows.audit import decide, ruled
+from fairfix.workflows.audit import check_labels, decide, ruled
 from fairfix.workflows.case import Case
 from fairfix.workflows.gate.checks import (
     TRIVIAL,
@@ -171,11 +171,13 @@ def gate(
         lenient: inconclusive demands pass, unless undefined.
 
     Raises:
+        TableError: if a demand needs labels and the table has none.
         UsageError: if demands are missing or contradict each other.
     """
     asked, notes = _with_budget(asked, judged)
     asked = (*asked, *also)
     check_baseline(asked, given=baseline is not None)
+    check_labels(judged.case, [demand.key for demand in asked])
     trivial = is_trivial(judged.case.problem.counts(judged.decisions))
     problem, columns = judged.case.problem, judged.case.table.groups
     asked = tuple(with_column(demand, columns) for demand in asked)
