@@ -325,7 +325,7 @@ VERDICTS = [
     Mutant(
         "violated-without-bonferroni",
         "size_lower_limit",
-        "alpha / len(rates.contrasts)",
+        "alpha / rates.n_contrasts",
         "alpha",
         "verdicts",
     ),

@@ -9,9 +9,9 @@ contrast is, which needs one (Bonferroni over the contrasts; for "any of them" t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import combinations, product
+from functools import cache
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from torch import Tensor
 from fairfix.metrics.contrasts import Contrast, log_bound
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.fairness_metrics import METRICS
+from fairfix.stats.binding_contrasts import binding_contrasts
 from fairfix.stats.intervals import (
     CLOPPER_PEARSON,
     MIETTINEN_NURMINEN,
@@ -47,7 +48,8 @@ MIN_ROWS = 30
 MIN_CLUSTERS = 10
 """Fewest clusters of rows behind a rate, likewise."""
 
-Pair = tuple[int, int]
+_ANY_ALPHA = 0.05
+"""Error for which contrasts are selected where no limit is computed."""
 
 
 def to_array(values: Tensor | float) -> Array:
@@ -55,34 +57,67 @@ def to_array(values: Tensor | float) -> Array:
     return np.asarray(torch.as_tensor(values).detach().cpu().numpy(), dtype=np.float64)
 
 
-def _one_rate(pairs: list[Pair], groups: int, rates: int) -> list[tuple[int, ...]]:
-    return list(pairs)
+MAX_CONTRASTS = 2**14
+"""Most contrasts that are computed in full, over all tables at once."""
+
+CONTRASTS = 8, 2**11
+"""Fewest and most contrasts of one table that are computed in full."""
 
 
-def _mean_of_differences(pairs: list[Pair], groups: int, rates: int) -> list[tuple[int, ...]]:
-    return [(i, j, groups + i, groups + j) for i, j in pairs]
+@cache
+def _all_contrasts(contrast: Contrast, rates: int, groups: int) -> NDArray[np.int64]:
+    """Return the rates (rate * G + group) in each contrast, (K, C)."""
+    pairs = np.array(list(combinations(range(groups), 2)))
+    if contrast is Contrast.MEAN_DIFFERENCE:
+        return np.hstack([pairs, pairs + groups])
+    if contrast is Contrast.MEAN_ABSOLUTE:
+        other = np.stack([pairs, pairs[:, ::-1]], 1).reshape(-1, 2) + groups
+        return np.hstack([np.repeat(pairs, len(other), 0), np.tile(other, (len(pairs), 1))])
+    return np.vstack([pairs + rate * groups for rate in range(rates)])
 
 
-def _mean_of_sizes(pairs: list[Pair], groups: int, rates: int) -> list[tuple[int, ...]]:
-    return [
-        (i, j, groups + k, groups + m)
-        for (i, j), other in product(pairs, pairs)
-        for k, m in (other, other[::-1])
-    ]
+def _number_of_contrasts(contrast: Contrast, rates: int, groups: int) -> int:
+    pairs = math.comb(groups, 2)
+    if contrast is Contrast.MEAN_ABSOLUTE:
+        return 2 * pairs**2
+    return pairs * rates if contrast is Contrast.LARGEST else pairs
 
 
-def _any_rate(pairs: list[Pair], groups: int, rates: int) -> list[tuple[int, ...]]:
-    return [(at + i, at + j) for at in range(0, rates * groups, groups) for i, j in pairs]
+@dataclass(frozen=True)
+class _Dependence:
+    """Dependence of rates on the same clusters of rows.
 
+    Attributes:
+        slopes: (R * G,) derivative of a contrast by each rate, but for its coefficient.
+        separate: (R * G,) variances of the rates, with their design effects.
+        covariance: (R * G, R * G) of the rates.
+    """
 
-_CONTRAST_INDICES: dict[Contrast, Callable[[list[Pair], int, int], list[tuple[int, ...]]]] = {
-    Contrast.DIFFERENCE: _one_rate,
-    Contrast.RATIO: _one_rate,
-    Contrast.MEAN_DIFFERENCE: _mean_of_differences,
-    Contrast.MEAN_ABSOLUTE: _mean_of_sizes,
-    Contrast.LARGEST: _any_rate,
-}
-"""From pairs of groups, G and R to the rates (rate * G + group) of each contrast."""
+    slopes: Array
+    separate: Array
+    covariance: Array
+
+    @classmethod
+    def of(cls, hits: Array, trials: Array, covariance: Array, *, ratio: bool) -> _Dependence:
+        """Return the dependence of rates (R, G) with this covariance."""
+        hits, trials = hits.reshape(-1), trials.reshape(-1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rates = hits / trials
+            slopes = 1 / rates if ratio else np.ones_like(rates)
+            return cls(slopes, rates * (1 - rates) / trials, covariance)
+
+    def inflation(self, contrasts: NDArray[np.int64], coefficients: Array) -> Array:
+        """Return the factor on the variance of each contrast, (..., K), at least 1.
+
+        Clusters that several rates share increase the variance beyond the design effects.
+        """
+        with np.errstate(invalid="ignore", divide="ignore"):
+            slopes = coefficients * self.slopes[contrasts]
+            separate = (slopes**2 * self.separate[contrasts]).sum(-1)
+            between = self.covariance[contrasts[..., :, None], contrasts[..., None, :]]
+            together = np.einsum("...i,...ij,...j->...", slopes, between, slopes)
+            factor = together / separate
+        return np.where(np.isfinite(factor), np.maximum(factor, 1.0), 1.0)
 
 
 @dataclass(frozen=True)
@@ -91,55 +126,81 @@ class MetricRates:
 
     Attributes:
         hits, trials: (..., R, G) effective rows of R rates and G groups.
-        contrasts: (K, C) which of the R * G rates are in each contrast.
-        ratio: whether a contrast is the logarithm of the ratio of two rates; otherwise it is a sum
-            with coefficients 1, -1, or .5, -.5, .5, -.5.
+        contrast: how the rates are compared. A contrast is the logarithm of the ratio of two rates,
+            or a sum with coefficients 1, -1, or .5, -.5, .5, -.5.
+        chosen: (..., K, C) which of the R * G rates are in each contrast considered; None: all.
         clusters: (R, G) clusters of rows behind each rate; infinite for independent rows.
-        inflation: (K,) factor by which clusters that several rates share increase the variance of
-            a contrast beyond the design effects of its rates.
+        dependence: of the rates on the same clusters; None for independent rows.
     """
 
     hits: Array
     trials: Array
-    contrasts: NDArray[np.int64]
-    ratio: bool
+    contrast: Contrast
+    chosen: NDArray[np.int64] | None = None
     clusters: Array | float = math.inf
-    inflation: Array | float = 1.0
+    dependence: _Dependence | None = None
 
     @classmethod
     def from_counts(cls, metric: str, counts: Counts) -> MetricRates:
         """Return the rates behind a metric, by its key, for counts (..., G)."""
         entry = METRICS[metric]
-        groups = counts.tp.shape[-1]
-        pairs = list(combinations(range(groups), 2))
         rates = [rate(counts) for rate in entry.rates]
         effects = [to_array(rate.design_effect) for rate in rates]
         hits, trials = (
             np.stack([to_array(s) / effect for s, effect in zip(sides, effects, strict=True)], -2)
             for sides in ([r.hits for r in rates], [r.trials for r in rates])
         )
-        contrasts = _CONTRAST_INDICES[entry.contrast](pairs, groups, len(rates))
-        found = cls(hits, trials, np.array(contrasts), entry.ratio)
+        found = cls(hits, trials, entry.contrast)
         if counts.clusters is None:
             return found
         cells = [(rate.hits, rate.trials) for rate in entry.rates]
+        covariance = to_array(counts.clusters.covariance(cells))
         return replace(
             found,
             clusters=np.stack([to_array(counts.clusters.number(among)) for _, among in cells]),
-            inflation=found._inflation(to_array(counts.clusters.covariance(cells))),
+            dependence=_Dependence.of(hits, trials, covariance, ratio=entry.ratio),
         )
 
-    def _inflation(self, covariance: Array) -> Array:
-        """Return ``inflation`` from the covariance of the rates, (R * G, R * G)."""
-        hits, trials = (side.reshape(-1)[self.contrasts] for side in (self.hits, self.trials))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            rates = hits / trials
-            slopes = self.coefficients / (rates if self.ratio else np.ones_like(rates))
-            separate = (slopes**2 * rates * (1 - rates) / trials).sum(-1)
-            between = covariance[self.contrasts[:, :, None], self.contrasts[:, None, :]]
-            together = np.einsum("ki,kij,kj->k", slopes, between, slopes)
-            factor = together / separate
-        return np.where(np.isfinite(factor), np.maximum(factor, 1.0), 1.0)
+    @property
+    def contrasts(self) -> NDArray[np.int64]:
+        """Which of the R * G rates are in each contrast considered, (K, C) or (..., K, C)."""
+        if self.chosen is not None:
+            return self.chosen
+        return _all_contrasts(self.contrast, *self.hits.shape[-2:])
+
+    @property
+    def n_contrasts(self) -> int:
+        """Number of all contrasts, whether or not they are considered."""
+        return _number_of_contrasts(self.contrast, *self.hits.shape[-2:])
+
+    @property
+    def ratio(self) -> bool:
+        """Whether a contrast is the logarithm of a ratio."""
+        return self.contrast is Contrast.RATIO
+
+    def binding(self, alpha: float, *, lower: bool = False, exact: bool = False) -> MetricRates:
+        """Return the same rates with those contrasts that can have the largest limit.
+
+        These are all, if they are at most 2,048, and at most 16,384 over all tables.
+
+        Args:
+            lower: for the largest lower limit, rather than the largest upper one.
+        """
+        tables = max(1, math.prod(self.hits.shape[:-2]))
+        most = min(max(CONTRASTS[0], MAX_CONTRASTS // tables), CONTRASTS[1])
+        if self.chosen is not None or self.n_contrasts <= most:
+            return self
+        found = binding_contrasts(
+            self.hits,
+            self.trials,
+            self.contrast,
+            alpha,
+            most,
+            min_rows=MIN_ROWS,
+            lower=lower,
+            exact=exact,
+        )
+        return replace(self, chosen=found)
 
     @property
     def coefficients(self) -> Array:
@@ -150,13 +211,40 @@ class MetricRates:
     @property
     def signed(self) -> bool:
         """Whether the metric has a sign, being a single contrast."""
-        return len(self.contrasts) == 1
+        return self.n_contrasts == 1
+
+    @property
+    def size(self) -> Array:
+        """The largest absolute contrast observed, (...)."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            values = self.hits / self.trials
+            if self.ratio:
+                values = np.log(values)
+            if self.contrast is Contrast.MEAN_DIFFERENCE:
+                values = values.mean(-2, keepdims=True)
+            spreads = values.max(-1) - values.min(-1)
+        mean = self.contrast is Contrast.MEAN_ABSOLUTE
+        return np.asarray(spreads.mean(-1) if mean else spreads.max(-1))
 
     def by_contrast(self) -> tuple[Array, Array]:
         """Return hits and trials of the rates in each contrast, (..., K, C) each."""
         hits, trials = (a.reshape(*a.shape[:-2], -1) for a in (self.hits, self.trials))
+        contrasts = self.contrasts
+        if contrasts.ndim == 2:
+            hits, trials = hits[..., contrasts], trials[..., contrasts]
+        else:
+            flat = contrasts.reshape(*contrasts.shape[:-2], -1)
+            chosen = (np.take_along_axis(side, flat, -1) for side in (hits, trials))
+            hits, trials = (side.reshape(contrasts.shape) for side in chosen)
         inflation = np.asarray(self.inflation)[..., None]
-        return hits[..., self.contrasts] / inflation, trials[..., self.contrasts] / inflation
+        return hits / inflation, trials / inflation
+
+    @property
+    def inflation(self) -> Array | float:
+        """Factor by which shared clusters increase the variance of each contrast, (..., K)."""
+        if self.dependence is None:
+            return 1.0
+        return self.dependence.inflation(self.contrasts, self.coefficients)
 
     def has_too_few_rows(self) -> NDArray[np.bool_]:
         """Return whether any rate has fewer than 30 effective rows or 10 clusters, (...)."""
@@ -239,7 +327,7 @@ class MetricRates:
 
     def method(self, *, exact: bool = False) -> str:
         """Return the name of the method of ``limits``."""
-        use_exact = np.ones(1, bool) if exact else self.needs_exact()
+        use_exact = np.ones(1, bool) if exact else self.binding(_ANY_ALPHA).needs_exact()
         if use_exact.all():
             return CLOPPER_PEARSON
         name = (
@@ -252,13 +340,14 @@ class MetricRates:
 
 def size_upper_limit(rates: MetricRates, alpha: float, *, exact: bool = False) -> Array:
     """Return the upper confidence limit of the gap's size, (...), on the scale of the contrasts."""
-    low, high = rates.limits(alpha, exact=exact)
+    low, high = rates.binding(alpha, exact=exact).limits(alpha, exact=exact)
     return np.asarray(np.maximum(abs(low), abs(high)).max(-1))
 
 
 def size_lower_limit(rates: MetricRates, alpha: float, *, exact: bool = False) -> Array:
     """Return the lower confidence limit of the gap's size, (...), >= 0, on the same scale."""
-    low, high = rates.limits(alpha / len(rates.contrasts), exact=exact)
+    each = alpha / rates.n_contrasts
+    low, high = rates.binding(each, lower=True, exact=exact).limits(each, exact=exact)
     return np.asarray(np.maximum(np.maximum(low, -high), 0.0).max(-1))
 
 
@@ -279,8 +368,9 @@ def violated(
 
 def p_violated(rates: MetricRates, budget: float, *, exact: bool = False) -> Array:
     """Return the p-value of "the gap is at most the budget", (...), Bonferroni-corrected."""
-    p_values = rates.p_values(rates.bound(budget), exact=exact)
-    return np.asarray(np.fmin(len(rates.contrasts) * np.fmin.reduce(p_values, axis=-1), 1.0))
+    binding = rates.binding(_ANY_ALPHA, lower=True, exact=exact)
+    p_values = binding.p_values(rates.bound(budget), exact=exact)
+    return np.asarray(np.fmin(rates.n_contrasts * np.fmin.reduce(p_values, axis=-1), 1.0))
 
 
 def metric_limits(rates: MetricRates, alpha: float, *, exact: bool = False) -> Limits:

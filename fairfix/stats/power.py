@@ -8,12 +8,13 @@ to about half a percentage point.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
-from scipy import optimize, special, stats
+import torch
+from scipy import special
 
 from fairfix.metrics.counts import Counts
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
@@ -143,8 +144,18 @@ def _binomial_quantiles(points: Array, trials: Array, rates: Array) -> Array:
     deviation = np.sqrt(trials * rates * (1 - rates))
     hits = np.clip(np.rint(trials * rates + special.ndtri(points) * deviation), 0.0, trials)
     small = deviation <= NORMAL_DEVIATION
-    hits[:, small] = stats.binom.ppf(points[:, small], trials[small], rates[small])
+    for index in np.argwhere(small):
+        at = (slice(None), *index)
+        hits[at] = _binomial_quantile(points[at], int(trials[tuple(index)]), rates[tuple(index)])
     return np.asarray(hits)
+
+
+def _binomial_quantile(points: Array, trials: int, rate: float) -> Array:
+    """Return the smallest hits whose cumulative probability reaches each point, (DRAWS,)."""
+    mean, reach = trials * rate, 10 * math.sqrt(trials * rate * (1 - rate)) + 10
+    first, last = max(0, math.floor(mean - reach)), min(trials, math.ceil(mean + reach))
+    hits = np.arange(first, last)
+    return np.asarray(first + np.searchsorted(special.bdtr(hits, trials, rate), points), float)
 
 
 def at_gap(rates: MetricRates, gap: float) -> MetricRates:
@@ -158,7 +169,7 @@ def at_gap(rates: MetricRates, gap: float) -> MetricRates:
         center = rates.hits.sum(-1, keepdims=True) / rates.trials.sum(-1, keepdims=True)
         if rates.ratio:
             values, center = np.log(values), np.log(center)
-    deviations, size = values - center, float(abs(rates.estimates()).max())
+    deviations, size = values - center, float(rates.size)
     if not NO_GAP < size < math.inf:
         deviations, size = np.eye(values.shape[-1])[:1], 1.0
     moved = center + deviations * (rates.bound(gap) / size)
@@ -174,7 +185,7 @@ def _scale_factor(
     rates: MetricRates, budget: float, confidence: ConfidenceLevel, power: float
 ) -> float | None:
     """Return the factor on the table's rows that gives the power; None if there is none."""
-    size, bound = float(abs(rates.estimates()).max()), rates.bound(budget)
+    size, bound = float(rates.size), rates.bound(budget)
     if not size < bound:
         return None
     smallest = max(
@@ -199,11 +210,31 @@ def _scale_factor(
         low, high = high, high * 1.5
     if high > highest:
         return None
-    return float(optimize.brentq(shortfall, low, high, rtol=1e-3)) ** 2
+    return _root(shortfall, low, high) ** 2
+
+
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
+    """Return where a decreasing function becomes 0, to a relative error of 1e-3.
+
+    Regula falsi in the Illinois form, which halves the value of an end that stays.
+    """
+    at_low, at_high = function(low), function(high)
+    side = 0
+    while high - low > 1e-3 * high:
+        middle = (low * at_high - high * at_low) / (at_high - at_low)
+        middle = min(max(middle, low + 5e-4 * high), high - 5e-4 * high)
+        value = function(middle)
+        if value > 0:
+            low, at_low, at_high = middle, value, at_high / 2 if side > 0 else at_high
+            side = 1
+        else:
+            high, at_high, at_low = middle, value, at_low / 2 if side < 0 else at_low
+            side = -1
+    return high
 
 
 @cache
 def _points(dimensions: int) -> Array:
     """Return the Sobol points of the unit cube, (DRAWS, dimensions), always the same."""
-    points: Array = stats.qmc.Sobol(dimensions, seed=0).random(DRAWS)
-    return points
+    engine = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=0)
+    return np.asarray(engine.draw(DRAWS, dtype=torch.float64).numpy())

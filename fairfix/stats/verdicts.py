@@ -145,7 +145,7 @@ def _reason(
         Verdict.INCONCLUSIVE: "reaches beyond the budget",
     }[verdict]
     method = ""
-    if rates.needs_exact().any():
+    if rates.binding(alpha).needs_exact().any():
         method = (
             f"; exact limits, as a rate has under {MIN_COUNT} hits or misses or {MIN_ROWS} rows"
         )

@@ -9,6 +9,7 @@ rated by the objective itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -34,7 +35,8 @@ from fairfix.thresholds.shared import (
 )
 
 N_BOUNDS = 41
-_THINNED = 4096  # thresholds per group in a coarse search
+_THINNED = 4096  # most thresholds per group in a coarse search
+_COARSE_RATED = 2**19  # pairs of groups, over all candidates, in a coarse search
 _ROUNDING = 1e-12  # a gap that equals the budget up to rounding is not below it
 
 
@@ -139,7 +141,8 @@ def best_group_thresholds(
 
     Exact for a fixed margin. For the chance-constrained and the trade-off objective, exact within
     each of 41 bounds on the gap, of which the best is returned. On more than 8,192 thresholds per
-    group, a coarse search selects the bounds that are searched exactly.
+    group (fewer with more than six groups), a coarse search selects the bounds that are searched
+    exactly.
 
     Args:
         problem: scores, labels and groups; two groups for "eqodds" and with ``lower_group``.
@@ -185,12 +188,19 @@ def searchable(problem: Problem, objective: Objective) -> bool:
 def candidate_counts(problem: Problem, objective: Objective) -> Iterator[Counts]:
     """Yield, for each bound on the gap, the counts (M, G) of the candidate thresholds.
 
-    At most 4,096 evenly spaced thresholds per group are considered.
+    At most 4,096 evenly spaced thresholds per group are considered, fewer with more than six
+    groups.
     """
-    curves = [curve.thinned(_THINNED) for curve in group_curves(problem)]
+    most = _coarse(problem.n_groups)
+    curves = [curve.thinned(most) for curve in group_curves(problem)]
     search = _Search(problem, objective, None)
     for bound in gap_bounds(objective):
         yield search.counts(curves, search.candidates(curves, bound))
+
+
+def _coarse(groups: int) -> int:
+    """Return the thresholds per group in a coarse search, whose time grows with groups cubed."""
+    return max(8, min(_THINNED, _COARSE_RATED // (groups * math.comb(groups, 2))))
 
 
 def group_curves(problem: Problem) -> list[Curve]:
@@ -260,8 +270,9 @@ class _Search:
 
     def best(self, curves: Sequence[Curve], bounds: Sequence[float]) -> GroupThresholds:
         """Return the best over all bounds, with a coarse search first on long curves."""
-        if len(bounds) > 1 and max(len(c.tp) for c in curves) > 2 * _THINNED:
-            thin = [c.thinned(_THINNED) for c in curves]
+        most = _coarse(len(curves))
+        if len(bounds) > 1 and max(len(c.tp) for c in curves) > 2 * most:
+            thin = [c.thinned(most) for c in curves]
             utilities = [self.within(thin, bound).utility for bound in bounds]
             top = max(range(len(bounds)), key=utilities.__getitem__)
             bounds = bounds[max(0, top - 1) : top + 2]
@@ -339,7 +350,8 @@ class _Search:
             _argmax_between(self.gain(curve, self.total), low[possible], high[possible])
             for curve, (low, high) in zip(curves, ranges, strict=True)
         ]
-        return torch.stack(best, dim=1)
+        different: Tensor = torch.stack(best, dim=1).unique_consecutive(dim=0)
+        return different
 
     def counts(self, curves: Sequence[Curve], candidates: Tensor) -> Counts:
         """Return the counts (M, G) at the candidates (M, G)."""

@@ -47,6 +47,10 @@ def rows(label: Sequence[Any], group: Sequence[Any]) -> str:
     return "\n".join(["label,group,x", *lines]) + "\n"
 
 
+def labels(n: int) -> list[int]:
+    return [i % 2 for i in range(n)]
+
+
 # What a plain table gives.
 
 
@@ -465,6 +469,24 @@ def test_unusable_groups(folder: Path, groups: str, columns: Columns, message: s
 def test_an_identifier_is_not_a_group(folder: Path) -> None:
     text = rows([0, 1] * 600, range(1200))
     assert "column 'group' has more than 1000 distinct values, too many" in refused(folder, text)
+
+
+@pytest.mark.parametrize(("n_rows", "n_groups"), [(60, 60), (64, 13), (4999, 1000)])
+def test_a_column_with_under_five_rows_a_group_is_refused(
+    folder: Path, n_rows: int, n_groups: int
+) -> None:
+    group = [f"p{i % n_groups}" for i in range(n_rows)]
+    message = refused(folder, rows(labels(n_rows), group))
+    assert f"has {n_groups:,} values in {n_rows:,} rows, fewer than 5 rows a group" in message
+    assert "put values into bins" in message
+
+
+@pytest.mark.parametrize(("n_rows", "n_groups"), [(60, 12), (20, 10), (8, 4)])
+def test_few_groups_and_groups_of_five_rows_are_read(
+    folder: Path, n_rows: int, n_groups: int
+) -> None:
+    table = read(folder, rows(labels(n_rows), [f"p{i % n_groups}" for i in range(n_rows)]))
+    assert len(table.groups[0].names) == n_groups
 
 
 # A second table.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -248,6 +249,22 @@ def test_a_coarse_search_finds_what_the_full_search_does(
     thin = best_group_thresholds(problem, objective)
     check(thin, problem, objective)
     assert full.utility - 2e-3 < thin.utility <= full.utility + 1e-12
+
+
+def test_a_coarse_search_of_many_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = scored_rows(1800, seed=1)
+    groups = torch.arange(1800) % 12
+    problem = replace(rows, groups=groups, group_names=tuple(map(str, range(12))))
+    full = best_group_thresholds(problem, aim(budget=0.3))
+    monkeypatch.setattr(per_group, "_COARSE_RATED", 12 * math.comb(12, 2) * 30)
+    thin = best_group_thresholds(problem, aim(budget=0.3))
+    assert full.utility - 5e-3 < thin.utility <= full.utility + 1e-12
+
+
+@pytest.mark.parametrize("groups", [2, 5, 8, 24, 41, 100])
+def test_a_coarse_search_rates_a_bounded_number_of_pairs(groups: int) -> None:
+    per_curve = per_group._coarse(groups)
+    assert per_curve == 4096 or per_curve * groups * math.comb(groups, 2) <= 2**22
 
 
 def test_a_fixed_margin_is_exact_on_any_number_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,11 @@ from fairfix.errors import TableError
 
 MISSING_GROUP = "(missing)"
 
+MIN_MEAN_ROWS = 5
+"""Fewest rows a group, on average, in a column of more than ``FEW_GROUPS`` groups."""
+
+FEW_GROUPS = 12
+
 
 @dataclass(frozen=True)
 class GroupOptions:
@@ -50,7 +55,7 @@ def encode_group(
 
     Raises:
         TableError: a value is missing or unknown, two values differ only in spelling, or the
-            column has only one group.
+            column has only one group, or so many that it looks like an identifier.
     """
     column.refuse_twins()
     column, notes = _with_missing_group(column, options.keep_missing)
@@ -60,8 +65,9 @@ def encode_group(
             "at least two groups."
         )
     if options.known is not None:
-        names = tuple(options.known)
-    elif len(column.values) == 2:
+        return Group(column.column, column.codes_into(options.known), tuple(options.known)), notes
+    _check_not_identifier(column)
+    if len(column.values) == 2:
         names, note = _order_two_groups(column, options.privileged, labels, weights)
         notes += note
     else:
@@ -91,6 +97,15 @@ def _with_missing_group(
     rows = plural(int((column.codes < 0).sum()), "row", "rows")
     note = f"group {column.column!r}: {rows} without a value form the group {MISSING_GROUP!r}"
     return completed, (note,)
+
+
+def _check_not_identifier(column: CategoricalColumn) -> None:
+    rows, groups = len(column.codes), len(column.values)
+    if groups > FEW_GROUPS and rows < MIN_MEAN_ROWS * groups:
+        raise TableError(
+            f"{column.place} has {groups:,} values in {rows:,} rows, fewer than {MIN_MEAN_ROWS} "
+            "rows a group on average; put values into bins, or name another column with --group."
+        )
 
 
 def _find_privileged(column: CategoricalColumn, privileged: str) -> str:
