@@ -34,9 +34,7 @@ _TITLES = {
 def run(*, model: str, json: bool, quiet: bool, **given: Any) -> None:
     values = OptionValues.collect("inspect", given, Path(model))
     options = values.model_options()
-    checkpoint = checkpoints.read(
-        Path(model), arch=options.arch, arch_args=options.arch_args, trust=options.trust
-    )
+    checkpoint = options.read_checkpoint(model)
     print_messages(checkpoint.notes, quiet=quiet)
     document = _document(checkpoint)
     if json:

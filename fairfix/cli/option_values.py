@@ -128,6 +128,7 @@ class OptionValues:
             output_label=self["output_label"],
             device=self["device"],
             batch_size=self["batch_size"],
+            checkpoint_key=self["checkpoint_key"],
         )
 
     def threshold_without(self, rule: Path | None) -> float | None:

@@ -184,6 +184,7 @@ class _SettingsTable(StrictModel):
     data_spec: str | None = None
     arch: str | None = None
     arch_args: Annotated[dict[str, Any], BeforeValidator(_table)] | None = None
+    checkpoint_key: str | None = None
     output_kind: Literal["auto", "prob", "logit"] | None = None
     device: str | None = None
     batch_size: int | None = None

@@ -57,6 +57,7 @@ def load(
     output_label: str | None = None,
     device: str = "auto",
     batch_size: int = 65_536,
+    checkpoint_key: str | None = None,
 ) -> Case:
     """Read a model and a labeled, group-labeled table, and run the model on it once.
 
@@ -88,6 +89,8 @@ def load(
         output_label: the label value whose probability the network gives; by default 1.
         device: "auto" takes a GPU if there is one.
         batch_size: rows scored at once.
+        checkpoint_key: which of several networks in the checkpoint: a dotted prefix of its
+            tensors' names, or the end of one.
 
     Raises:
         FairfixError: the fact and the remedy. ``TableError``, ``CheckpointError``, ``TrustError``
@@ -107,7 +110,15 @@ def load(
         missing_group=missing_group,
     )
     options = ModelOptions(
-        arch, arch_args, trust, data_spec, output_kind, output_label, device, batch_size
+        arch=arch,
+        arch_args=arch_args,
+        trust=trust,
+        data_spec=data_spec,
+        output_kind=output_kind,
+        output_label=output_label,
+        device=device,
+        batch_size=batch_size,
+        checkpoint_key=checkpoint_key,
     )
     own = None if rule is None else Path(rule)
     return open_case(
@@ -361,6 +372,7 @@ def predict(
     output_label: str | None = None,
     device: str = "auto",
     batch_size: int = 65_536,
+    checkpoint_key: str | None = None,
 ) -> Predictions:
     """Score and decide the rows of a table by the rule that belongs to the model.
 
@@ -386,7 +398,15 @@ def predict(
         missing_group=missing_group,
     )
     options = ModelOptions(
-        arch, arch_args, trust, data_spec, output_kind, output_label, device, batch_size
+        arch=arch,
+        arch_args=arch_args,
+        trust=trust,
+        data_spec=data_spec,
+        output_kind=output_kind,
+        output_label=output_label,
+        device=device,
+        batch_size=batch_size,
+        checkpoint_key=checkpoint_key,
     )
     return predict_table(model, data, given=given, options=options, rule=rule)
 

@@ -35,7 +35,7 @@ class ModelOptions:
     """How to read and run a model.
 
     Attributes:
-        arch, arch_args, trust: as ``fairfix.models.checkpoint.read`` takes them.
+        arch, arch_args, trust, checkpoint_key: as ``fairfix.models.checkpoint.read`` takes them.
         data_spec: the data spec's path; None looks for ``<model stem>.data.json`` beside it.
         output_kind: "auto", "prob" or "logit".
         output_label: the label value whose probability the network gives; None is the value 1
@@ -52,6 +52,17 @@ class ModelOptions:
     output_label: str | None = None
     device: str = "auto"
     batch_size: int = 65_536
+    checkpoint_key: str | None = None
+
+    def read_checkpoint(self, path: str | Path) -> Checkpoint:
+        """Read a checkpoint as these options say. See ``fairfix.models.checkpoint.read``."""
+        return checkpoints.read(
+            path,
+            arch=self.arch,
+            arch_args=self.arch_args,
+            trust=self.trust,
+            checkpoint_key=self.checkpoint_key,
+        )
 
     def torch_device(self) -> torch.device:
         """Return the device to run on.
@@ -240,9 +251,7 @@ def read_model(model: str | Path, options: ModelOptions, rule: Path | None = Non
     Raises:
         CheckpointError: also if it holds weights alone and no architecture is named.
     """
-    checkpoint = checkpoints.read(
-        Path(model), arch=options.arch, arch_args=options.arch_args, trust=options.trust
-    )
+    checkpoint = options.read_checkpoint(model)
     if checkpoint.module is None:
         hint = arch_hint(checkpoint, rule)
         if hint is not None:

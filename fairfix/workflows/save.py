@@ -209,9 +209,7 @@ def _compare_decisions(outcome: Outcome, path: Path) -> None:
     case, problem = outcome.case, outcome.test_rows.problem
     assert problem.scorer is not None
     assert problem.features is not None
-    again = checkpoints.read(
-        path, arch=case.options.arch, arch_args=case.options.arch_args, trust=case.options.trust
-    )
+    again = case.options.read_checkpoint(path)
     assert again.module is not None
     scorer = Scorer(
         again.module.to(problem.features.device),

@@ -108,6 +108,13 @@ def model_options(
         str | None,
         advanced("Keyword arguments of the architecture, as a JSON object.", "--arch-args"),
     ] = None,
+    checkpoint_key: Annotated[
+        str | None,
+        advanced(
+            "Which of several networks in the checkpoint: prefix of its tensor names.",
+            "--checkpoint-key",
+        ),
+    ] = None,
     output_kind: Annotated[
         Literal["auto", "prob", "logit"] | None,
         advanced(

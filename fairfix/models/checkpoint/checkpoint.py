@@ -17,12 +17,15 @@ class ReadRequest:
         arch: architecture: ``file.py:Class``, ``package.module:callable`` or ``mlp:ACTIVATION``.
         arch_args: keyword arguments of the class or callable.
         trust: allow executing code in the file.
+        checkpoint_key: which of several networks of the file: a dotted prefix of its tensors'
+            names, or the end of one.
     """
 
     path: Path
     arch: str | None = None
     arch_args: Mapping[str, Any] | None = None
     trust: bool = False
+    checkpoint_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Checkpoint:
         metadata: other metadata of the file, as plain JSON.
         stored_names: the name in the file of each of ``tensors``, including prefixes of wrappers
             such as ``module.``.
+        container: dotted keys of the dictionary in the file that has the tensors of these names.
+        copies: full names of equal tensors under other prefixes, which are changed alike.
         file_stamp: sizes and times of the files when read, to detect a change before writing.
     """
 
@@ -54,4 +59,6 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     stored_names: Mapping[str, str] = field(default_factory=dict, repr=False)
+    container: str = ""
+    copies: tuple[Mapping[str, str], ...] = field(default=(), repr=False)
     file_stamp: object = field(default=None, repr=False)

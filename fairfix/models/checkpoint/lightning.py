@@ -9,7 +9,7 @@ from torch import Tensor
 from fairfix.models.checkpoint import embedded_rule as embedded
 from fairfix.models.checkpoint import state_dict
 from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
-from fairfix.models.checkpoint.find_tensors import json_values, named_tensors
+from fairfix.models.checkpoint.find_tensors import json_values, stored_places, stored_tensors
 from fairfix.models.checkpoint.load_weights import attach_network
 from fairfix.models.checkpoint.torch_file import PICKLE, TorchFile, open_torch_file
 
@@ -29,12 +29,12 @@ def read(request: ReadRequest) -> Checkpoint:
         KEY,
         f"PyTorch Lightning {file.content[VERSION]} checkpoint",
         None,
-        file.tensors(named_tensors(file.content["state_dict"])),
+        {},
         notes=file.notes,
         rule=embedded.parse_rule(file.content.get(embedded.NAME), request.path),
         metadata=json_values({k: v for k, v in file.content.items() if k != embedded.NAME}),
     )
-    return attach_network(checkpoint, request, partial=True)
+    return attach_network(checkpoint, request, file=stored_tensors(file.content, file))
 
 
 def save(
@@ -45,10 +45,9 @@ def save(
 ) -> None:
     """Write the file with new tensors, and the rule as JSON text under the key ``fairfix``."""
     file = open_torch_file(checkpoint.path)
-    network = named_tensors(file.content["state_dict"])
     file.rewrite(
         destination,
-        state_dict.changes(checkpoint, stored, network),
+        state_dict.changes(checkpoint, stored, stored_places(file.content)),
         {PICKLE: _with_entry(file, embedded.rule_text(rule))},
     )
 

@@ -1,19 +1,30 @@
 """Attach a network to the tensors of a file, whatever prefixes their names have."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from fairfix._utils.text import quoted_list
 from fairfix.errors import CheckpointError, UsageError
 from fairfix.models.checkpoint.architecture import make_module
 from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
+from fairfix.models.checkpoint.choose_tensors import (
+    USUAL_KEYS,
+    ChosenTensors,
+    FileTensors,
+    Layout,
+    find_sets,
+    main_set,
+    network_tensors,
+    single_set,
+    split_by_part,
+)
 from fairfix.models.checkpoint.mlp import infer_mlp
 from fairfix.models.checkpoint.tensor_checks import check_weights
-from fairfix.models.checkpoint.tensor_names import submodule_names, unwrapped_names
+from fairfix.models.checkpoint.tensor_names import common_prefix, unwrapped_names
 
 _MLP = "mlp:"
 _MAX_NAMES = 3  # in a message
@@ -23,6 +34,7 @@ def attach_network(
     checkpoint: Checkpoint,
     request: ReadRequest,
     *,
+    file: FileTensors | None = None,
     definition_order: bool = True,
     partial: bool = False,
 ) -> Checkpoint:
@@ -31,30 +43,33 @@ def attach_network(
     Args:
         checkpoint: its tensors have the names in the file. They get the names in the network.
         request: has the architecture; without one, the module stays None.
+        file: all tensors of the file; without them, those of the checkpoint.
         definition_order: the tensors are in the order in which the network's class defined
             them, not sorted by name.
         partial: the network may have only some of the tensors.
 
     Raises:
-        UsageError: if the architecture is not understood.
-        CheckpointError: if the weights do not fit.
+        UsageError: if the architecture or the checkpoint key is not understood.
+        CheckpointError: if the weights do not fit, or those of several networks do.
     """
+    file = file or FileTensors(checkpoint.tensors)
+    path = checkpoint.path
+    if request.checkpoint_key is not None:
+        file = file.under(request.checkpoint_key, path)
     if request.arch is not None and not is_mlp(request.arch):
         module = make_module(request.arch, request.arch_args or {})
-        return _fit(checkpoint, module, partial=partial)
-    check_weights(checkpoint.path, checkpoint.tensors)
-    *_, names = unwrapped_names(checkpoint.tensors)
+        return _fit(checkpoint, module, file, partial=partial)
+    main = main_set(file, path)
     if request.arch is None:
-        return _rename(checkpoint, names)
+        chosen, others = _alone(_unwrapped(main), file, path)
+        check_weights(path, {n: file.tensors[s] for n, s in chosen.names.items()})
+        return _named(checkpoint, chosen, file, others)
     if request.arch_args:
         raise UsageError("--arch-args needs a class or function as --arch, not mlp:ACTIVATION.")
-    checkpoint = _rename(checkpoint, names)
-    module, notes = infer_mlp(
-        request.arch.removeprefix(_MLP),
-        checkpoint.tensors,
-        definition_order=definition_order,
+    check_weights(path, {n: file.tensors[s] for n, s in main.names.items()})
+    return _fit_mlp(
+        checkpoint, request.arch.removeprefix(_MLP), main, file, definition_order=definition_order
     )
-    return _load(replace(checkpoint, notes=checkpoint.notes + notes), module)
 
 
 def is_mlp(arch: str) -> bool:
@@ -63,13 +78,18 @@ def is_mlp(arch: str) -> bool:
 
 
 def attach_loaded_network(
-    checkpoint: Checkpoint, module: nn.Module, *, partial: bool = False
+    checkpoint: Checkpoint,
+    module: nn.Module,
+    *,
+    file: FileTensors | None = None,
+    partial: bool = False,
 ) -> Checkpoint:
     """Return the checkpoint with the network that was loaded from its file.
 
     Args:
         checkpoint: its tensors have the names in the file. They get the names in the network.
         module: the network.
+        file: all tensors of the file; without them, those of the checkpoint.
         partial: the network may have only some of the tensors.
 
     Raises:
@@ -77,7 +97,8 @@ def attach_loaded_network(
             weights could not be written back.
     """
     loaded = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    checkpoint = _fit(checkpoint, module, partial=partial)
+    file = file or FileTensors(checkpoint.tensors)
+    checkpoint = _fit(checkpoint, module, file, partial=partial)
     for name, tensor in checkpoint.tensors.items():
         if not torch.equal(loaded[name].float(), tensor.float()):
             raise CheckpointError(
@@ -88,23 +109,26 @@ def attach_loaded_network(
 
 
 def by_stored_name(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors that are named as in the network by their names in the file.
+    """Return tensors that are named as in the network by their full names in the file.
 
     Raises:
         CheckpointError: if two names share a stored tensor and their values differ.
     """
     stored: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        stored_name = checkpoint.stored_names[name]
-        if stored_name in stored and not torch.equal(stored[stored_name], tensor):
-            raise CheckpointError(f"{name!r} is tied to another tensor, but its new values differ.")
-        stored[stored_name] = tensor
+    for names in (_full_names(checkpoint), *checkpoint.copies):
+        for name, tensor in tensors.items():
+            full = names[name]
+            if full in stored and not torch.equal(stored[full], tensor):
+                raise CheckpointError(
+                    f"{name!r} is tied to another tensor, but its new values differ."
+                )
+            stored[full] = tensor
     return stored
 
 
 def by_module_name(checkpoint: Checkpoint, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors that are named as in the file by their names in the network."""
-    return {name: stored[stored_name] for name, stored_name in checkpoint.stored_names.items()}
+    """Return tensors with their full names in the file by their names in the network."""
+    return {name: stored[full] for name, full in _full_names(checkpoint).items()}
 
 
 def prepare_module(module: nn.Module) -> nn.Module:
@@ -134,60 +158,132 @@ def batch_norm_notes(module: nn.Module) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _rename(checkpoint: Checkpoint, names: dict[str, str]) -> Checkpoint:
+def _full_names(checkpoint: Checkpoint) -> dict[str, str]:
+    start = f"{checkpoint.container}." if checkpoint.container else ""
+    return {name: start + stored for name, stored in checkpoint.stored_names.items()}
+
+
+def _fit(
+    checkpoint: Checkpoint, module: nn.Module, file: FileTensors, *, partial: bool
+) -> Checkpoint:
+    layout = Layout.of_module(module)
+    found = find_sets(layout, file, partial=partial)
+    if found:
+        chosen, others = single_set(found, file, checkpoint.path)
+    else:  # named as is usual, for the message
+        main = _unwrapped(main_set(file, checkpoint.path))
+        tied = {n: t for n in layout.ties for t in layout.ties[n] if t in main.names}
+        names = {n: main.names[t] for n, t in tied.items()} | dict(main.names)
+        chosen, others = replace(main, names=names), ()
+    check_weights(checkpoint.path, {n: file.tensors[s] for n, s in chosen.names.items()})
+    return _load(_named(checkpoint, chosen, file, others), module)
+
+
+def _fit_mlp(
+    checkpoint: Checkpoint,
+    spec: str,
+    main: ChosenTensors,
+    file: FileTensors,
+    *,
+    definition_order: bool,
+) -> Checkpoint:
+    """Return the checkpoint with the network of ``mlp:SPEC``, inferred from its main tensors."""
+
+    def infer(chosen: ChosenTensors) -> tuple[nn.Module, tuple[str, ...]]:
+        tensors = {name: file.tensors[stored] for name, stored in chosen.names.items()}
+        return infer_mlp(spec, tensors, definition_order=definition_order)
+
+    def is_network(part: ChosenTensors) -> bool:
+        try:
+            infer(part)
+        except CheckpointError:
+            return False
+        return sum(file.tensors[stored].ndim == 2 for stored in part.names.values()) > 1
+
+    chosen = _unwrapped(network_tensors(main, file))
+    try:
+        module, notes = infer(chosen)
+    except CheckpointError:
+        parts = [_unwrapped(part) for part in split_by_part(chosen)]
+        if not (parts and all(map(is_network, parts))):
+            raise
+        chosen, others = single_set(parts, file, checkpoint.path)
+        module, notes = infer(chosen)
+    else:
+        chosen, others = _alone(chosen, file, checkpoint.path)
+    named = _named(checkpoint, chosen, file, others)
+    return _load(replace(named, notes=named.notes + notes), module)
+
+
+def _unwrapped(chosen: ChosenTensors) -> ChosenTensors:
+    """Return the set with names that lack the prefixes of wrappers."""
+    *_, names = unwrapped_names(chosen.names)
+    return replace(chosen, names={name: chosen.names[stored] for name, stored in names.items()})
+
+
+def _alone(
+    chosen: ChosenTensors, file: FileTensors, path: object
+) -> tuple[ChosenTensors, tuple[ChosenTensors, ...]]:
+    """Return the set and its equal copies.
+
+    Raises:
+        CheckpointError: if tensors of other values have the same names and shapes.
+    """
+    tensors = {name: file.tensors[stored] for name, stored in chosen.names.items()}
+    found = find_sets(Layout.of_tensors(tensors), file, partial=True)
+    others = [other for other in found if other.names != chosen.names]
+    return single_set([chosen, *others], file, path)
+
+
+def _named(
+    checkpoint: Checkpoint,
+    chosen: ChosenTensors,
+    file: FileTensors,
+    others: Sequence[ChosenTensors] = (),
+) -> Checkpoint:
+    """Return the checkpoint with the chosen tensors, and notes on the choice."""
+    containers = [f"{file.container(stored)}.x" for stored in chosen.names.values()]
+    container = common_prefix(containers)
+    start = f"{container}." if container else ""
+    names = {name: stored.removeprefix(start) for name, stored in chosen.names.items()}
     notes = checkpoint.notes
-    example, stored_name = next(iter(names.items()))
-    if example != stored_name:
-        notes += (f"Tensor names were shortened: {stored_name} is called {example} here.",)
-    if others := len(checkpoint.tensors) - len(names):
-        notes += (f"Tensors in the file that are not the network's stay as they are: {others}.",)
-    tensors = {name: checkpoint.tensors[stored_name] for name, stored_name in names.items()}
-    return replace(checkpoint, tensors=tensors, stored_names=names, notes=notes)
-
-
-def _fit(checkpoint: Checkpoint, module: nn.Module, *, partial: bool) -> Checkpoint:
-    check_weights(checkpoint.path, checkpoint.tensors)
-    names = _matching_names(module, checkpoint.tensors, partial=partial)
-    if names is None:
-        *_, names = unwrapped_names(checkpoint.tensors)
-    return _load(_rename(checkpoint, names), module)
-
-
-def _matching_names(
-    module: nn.Module, stored: Mapping[str, Tensor], *, partial: bool
-) -> dict[str, str] | None:
-    """Return the names under which the stored tensors are the module's, or None."""
-    tied = _tied_names(module)
-    for names in chain(unwrapped_names(stored), submodule_names(stored) if partial else ()):
-        is_complete = all(tied[name] & names.keys() for name in tied)
-        if is_complete and (partial or names.keys() <= tied.keys()):
-            return {name: stored_name for name, stored_name in names.items() if name in tied}
-    return None
-
-
-def _load(checkpoint: Checkpoint, module: nn.Module) -> Checkpoint:
-    tensors, names = dict(checkpoint.tensors), dict(checkpoint.stored_names)
-    for name, tied in _tied_names(module).items():
-        if name not in tensors and (present := sorted(tied & checkpoint.tensors.keys())):
-            tensors[name], names[name] = tensors[present[0]], names[present[0]]
-    _check_fit(module.state_dict(), tensors, checkpoint.path)
-    module.float().load_state_dict(tensors)
+    if container and container.rpartition(".")[2] not in USUAL_KEYS:
+        notes += (f"The network's weights are those under the key {container!r} of the file.",)
+    if chosen.missing:
+        notes += (
+            f"The file's names lack the prefix {chosen.missing}. of the architecture; the weights "
+            "are loaded as if they had it.",
+        )
+    elif example := next((name for name, stored in names.items() if name != stored), None):
+        notes += (f"Tensor names were shortened: {names[example]} is called {example} here.",)
+    if others:
+        notes += (
+            f"The same weights are also under {quoted_list(other.key for other in others)}, and "
+            "are changed there too.",
+        )
+    used = set(chosen.names.values()).union(*(other.names.values() for other in others))
+    if unused := len(file.tensors.keys() - used):
+        notes += (f"Tensors in the file that are not the network's stay as they are: {unused}.",)
     return replace(
         checkpoint,
-        module=prepare_module(module),
-        tensors={name: tensors[name] for name in module.state_dict()},
+        tensors={name: file.tensors[stored] for name, stored in chosen.names.items()},
         stored_names=names,
-        notes=checkpoint.notes + batch_norm_notes(module),
+        container=container,
+        copies=tuple(other.names for other in others),
+        notes=notes,
     )
 
 
-def _tied_names(module: nn.Module) -> dict[str, set[str]]:
-    """Return, for each name in the ``state_dict``, all names of the same tensor."""
-    state = module.state_dict(keep_vars=True)
-    groups: dict[int, set[str]] = {}
-    for name, tensor in state.items():
-        groups.setdefault(id(tensor), set()).add(name)
-    return {name: groups[id(tensor)] for name, tensor in state.items()}
+def _load(checkpoint: Checkpoint, module: nn.Module) -> Checkpoint:
+    expected = module.state_dict()
+    _check_fit(expected, checkpoint.tensors, checkpoint.path)
+    module.float().load_state_dict(checkpoint.tensors)
+    return replace(
+        checkpoint,
+        module=prepare_module(module),
+        tensors={name: checkpoint.tensors[name] for name in expected},
+        notes=checkpoint.notes + batch_norm_notes(module),
+    )
 
 
 def _check_fit(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: object) -> None:

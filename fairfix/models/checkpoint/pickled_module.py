@@ -18,7 +18,7 @@ from fairfix.errors import CheckpointError, TrustError
 from fairfix.models.checkpoint import state_dict
 from fairfix.models.checkpoint.architecture import importable_from
 from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
-from fairfix.models.checkpoint.find_tensors import is_pickled_module, named_tensors
+from fairfix.models.checkpoint.find_tensors import is_pickled_module, stored_tensors
 from fairfix.models.checkpoint.load_weights import attach_loaded_network, attach_network
 from fairfix.models.checkpoint.safe_pickle import PickledDict, PickledObject
 from fairfix.models.checkpoint.tensor_storage import StoredTensor
@@ -47,12 +47,15 @@ def read(request: ReadRequest) -> Checkpoint:
         KEY,
         f"whole pickled network of class {class_name}",
         None,
-        file.tensors(named_tensors(file.content)),
+        {},
         notes=file.notes,
         metadata={"class": class_name},
     )
+    tensors = stored_tensors(file.content, file)
     if request.arch is not None:
-        return attach_network(checkpoint, request)
+        return attach_network(checkpoint, request, file=tensors)
+    for error in tensors.unreadable.values():
+        raise error
     content = file.content.state["_modules"]["module"] if class_name == _WRAPPER else file.content
     try:
         module = _build(file, content)
@@ -67,7 +70,7 @@ def read(request: ReadRequest) -> Checkpoint:
         checkpoint = replace(
             checkpoint, notes=()
         )  # that its objects were not run is no longer true
-    return attach_loaded_network(checkpoint, module)
+    return attach_loaded_network(checkpoint, module, file=tensors)
 
 
 class _NotTorchError(Exception):

@@ -85,6 +85,7 @@ def read(
     arch: str | None = None,
     arch_args: Mapping[str, Any] | None = None,
     trust: bool = False,
+    checkpoint_key: str | None = None,
 ) -> Checkpoint:
     """Read a checkpoint.
 
@@ -94,6 +95,8 @@ def read(
             ``package.module:callable``, or ``mlp:ACTIVATION`` to infer it from the tensors.
         arch_args: keyword arguments of the class or callable.
         trust: allow executing code in the file.
+        checkpoint_key: which of several networks of the file: a dotted prefix of its tensors'
+            names, or the end of one, such as ``teacher``.
 
     Raises:
         CheckpointError: if the file cannot be read or run.
@@ -102,7 +105,7 @@ def read(
     """
     if arch_args and arch is None:
         raise UsageError("--arch-args needs --arch: name the class that takes these arguments.")
-    request = ReadRequest(Path(path), arch, arch_args, trust)
+    request = ReadRequest(Path(path), arch, arch_args, trust, checkpoint_key)
     try:
         module = FORMATS[detect(request.path)]
         stamp = _file_stamp(request.path)
