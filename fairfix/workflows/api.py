@@ -109,17 +109,8 @@ def load(
         score=score,
         missing_group=missing_group,
     )
-    options = ModelOptions(
-        arch=arch,
-        arch_args=arch_args,
-        trust=trust,
-        data_spec=data_spec,
-        output_kind=output_kind,
-        output_label=output_label,
-        device=device,
-        batch_size=batch_size,
-        checkpoint_key=checkpoint_key,
-    )
+    how = (arch, arch_args, trust, data_spec, output_kind, output_label, device, batch_size)
+    options = ModelOptions(*how, checkpoint_key=checkpoint_key)
     own = None if rule is None else Path(rule)
     return open_case(
         model,
@@ -397,17 +388,8 @@ def predict(
         score=score,
         missing_group=missing_group,
     )
-    options = ModelOptions(
-        arch=arch,
-        arch_args=arch_args,
-        trust=trust,
-        data_spec=data_spec,
-        output_kind=output_kind,
-        output_label=output_label,
-        device=device,
-        batch_size=batch_size,
-        checkpoint_key=checkpoint_key,
-    )
+    how = (arch, arch_args, trust, data_spec, output_kind, output_label, device, batch_size)
+    options = ModelOptions(*how, checkpoint_key=checkpoint_key)
     return predict_table(model, data, given=given, options=options, rule=rule)
 
 

@@ -190,9 +190,7 @@ def test_equal_weights_under_two_names_are_one_network(arch: str | None, tmp_pat
 @pytest.mark.parametrize("key", ["teachr", "0"])
 def test_a_key_without_tensors_is_named(key: str, tmp_path: Path) -> None:
     path = saved({**state(1, "student."), **state(2, "teacher.")}, tmp_path)
-    with pytest.raises(
-        UsageError, match=f"key {key} (names no|is ambiguous).*teacher"
-    ):
+    with pytest.raises(UsageError, match=f"key {key} (names no|is ambiguous).*teacher"):
         checkpoints.read(path, arch=ARCHES[0], checkpoint_key=key)
 
 
