@@ -13,7 +13,8 @@ from pathlib import Path
 from fairfix.bench.task import Task, task_from_cases
 from fairfix.data.splitting import random_parts
 from fairfix.data.table import Columns
-from fairfix.workflows.case import Case, ModelOptions, load
+from fairfix.workflows.case import Case, load
+from fairfix.workflows.model_options import ModelOptions
 
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_models"
 REFERENCE = ("adult_42", "adult_73", "bank_42", "bank_73", "compas_42", "compas_73")

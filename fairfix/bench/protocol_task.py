@@ -23,7 +23,7 @@ from fairfix.bench.task import RowArrays, Task
 from fairfix.bench.training import Recipe, train
 from fairfix.data.splitting import consecutive_parts
 from fairfix.data.table import Columns
-from fairfix.workflows.case import ModelOptions
+from fairfix.workflows.model_options import ModelOptions
 
 ARCH = "mlp:relu-bn"
 _SYNTHETIC_ROWS = 10_000

@@ -17,7 +17,8 @@ from fairfix.data.splitting import resplit
 from fairfix.data.table import Columns
 from fairfix.data.table.table import Group, Table
 from fairfix.errors import UsageError
-from fairfix.workflows.case import Case, ModelOptions, make_scorer, problem_of, read_model
+from fairfix.workflows.case import Case, make_scorer, problem_of, read_model
+from fairfix.workflows.model_options import ModelOptions
 
 
 @dataclass(frozen=True)

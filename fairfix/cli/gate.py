@@ -23,11 +23,12 @@ from fairfix.report.gate_sentences import (
     power_sentence,
 )
 from fairfix.workflows.audit import choose_rule
-from fairfix.workflows.case import Case, ModelOptions, load
+from fairfix.workflows.case import Case, load
 from fairfix.workflows.gate.demands import check_baseline
 from fairfix.workflows.gate.document import gate_document
 from fairfix.workflows.gate.gate import Gate, Judged, gate
 from fairfix.workflows.gate.reused_rows import reuse
+from fairfix.workflows.model_options import ModelOptions
 from fairfix.workflows.open_case import open_case, open_model
 
 _HEADER = ("demand", "by", "value", "interval", "verdict")

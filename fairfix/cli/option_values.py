@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from fairfix.data.table import Columns
     from fairfix.metrics.objective import Objective
     from fairfix.stats.confidence import ConfidenceLevel
-    from fairfix.workflows.case import ModelOptions
     from fairfix.workflows.gate.demands import Demand
+    from fairfix.workflows.model_options import ModelOptions
 
 _ARCH_ARGS_REMEDY = 'write keyword arguments such as {"width": 32}'
 
@@ -117,7 +117,7 @@ class OptionValues:
 
     def model_options(self) -> ModelOptions:
         """Return how the model is read and run."""
-        from fairfix.workflows.case import ModelOptions
+        from fairfix.workflows.model_options import ModelOptions
 
         return ModelOptions(
             arch=self["arch"],

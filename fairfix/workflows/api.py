@@ -13,7 +13,7 @@ from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.workflows.audit import Audit, choose_rule
 from fairfix.workflows.audit import audit as audit_case
-from fairfix.workflows.case import Case, ModelOptions
+from fairfix.workflows.case import Case
 from fairfix.workflows.debias import debias as debias_case
 from fairfix.workflows.debias import make_objective
 from fairfix.workflows.export import export_file
@@ -23,6 +23,7 @@ from fairfix.workflows.gate.gate import gate as gate_case
 from fairfix.workflows.gate.reused_rows import reuse
 from fairfix.workflows.library_arguments import column_roles
 from fairfix.workflows.library_messages import in_library_terms
+from fairfix.workflows.model_options import ModelOptions
 from fairfix.workflows.open_case import open_case
 from fairfix.workflows.outcome import Outcome
 from fairfix.workflows.predict import Predictions

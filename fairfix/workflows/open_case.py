@@ -10,7 +10,8 @@ from typing import Any
 from fairfix.errors import UsageError
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.thresholds.rule_file import NO_RULE, FoundRule, find_rule, rule_in
-from fairfix.workflows.case import Case, ModelOptions, load, read_model
+from fairfix.workflows.case import Case, load, read_model
+from fairfix.workflows.model_options import ModelOptions
 from fairfix.workflows.named_columns import resolve_columns
 
 

@@ -20,7 +20,6 @@ from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.scorer import Scorer
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.workflows.case import (
-    ModelOptions,
     check_score_source,
     check_scores,
     input_width,
@@ -29,6 +28,7 @@ from fairfix.workflows.case import (
     read_as,
     read_output_label,
 )
+from fairfix.workflows.model_options import ModelOptions
 from fairfix.workflows.named_columns import data_spec, name_features, resolve_columns
 from fairfix.workflows.open_case import open_model, rule_notes
 

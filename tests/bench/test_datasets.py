@@ -20,7 +20,8 @@ from fairfix.bench.prepare import PreparedSplit, group_column, prepare_split, wr
 from fairfix.data.spec import DataSpec
 from fairfix.data.table import Columns
 from fairfix.errors import OutputError, UsageError
-from fairfix.workflows.case import ModelOptions, load
+from fairfix.workflows.case import load
+from fairfix.workflows.model_options import ModelOptions
 
 AIF360 = {
     ("adult", "sex"): "AdultDataset",

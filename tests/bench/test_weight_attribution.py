@@ -24,7 +24,8 @@ from fairfix.data.problem import Problem
 from fairfix.data.table import Columns
 from fairfix.errors import FairfixError, UsageError
 from fairfix.metrics.fairness_metrics import METRICS
-from fairfix.workflows.case import ModelOptions, load
+from fairfix.workflows.case import load
+from fairfix.workflows.model_options import ModelOptions
 from tests.helpers.paths import ROOT
 
 LOH = ROOT / "sample_models" / "loh"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fairfix.data.table import Columns
-from fairfix.workflows.case import Case, ModelOptions, load
+from fairfix.workflows.case import Case, load
+from fairfix.workflows.model_options import ModelOptions
 from tests.helpers.paths import ROOT
 
 LOH = ROOT / "sample_models" / "loh"

@@ -1,0 +1,73 @@
+"""How a model is read and run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fairfix.errors import UsageError
+from fairfix.models import checkpoint as checkpoints
+from fairfix.models.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How to read and run a model.
+
+    Attributes:
+        arch, arch_args, trust, checkpoint_key: as ``fairfix.models.checkpoint.read`` takes them.
+        data_spec: the data spec's path; None looks for ``<model stem>.data.json`` beside it.
+        output_kind: "auto", "prob" or "logit".
+        output_label: the label value whose probability the network gives; None is the value 1
+            where the table has it, else the favorable value.
+        device: "auto" takes a GPU where there is one.
+        batch_size: rows run at once when scoring.
+    """
+
+    arch: str | None = None
+    arch_args: Mapping[str, Any] | None = None
+    trust: bool = False
+    data_spec: str | Path | None = None
+    output_kind: str = "auto"
+    output_label: str | None = None
+    device: str = "auto"
+    batch_size: int = 65_536
+    checkpoint_key: str | None = None
+
+    def read_checkpoint(self, path: str | Path) -> Checkpoint:
+        """Read a checkpoint as these options say. See ``fairfix.models.checkpoint.read``."""
+        return checkpoints.read(
+            path,
+            arch=self.arch,
+            arch_args=self.arch_args,
+            trust=self.trust,
+            checkpoint_key=self.checkpoint_key,
+        )
+
+    def torch_device(self) -> torch.device:
+        """Return the device to run on.
+
+        Raises:
+            UsageError: if it is not available.
+        """
+        name = self.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            device = torch.device(name)
+        except RuntimeError:
+            raise UsageError(
+                f"There is no device {name!r}; use auto, cpu, cuda, cuda:1 or mps."
+            ) from None
+        try:
+            torch.zeros(1, device=device).item()
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).partition("\n")[0].removesuffix(".")
+            raise UsageError(
+                f"The device {name!r} cannot be used here: {reason}. Use --device cpu."
+            ) from None
+        return device
