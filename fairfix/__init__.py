@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from fairfix.errors import FairfixError
     from fairfix.metrics.objective import Objective
     from fairfix.thresholds.rule import DecisionRule
-    from fairfix.workflows.api import audit, debias, export, gate, load, predict, save
+    from fairfix.workflows.api import audit, debias, gate, load, predict
+    from fairfix.workflows.api_outputs import export, save
     from fairfix.workflows.audit import Audit
     from fairfix.workflows.case import Case
     from fairfix.workflows.gate.gate import Gate
@@ -66,11 +67,11 @@ _HOMES = {
     "Problem": "data.problem",
     "audit": "workflows.api",
     "debias": "workflows.api",
-    "export": "workflows.api",
+    "export": "workflows.api_outputs",
     "gate": "workflows.api",
     "load": "workflows.api",
     "predict": "workflows.api",
-    "save": "workflows.api",
+    "save": "workflows.api_outputs",
     "show_versions": "_utils.show_versions",
 }
 

@@ -1,4 +1,4 @@
-"""The public functions: keyword arguments around the workflows."""
+"""The public functions that read and evaluate: keyword arguments around the workflows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from fairfix.workflows.audit import audit as audit_case
 from fairfix.workflows.case import Case
 from fairfix.workflows.debias import debias as debias_case
 from fairfix.workflows.debias import make_objective
-from fairfix.workflows.export import export_file
 from fairfix.workflows.gate.demands import Kind, demands_of
 from fairfix.workflows.gate.gate import Gate, Judged
 from fairfix.workflows.gate.gate import gate as gate_case
@@ -28,8 +27,6 @@ from fairfix.workflows.open_case import open_case
 from fairfix.workflows.outcome import Outcome
 from fairfix.workflows.predict import Predictions
 from fairfix.workflows.predict import predict as predict_table
-from fairfix.workflows.save import Destination
-from fairfix.workflows.save import save as save_outcome
 
 
 @in_library_terms
@@ -90,8 +87,7 @@ def load(
         output_label: the label value whose probability the network gives; by default 1.
         device: "auto" takes a GPU if there is one.
         batch_size: rows scored at once.
-        checkpoint_key: which of several networks in the checkpoint: a dotted prefix of its
-            tensors' names, or the end of one.
+        checkpoint_key: which of several networks: a dotted prefix of its tensors' names.
 
     Raises:
         FairfixError: the fact and the remedy. ``TableError``, ``CheckpointError``, ``TrustError``
@@ -112,14 +108,13 @@ def load(
     )
     how = (arch, arch_args, trust, data_spec, output_kind, output_label, device, batch_size)
     options = ModelOptions(*how, checkpoint_key=checkpoint_key)
-    own = None if rule is None else Path(rule)
     return open_case(
         model,
         data,
         given,
         options,
         threshold=threshold,
-        rule=own,
+        rule=None if rule is None else Path(rule),
         decides=rule is not None,
         require_labels=False,
     )
@@ -296,51 +291,6 @@ def gate(
 
 
 @in_library_terms
-def save(
-    outcome: Outcome,
-    output: str | Path | None = None,
-    *,
-    force: bool = False,
-    export: str | Path | None = None,
-) -> Destination:
-    """Write checkpoint, rule and reports, all of them or none; return where they are.
-
-    Args:
-        outcome: what ``debias`` returned.
-        output: the new checkpoint; ``<stem>.debiased<suffix>`` beside the input by default.
-        force: replace existing files. Inputs are never overwritten.
-        export: a .pt or .pt2 file for network and thresholds as one program, to be thresholded at
-            0.5.
-
-    Raises:
-        OutputError: if a file exists, is an input, or cannot be written.
-        VerificationError: if the checkpoint, read back, decides differently than reported.
-    """
-    return save_outcome(outcome, output, force=force, export_to=export)
-
-
-@in_library_terms
-def export(outcome: Outcome, path: str | Path, *, force: bool = False) -> Path:
-    """Write network and thresholds as one TorchScript (.pt) or ``torch.export`` (.pt2) program.
-
-    Its output, thresholded at 0.5 (logits at 0), gives the decisions of the rule; they are compared
-    on every row of the run.
-
-    Args:
-        outcome: what ``debias`` returned.
-        path: the file to write; its suffix selects the format.
-        force: replace an existing file.
-
-    Raises:
-        UsageError: for another suffix, randomized thresholds, or group thresholds where the group
-            is not among the network's inputs.
-        OutputError: if the file exists (without ``force``) or cannot be written.
-        VerificationError: if the program decides differently.
-    """
-    return export_file(outcome, Path(path), force=force)
-
-
-@in_library_terms
 def predict(
     model: str | Path | None,
     data: str | Path,
@@ -390,7 +340,7 @@ def predict(
         missing_group=missing_group,
     )
     how = (arch, arch_args, trust, data_spec, output_kind, output_label, device, batch_size)
-    options = ModelOptions(*how, checkpoint_key=checkpoint_key)
+    options = ModelOptions(*how, checkpoint_key)
     return predict_table(model, data, given=given, options=options, rule=rule)
 
 
