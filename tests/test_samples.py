@@ -23,7 +23,8 @@ from fairfix.data.table import Columns, Table, read_table
 from fairfix.metrics.counts import count
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.models import checkpoint
-from fairfix.models.scorer import Output, Scorer, detect_output
+from fairfix.models.run_network import Reading, make_scorer
+from fairfix.models.scorer import Output
 from tests.helpers.paths import ROOT
 
 SAMPLES = ROOT / "sample_models"
@@ -239,9 +240,9 @@ def test_fairfix_reads_it_and_scores_alike(name: str, part: str) -> None:
     assert np.array_equal(table.groups[0].ids == 1, privileged)
     assert read.module is not None
     features = torch.from_numpy(table.features)
-    output = detect_output(read.module, features)
-    assert output is (Output.PROB if name == "loh_raw" else Output.LOGIT)
-    scored = Scorer(read.module, output).score(features)
+    scorer = make_scorer(read, features, Reading())
+    assert scorer.output is (Output.PROB if name == "loh_raw" else Output.LOGIT)
+    scored = scorer.score(features)
     assert scored.numpy() == pytest.approx(scores, abs=1e-5)
     labels, groups = torch.from_numpy(table.labels), torch.from_numpy(table.groups[0].ids)
     gap = METRICS["spd"](count(scored > 0.5, labels, groups, 2)).value

@@ -17,7 +17,7 @@ from fairfix.data.splitting import resplit
 from fairfix.data.table import Columns
 from fairfix.data.table.table import Group, Table
 from fairfix.errors import UsageError
-from fairfix.workflows.case import Case, make_scorer, problem_of, read_model
+from fairfix.workflows.case import Case, problem_of, read_model, scorer_of
 from fairfix.workflows.model_options import ModelOptions
 
 
@@ -149,7 +149,7 @@ class Task:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(content)
                 checkpoint = read_model(Path(folder) / self.model, self.options)
-            scorer, output_label, _ = make_scorer(checkpoint, table, self.options)
+            scorer, output_label, _ = scorer_of(checkpoint, table, self.options)
             case = Case(
                 checkpoint,
                 table,

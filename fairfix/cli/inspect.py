@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from fairfix.cli.console import build_table, print_json, print_messages, print_output
 from fairfix.cli.option_values import OptionValues
-from fairfix.errors import CheckpointError
+from fairfix.errors import CheckpointError, FairfixError
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
+from fairfix.models.input_width import accepted_widths
 from fairfix.models.prunable_units import find_prunable_layers
-from fairfix.models.scorer import detect_output
+from fairfix.models.run_network import Reading, make_scorer
 from fairfix.thresholds.rule_file import find_rule
-from fairfix.workflows.case import input_width
 
 _TITLES = {
     "format": "format",
@@ -70,7 +69,7 @@ def _document(checkpoint: Checkpoint) -> dict[str, Any]:
         reason = "the file holds no architecture; name it with --arch"
         reasons = dict.fromkeys((key for key, value in document.items() if value is None), reason)
     else:
-        network, reason = _network(checkpoint, checkpoint.module)
+        network, reason = _network(checkpoint)
         document |= network
         reasons |= dict.fromkeys(("inputs", "output", "prunable_units"), reason)
     return {
@@ -83,27 +82,30 @@ def _document(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _network(checkpoint: Checkpoint, module: nn.Module) -> tuple[dict[str, Any], str]:
-    """Return inputs, output and prunable units as found on random rows, and why any is unknown."""
-    width = input_width(checkpoint)
-    if width is None:
-        return {}, "the first layer is not linear, so its weight does not give the number of inputs"
-    rows = torch.randn(64, width, generator=torch.Generator().manual_seed(0))
+def _network(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
+    """Return inputs, output and prunable units as found on rows of zeros, and why any is unknown.
+
+    Nothing in a file tells the number of inputs, so the network runs on rows of several widths.
+    """
+    widths = accepted_widths(checkpoint)
+    if not widths:
+        return {}, "the network does not run on rows of numbers; a table shows how it runs"
+    if len(widths) > 1:
+        return {}, f"the network runs on rows of {widths[0]}, of {widths[1]} and more numbers"
+    rows = torch.zeros(2, widths[0])
     try:
-        output = detect_output(module, rows)
-    except CheckpointError as error:
+        scorer = make_scorer(checkpoint, rows, Reading())
+    except FairfixError as error:
         message = str(error)
-        return {"inputs": width}, message[0].lower() + message[1:].removesuffix(".")
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        message = str(error).partition("\n")[0]
-        return {}, f"it does not run on rows of {width} numbers ({message})"
+        return {"inputs": widths[0]}, message[0].lower() + message[1:].removesuffix(".")
     try:
-        units = {layer.name: layer.units for layer in find_prunable_layers(module, rows[:2])}
+        units = {layer.name: layer.units for layer in find_prunable_layers(scorer.network, rows)}
     except CheckpointError:
         units = {}
+    name = "" if scorer.output_name is None else f" {scorer.output_name!r}"
     return {
-        "inputs": width,
-        "output": f"{output} (by its values on normal random rows)",
+        "inputs": widths[0],
+        "output": f"{scorer.output}{name} (from its last operation)",
         "prunable_units": units,
     }, ""
 

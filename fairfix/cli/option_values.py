@@ -125,6 +125,7 @@ class OptionValues:
             trust=bool(self.given.get("trust_checkpoint")),
             data_spec=self["data_spec"],
             output_kind=self["output_kind"],
+            output_name=self["output_name"],
             output_label=self["output_label"],
             device=self["device"],
             batch_size=self["batch_size"],

@@ -186,6 +186,7 @@ class _SettingsTable(StrictModel):
     arch_args: Annotated[dict[str, Any], BeforeValidator(_table)] | None = None
     checkpoint_key: str | None = None
     output_kind: Literal["auto", "prob", "logit"] | None = None
+    output_name: _CellValue | None = None
     device: str | None = None
     batch_size: int | None = None
     seed: int | None = None

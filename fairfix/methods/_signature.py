@@ -28,15 +28,8 @@ RESERVED_OPTIONS = frozenset(
         # options of the command of a method
         *("name", "model", "data", "label", "favorable", "group", "privileged", "missing_group"),
         *("id", "ignore", "weight", "features", "score", "data_spec", "arch", "arch_args"),
-        *(
-            "output_kind",
-            "output_label",
-            "trust_checkpoint",
-            "checkpoint_key",
-            "device",
-            "batch_size",
-            "threshold",
-        ),
+        *("output_kind", "output_name", "output_label", "trust_checkpoint", "checkpoint_key"),
+        *("device", "batch_size", "threshold"),
         *("output", "export", "force", "json", "quiet", "debug", "help", "help_all"),
     }
 )

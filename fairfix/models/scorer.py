@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as recompute
 
-from fairfix.errors import CheckpointError
+from fairfix.models.network_output import select_output
+
+MAX_BATCH = 65_536  # rows
 
 
 class Output(StrEnum):
@@ -18,37 +22,80 @@ class Output(StrEnum):
     PROBS = "two probabilities"
     LOGITS = "two logits"
 
+    @property
+    def is_two(self) -> bool:
+        """Whether the network has one output for each label, 0 and 1."""
+        return self in (Output.PROBS, Output.LOGITS)
+
 
 class Scorer(nn.Module):
     """A network as a score function: ``forward`` returns P(favorable), (N,) float32 in [0, 1].
 
     Attributes:
-        network: maps (N, D) float32 to (N,), (N, 1) or (N, 2).
+        network: maps (N, D) to scores of shape (N,), (N, 1) or (N, 2), or to several tensors.
         output: kind of its output.
         complement: True if the network predicts the unfavorable label, so that the score is
             1 minus the probability.
+        output_name: which of several outputs holds the scores (``named_outputs``).
+        batch_size: rows in one forward pass, unless ``forward`` is called with more.
+        input_dtype: floating-point type of the rows that the network gets.
     """
 
-    def __init__(self, network: nn.Module, output: Output, *, complement: bool = False) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        output: Output,
+        *,
+        complement: bool = False,
+        output_name: str | None = None,
+        batch_size: int = MAX_BATCH,
+        input_dtype: torch.dtype = torch.float32,
+    ) -> None:
         super().__init__()
         self.network = network
         self.output = output
         self.complement = complement
+        self.output_name = output_name
+        self.batch_size = batch_size
+        self.input_dtype = input_dtype
 
     def forward(self, features: Tensor) -> Tensor:
-        probabilities = probability(raw_output(self.network, features), self.output)
+        if len(features) == 1:  # networks that squeeze their output need two rows
+            scores: Tensor = self(features.expand(2, *features.shape[1:]))
+            return scores[:1]
+        return self.read(self.raw(features))
+
+    def raw(self, features: Tensor) -> Tensor:
+        """Return the network's output for a batch of at least two rows, as it is."""
+        return raw_output(self.network, features.to(self.input_dtype), self.output_name)
+
+    def read(self, raw: Tensor) -> Tensor:
+        """Return P(favorable), (N,) float32, from the network's output for a batch."""
+        probabilities = probability(raw, self.output).float()
         return 1 - probabilities if self.complement else probabilities
 
     @torch.no_grad()
-    def score(self, features: Tensor, batch_size: int = 65_536) -> Tensor:
+    def score(self, features: Tensor, batch_size: int | None = None) -> Tensor:
         """Return P(favorable) of every row, (N,) float32, batch by batch in evaluation mode."""
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
         try:
-            return torch.cat([self(part) for part in features.split(batch_size)])
+            return torch.cat([self(part) for part in features.split(batch_size or self.batch_size)])
         finally:
             for module, training in modes:
                 module.training = training
+
+    def differentiable(self, features: Tensor) -> Tensor:
+        """Return P(favorable) of every row, (N,) float32, with gradients.
+
+        Beyond ``batch_size`` rows the forward passes are repeated in the backward pass, so that
+        memory does not grow with the number of rows.
+        """
+        if len(features) <= self.batch_size:
+            scores: Tensor = self(features)
+            return scores
+        parts = features.split(self.batch_size)
+        return torch.cat([recompute(self, part, use_reentrant=False) for part in parts])
 
     def weights(self) -> dict[str, Tensor]:
         """Return a copy of the network's ``state_dict``."""
@@ -68,52 +115,12 @@ def probability(raw: Tensor, output: Output) -> Tensor:
             return raw.softmax(1)[:, 1]
 
 
-def raw_output(network: nn.Module, features: Tensor) -> Tensor:
-    """Return the output tensor for a batch, unwrapped.
-
-    The tensor may be the ``logits`` attribute or entry of an object, or the only item of a tuple or
-    list.
+def raw_output(network: nn.Module, features: Tensor, name: str | None = None) -> Tensor:
+    """Return the output tensor for a batch; ``name`` chooses one of several.
 
     Raises:
-        CheckpointError: if the output is anything else.
+        CheckpointError: if there is no tensor, or no name and several.
+        UsageError: if no output has this name.
     """
-    raw = network(features)
-    if isinstance(raw, dict):
-        raw = raw.get("logits", raw)
-    raw = getattr(raw, "logits", raw)
-    if isinstance(raw, (tuple, list)) and len(raw) == 1:
-        raw = raw[0]
-    if not isinstance(raw, Tensor):
-        raise CheckpointError(
-            f"The network returns {type(raw).__name__}, not a tensor of scores; wrap it so that "
-            "it returns a tensor of shape (N,), (N, 1) or (N, 2)."
-        )
-    return raw
-
-
-@torch.no_grad()
-def detect_output(network: nn.Module, features: Tensor) -> Output:
-    """Infer the kind of output from its shape and range over ``features`` (N, D).
-
-    Values that all lie in [0, 1] are probabilities, others are logits. Two columns belong to labels
-    0 and 1.
-
-    Raises:
-        CheckpointError: if the output has another shape or is not finite.
-    """
-    parts = [raw_output(network, part) for part in features.split(65_536)]
-    raw = torch.cat([part.reshape(len(part), -1) if part.dim() else part[None] for part in parts])
-    if len(raw) != len(features) or raw.shape[1] not in (1, 2):
-        raise CheckpointError(
-            f"The network returns shape {tuple(parts[0].shape)} for {len(features)} rows; fairfix "
-            "debiases binary classifiers with output shape (N,), (N, 1) or (N, 2)."
-        )
-    if not raw.isfinite().all():
-        raise CheckpointError(
-            "The network returns NaN or infinite values on these rows; check its inputs."
-        )
-    inside = bool(((raw >= 0) & (raw <= 1)).all())
-    if raw.shape[1] == 1:
-        return Output.PROB if inside else Output.LOGIT
-    sums_to_one = torch.allclose(raw.sum(1), torch.ones(len(raw)).to(raw), atol=1e-4)
-    return Output.PROBS if inside and sums_to_one else Output.LOGITS
+    raw: Any = network(features)
+    return select_output(raw, name)

@@ -52,9 +52,10 @@ def load(
     trust: bool = False,
     data_spec: str | Path | None = None,
     output_kind: Literal["auto", "prob", "logit"] = "auto",
+    output_name: str | None = None,
     output_label: str | None = None,
     device: str = "auto",
-    batch_size: int = 65_536,
+    batch_size: int | None = None,
     checkpoint_key: str | None = None,
 ) -> Case:
     """Read a model and a labeled, group-labeled table, and run the model on it once.
@@ -83,10 +84,12 @@ def load(
             "mlp:relu"; ``arch_args`` are its keyword arguments.
         trust: allow code from the checkpoint to run.
         data_spec: JSON file that maps raw columns to inputs; by default the one beside the model.
-        output_kind: how the output is read, "prob" or "logit"; "auto" detects it.
+        output_kind: how the output is read, "prob" or "logit"; "auto" follows from its last
+            operation.
+        output_name: key or position of the output with the scores, if the network has several.
         output_label: the label value whose probability the network gives; by default 1.
         device: "auto" takes a GPU if there is one.
-        batch_size: rows scored at once.
+        batch_size: rows run at once; None chooses it from the network's memory per row.
         checkpoint_key: which of several networks: a dotted prefix of its tensors' names.
 
     Raises:
@@ -106,8 +109,8 @@ def load(
         score=score,
         missing_group=missing_group,
     )
-    how = (arch, arch_args, trust, data_spec, output_kind, output_label, device, batch_size)
-    options = ModelOptions(*how, checkpoint_key=checkpoint_key)
+    how = (arch, arch_args, trust, data_spec, output_kind, output_name, output_label)
+    options = ModelOptions(*how, device, batch_size, checkpoint_key)
     return open_case(
         model,
         data,
@@ -311,9 +314,10 @@ def predict(
     trust: bool = False,
     data_spec: str | Path | None = None,
     output_kind: Literal["auto", "prob", "logit"] = "auto",
+    output_name: str | None = None,
     output_label: str | None = None,
     device: str = "auto",
-    batch_size: int = 65_536,
+    batch_size: int | None = None,
     checkpoint_key: str | None = None,
 ) -> Predictions:
     """Score and decide the rows of a table by the rule that belongs to the model.
@@ -339,8 +343,8 @@ def predict(
         score=score,
         missing_group=missing_group,
     )
-    how = (arch, arch_args, trust, data_spec, output_kind, output_label, device, batch_size)
-    options = ModelOptions(*how, checkpoint_key)
+    how = (arch, arch_args, trust, data_spec, output_kind, output_name, output_label)
+    options = ModelOptions(*how, device, batch_size, checkpoint_key)
     return predict_table(model, data, given=given, options=options, rule=rule)
 
 

@@ -15,7 +15,7 @@ from fairfix.errors import TableError, UsageError
 from fairfix.metrics.fairness_metrics import METRICS, Metric, rates
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.rates import Rate
-from fairfix.models.scorer import Scorer
+from fairfix.models.run_network import checked_scores, make_scorer
 from fairfix.stats.calibration import Calibration, calibration
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.evaluation import Evaluation, evaluate
@@ -26,7 +26,7 @@ from fairfix.stats.verdicts import Claim, claim
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import NO_RULE, FoundRule, find_rule, rule_in
 from fairfix.thresholds.sweep import ThresholdSweep, threshold_sweep
-from fairfix.workflows.case import Case, check_scores, output_kind
+from fairfix.workflows.case import Case, check_scores, reading_of
 from fairfix.workflows.contract import check_contract
 from fairfix.workflows.evidence import Intervals, intervals
 
@@ -140,15 +140,21 @@ def ruled(case: Case, rule: DecisionRule) -> Case:
     scorer, features = case.problem.scorer, case.problem.features
     if scorer is None or features is None:
         return case
-    output = output_kind(scorer.network, features, case.options, rule)
-    complement = rule.positive_label != rule.output_label
-    if (output, complement) == (scorer.output, scorer.complement):
+    assert case.checkpoint is not None
+    reader = make_scorer(
+        case.checkpoint,
+        features,
+        reading_of(case.options, rule),
+        complement=rule.positive_label != rule.output_label,
+        batch_size=case.options.batch_size,
+    )
+    before = scorer.output, scorer.output_name, scorer.complement
+    if (reader.output, reader.output_name, reader.complement) == before:
         return case
-    scorer = Scorer(scorer.network, output, complement=complement)
-    scores = scorer.score(features, case.options.batch_size)
+    scores = checked_scores(reader, features)
     check_scores(scores, case.table)
-    note = f"the rule reads the network's output as {output} of {rule.output_label!r}"
-    problem = replace(case.problem, scorer=scorer, scores=scores)
+    note = f"the rule reads the network's output as {reader.output} of {rule.output_label!r}"
+    problem = replace(case.problem, scorer=reader, scores=scores)
     return replace(case, problem=problem, output_label=rule.output_label, notes=(*case.notes, note))
 
 

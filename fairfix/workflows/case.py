@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fairfix.data.problem import Problem
 from fairfix.data.spec import DataSpec
 from fairfix.data.table import Columns, Table, equal_values, read_table
 from fairfix.errors import CheckpointError, TableError, UsageError
 from fairfix.models.checkpoint import Checkpoint
-from fairfix.models.scorer import Output, Scorer, detect_output
+from fairfix.models.input_width import accepted_widths
+from fairfix.models.run_network import OUTPUT_KINDS, Reading, checked_scores, make_scorer
+from fairfix.models.scorer import Output, Scorer
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import NO_RULE, FoundRule, arch_hint
 from fairfix.workflows.model_options import ModelOptions
 from fairfix.workflows.named_columns import by_name, data_spec, label_values, name_features
-
-ONE, TWO = (Output.PROB, Output.LOGIT), (Output.PROBS, Output.LOGITS)
-OUTPUT_KINDS: dict[str, tuple[Output, Output]] = dict(
-    zip(("prob", "logit"), zip(ONE, TWO, strict=True), strict=True)
-)
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,6 +63,12 @@ class Case:
     def output(self) -> str:
         scorer = self.problem.scorer
         return str(scorer.output) if scorer is not None else str(Output.PROB)
+
+    @property
+    def output_name(self) -> str | None:
+        """Key or position of the output with the scores; None if the network has one output."""
+        scorer = self.problem.scorer
+        return scorer.output_name if scorer is not None else None
 
     def companion(self, path: str | Path) -> Case:
         """Read another table for the same model, with the same coding of labels and groups.
@@ -127,7 +131,7 @@ def load(
         raise UsageError(f"The threshold must be in [-1, 1], not {threshold}.")
     if options.output_kind not in ("auto", *OUTPUT_KINDS):
         raise UsageError(f"The output kind must be auto, prob or logit, not {options.output_kind}.")
-    if options.batch_size < 1:
+    if options.batch_size is not None and options.batch_size < 1:
         raise UsageError(f"The batch size must be at least 1, not {options.batch_size}.")
     options.torch_device()
     check_score_source(model, columns)
@@ -143,8 +147,12 @@ def load(
     options = read_as(options, found)
     spec = data_spec(checkpoint, options.data_spec, found.contract, trust=options.trust)
     columns, named = name_features(columns, Path(data), spec, found.contract, checkpoint)
-    table = read(columns, spec=spec, expected_features=input_width(checkpoint))
-    scorer, output_label, notes = make_scorer(checkpoint, table, options)
+    table = read(columns, spec=spec)
+    try:
+        scorer, output_label, notes = scorer_of(checkpoint, table, options)
+    except CheckpointError:
+        check_width(checkpoint, table, lambda n: read(columns, spec=spec, expected_features=n))
+        raise
     return Case(
         checkpoint,
         table,
@@ -167,6 +175,7 @@ def read_as(options: ModelOptions, found: FoundRule) -> ModelOptions:
     return replace(
         options,
         output_kind=kind if options.output_kind == "auto" else options.output_kind,
+        output_name=options.output_name or rule.contract.output_name,
         output_label=options.output_label or rule.output_label,
     )
 
@@ -206,14 +215,19 @@ def read_model(model: str | Path, options: ModelOptions, rule: Path | None = Non
     return checkpoint
 
 
-def input_width(checkpoint: Checkpoint) -> int | None:
-    """Number of inputs of the first linear layer; None if the network starts with another layer."""
-    assert checkpoint.module is not None
-    first = next(iter(checkpoint.module.parameters()), None)
-    return first.shape[1] if first is not None and first.dim() == 2 else None
+def check_width(checkpoint: Checkpoint, table: Table, read_again: Callable[[int], Table]) -> None:
+    """Raise TableError if the network runs on one other number of features only.
+
+    Args:
+        read_again: reads the table for a network with this number of inputs, which fails.
+    """
+    assert table.features is not None
+    widths = accepted_widths(checkpoint)
+    if len(widths) == 1 and table.features.shape[1] not in widths:
+        read_again(widths[0])
 
 
-def make_scorer(
+def scorer_of(
     checkpoint: Checkpoint, table: Table, options: ModelOptions
 ) -> tuple[Scorer, str, tuple[str, ...]]:
     """Return the network as a function to P(favorable), the output label, and notes.
@@ -222,58 +236,39 @@ def make_scorer(
         CheckpointError: if the network does not run on the table's features.
         UsageError: if the table lacks the output label.
     """
-    assert checkpoint.module is not None
     assert table.features is not None
-    device = options.torch_device()
-    network = checkpoint.module.to(device).eval()
-    found = output_kind(network, torch.from_numpy(table.features).to(device), options)
     output_label, complement = read_output_label(table, options.output_label)
-    notes = output_notes(table, options, found, output_label, complement=complement)
-    return Scorer(network, found, complement=complement), output_label, notes
+    scorer = make_scorer(
+        checkpoint,
+        torch.from_numpy(table.features).to(options.torch_device()),
+        reading_of(options),
+        complement=complement,
+        batch_size=options.batch_size,
+    )
+    return scorer, output_label, output_notes(table, options, scorer, output_label)
+
+
+def reading_of(options: ModelOptions, rule: DecisionRule | None = None) -> Reading:
+    """Return how the output is read: by the options, else by the rule, else by its trace."""
+    kind = options.output_kind if options.output_kind != "auto" else None
+    if rule is None:
+        return Reading(kind, options.output_name)
+    named = rule.contract.output_name if rule.contract is not None else None
+    return Reading(kind or rule.output, options.output_name or named)
 
 
 def output_notes(
-    table: Table, options: ModelOptions, output: Output, label: str, *, complement: bool
+    table: Table, options: ModelOptions, scorer: Scorer, label: str
 ) -> tuple[str, ...]:
     """Describe how the network's output is read."""
-    what = f"{output}, the second" if output in TWO else f"the {output}"
+    output, name = scorer.output, scorer.output_name
+    what = f"{output}, the second" if output.is_two else f"the {output}"
+    which = "output" if name is None else f"output {name!r}"
     said = "given" if options.output_kind != "auto" else "detected"
-    note = f"the network's output is read as {what} of {label!r} ({said})"
-    if not complement:
+    note = f"the network's {which} is read as {what} of {label!r} ({said})"
+    if not scorer.complement:
         return (note,)
     return note, f"the favorable value is {table.favorable!r}, so the score is 1 - output"
-
-
-def output_kind(
-    network: nn.Module,
-    features: Tensor,
-    options: ModelOptions,
-    rule: DecisionRule | None = None,
-) -> Output:
-    """Return the kind of output: from the options, else the rule, else from its values.
-
-    Raises:
-        CheckpointError: if the network does not run on ``features`` (N, D), or gives another
-            kind of output.
-        UsageError: if the rule is for a network with another number of outputs.
-    """
-    try:
-        found = detect_output(network, features)
-    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError) as error:
-        reason = (str(error).splitlines() or ["no reason given"])[0]
-        raise CheckpointError(
-            f"The network does not run on {features.shape[1]} features a row: {reason}"
-        ) from None
-    if options.output_kind != "auto":
-        return OUTPUT_KINDS[options.output_kind][found in TWO]
-    if rule is None:
-        return found
-    if rule.output not in (TWO if found in TWO else ONE):
-        raise UsageError(
-            f"The rule is for a network that gives {rule.output!r}, but this one gives "
-            f"{found.value!r}; give its own rule with --rule."
-        )
-    return Output(rule.output)
 
 
 def read_output_label(table: Table, given: str | None) -> tuple[str, bool]:
@@ -308,7 +303,7 @@ def problem_of(
     if scorer is not None:
         assert table.features is not None
         features = torch.from_numpy(table.features).to(device)
-        scores = scorer.score(features, options.batch_size)
+        scores = checked_scores(scorer, features)
         check_scores(scores, table)
     else:
         assert table.scores is not None

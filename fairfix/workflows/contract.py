@@ -33,7 +33,7 @@ def contract_of(case: Case) -> Contract:
         label_values=table.label_values,
         group_values=table.group_names,
         missing_group=columns.missing_group,
-        output_name=None,
+        output_name=case.output_name,
         data_spec=None if case.spec is None else plain_json(case.spec.to_json()),
         arch=_arch_hint(case.options.arch),
         arch_args=None if case.options.arch_args is None else plain_json(case.options.arch_args),

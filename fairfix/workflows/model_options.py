@@ -21,11 +21,12 @@ class ModelOptions:
     Attributes:
         arch, arch_args, trust, checkpoint_key: as ``fairfix.models.checkpoint.read`` takes them.
         data_spec: the data spec's path; None looks for ``<model stem>.data.json`` beside it.
-        output_kind: "auto", "prob" or "logit".
+        output_kind: "auto", "prob" or "logit"; "auto" follows from the network's last operation.
+        output_name: key or position of the output with the scores, if the network has several.
         output_label: the label value whose probability the network gives; None is the value 1
             where the table has it, else the favorable value.
         device: "auto" takes a GPU where there is one.
-        batch_size: rows run at once when scoring.
+        batch_size: rows run at once; None chooses it from the network's memory per row.
     """
 
     arch: str | None = None
@@ -33,9 +34,10 @@ class ModelOptions:
     trust: bool = False
     data_spec: str | Path | None = None
     output_kind: str = "auto"
+    output_name: str | None = None
     output_label: str | None = None
     device: str = "auto"
-    batch_size: int = 65_536
+    batch_size: int | None = None
     checkpoint_key: str | None = None
 
     def read_checkpoint(self, path: str | Path) -> Checkpoint:

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,18 @@ from torch import Tensor
 from fairfix.data.table import Columns, Table, read_table
 from fairfix.data.table.cell_values import parse_number
 from fairfix.data.table.open_table import open_table
+from fairfix.errors import CheckpointError
 from fairfix.models.checkpoint import Checkpoint
-from fairfix.models.scorer import Scorer
+from fairfix.models.run_network import checked_scores, make_scorer
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.workflows.case import (
     check_score_source,
     check_scores,
-    input_width,
-    output_kind,
+    check_width,
     output_notes,
     read_as,
     read_output_label,
+    reading_of,
 )
 from fairfix.workflows.model_options import ModelOptions
 from fairfix.workflows.named_columns import data_spec, name_features, resolve_columns
@@ -103,15 +105,21 @@ def predict(
     notes: tuple[str, ...] = ()
     if checkpoint is not None:
         columns, notes = name_features(columns, Path(data), spec, found.contract, checkpoint)
-    table = read_table(
+    read = partial(
+        read_table,
         Path(data),
         replace(columns, privileged=None),  # no gap is measured here
         spec=spec,
         require_labels=False,
         require_groups=decision.needs_group,
-        expected_features=None if checkpoint is None else input_width(checkpoint),
     )
-    scores, score_notes = _scores(checkpoint, table, options, found.rule)
+    table = read()
+    try:
+        scores, score_notes = _scores(checkpoint, table, options, found.rule)
+    except CheckpointError:
+        if checkpoint is not None:
+            check_width(checkpoint, table, lambda n: read(expected_features=n))
+        raise
     group = next((g for g in table.groups if g.column == decision.group_column), None)
     ids = None if group is None else torch.from_numpy(group.ids).to(scores.device)
     decisions = decision.decide(
@@ -160,18 +168,20 @@ def _scores(
     if checkpoint is None:
         assert table.scores is not None
         return torch.from_numpy(table.scores.astype(np.float32)), ()
-    assert checkpoint.module is not None
     assert table.features is not None
-    device = options.torch_device()
-    features = torch.from_numpy(table.features).to(device)
-    network = checkpoint.module.to(device).eval()
-    output = output_kind(network, features, options, rule)
-    notes = [*checkpoint.notes]
+    features = torch.from_numpy(table.features).to(options.torch_device())
     if rule is not None:
-        complement = rule.positive_label != rule.output_label
+        label, complement = rule.output_label, rule.positive_label != rule.output_label
     else:
         label, complement = read_output_label(table, options.output_label)
-        notes += output_notes(table, options, output, label, complement=complement)
-    scores = Scorer(network, output, complement=complement).score(features, options.batch_size)
+    scorer = make_scorer(
+        checkpoint,
+        features,
+        reading_of(options, rule),
+        complement=complement,
+        batch_size=options.batch_size,
+    )
+    scores = checked_scores(scorer, features)
     check_scores(scores, table)
-    return scores, tuple(notes)
+    notes = () if rule is not None else output_notes(table, options, scorer, label)
+    return scores, (*checkpoint.notes, *notes)

@@ -16,7 +16,7 @@ from fairfix.data.spec import DataSpec
 from fairfix.errors import CheckpointError, OutputError, UsageError, VerificationError
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
-from fairfix.models.scorer import Scorer
+from fairfix.models.run_network import Reading, make_scorer
 from fairfix.report.html import html
 from fairfix.report.markdown import markdown
 from fairfix.report.model_card import update
@@ -210,13 +210,14 @@ def _compare_decisions(outcome: Outcome, path: Path) -> None:
     assert problem.scorer is not None
     assert problem.features is not None
     again = case.options.read_checkpoint(path)
-    assert again.module is not None
-    scorer = Scorer(
-        again.module.to(problem.features.device),
-        problem.scorer.output,
+    scorer = make_scorer(
+        again,
+        problem.features,
+        Reading(problem.scorer.output, problem.scorer.output_name),
         complement=problem.scorer.complement,
+        batch_size=problem.scorer.batch_size,
     )
-    scores = scorer.score(problem.features, case.options.batch_size)
+    scores = scorer.score(problem.features)
     decisions = outcome.rule.decide(
         scores, problem.groups, problem.group_names, problem.ids, problem.features
     )

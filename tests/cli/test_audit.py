@@ -249,17 +249,29 @@ def test_a_threshold_on_the_command_line_replaces_the_rule(fairfix: Run, place: 
 
 
 def test_the_rule_determines_how_the_output_is_read(fairfix: Run, place: Place) -> None:
-    """Rows whose logits all lie in [0, 1] look like probabilities."""
+    """Also where the network's last operation tells otherwise."""
     network = torch.load(place.model, weights_only=False)
     rows = pd.read_csv(place.val)
     logit = network(torch.tensor(rows.filter(like="x").to_numpy(np.float32)))[:, 0].numpy()
     table = place.table(rows[(logit > 0) & (logit < 1)])
-    write_rule(place.folder / "model.rule.json", threshold=0.6, output="logit")
+    write_rule(place.folder / "model.rule.json", threshold=0.6, output="prob")
     ended = fairfix("audit", place.model, table, "--json")
     positive = sum(g["tp"] + g["fp"] for g in json.loads(ended.out)["groups"]["group"]["groups"])
     inside = logit[(logit > 0) & (logit < 1)]
-    assert positive == int((1 / (1 + np.exp(-inside)) > 0.6).sum())
-    assert "the rule reads the network's output as logit of '1'" in ended.err
+    assert positive == int((inside > 0.6).sum())
+    assert "the rule reads the network's output as prob of '1'" in ended.err
+
+
+def test_the_output_is_read_alike_on_every_slice_of_a_table(fairfix: Run, place: Place) -> None:
+    """Also where all logits of a slice lie in [0, 1]."""
+    network = torch.load(place.model, weights_only=False)
+    rows = pd.read_csv(place.val)
+    logit = network(torch.tensor(rows.filter(like="x").to_numpy(np.float32)))[:, 0].numpy()
+    inside = (logit > 0) & (logit < 1)
+    ended = fairfix("audit", place.model, place.table(rows[inside]), "--json")
+    groups = json.loads(ended.out)["groups"]["group"]["groups"]
+    assert sum(g["tp"] + g["fp"] for g in groups) == inside.sum()
+    assert "the network's output is read as the logit of '1' (detected)" in ended.err
 
 
 def test_without_labels_only_figures_of_decisions_are_defined(

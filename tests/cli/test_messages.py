@@ -91,19 +91,29 @@ def facts(ended: Any) -> str:
     return " ".join(ended.out.split())
 
 
-def test_a_network_that_does_not_begin_with_a_linear_layer(fairfix: Run, place: Place) -> None:
-    torch.save(nn.Sequential(nn.Conv1d(1, 2, 3), nn.Flatten(), nn.Linear(4, 1)), place.model)
-    why = "the first layer is not linear, so its weight does not give the number of inputs"
+def test_a_network_that_runs_on_any_number_of_inputs(fairfix: Run, place: Place) -> None:
+    mean = nn.Unflatten(1, (1, -1)), nn.AdaptiveAvgPool1d(1), nn.Flatten()
+    torch.save(nn.Sequential(*mean, nn.Linear(1, 1)), place.model)
+    why = "the network runs on rows of 1, of 2 and more numbers"
     shown = facts(fairfix("inspect", place.model))
-    for what in ("inputs", "output", "prunable_units"):
-        assert f" {what} unknown: {why} " in shown
-    assert " rule none in the file or next to it " in shown
+    for what in ("inputs", "output", "prunable units"):
+        assert f" {what} unknown ({why}) " in shown
+    assert " decision rule none in the file or next to it " in shown
     found = json.loads(fairfix("inspect", place.model, "--json").out)
     assert found["inputs"] is None
     assert found["unknown"] == {
         **dict.fromkeys(("inputs", "output", "prunable_units"), why),
         "rule": "none in the file or next to it",
     }
+
+
+def test_a_network_that_does_not_begin_with_a_linear_layer(fairfix: Run, place: Place) -> None:
+    layers = nn.Unflatten(1, (1, 5)), nn.Conv1d(1, 2, 3), nn.Flatten(), nn.Linear(6, 1)
+    torch.save(nn.Sequential(*layers), place.model)
+    found = json.loads(fairfix("inspect", place.model, "--json").out)
+    assert found["inputs"] == 5
+    assert found["output"] == "logit (from its last operation)"
+    assert found["prunable_units"] == {"1": 2}
 
 
 def test_weights_alone(fairfix: Run, place: Place, trained: nn.Sequential) -> None:
@@ -117,11 +127,11 @@ def test_weights_alone(fairfix: Run, place: Place, trained: nn.Sequential) -> No
     [
         (
             nn.Sequential(nn.Linear(4, 10)),
-            "the network returns shape (64, 10) for 64 rows; fairfix",
+            "the network returns shape (2, 10) for 2 rows; fairfix",
         ),
         (
             nn.Sequential(nn.Embedding(4, 5), nn.Flatten(), nn.Linear(5, 1)),
-            "it does not run on rows of 5 numbers (Expected tensor for",
+            "the network does not run on rows of numbers; a table shows how it runs",
         ),
     ],
 )

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fairfix.errors import CheckpointError
-from fairfix.models.scorer import Output, Scorer, detect_output, raw_output
+from fairfix.errors import CheckpointError, UsageError
+from fairfix.models.scorer import Output, Scorer, raw_output
 from tests.helpers import zoo
 
 ROWS = 9
@@ -52,11 +52,9 @@ SHAPES = {
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("complement", [False, True])
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
-def test_outputs_are_recognized_and_read(name: str, complement: bool, batch_size: int) -> None:
+def test_outputs_are_read(name: str, complement: bool, batch_size: int) -> None:
     values, kind, expected = SHAPES[name]
-    network = Gives(values)
-    assert detect_output(network, NUMBERS) is kind
-    scores = Scorer(network, kind, complement=complement).score(NUMBERS, batch_size)
+    scores = Scorer(Gives(values), kind, complement=complement).score(NUMBERS, batch_size)
     assert scores.shape == (ROWS,)
     expected = 1 - expected if complement else expected
     assert scores.numpy() == pytest.approx(expected.numpy(), abs=1e-6)
@@ -66,39 +64,59 @@ def test_outputs_are_recognized_and_read(name: str, complement: bool, batch_size
     "wrap",
     [
         lambda x: {"logits": x, "loss": None},
+        lambda x: {"logits": x, "hidden_states": (x, x)},
         lambda x: SimpleNamespace(logits=x),
         lambda x: (x,),
         lambda x: [x],
+        lambda x: {"scores": x},
     ],
 )
 def test_wrapped_outputs_are_unwrapped(wrap: Any) -> None:
-    network = Gives(TWO_LOGITS, wrap)
-    assert torch.equal(raw_output(network, NUMBERS), TWO_LOGITS)
-    assert detect_output(network, NUMBERS) is Output.LOGITS
+    assert torch.equal(raw_output(Gives(TWO_LOGITS, wrap), NUMBERS), TWO_LOGITS)
 
 
 @pytest.mark.parametrize(
-    "wrap", [lambda x: (x, x), lambda x: {"scores": x}, lambda x: None, lambda x: x.tolist()]
-)
-def test_an_output_without_a_tensor_of_scores_is_refused(wrap: Any) -> None:
-    with pytest.raises(CheckpointError, match="not a tensor of scores"):
-        detect_output(Gives(LOGITS, wrap), NUMBERS)
-
-
-@pytest.mark.parametrize(
-    ("network", "said"),
+    ("wrap", "name"),
     [
-        (Gives(torch.zeros(ROWS, 3)), r"returns shape \(9, 3\) for 9 rows; .* binary"),
-        (Gives(torch.zeros(ROWS, 2, 2)), "binary"),
-        (Gives(LOGITS, lambda x: x.sum()), "binary"),
-        (Gives(LOGITS, lambda x: x[:3]), "binary"),
-        (Gives(LOGITS.index_fill(0, torch.tensor(3), torch.nan)), "NaN or infinite"),
-        (Gives(LOGITS.index_fill(0, torch.tensor(3), torch.inf)), "NaN or infinite"),
+        (lambda x: (x, x[:, :1]), "0"),
+        (lambda x: {"embedding": x[:, :1], "scores": x}, "scores"),
+        (lambda x: ({"a": x[:, :1], "b": [x[:, :1], x]}, x[:, :1]), "0.b.1"),
     ],
 )
-def test_other_shapes_and_values_are_refused(network: nn.Module, said: str) -> None:
-    with pytest.raises(CheckpointError, match=said):
-        detect_output(network, NUMBERS)
+def test_one_of_several_outputs_is_chosen_by_name(wrap: Any, name: str) -> None:
+    network = Gives(TWO_LOGITS, wrap)
+    assert torch.equal(raw_output(network, NUMBERS, name), TWO_LOGITS)
+    with pytest.raises(CheckpointError, match=r"choose that of the scores with --output-name"):
+        raw_output(network, NUMBERS)
+    with pytest.raises(UsageError, match=f"no output 'x' .* it has outputs .*{name}"):
+        raw_output(network, NUMBERS, "x")
+
+
+@pytest.mark.parametrize("wrap", [lambda x: None, lambda x: x.tolist(), lambda x: {"loss": 1.0}])
+def test_an_output_without_a_tensor_of_scores_is_refused(wrap: Any) -> None:
+    with pytest.raises(CheckpointError, match="not a tensor of scores"):
+        raw_output(Gives(LOGITS, wrap), NUMBERS)
+
+
+class Squeezed(nn.Module):
+    """A network whose forward drops every dimension of size 1, also that of the rows."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(zoo.WIDTH, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x.unsqueeze(1)).squeeze()
+
+
+@pytest.mark.parametrize(("outputs", "kind"), [(1, Output.LOGIT), (2, Output.LOGITS)])
+@pytest.mark.parametrize("rows", [1, 9])
+def test_a_batch_of_one_row_is_read_as_any_other(outputs: int, kind: Output, rows: int) -> None:
+    scorer, features = Scorer(Squeezed(outputs), kind), zoo.features(rows)
+    scores = scorer.score(features)
+    assert scores.shape == (rows,)
+    assert torch.allclose(scorer.score(features, batch_size=4), scores)
+    assert torch.allclose(scorer.score(features, batch_size=1), scores)
 
 
 def test_scoring_runs_in_evaluation_mode_and_leaves_every_mode_as_it_was() -> None:

@@ -118,9 +118,17 @@ def model_options(
     output_kind: Annotated[
         Literal["auto", "prob", "logit"] | None,
         advanced(
-            "Output of the network: probability or logit.",
+            "Output of the network: probability or logit; auto follows from its last operation.",
             "--output-kind",
             default=default_text("output_kind"),
+        ),
+    ] = None,
+    output_name: Annotated[
+        str | None,
+        advanced(
+            "Key or position of the output with the scores, if the network has several.",
+            "--output-name",
+            default="the only one with the shape of scores",
         ),
     ] = None,
     output_label: Annotated[
@@ -141,7 +149,11 @@ def model_options(
     ] = None,
     batch_size: Annotated[
         int | None,
-        advanced("Rows in one forward pass.", "--batch-size", default=default_text("batch_size")),
+        advanced(
+            "Rows in one forward pass.",
+            "--batch-size",
+            default="from the network's memory per row, at most 65536",
+        ),
     ] = None,
 ) -> None: ...
 

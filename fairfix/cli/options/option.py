@@ -24,7 +24,6 @@ DEFAULTS: dict[str, Any] = {
     "missing_group": "error",
     "output_kind": "auto",
     "device": "auto",
-    "batch_size": 65_536,
     "seed": 0,
     "metric": "spd",
     "budget": 0.05,

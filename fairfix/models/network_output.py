@@ -1,0 +1,114 @@
+"""Select the tensor of scores in what a network returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from fairfix.errors import CheckpointError, UsageError
+
+_LOGITS = "logits"  # the scores in an output of Hugging Face's classifiers
+
+
+def named_outputs(raw: Any) -> dict[str, Tensor]:
+    """Return the tensors in a network's output by name, in order.
+
+    The name is the key in a dictionary, the position in a tuple or list, both joined by a dot where
+    they are nested, and empty for a single tensor. A single-entry tuple or list has no name. An
+    object with the attribute ``logits`` counts as a dictionary of it.
+    """
+    while isinstance(raw, tuple | list) and len(raw) == 1:
+        raw = raw[0]
+    return dict(_flat(raw, ""))
+
+
+def select_output(raw: Any, name: str | None) -> Tensor:
+    """Return one tensor of a network's output.
+
+    Args:
+        raw: what the network returned.
+        name: as in ``named_outputs``; None for the entry ``logits``, else for the only tensor.
+
+    Raises:
+        CheckpointError: if there is no tensor, or no name and several.
+        UsageError: if no tensor has this name.
+    """
+    found = named_outputs(raw)
+    if not found:
+        raise CheckpointError(
+            f"The network returns {type(raw).__name__}, not a tensor of scores; wrap it so that "
+            "it returns a tensor of shape (N,), (N, 1) or (N, 2)."
+        )
+    if name is None and _LOGITS in found:
+        return found[_LOGITS]
+    if name is None and len(found) == 1:
+        return next(iter(found.values()))
+    if name is None:
+        raise CheckpointError(
+            f"The network returns {len(found)} tensors ({', '.join(found)}); choose that of the "
+            "scores with --output-name."
+        )
+    if name not in found:
+        has = f"outputs {', '.join(found)}" if list(found) != [""] else "one output without a name"
+        raise UsageError(f"The network has no output {name!r} for --output-name; it has {has}.")
+    return found[name]
+
+
+def find_output(raw: Any, rows: int, name: str | None) -> str | None:
+    """Return the name of the output that holds the scores; None for the only tensor.
+
+    Args:
+        raw: what the network returned.
+        rows: number of rows that it got, at least 2.
+        name: given by the user; it must exist.
+
+    Raises:
+        CheckpointError: if no tensor has the shape of scores, or several have it.
+        UsageError: if no tensor has the given name.
+    """
+    found = named_outputs(raw)
+    if name is not None or len(found) < 2 or _LOGITS in found:
+        tensor = select_output(raw, name)
+        if not holds_scores(tensor, rows):
+            raise CheckpointError(
+                f"The network returns shape {tuple(tensor.shape)} for {rows} rows; fairfix "
+                "debiases binary classifiers with output shape (N,), (N, 1) or (N, 2)."
+            )
+        return name if name is not None or _LOGITS not in found else _LOGITS
+    usable = [key for key, tensor in found.items() if holds_scores(tensor, rows)]
+    if len(usable) == 1:
+        return usable[0]
+    shapes = {key: tuple(found[key].shape) for key in usable or found}
+    listed = ", ".join(f"{key} {shape}" for key, shape in shapes.items())
+    if usable:
+        raise CheckpointError(
+            f"Several outputs of the network can be scores: {listed}; choose one with "
+            "--output-name."
+        )
+    raise CheckpointError(
+        f"No output of the network has the shape of scores, (N,), (N, 1) or (N, 2), for {rows} "
+        f"rows: {listed}; wrap the network so that it returns them."
+    )
+
+
+def holds_scores(tensor: Tensor, rows: int) -> bool:
+    """Whether a tensor has the shape and type of scores of a binary classifier."""
+    shapes = ((rows,), (rows, 1), (rows, 2))
+    return tuple(tensor.shape) in shapes and tensor.is_floating_point()
+
+
+def _flat(raw: Any, prefix: str) -> list[tuple[str, Tensor]]:
+    if isinstance(raw, Tensor):
+        return [(prefix, raw)]
+    if isinstance(raw, Mapping):
+        items = [(str(key), value) for key, value in raw.items()]
+    elif isinstance(raw, tuple | list):
+        items = [(str(place), value) for place, value in enumerate(raw)]
+    elif isinstance(getattr(raw, _LOGITS, None), Tensor):
+        items = [(_LOGITS, getattr(raw, _LOGITS))]
+    else:
+        return []
+    dot = "." if prefix else ""
+    return [pair for key, value in items for pair in _flat(value, f"{prefix}{dot}{key}")]

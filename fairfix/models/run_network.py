@@ -1,0 +1,258 @@
+"""Run a checkpoint's network on rows of a table, and find out how it has to be run.
+
+What a network needs is found by running it, never from the shapes of its parameters.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fairfix._utils.text import error_summary
+from fairfix.errors import CheckpointError, FairfixError, UsageError
+from fairfix.models.batch_size import default_batch_size
+from fairfix.models.checkpoint import Checkpoint
+from fairfix.models.network_output import find_output, select_output
+from fairfix.models.output_tracing import OutputTracer, Range, TracedValue
+from fairfix.models.scorer import Output, Scorer
+
+ONE, TWO = (Output.PROB, Output.LOGIT), (Output.PROBS, Output.LOGITS)
+OUTPUT_KINDS: dict[str, tuple[Output, Output]] = dict(
+    zip(("prob", "logit"), zip(ONE, TWO, strict=True), strict=True)
+)
+_PROBED_ROWS = 64
+_SAME = 1e-4  # more than round-off changes when the same rows are run again
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the output of a network is read.
+
+    Attributes:
+        kind: "prob" or "logit" as a user gives it, or an ``Output`` as a rule holds it; None if it
+            follows from the network's last operation.
+        name: of the output with the scores, where the network has several (``named_outputs``).
+    """
+
+    kind: str | None = None
+    name: str | None = None
+
+
+def make_scorer(
+    checkpoint: Checkpoint,
+    features: Tensor,
+    reading: Reading,
+    *,
+    complement: bool = False,
+    batch_size: int | None = None,
+) -> Scorer:
+    """Return the network as a score function for rows like the given ones.
+
+    The network runs in float32, or in its stored type where it fails in float32. It is moved to the
+    device of the rows.
+
+    Args:
+        checkpoint: with a network.
+        features: (N, D) float32; at most the first 64 rows are run.
+        reading: how its output is read.
+        complement: the network predicts the unfavorable label.
+        batch_size: rows in one forward pass; None chooses it from the network's memory per row.
+
+    Raises:
+        CheckpointError: if the network does not run on the rows, gives other outputs when it runs
+            again, has no output of the shape of scores, or how it is read cannot be known.
+        UsageError: if it has no output of the given name or kind.
+    """
+    assert checkpoint.module is not None
+    network = checkpoint.module.to(features.device).eval()
+    rows = _probed_rows(features)
+    with torch.no_grad(), torch.random.fork_rng(_cuda_devices(features)):
+        raw, input_dtype = _run_in_needed_dtype(checkpoint, network, rows)
+        rows = rows.to(input_dtype)
+        name = find_output(raw, len(rows), reading.name)
+        first = select_output(raw, name)
+        _check_repeatable(first, select_output(network(rows), name))
+        output = _output(network, rows, name, reading.kind)
+        size = batch_size or default_batch_size(network, rows)
+    return Scorer(
+        network,
+        output,
+        complement=complement,
+        output_name=name,
+        batch_size=size,
+        input_dtype=input_dtype,
+    )
+
+
+@torch.no_grad()
+def checked_scores(scorer: Scorer, features: Tensor) -> Tensor:
+    """Return P(favorable) of every row, (N,) float32, in evaluation mode.
+
+    Raises:
+        CheckpointError: if the network fails, or an output is not finite.
+    """
+    scores = []
+    for part in features.split(scorer.batch_size):
+        rows = part if len(part) > 1 else part.expand(2, *part.shape[1:])
+        with running(scorer.network, rows):
+            raw = scorer.raw(rows)
+        if not raw.isfinite().all():
+            raise CheckpointError(
+                "The network returns NaN or infinite values on these rows; check its inputs."
+            )
+        scores.append(scorer.read(raw)[: len(part)])
+    return torch.cat(scores)
+
+
+@contextmanager
+def running(network: nn.Module, rows: Tensor) -> Iterator[None]:
+    """Convert any exception of a network to a CheckpointError.
+
+    Args:
+        rows: (N, D), what the network gets.
+    """
+    try:
+        yield
+    except FairfixError:
+        raise
+    except Exception as error:  # the code of the network may raise anything
+        inputs = required_inputs(network)
+        if len(inputs) > 1:
+            raise CheckpointError(
+                f"The network takes {len(inputs)} inputs ({', '.join(inputs)}), but gets the "
+                "features of a row as one tensor; wrap it in a class whose forward splits them."
+            ) from None
+        raise CheckpointError(
+            f"The network does not run on {rows[0].numel()} features a row: {error_summary(error)}"
+        ) from None
+
+
+def required_inputs(network: nn.Module) -> list[str]:
+    """Return the names of the inputs that ``forward`` needs."""
+    try:
+        parameters = inspect.signature(network.forward).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [p.name for p in parameters if p.kind in positional and p.default is p.empty]
+
+
+def traced_output(network: nn.Module, rows: Tensor, name: str | None) -> tuple[Tensor, TracedValue]:
+    """Run the network and return its output and what the trace says of it."""
+    with torch.no_grad(), OutputTracer(network, rows) as tracer:
+        raw = network(rows)
+    tensor = select_output(raw, name)
+    return tensor, tracer.of(tensor)
+
+
+def _probed_rows(features: Tensor) -> Tensor:
+    rows = features[:_PROBED_ROWS]
+    return rows if len(rows) > 1 else rows.expand(2, *rows.shape[1:])
+
+
+def _cuda_devices(features: Tensor) -> list[torch.device]:
+    return [features.device] if features.device.type == "cuda" else []
+
+
+def _run_in_needed_dtype(
+    checkpoint: Checkpoint, network: nn.Module, rows: Tensor
+) -> tuple[Any, torch.dtype]:
+    """Return the network's output and the dtype of its rows; the network may get another dtype."""
+    failure: CheckpointError | None = None
+    for input_dtype in castings(checkpoint, network):
+        try:
+            with running(network, rows):
+                return network(rows.to(input_dtype)), input_dtype
+        except CheckpointError as error:
+            failure = failure or error
+    assert failure is not None
+    raise failure
+
+
+def castings(checkpoint: Checkpoint, network: nn.Module) -> Iterator[torch.dtype]:
+    """Yield the dtype of the rows for each way to run a network, after casting the network.
+
+    In order: float32 throughout; the stored dtypes with rows in float32, for a network that casts
+    its input; the same with rows in the widest stored dtype; float64 with rows in float32. After
+    the last the network is in float32 again.
+    """
+    yield torch.float32
+    stored = {t.dtype for t in checkpoint.tensors.values() if t.is_floating_point()}
+    if stored - {torch.float32}:
+        _cast(checkpoint, network, None)
+        yield torch.float32
+        yield max(stored, key=lambda dtype: torch.finfo(dtype).bits)
+    _cast(checkpoint, network, torch.float64)
+    yield torch.float32
+    _cast(checkpoint, network, torch.float32)
+
+
+def _cast(checkpoint: Checkpoint, network: nn.Module, dtype: torch.dtype | None) -> None:
+    """Cast parameters and buffers to a dtype; None is that of each stored tensor."""
+    for name, tensor in network.state_dict(keep_vars=True).items():
+        stored = checkpoint.tensors.get(name)
+        if stored is not None and stored.is_floating_point():
+            tensor.data = stored.to(tensor.device, dtype or stored.dtype, copy=True)
+
+
+def _check_repeatable(first: Tensor, second: Tensor) -> None:
+    """Raise CheckpointError if two passes over the same rows differ by more than round-off."""
+    if not torch.allclose(first, second, rtol=_SAME, atol=_SAME, equal_nan=True):
+        raise CheckpointError(
+            "The network gives other outputs when the same rows are run again: something in it is "
+            "random in evaluation mode, such as F.dropout without training=self.training. Make it "
+            "depend on self.training and read the checkpoint again."
+        )
+
+
+def _output(network: nn.Module, rows: Tensor, name: str | None, kind: str | None) -> Output:
+    """Return the kind of the output: the given one, else that of the network's last operation."""
+    tensor, value = traced_output(network, rows, name)
+    two = tensor.numel() == 2 * len(rows)
+    if kind is None:
+        return output_of(value, two=two)
+    if kind in OUTPUT_KINDS:
+        return OUTPUT_KINDS[kind][two]
+    if kind not in (TWO if two else ONE):
+        try:
+            found = repr(output_of(value, two=two).value)
+        except CheckpointError:
+            found = "two outputs" if two else "one output"
+        raise UsageError(
+            f"The rule is for a network that gives {kind!r}, but this one gives {found}; give its "
+            "own rule with --rule."
+        )
+    return Output(kind)
+
+
+def output_of(value: TracedValue, *, two: bool) -> Output:
+    """Return the kind of an output from the range of its entries.
+
+    Args:
+        two: whether it has two entries a row, else one.
+
+    Raises:
+        CheckpointError: if the range does not tell probabilities from logits.
+    """
+    if value.range is Range.REAL:
+        return Output.LOGITS if two else Output.LOGIT
+    if two and value.range in (Range.SIMPLEX, Range.LOG_SIMPLEX):
+        return Output.PROBS if value.range is Range.SIMPLEX else Output.LOGITS
+    if value.range is Range.UNIT and not two:
+        return Output.PROB
+    if value.range is Range.UNIT:
+        raise CheckpointError(
+            "The network's two outputs lie in [0, 1] each but need not sum to 1, as those of two "
+            "sigmoids; give --output-kind prob if the second is the probability of the label, else "
+            "--output-kind logit."
+        )
+    raise CheckpointError(
+        f"The network's output comes from {value.function}, so it cannot be known whether it is a "
+        "probability or a logit; give --output-kind prob or --output-kind logit."
+    )
