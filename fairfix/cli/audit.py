@@ -58,8 +58,11 @@ def run(
     case = ruled(case, chosen)
     notes = (*case.notes, f"decisions by {where}", *position_warning(case.found))
     print_messages(notes, quiet=quiet)
-    measured = audit(case, chosen, objective, confidence=confidence)
+    subgroups = not values["no_subgroups"]
+    measured = audit(case, chosen, objective, confidence=confidence, subgroups=subgroups)
     document = audit_document(case, chosen, measured)
+    if measured.subgroups is not None:
+        print_messages(measured.subgroups.notes, quiet=quiet)
     if html is not None:
         write_text(html, audit_html(document))
     if json:
@@ -101,7 +104,7 @@ def _tables(document: Document) -> Iterator[Table | str]:
     yield _figures("All rows", next(iter(document["groups"].values()))["performance"])
     for crossed in document["intersections"]:
         yield _intersection(crossed)
-    if document["subgroups"]["found"]:
+    if document["subgroups"] is not None and document["subgroups"]["found"]:
         yield _subgroups(document["subgroups"])
 
 

@@ -71,6 +71,7 @@ def run(
             fold=bool(values["fold_threshold"]),
             confidence=confidence,
             promises=promises,
+            subgroups=not values["no_subgroups"],
             options=options,
         )
     print_messages(outcome.result.notes, quiet=quiet)

@@ -209,6 +209,7 @@ class _SettingsTable(StrictModel):
     baseline: str | None = None
     on_inconclusive: Literal["fail", "warn"] | None = None
     strict: bool | None = None
+    no_subgroups: bool | None = None
 
     def values(self, directory: Path) -> dict[str, Any]:
         """Return the given options by name; paths in the file are relative to ``directory``."""

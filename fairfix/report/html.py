@@ -114,7 +114,7 @@ def _audit_page(report: Report) -> dict[str, Any]:
         "columns": audit_sections.columns(report),
         "intersections": audit_sections.intersections(report),
         "thresholds": audit_sections.thresholds(report),
-        "subgroups": sections.subgroups(report["subgroups"]["found"]),
+        "subgroups": sections.subgroups((report["subgroups"] or {}).get("found")),
         "rule": sections.rule(report["rule"]),
     }
 

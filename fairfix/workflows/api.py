@@ -145,6 +145,7 @@ def debias(
     also: Mapping[str, float] | None = None,
     floors: Mapping[str, float] | None = None,
     ceilings: Mapping[str, float] | None = None,
+    subgroups: bool = True,
     **options: Any,
 ) -> Outcome:
     """Run a method on validation rows and evaluate the result on rows it never saw.
@@ -167,6 +168,7 @@ def debias(
         confidence: 1 - alpha of each one-sided test, in (0.5, 1); ``strict`` takes exact limits.
         also, floors, ceilings: further budgets and limits to test on the test rows, as ``gate``
             takes them; the method does not search for them.
+        subgroups: whether the evidence includes a search for subgroups.
         options: the method's own.
 
     Raises:
@@ -200,6 +202,7 @@ def debias(
             *demands_of(Kind.FLOOR, floors),
             *demands_of(Kind.CEILING, ceilings),
         ],
+        subgroups=subgroups,
         options=options,
     )
 
@@ -213,6 +216,7 @@ def audit(
     budget: float = 0.05,
     confidence: float = 0.95,
     strict: bool = False,
+    subgroups: bool = True,
 ) -> Audit:
     """Measure every metric with its interval, by group column, intersection and subgroup.
 
@@ -222,6 +226,7 @@ def audit(
             none, the case's threshold.
         metric, budget: the claim to test.
         confidence: 1 - alpha of each one-sided test, in (0.5, 1); ``strict`` takes exact limits.
+        subgroups: whether to search for subgroups.
 
     Raises:
         FairfixError: if the rule does not belong to the model.
@@ -229,7 +234,7 @@ def audit(
     level = ConfidenceLevel(confidence, strict)
     rule, _ = _rule_of(case, rule)
     objective = make_objective(metric, budget)
-    return audit_case(case, rule, objective, confidence=level)
+    return audit_case(case, rule, objective, confidence=level, subgroups=subgroups)
 
 
 @in_library_terms

@@ -62,7 +62,7 @@ class Audit:
     Attributes:
         groups: one entry per group column, in the given order.
         subgroups: conjunctions of group columns and features whose decisions or errors differ
-            most from the rest.
+            most from the rest; None if they were not searched.
         threshold_sweep: what other shared thresholds would do; None if the rule has none, or
             without labels.
         confidence: of each one-sided test.
@@ -70,7 +70,7 @@ class Audit:
 
     groups: tuple[GroupAudit, ...]
     intersections: tuple[IntersectionAudit, ...]
-    subgroups: SubgroupScan
+    subgroups: SubgroupScan | None
     threshold_sweep: ThresholdSweep | None
     confidence: ConfidenceLevel
 
@@ -164,12 +164,14 @@ def audit(
     objective: Objective | None = None,
     *,
     confidence: ConfidenceLevel = DEFAULT_CONFIDENCE,
+    subgroups: bool = True,
 ) -> Audit:
     """Measure a rule on every row of the case.
 
     Args:
         objective: its metric is tested against its budget and swept over thresholds; by default
             spd with a budget of 0.05.
+        subgroups: whether to search for subgroups.
 
     Raises:
         TableError: if the rule needs a group column that the case lacks.
@@ -187,7 +189,9 @@ def audit(
             for group, problem in zip(case.table.groups, columns, strict=True)
         ),
         intersections=audit_intersections(case.problem, decisions, case.table.groups),
-        subgroups=worst_subgroups(
+        subgroups=None
+        if not subgroups
+        else worst_subgroups(
             case.in_table_units(case.problem),
             decisions,
             case.table.groups,

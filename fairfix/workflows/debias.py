@@ -91,6 +91,7 @@ def debias(
     fold: bool = False,
     confidence: ConfidenceLevel = DEFAULT_CONFIDENCE,
     promises: Sequence[Demand] = (),
+    subgroups: bool = True,
     options: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Run a method on validation rows and evaluate the result once on test rows.
@@ -106,6 +107,7 @@ def debias(
         fold: move the threshold into the last layer's bias, so that 0.5 is the threshold.
         confidence: of the verdict and the intervals on the test rows.
         promises: further budgets, floors and ceilings, tested on the test rows.
+        subgroups: whether the evidence includes a search for subgroups.
         options: the method's own, by name.
 
     Raises:
@@ -163,6 +165,7 @@ def debias(
         ),
         warnings=(),
         promises=promised,
+        subgroups=subgroups,
     )
     return replace(outcome, warnings=warnings_of(outcome))
 

@@ -90,7 +90,8 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
                 "validation": _comparison(outcome.validation),
             },
             "change": _change(evidence),
-            "subgroups": [_subgroup(each) for each in evidence.subgroups.significant()],
+            "subgroups": evidence.subgroups
+            and [_subgroup(each) for each in evidence.subgroups.significant()],
             "tradeoff_curve": [asdict(point) for point in outcome.tradeoff_curve],
             "histograms": {
                 "edges": [i / BINS for i in range(BINS + 1)],
@@ -101,7 +102,11 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
             },
             "tuned_rows": evidence.tuned_rows and evidence.tuned_rows.to_json(),
             "warnings": [*outcome.warnings, *evidence.warnings],
-            "notes": [*case.notes, *outcome.result.notes],
+            "notes": [
+                *case.notes,
+                *outcome.result.notes,
+                *(evidence.subgroups.notes if evidence.subgroups else ()),
+            ],
         }
     )
 
@@ -119,13 +124,14 @@ def audit_document(case: Case, rule: DecisionRule, audit: Audit) -> dict[str, An
             "confidence": audit.confidence.level,
             "groups": {each.column: _audited(each) for each in audit.groups},
             "intersections": [_intersection(each) for each in audit.intersections],
-            "subgroups": {
+            "subgroups": audit.subgroups
+            and {
                 "searched": audit.subgroups.searched,
                 "tested": audit.subgroups.tested,
                 "found": [_subgroup(each) for each in audit.subgroups.significant()],
             },
             "threshold_sweep": audit.threshold_sweep and _threshold_sweep(audit.threshold_sweep),
-            "notes": list(case.notes),
+            "notes": [*case.notes, *(audit.subgroups.notes if audit.subgroups else ())],
         }
     )
 

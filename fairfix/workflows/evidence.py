@@ -132,7 +132,8 @@ class Evidence:
         power: the largest gap that these rows can certify, or the rows that it would take.
         change: decisions before and after by group, levelling down, other group columns.
         overfitting: sentences on figures that are worse on test rows than on validation rows.
-        subgroups: those whose decisions or errors differ most from the rest.
+        subgroups: those whose decisions or errors differ most from the rest; None if they were not
+            searched.
         histograms: by group, counts of scores before and after in 20 bins of equal width.
         tuned_rows: salted fingerprints of the validation rows, for the gate.
     """
@@ -145,7 +146,7 @@ class Evidence:
     power: PowerAnalysis
     change: DecisionChange
     overfitting: tuple[str, ...]
-    subgroups: SubgroupScan
+    subgroups: SubgroupScan | None
     histograms: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
     tuned_rows: RowFingerprints | None
 
@@ -171,6 +172,7 @@ def collect_evidence(
     seed: int,
     confidence: ConfidenceLevel,
     promises: Sequence[Demand] = (),
+    subgroups: bool = True,
 ) -> Evidence:
     """Everything that the test rows show of a result.
 
@@ -193,7 +195,9 @@ def collect_evidence(
         overfitting=overfitting(
             validation.problem, validation.debiased, before, decided, objective
         ),
-        subgroups=worst_subgroups(
+        subgroups=None
+        if not subgroups
+        else worst_subgroups(
             case.in_table_units(before),
             decided,
             test.groups,

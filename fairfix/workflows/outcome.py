@@ -55,6 +55,7 @@ class Outcome:
         tradeoff_curve: other thresholds on the result's scores, on the validation rows.
         warnings: short sentences without a full stop.
         promises: further budgets, floors and ceilings that are tested on the test rows.
+        subgroups: whether to search for subgroups.
     """
 
     case: Case
@@ -76,6 +77,7 @@ class Outcome:
     tradeoff_curve: tuple[TradeoffPoint, ...]
     warnings: tuple[str, ...]
     promises: tuple[Demand, ...] = ()
+    subgroups: bool = True
 
     def __repr__(self) -> str:
         after, metric = self.test.debiased, self.objective.metric.key
@@ -93,4 +95,5 @@ class Outcome:
             seed=self.seed,
             confidence=self.confidence,
             promises=self.promises,
+            subgroups=self.subgroups,
         )

@@ -338,3 +338,14 @@ def test_a_label_column_that_is_named_or_nearly_so_must_exist(
     assert "(label column)" in ended.sentence
     ended = fairfix("thresholds", "-", tmp_path / "rows.csv", *SCORES)
     assert "has no column 'label' (label column)" in ended.sentence
+
+
+def test_subgroups_are_not_searched_on_request(
+    fairfix: Run, table: Path, schema: dict[str, Any]
+) -> None:
+    document = audited(fairfix, "-", table, *SCORES, "--no-subgroups")
+    jsonschema.Draft202012Validator({"$ref": "#/$defs/audit", "$defs": schema["$defs"]}).validate(
+        document
+    )
+    assert document["subgroups"] is None
+    assert fairfix("audit", "-", table, *SCORES, "--no-subgroups").code == 0

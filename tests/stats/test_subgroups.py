@@ -306,3 +306,36 @@ def test_duplicate_and_constant_columns_are_dropped() -> None:
     x = np.stack([np.where(sex == 1, -3.0, 2.5), np.ones(300), rng.normal(size=300)], 1)
     found = bin_columns([Group("sex", sex, SEX)], x.astype(np.float32), ["code", "one", "sex"])
     assert [column.column for column in found] == ["sex"]
+
+
+def test_of_many_inputs_those_most_correlated_with_the_decisions_are_searched() -> None:
+    problem, _, groups, _ = people(2000, 4, features=1200)
+    assert problem.features is not None
+    decisions = problem.features[:, 1100] > 0.3
+    names = tuple(f"x{i}" for i in range(1200))
+    scan = worst_subgroups(problem, decisions, groups, names)
+    assert (scan.inputs, scan.inputs_left_out) == (1000, 200)
+    assert "of 1,200 inputs the 1,000 most correlated" in scan.notes[0]
+    assert all("x1100" in each.where for each in scan.significant() if each.rate_of == "fpr")
+    assert "x1100" in scan.columns
+
+
+def test_images_are_not_searched() -> None:
+    problem, decisions, groups, _ = people(400, 4)
+    images = replace(problem, features=torch.zeros(400, 3, 4, 4))
+    scan = worst_subgroups(images, decisions, groups, [f"p{i}" for i in range(48)])
+    assert scan.columns == ("sex", "race")
+    assert "not searched" in scan.notes[0]
+
+
+def test_a_number_whose_first_rows_are_equal_is_not_taken_for_few_values() -> None:
+    x = np.concatenate([np.zeros(1500), np.linspace(1, 2, 1500)])[:, None]
+    (column,) = bin_columns([], x, ["x"])
+    assert column.edges == pytest.approx((0.0, np.quantile(x, 0.6), np.quantile(x, 0.8)), abs=1e-3)
+
+
+def test_many_columns_are_compared_by_partition_not_in_pairs() -> None:
+    rng = np.random.default_rng(0)
+    one = rng.integers(0, 4, 500)
+    x = np.stack([one, 3 - one, one * 2.5, rng.integers(0, 4, 500)], 1).astype(float)
+    assert [c.column for c in bin_columns([], x, ["a", "b", "c", "d"])] == ["a", "d"]

@@ -112,6 +112,14 @@ def promise_options(
 ) -> None: ...
 
 
+def subgroup_options(
+    no_subgroups: Annotated[
+        bool,
+        advanced("Do not search for subgroups that are treated differently.", "--no-subgroups"),
+    ] = False,
+) -> None: ...
+
+
 def threshold_options(
     threshold: Annotated[
         float | None,

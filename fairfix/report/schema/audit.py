@@ -126,8 +126,9 @@ class Audit(StrictModel):
     intersections: tuple[Intersection, ...] = Field(
         description="Groups formed by several group columns together."
     )
-    subgroups: SubgroupSearch = Field(
-        description="Subgroups whose decisions or errors differ most from those of all other rows."
+    subgroups: SubgroupSearch | None = Field(
+        description="Subgroups whose decisions or errors differ most from those of all other rows; "
+        "null if they were not searched."
     )
     threshold_sweep: ThresholdSweep | None = Field(
         description="Results at other shared thresholds; null if the rule has no shared threshold."

@@ -262,9 +262,9 @@ class Report(StrictModel):
     change: Change = Field(
         description="The debiased model compared with the unmodified model on test rows."
     )
-    subgroups: tuple[Subgroup, ...] = Field(
+    subgroups: tuple[Subgroup, ...] | None = Field(
         description="Subgroups that the debiased model treats differently from all other rows: "
-        "searched on one part of the test rows, tested on the other."
+        "searched on one part of the test rows, tested on the other; null if not searched."
     )
     tradeoff_curve: tuple[TradeoffPoint, ...] = Field(
         description="The trade-off curve of the debiased scores on validation rows: performance "

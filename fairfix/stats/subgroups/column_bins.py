@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import numpy as np
 from fairfix.data.table import Group
 
 OTHER, RARE = "(other)", "(rare)"
+PROBED_ROWS = 1000
 MAX_CATEGORIES = 12
 """Most values of a categorical column; the others are merged."""
 
@@ -19,7 +21,7 @@ class BinnedColumn:
     """A column with a few values.
 
     Attributes:
-        codes: (N,) int64 in 0..V-1, indices of ``values``.
+        codes: (N,) int in 0..V-1, indices of ``values``.
         values: V names.
         ordered: whether the values are increasing numbers or intervals.
         edges: (V - 1,) upper ends (included) of all intervals but the last; None if the values are
@@ -101,12 +103,15 @@ def bin_columns(
             for index, name in enumerate(names)
             if index not in used
         ]
-    kept: list[BinnedColumn] = []
+    kept: dict[str, BinnedColumn] = {}
+    partitions: set[bytes] = set()
     for each in columns:
         column = each if each.ordered else _drop_unused(_merge_rare(each, rare))
-        if len(column.values) > 1 and not any(_is_duplicate(column, other) for other in kept):
-            kept.append(column)
-    return tuple(kept)
+        partition = _partition(column)
+        if len(column.values) > 1 and column.column not in kept and partition not in partitions:
+            kept[column.column] = column
+            partitions.add(partition)
+    return tuple(kept.values())
 
 
 def _runs(codes: Sequence[int]) -> list[tuple[int, int]]:
@@ -156,14 +161,15 @@ def _category(
 
 
 def _number(x: np.ndarray, name: str, bins: int) -> BinnedColumn:
-    distinct = np.unique(x)
-    if len(distinct) <= bins:
+    few = len(np.unique(x[:PROBED_ROWS])) <= bins  # spares sorting all rows of a number
+    distinct = np.unique(x) if few else x
+    if few and len(distinct) <= bins:
         values = tuple(f"{value:.4g}" for value in distinct)
         return BinnedColumn(name, np.searchsorted(distinct, x), values, ordered=True)
     levels = np.arange(1, bins) / bins
     edges = np.unique(np.quantile(x, levels, method="inverted_cdf"))
-    edges = edges[edges < distinct[-1]]
-    codes = np.searchsorted(edges, x)
+    edges = edges[edges < x.max()]
+    codes = np.searchsorted(edges, x).astype(np.int8)
     return BinnedColumn(name, codes, ("",) * (len(edges) + 1), True, tuple(edges.tolist()))
 
 
@@ -184,11 +190,10 @@ def _drop_unused(column: BinnedColumn) -> BinnedColumn:
     return BinnedColumn(column.column, codes, tuple(column.values[code] for code in used))
 
 
-def _is_duplicate(one: BinnedColumn, other: BinnedColumn) -> bool:
-    """Return whether two columns have the same name or the same partition of the rows."""
-    if one.column == other.column:
-        return True
-    if len(one.values) != len(other.values):
-        return False
-    pairs = one.codes * len(other.values) + other.codes
-    return len(np.unique(pairs)) == len(one.values)
+def _partition(column: BinnedColumn) -> bytes:
+    """Return a hash that is equal for columns that divide the rows into the same sets."""
+    size = len(column.values)
+    first = [int(np.argmax(column.codes == code)) for code in range(size)]
+    rank = np.empty(size, np.uint8)
+    rank[np.argsort(first)] = np.arange(size)
+    return hashlib.blake2b(rank[column.codes].tobytes()).digest()

@@ -43,6 +43,9 @@ MAX_SEARCH_ROWS = 50_000
 MAX_FEATURES = 16
 """Most features that are searched; time grows with the third power of the columns."""
 
+MAX_INPUTS = 1000
+"""Most inputs that are binned; the others are left out, which the result says."""
+
 TITLES = {
     "selection_rate": "positive decisions",
     "fnr": "negative decisions where the label is positive",
@@ -93,6 +96,7 @@ class SubgroupScan:
         searched, tested: numbers of rows used for the search and for the tests.
         columns: all columns; of more than 16 features, each rate uses the 16 most informative.
         too_few: candidates with fewer than 30 effective test rows in them or in the rest.
+        inputs, inputs_left_out: numbers of inputs considered and left out.
     """
 
     subgroups: tuple[Subgroup, ...]
@@ -100,6 +104,21 @@ class SubgroupScan:
     tested: int
     columns: tuple[str, ...]
     too_few: tuple[str, ...]
+    inputs: int = 0
+    inputs_left_out: int = 0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out, in words."""
+        if not self.inputs_left_out:
+            return ()
+        if not self.inputs:
+            return ("subgroups: the inputs are not columns of a table and were not searched",)
+        total = self.inputs + self.inputs_left_out
+        return (
+            f"subgroups: of {total:,} inputs the {self.inputs:,} most correlated with the "
+            "decisions were searched",
+        )
 
     def significant(self, level: float = 0.05) -> tuple[Subgroup, ...]:
         """Return the subgroups with an adjusted p-value of at most ``level``.
@@ -133,10 +152,10 @@ def worst_subgroups(
         seed: of the split of rows; equal inputs and seed give equal results.
         confidence: of the intervals.
     """
-    features = problem.features.cpu().numpy() if problem.features is not None else None
-    columns = bin_columns(groups, features if feature_names else None, feature_names)
     order = np.random.default_rng(seed).permutation(len(problem))
     searched = min(MAX_SEARCH_ROWS, int(SEARCH_FRACTION * len(order)))
+    features, names, left_out = _inputs(problem, decisions, feature_names, order[:searched])
+    columns = bin_columns(groups, features, names)
     search = _SubgroupSearch(
         columns=columns,
         protected=frozenset(group.column for group in groups),
@@ -155,7 +174,43 @@ def worst_subgroups(
         tested=len(order) - searched,
         columns=tuple(column.column for column in columns),
         too_few=tuple(each.name for each in candidates if not each.testable),
+        inputs=len(names),
+        inputs_left_out=left_out,
     )
+
+
+def _inputs(
+    problem: Problem, decisions: Tensor, names: Sequence[str], rows: np.ndarray
+) -> tuple[np.ndarray | None, Sequence[str], int]:
+    """Return the inputs to bin, (N, D), their names, and the number of inputs left out.
+
+    Of more than 1,000 those are taken whose correlation with the decisions is strongest on
+    ``rows``, the rows of the search; inputs of one categorical column stay together. Inputs that
+    are not columns, such as images, are not binned.
+    """
+    if problem.features is None or not names:
+        return None, (), 0
+    features = problem.features.cpu().numpy()
+    if features.ndim != 2:
+        return None, (), len(names)
+    if len(names) <= MAX_INPUTS:
+        return features, names, 0
+    strength = _correlations(features[rows], decisions.cpu().numpy()[rows])
+    columns = [name.partition("=")[0] for name in names]
+    strongest: dict[str, float] = {}
+    for column, value in zip(columns, strength.tolist(), strict=True):
+        strongest[column] = max(value, strongest.get(column, 0.0))
+    order = sorted(range(len(names)), key=lambda i: (-strongest[columns[i]], columns[i], i))
+    kept = sorted(order[:MAX_INPUTS])
+    return features[:, kept], [names[i] for i in kept], len(names) - len(kept)
+
+
+def _correlations(features: np.ndarray, decisions: np.ndarray) -> np.ndarray:
+    """Return the absolute correlation of each input, (D,), with decisions (N,); 0 if constant."""
+    decided = decisions - decisions.mean()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = abs(decided @ (features - features.mean(0))) / features.std(0)
+    return np.asarray(np.nan_to_num(values, nan=0.0, posinf=0.0))
 
 
 def _weights(problem: Problem) -> np.ndarray:
