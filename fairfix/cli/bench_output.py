@@ -19,6 +19,7 @@ from fairfix.bench.split_statistics import MeanInterval
 from fairfix.bench.summary import MethodSummary, TaskSummary, summarize
 from fairfix.cli.console import build_table, print_json, print_messages, print_output
 from fairfix.cli.failures import INTERNAL
+from fairfix.data.spreadsheet import csv_text
 
 WRITTEN = (
     *("report.html", "summary.csv", "cells.csv", "cells.parquet"),
@@ -89,16 +90,14 @@ def _write(
     cells = cell_table(rows).rename(columns={"weight": "lambda"})
     contents = {
         "report.html": page(rows).encode(),
-        "summary.csv": lines.to_csv(index=False).encode(),
-        "cells.csv": cells.to_csv(index=False).encode(),
+        "summary.csv": csv_text(lines).encode(),
+        "cells.csv": csv_text(cells).encode(),
         "cells.parquet": cells.to_parquet(index=False),
-        "networks.csv": pd.DataFrame([each.flat() for each in base_networks])
-        .to_csv(index=False)
-        .encode(),
+        "networks.csv": csv_text(pd.DataFrame([each.flat() for each in base_networks])).encode(),
     }
     if attributions:
         weights = pd.DataFrame([each.flat() for each in attributions])
-        contents["attribution.csv"] = weights.to_csv(index=False).encode()
+        contents["attribution.csv"] = csv_text(weights).encode()
     for name, content in contents.items():
         write_bytes(place / name, content)
     return tuple(place / name for name in contents)

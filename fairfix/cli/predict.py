@@ -19,6 +19,7 @@ def run(
     data: Path,
     rule: Path | None,
     output: Path | None,
+    label_values: bool,
     force: bool,
     json: bool,
     quiet: bool,
@@ -35,8 +36,14 @@ def run(
     prediction = predict(
         model, data, given=values.column_roles(), options=values.model_options(), rule=rule
     )
+    words = prediction.label_values if label_values else None
+    if label_values and words is None:
+        raise UsageError(
+            "--label-values needs a rule that knows two label values, and there is none; leave it "
+            "out to write decisions as 0 and 1."
+        )
     print_messages(prediction.notes, quiet=quiet)
-    text = prediction.csv()
+    text = prediction.csv(label_values=words)
     if to_stdout:
         sys.stdout.write(text)
         return

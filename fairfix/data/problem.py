@@ -24,8 +24,8 @@ class Problem:
     All tensors are on one device and have one entry per row, in the same order.
 
     Attributes:
-        scores: (N,) float32 in [0, 1], the unmodified model's probability of the favorable
-            outcome.
+        scores: (N,) in [0, 1], the unmodified model's probability of the favorable outcome;
+            float32 from a network, float64 from a table.
         labels: (N,) int64, 1 = favorable, 0 = unfavorable. Both occur; all are 0 if not
             ``labeled``.
         groups: (N,) int64 in 0..G-1; with two groups 0 is unprivileged and 1 privileged. Every

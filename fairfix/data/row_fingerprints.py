@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from fairfix._utils.row_hash import bytes_of_rows, row_hashes
 from fairfix._utils.strict_json import StrictModel, validate
 from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
@@ -162,8 +163,7 @@ def _row_hashes(problem: Problem, basis: str, salt: str) -> np.ndarray | None:
             return None
         rows = (str(each).encode() for each in problem.ids)
     key = hashlib.blake2b(salt.encode()).digest()  # allows a salt of any length
-    digests = b"".join(hashlib.blake2b(row, digest_size=8, key=key).digest() for row in rows)
-    return np.frombuffer(digests, ">u8").astype(np.uint64)
+    return row_hashes(rows, key).byteswap()
 
 
 def _feature_rows(features: np.ndarray, labels: np.ndarray) -> Iterator[bytes]:
@@ -172,6 +172,4 @@ def _feature_rows(features: np.ndarray, labels: np.ndarray) -> Iterator[bytes]:
         chunk = slice(start, start + _CHUNK_ROWS)
         part = features[chunk]
         rows = np.concatenate([part.reshape(len(part), -1), labels[chunk, None]], 1)
-        content = (rows + 0.0).astype("<f4").tobytes()  # -0.0 + 0.0 is 0.0
-        width = len(content) // len(part)
-        yield from (content[i : i + width] for i in range(0, len(content), width))
+        yield from bytes_of_rows((rows + 0.0).astype("<f4"))  # -0.0 + 0.0 is 0.0

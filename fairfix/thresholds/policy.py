@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fairfix._utils.row_hash import bytes_of_rows, row_hashes
 from fairfix.errors import UsageError
 
 RandomizedThresholds = tuple[tuple[float, float], ...]
@@ -103,7 +103,7 @@ class Policy:
         return draws < positive
 
 
-def row_ids(ids: np.ndarray | None, features: Tensor | None) -> Sequence[object] | np.ndarray:
+def row_ids(ids: np.ndarray | None, features: Tensor | None) -> Iterable[object]:
     """Return what identifies each row, (N,): its id, or else the bytes of its features.
 
     Args:
@@ -120,10 +120,10 @@ def row_ids(ids: np.ndarray | None, features: Tensor | None) -> Sequence[object]
             "Randomized thresholds need a row id or features; without them, rows with equal "
             "scores would all get the same decision. Name the id column (--id)."
         )
-    return [row.tobytes() for row in features.cpu().numpy()]
+    return bytes_of_rows(features.cpu().numpy())
 
 
-def row_draws(ids: Sequence[object] | np.ndarray, salt: str) -> Tensor:
+def row_draws(ids: Iterable[object], salt: str) -> Tensor:
     """Return a pseudo-random number in [0, 1) for every row, (N,) float64.
 
     It is a keyed hash of the row's id (BLAKE2b, 64 bits, of which 53 are used), so the same id
@@ -133,10 +133,8 @@ def row_draws(ids: Sequence[object] | np.ndarray, salt: str) -> Tensor:
         ids: (N,) bytes, or values that are hashed as text.
         salt: key of the hash.
     """
-    key = salt.encode()
     rows = (i if isinstance(i, bytes) else str(i).encode() for i in ids)
-    raw = b"".join(hashlib.blake2b(row, digest_size=8, key=key).digest() for row in rows)
-    whole = np.frombuffer(raw, dtype="<u8") >> np.uint64(11)
+    whole = row_hashes(rows, salt.encode()) >> np.uint64(11)
     return torch.from_numpy(whole.astype(np.float64) / 2**53)
 
 

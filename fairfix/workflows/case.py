@@ -307,7 +307,7 @@ def problem_of(
         check_scores(scores, table)
     else:
         assert table.scores is not None
-        features, scores = None, torch.from_numpy(table.scores.astype(np.float32))
+        features, scores = None, torch.from_numpy(table.scores)
     try:
         return Problem(
             scores=scores,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fairfix.data.table import Columns, Table, read_table
-from fairfix.data.table.cell_values import parse_number
+from fairfix.data.spreadsheet import csv_cell, csv_cells
+from fairfix.data.table import Columns, Table, equal_values, read_table
 from fairfix.data.table.open_table import open_table
 from fairfix.errors import CheckpointError
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.run_network import checked_scores, make_scorer
 from fairfix.thresholds.rule import DecisionRule
+from fairfix.thresholds.rule_file import FoundRule
 from fairfix.workflows.case import (
     check_score_source,
     check_scores,
@@ -34,14 +33,20 @@ from fairfix.workflows.model_options import ModelOptions
 from fairfix.workflows.named_columns import data_spec, name_features, resolve_columns
 from fairfix.workflows.open_case import open_model, rule_notes
 
+_CHUNK_ROWS = 1_000_000
+
 
 @dataclass(frozen=True)
 class Predictions:
-    """Scores (N,) and decisions (N,) bool in table order.
+    """Scores (N,) float64 and decisions (N,) bool in table order.
+
+    Comparing the scores with the rule's thresholds in double precision gives the decisions.
 
     Attributes:
         ids: (N,) row ids, from ``id_column``; both None without ids.
         notes: what was inferred, for the user.
+        label_values: the label values of a negative and of a positive decision; None if the rule
+            does not know exactly two.
     """
 
     ids: np.ndarray | None
@@ -49,27 +54,36 @@ class Predictions:
     scores: np.ndarray
     decisions: np.ndarray
     notes: tuple[str, ...]
+    label_values: tuple[str, str] | None = None
 
-    def csv(self, id_column: str | None = None) -> str:
-        """Return CSV text: the id column, if any, then ``score`` and ``decision`` (0 or 1).
+    def csv(self, id_column: str | None = None, label_values: tuple[str, str] | None = None) -> str:
+        """Return CSV text: the id column, if any, then ``score`` and ``decision``.
 
         Args:
             id_column: another name for the id column.
+            label_values: how negative and positive decisions are written; by default 0 and 1.
         """
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        named = [] if self.ids is None else [_inert(str(id_column or self.id_column))]
-        writer.writerow([*named, "score", "decision"])
-        ids = [()] * len(self.scores) if self.ids is None else [(_inert(i),) for i in self.ids]
-        for row_id, score, decision in zip(ids, self.scores, self.decisions, strict=True):
-            writer.writerow([*row_id, f"{score:.9g}", int(decision)])
-        return text.getvalue()
+        named = [] if self.ids is None else [csv_cell(str(id_column or self.id_column))]
+        header = ",".join([*named, "score", "decision"])
+        words = np.array([csv_cell(word) for word in label_values or ("0", "1")], dtype=object)
+        parts = (
+            self._lines(slice(start, start + _CHUNK_ROWS), words)
+            for start in range(0, len(self.scores), _CHUNK_ROWS)
+        )
+        return "".join([header, "\n", *parts])
 
+    def _lines(self, rows: slice, words: np.ndarray) -> str:
+        import pyarrow as pa
+        import pyarrow.compute as pc
 
-def _inert(cell: str) -> str:
-    """Escape a cell that a spreadsheet would take for a formula; numbers stay as they are."""
-    risky = cell[:1] in ("=", "+", "-", "@", "\t", "\r")
-    return f"'{cell}" if risky and parse_number(cell) is None else cell
+        scores = pc.cast(pa.array(self.scores[rows]), pa.string())
+        decisions = pa.array(words).take(pa.array(self.decisions[rows].astype(np.int8)))
+        cells = [scores, decisions]
+        if self.ids is not None:
+            cells.insert(0, pa.array(csv_cells(self.ids[rows]), pa.string()))
+        lines = pc.binary_join_element_wise(*cells, ",")
+        (text,) = pc.binary_join(pa.ListArray.from_arrays([0, len(lines)], lines), "\n").to_pylist()
+        return f"{text}\n"
 
 
 def predict(
@@ -132,10 +146,40 @@ def predict(
     return Predictions(
         ids=table.ids,
         id_column=columns.id,
-        scores=scores.cpu().numpy(),
+        scores=_in_double_precision(scores, decision),
         decisions=decisions.cpu().numpy(),
         notes=(*notes, *table.notes, *score_notes, *rule_notes(found)),
+        label_values=_two_label_values(found),
     )
+
+
+def _two_label_values(found: FoundRule) -> tuple[str, str] | None:
+    """Return the unfavorable and the favorable label value of a rule that knows exactly two."""
+    if found.rule is None or found.contract is None:
+        return None
+    favorable = found.rule.positive_label
+    others = [each for each in found.contract.label_values if not equal_values(each, favorable)]
+    return (others[0], favorable) if len(others) == 1 else None
+
+
+def _in_double_precision(scores: Tensor, rule: DecisionRule) -> np.ndarray:
+    """Return scores (N,) as float64 that decide as the scores themselves do.
+
+    A float32 score becomes the shortest decimal number that rounds to it. If a threshold rounds to
+    it as well, and that number is above the threshold, the score becomes the threshold.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    stored = scores.cpu().numpy()
+    if stored.dtype == np.float64:
+        return stored
+    shortest: np.ndarray = pc.cast(pc.cast(pa.array(stored), pa.string()), pa.float64()).to_numpy()
+    steps = rule.policy(rule.group_names).steps
+    for threshold in sorted({each for pairs in steps for each, _ in pairs}, reverse=True):
+        at = stored == np.float32(threshold)
+        shortest = np.where(at, np.minimum(shortest, threshold), shortest)
+    return shortest
 
 
 def _needed(columns: Columns, given: Mapping[str, Any], rule: DecisionRule, table: Path) -> Columns:
@@ -167,7 +211,7 @@ def _scores(
     """Return scores (N,) and notes; the rule decides how the output is read."""
     if checkpoint is None:
         assert table.scores is not None
-        return torch.from_numpy(table.scores.astype(np.float32)), ()
+        return torch.from_numpy(table.scores), ()
     assert table.features is not None
     features = torch.from_numpy(table.features).to(options.torch_device())
     if rule is not None:

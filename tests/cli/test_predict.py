@@ -211,6 +211,54 @@ def test_ids_are_written_and_never_formulas(fairfix: Run, place: Place, rows: pd
     assert [row[0] for row in written] == expected
 
 
+def test_decisions_as_label_values(fairfix: Run, place: Place, draw: Draw) -> None:
+    values = {0: "no", 1: "=yes"}
+    frame = draw(600, 2)
+    table = place.table(frame.assign(label=frame["label"].map(values)), "val.csv")
+    fair = place.folder / "fair.pt"
+    words = ("identity", place.model, table, "--favorable", "=yes", "-o", fair)
+    assert fairfix(*words).code == 0
+    numbers = fairfix("predict", fair, table, "-o", "-").out
+    ended = fairfix("predict", fair, table, "--label-values", "-o", "-")
+    assert ended.out == numbers.replace(",1\n", ",'=yes\n").replace(",0\n", ",no\n")
+
+
+def test_label_values_need_a_rule_that_knows_two(fairfix: Run, place: Place, bare: Path) -> None:
+    ended = fairfix("predict", place.model, bare, "--label-values")
+    assert ended.code == 2
+    assert "--label-values needs a rule that knows two label values" in ended.sentence
+
+
+EDGES = ["0.29999999999999", "0.3", "0.30000000000000004", "0.3000000000001", "0", "1", "1e-12"]
+
+
+def test_a_written_score_gives_the_decision_in_double_precision(fairfix: Run, place: Place) -> None:
+    """0.3 in float32 is above 0.3, and equals every one of the first four in float32."""
+    frame = pd.DataFrame({"p": EDGES, "group": [0, 1] * 3 + [1], "label": [1, 0, 0, 1, 1, 0, 1]})
+    rule = write_rule(place, "p.rule.json", threshold=0.3)
+    table = place.table(frame, "scores.csv")
+    written = fairfix("predict", "-", table, "--score", "p", "--rule", rule, "-o", "-").out
+    rows = [line.split(",") for line in written.splitlines()[1:]]
+    assert [float(score) for score, _ in rows] == [float(each) for each in EDGES]
+    assert [int(decision) for _, decision in rows] == [float(each) > 0.3 for each in EDGES]
+    ended = fairfix("audit", "-", table, "--score", "p", "--rule", rule, "--json")
+    groups = json.loads(ended.out)["groups"]["group"]["groups"]
+    assert sum(group["tp"] + group["fp"] for group in groups) == 3
+
+
+def test_a_written_score_of_a_network_gives_the_decision(
+    fairfix: Run, place: Place, bare: Path
+) -> None:
+    """The threshold is the double next to a score."""
+    first = fairfix("predict", place.model, bare, "-o", "-").out.splitlines()[1:]
+    scores = [float(line.partition(",")[0]) for line in first]
+    for threshold in (scores[0], float(np.nextafter(scores[0], 0)), round(scores[0], 9)):
+        write_rule(place, threshold=threshold)
+        lines = fairfix("predict", place.model, bare, "-o", "-").out.splitlines()[1:]
+        for score, decision in (line.split(",") for line in lines):
+            assert int(decision) == (float(score) > threshold)
+
+
 def test_only_decisions_are_on_stdout(fairfix: Run, place: Place, bare: Path) -> None:
     before = place.files()
     ended = fairfix("predict", place.model, bare, "-o", "-")

@@ -155,6 +155,13 @@ def test_rows_without_ids_are_identified_by_their_features() -> None:
     assert shuffled == [draws[1], draws[0]]
 
 
+@pytest.mark.parametrize("shape", [(3, 2), (2, 3, 4), (0, 5), (40_000, 200)])
+def test_features_are_hashed_as_the_bytes_of_each_row(shape: tuple[int, ...]) -> None:
+    features = torch.arange(float(np.prod(shape))).reshape(shape)
+    expected = row_draws([row.tobytes() for row in features.numpy()], "s")
+    assert torch.equal(row_draws(row_ids(None, features), "s"), expected)
+
+
 def test_ids_come_before_features() -> None:
     ids = np.array(["a", "b"])
     assert list(row_ids(ids, torch.zeros(2, 3))) == ["a", "b"]

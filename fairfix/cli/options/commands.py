@@ -98,6 +98,10 @@ def predict_options(
             default="<table stem>.decisions.csv next to DATA",
         ),
     ] = None,
+    label_values: Annotated[
+        bool,
+        common("Write decisions as label values of the rule, not as 0 and 1.", "--label-values"),
+    ] = False,
     force: Annotated[bool, common("Replace an existing file.", "--force")] = False,
 ) -> None: ...
 
