@@ -17,7 +17,7 @@ from fairfix.bench.cell_table import BASELINE, UNMODIFIED, cell_table
 from fairfix.bench.page import page
 from fairfix.bench.split_statistics import MeanInterval
 from fairfix.bench.summary import MethodSummary, TaskSummary, summarize
-from fairfix.cli.console import build_table, print_json, print_messages, print_output
+from fairfix.cli.console import build_table, print_json, print_messages, print_output, wrap
 from fairfix.cli.failures import INTERNAL
 from fairfix.data.spreadsheet import csv_text
 
@@ -207,13 +207,10 @@ def _legend(tasks: Sequence[TaskSummary], rows: Iterable[Row]) -> list[str]:
         for line in table.methods
         if line.missing
     ]
-    return [
-        *lines,
-        *dict.fromkeys(
-            f"{each['method']} on {each['task']}: {each['reason']}"
-            for each in _without_result(rows)
-        ),
-    ]
+    lines += dict.fromkeys(
+        f"{each['method']} on {each['task']}: {each['reason']}" for each in _without_result(rows)
+    )
+    return [part for line in lines for part in wrap(line, indent="  ")]
 
 
 def _without_result(rows: Iterable[Row]) -> list[dict[str, Any]]:
