@@ -84,11 +84,13 @@ class OptionValues:
         places = (self.given, self.settings, DEFAULTS)
         return next((place[name] for place in places if name in place), None)
 
-    @property
-    def _privileged(self) -> Any:
-        """The privileged group; the one in a settings file is for the group column there."""
-        other_column = "group" in self.given and "privileged" not in self.given
-        return None if other_column else self["privileged"]
+    def _of_group(self, name: str) -> Any:
+        """Return the privileged or reference group.
+
+        The one in a settings file is for the group column there, and gives way to the other option.
+        """
+        replaced = {"group", "privileged", "reference"} & self.given.keys()
+        return self.given.get(name) if replaced else self[name]
 
     def columns(self) -> Columns:
         """Return the roles of the table's columns, without a rule."""
@@ -106,7 +108,8 @@ class OptionValues:
             "favorable": set_.get("favorable"),
             "unfavorable": unfavorable or None,
             "groups": None if group is None else tuple(group),
-            "privileged": self._privileged,
+            "privileged": self._of_group("privileged"),
+            "reference": self._of_group("reference"),
             "id": set_.get("id"),
             "ignore": _names(set_.get("ignore")) or None,
             "weight": set_.get("weight"),

@@ -174,6 +174,7 @@ class _SettingsTable(StrictModel):
     unfavorable: _CellValue | tuple[_CellValue, ...] | None = None
     group: _Names | None = None
     privileged: _CellValue | None = None
+    reference: _CellValue | None = None
     output_label: _CellValue | None = None
     missing_group: Literal["error", "keep"] | None = None
     id: str | None = None
@@ -225,7 +226,7 @@ _KEYS = frozenset(str(info.alias) for info in _SettingsTable.model_fields.values
 
 def _converted(name: str, value: Any, directory: Path) -> Any:
     match name:
-        case "favorable" | "privileged" | "output_label":
+        case "favorable" | "privileged" | "reference" | "output_label":
             return normalized_text(value)
         case "unfavorable":
             if isinstance(value, str):

@@ -27,6 +27,7 @@ RESERVED_OPTIONS = frozenset(
         *("test", "holdout", "fold_threshold", "confidence", "strict", "options"),
         # options of the command of a method
         *("name", "model", "data", "label", "favorable", "group", "privileged", "missing_group"),
+        *("unfavorable", "reference"),
         *("id", "ignore", "weight", "features", "score", "data_spec", "arch", "arch_args"),
         *("output_kind", "output_name", "output_label", "trust_checkpoint", "checkpoint_key"),
         *("device", "batch_size", "threshold"),

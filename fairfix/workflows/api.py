@@ -39,6 +39,7 @@ def load(
     unfavorable: object = (),
     group: str | Sequence[str] | None = None,
     privileged: object = None,
+    reference: object = None,
     missing_group: Literal["error", "keep"] | None = None,
     id: str | None = None,
     ignore: Sequence[str] | None = None,
@@ -71,6 +72,7 @@ def load(
         unfavorable: the other label values, needed if there are several; "others" takes all.
         group: the group column, by default "group", or several, of which the first is debiased;
             ``privileged`` is the privileged value of the first.
+        reference: instead of ``privileged``, to compare that group with all others together.
         missing_group: "keep" makes rows without a group value a group of their own.
         id: column that identifies a row, for randomized thresholds and reports.
         ignore: columns that are not features.
@@ -102,6 +104,7 @@ def load(
         unfavorable=unfavorable,
         groups=group,
         privileged=privileged,
+        reference=reference,
         id=id,
         ignore=ignore,
         weight=weight,

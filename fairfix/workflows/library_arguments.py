@@ -12,6 +12,7 @@ def column_roles(
     unfavorable: object = (),
     groups: str | Sequence[str] | None,
     privileged: object = None,
+    reference: object = None,
     ignore: Sequence[str] | None,
     features: Sequence[str] | None,
     **others: str | None,
@@ -19,7 +20,7 @@ def column_roles(
     """Return the fields of ``Columns`` that the caller set; None for the others.
 
     Args:
-        favorable, privileged: values of any type, as a table writes them.
+        favorable, privileged, reference: values of any type, as a table writes them.
         unfavorable: one value or several.
         groups: one column or several.
         others: further fields, already of the right type.
@@ -30,6 +31,7 @@ def column_roles(
         "unfavorable": tuple(map(str, several)) or None,
         "groups": (groups,) if isinstance(groups, str) else _tuple(groups),
         "privileged": None if privileged is None else str(privileged),
+        "reference": None if reference is None else str(reference),
         "ignore": _tuple(ignore),
         "features": _tuple(features),
         **others,

@@ -11,6 +11,7 @@ from typing import Any
 from fairfix._utils.text import plural, quoted_list
 from fairfix.data.spec import DataSpec
 from fairfix.data.table import Columns
+from fairfix.data.table.groups import merged_reference
 from fairfix.data.table.open_table import open_table
 from fairfix.errors import UsageError
 from fairfix.models.checkpoint import Checkpoint
@@ -37,7 +38,9 @@ def resolve_columns(given: Mapping[str, Any], rule: DecisionRule | None = None) 
         chosen = _from_contract(contract, rule) | chosen
         two = contract.group_values.get(chosen["groups"][0], ()) if chosen["groups"] else ()
         if len(two) == 2 and contract.missing_group == "error":
-            chosen.setdefault("privileged", two[1])
+            merged = merged_reference(two) is not None
+            if not {"privileged", "reference"} & chosen.keys():
+                chosen["reference" if merged else "privileged"] = two[1]
     return Columns(
         **{field.name: chosen[field.name] for field in fields(Columns) if field.name in chosen}
     )

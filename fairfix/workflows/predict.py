@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fairfix.data.spreadsheet import csv_cell, csv_cells
 from fairfix.data.table import Columns, Table, equal_values, read_table
+from fairfix.data.table.groups import merged_reference
 from fairfix.data.table.open_table import open_table
 from fairfix.errors import CheckpointError
 from fairfix.models.checkpoint import Checkpoint
@@ -122,10 +123,11 @@ def predict(
     read = partial(
         read_table,
         Path(data),
-        replace(columns, privileged=None),  # no gap is measured here
+        replace(columns, privileged=None, reference=None),  # no gap is measured here
         spec=spec,
         require_labels=False,
         require_groups=decision.needs_group,
+        group_names=_merged_groups(found),
     )
     table = read()
     try:
@@ -180,6 +182,12 @@ def _in_double_precision(scores: Tensor, rule: DecisionRule) -> np.ndarray:
         at = stored == np.float32(threshold)
         shortest = np.where(at, np.minimum(shortest, threshold), shortest)
     return shortest
+
+
+def _merged_groups(found: FoundRule) -> dict[str, tuple[str, ...]]:
+    """Return the group names of columns whose groups are one value and all others."""
+    groups = {} if found.contract is None else found.contract.group_values
+    return {column: names for column, names in groups.items() if merged_reference(names)}
 
 
 def _needed(columns: Columns, given: Mapping[str, Any], rule: DecisionRule, table: Path) -> Columns:

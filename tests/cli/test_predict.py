@@ -373,3 +373,35 @@ def test_a_table_that_is_not_there(fairfix: Run, place: Place) -> None:
     ended = fairfix("predict", place.model, place.folder / "new.csv", "--force")
     assert ended.code == 2
     assert ended.sentence == f"There is no file {place.folder / 'new.csv'}."
+
+
+def test_a_rule_for_a_reference_group_applies_to_the_values_of_the_table(
+    fairfix: Run, place: Place, draw: Draw
+) -> None:
+    def races(n: int, seed: int) -> pd.DataFrame:
+        rows = draw(n, seed)
+        names = rows["x3"].gt(0).map({True: "Black", False: "Asian"})
+        return rows.assign(group=names.where(rows["group"] == 0, "White"))
+
+    val, test = place.table(races(900, 5), "val3.csv"), races(600, 6)
+    options = ("--reference", "White", "--test", place.table(test, "t3.csv"))
+    ended = fairfix("thresholds", place.model, val, *options, "--seed", 1)
+    assert ended.code == 0, ended.err
+    debiased = place.folder / "model.debiased.pt"
+    decided = {}
+    for name, rows in (
+        ("all", test),
+        ("others", test[test["group"] != "White"].replace("Asian", "Inuit")),
+        ("two", test[test["group"] != "Asian"]),
+    ):
+        out = place.folder / f"{name}.csv"
+        ended = fairfix("predict", debiased, place.table(rows, f"{name}.in.csv"), "-o", out)
+        assert ended.code == 0, ended.err
+        decided[name] = pd.read_csv(out)["decision"].to_numpy()
+    assert (decided["others"] == decided["all"][test["group"] != "White"]).all()
+    assert (decided["two"] == decided["all"][test["group"] != "Asian"]).all()
+    ended = fairfix("audit", debiased, place.table(test), "--json")
+    assert [g["name"] for g in json.loads(ended.out)["groups"]["group"]["groups"]] == [
+        "not White",
+        "White",
+    ]

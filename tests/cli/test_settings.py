@@ -217,7 +217,7 @@ def test_invalid_settings_are_refused(project: Path, text: str, message: str) ->
 def test_an_unknown_setting_with_nothing_near_lists_the_known_ones(project: Path) -> None:
     message = refused(project, "zzz = 1")
     assert (
-        "known keys: 'label', 'favorable', 'unfavorable', 'group', 'privileged', 'output-label'"
+        "known keys: 'label', 'favorable', 'unfavorable', 'group', 'privileged', 'reference'"
         in message
     )
 

@@ -408,12 +408,49 @@ def test_equal_base_rates_are_reported_as_not_lower(folder: Path) -> None:
 
 def test_many_groups_come_in_natural_order(folder: Path) -> None:
     values = ["b10", "b9", "B1", "10", "9.0", "a"]
-    table = read(folder, rows("101010", values), Columns(privileged="b9"))
+    table = read(folder, rows("101010", values))
     assert group_of(table) == (("9", "10", "a", "B1", "b9", "b10"), [5, 4, 3, 1, 0, 2])
-    assert table.notes == (
-        "group 'group': with 6 groups each gap is the largest rate minus the smallest, so naming "
-        "'b9' as privileged has no effect",
+    assert table.notes == ()
+
+
+RACES = ["White", "Black", "Asian", "White", "Black", "White"]
+
+
+def test_a_privileged_group_among_many_is_refused(folder: Path) -> None:
+    assert refused(folder, rows("101010", RACES), Columns(privileged="White")) == (
+        "val.csv, column 'group' has 3 groups, between which a gap is the largest rate minus the "
+        "smallest, whichever is privileged. Use --reference 'White' to compare that group with all "
+        "others together, or leave out --privileged."
     )
+
+
+def test_a_reference_group_is_compared_with_all_others_together(folder: Path) -> None:
+    table = read(folder, rows("101010", RACES), Columns(reference=" White"))
+    assert group_of(table) == (("not White", "White"), [1, 0, 0, 1, 0, 1])
+    assert table.notes == ("group 'group': 'Asian', 'Black' form the group 'not White'",)
+    other = rows("1010", ["Other", "White", "White", "Other"])
+    names = {"group_names": table.group_names}
+    for columns in (Columns(reference="White"), Columns()):
+        assert group_of(read(folder, other, columns, **names))[1] == [0, 1, 1, 0]
+
+
+def test_a_reference_group_of_two_is_the_privileged_one(folder: Path) -> None:
+    table = read(folder, rows("1010", "ffmm"), Columns(reference="f"))
+    assert (group_of(table), table.notes) == ((("m", "f"), [1, 1, 0, 0]), ())
+    assert "has no value 'x' (privileged group)" in refused(
+        folder, rows("1010", "ffmm"), Columns(reference="x")
+    )
+
+
+def test_missing_groups_are_among_the_others(folder: Path) -> None:
+    text = rows("1010", ["a", "b", "", "a"])
+    table = read(folder, text, Columns(reference="a", missing_group="keep"))
+    assert group_of(table) == (("not a", "a"), [1, 0, 0, 1])
+
+
+def test_privileged_and_reference_exclude_each_other() -> None:
+    with pytest.raises(UsageError, match="both name the privileged group"):
+        Columns(privileged="a", reference="b")
 
 
 def test_several_protected_attributes(folder: Path) -> None:

@@ -55,6 +55,14 @@ def table_options(
     privileged: Annotated[
         str | None, common("Privileged group; with several columns, of the first.", "--privileged")
     ] = None,
+    reference: Annotated[
+        str | None,
+        advanced(
+            "Privileged group, compared with all other groups together; with several columns, of "
+            "the first.",
+            "--reference",
+        ),
+    ] = None,
     missing_group: Annotated[
         Literal["error", "keep"] | None,
         advanced(

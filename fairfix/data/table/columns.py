@@ -28,6 +28,8 @@ class Columns:
             all of them.
         groups: the group columns (protected attributes); the first is the one debiased.
         privileged: the privileged value of the first group column; None infers it.
+        reference: the privileged value of the first group column, compared with all other values
+            together.
         id: the column that identifies rows.
         ignore: columns that are not features; they may still have another role.
         weight: the column of row weights.
@@ -37,7 +39,8 @@ class Columns:
         missing_group: "error" refuses rows without a group, "keep" makes them a group.
 
     Raises:
-        UsageError: a column has two roles, or a feature is named twice.
+        UsageError: a column has two roles, a feature is named twice, or there are both a
+            privileged and a reference group.
     """
 
     label: str = "label"
@@ -45,6 +48,7 @@ class Columns:
     unfavorable: tuple[str, ...] = ()
     groups: tuple[str, ...] = ("group",)
     privileged: str | None = None
+    reference: str | None = None
     id: str | None = None
     ignore: tuple[str, ...] = ()
     weight: str | None = None
@@ -53,6 +57,11 @@ class Columns:
     missing_group: Literal["error", "keep"] = "error"
 
     def __post_init__(self) -> None:
+        if None not in (self.privileged, self.reference):
+            raise UsageError(
+                "--privileged and --reference both name the privileged group; give --reference to "
+                "compare it with all others together, else --privileged."
+            )
         roles: dict[str, str] = {}
         for role, name in self.roles():
             if name in roles:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fairfix._utils.text import did_you_mean, plural, quoted_list
 from fairfix.data.table.categorical_column import CategoricalColumn
-from fairfix.data.table.cell_values import comparison_key, spelling_key
+from fairfix.data.table.cell_values import comparison_key, equal_values, spelling_key
 from fairfix.data.table.table import Group
 from fairfix.errors import TableError
 
@@ -21,18 +21,30 @@ MIN_MEAN_ROWS = 5
 FEW_GROUPS = 12
 
 
+def others_name(reference: str) -> str:
+    """Return the name of the group of all rows that are not in the reference group."""
+    return f"not {reference}"
+
+
+def merged_reference(names: Sequence[str]) -> str | None:
+    """Return the reference group if these are the names of all others and of it."""
+    return names[1] if len(names) == 2 and names[0] == others_name(names[1]) else None
+
+
 @dataclass(frozen=True)
 class GroupOptions:
     """How to encode one group column.
 
     Attributes:
         privileged: the privileged value; None infers it.
+        reference: the privileged value, compared with all others as one group.
         known: the group names of an earlier table, whose ids are kept.
         keep_missing: whether rows without a value are a group, rather than an error.
         allow_one_group: whether a single group is enough, where no gap is measured.
     """
 
     privileged: str | None = None
+    reference: str | None = None
     known: Sequence[str] | None = None
     keep_missing: bool = False
     allow_one_group: bool = False
@@ -46,8 +58,9 @@ def encode_group(
 ) -> tuple[Group, tuple[str, ...]]:
     """Return the group of each row, and notes on what was inferred.
 
-    Of two groups the privileged one is, in this order: the one named, the value 1 beside 0, the
-    one with the higher favorable base rate.
+    With a reference group there are two groups: all others, and that one. Of two groups the
+    privileged one is, in this order: the one named, the value 1 beside 0, the one with the higher
+    favorable base rate.
 
     Args:
         labels: (N,) 0/1, for the base rates.
@@ -64,15 +77,22 @@ def encode_group(
             f"{column.place} has only the value {quoted_list(column.values)}; a fairness gap needs "
             "at least two groups."
         )
+    reference = None if options.known is None else merged_reference(options.known)
+    if reference is None and options.reference is not None and len(column.values) > 2:
+        reference = _find(column, options.reference, "reference group")
+    if reference is not None:
+        column, note = _merge_others(column, reference)
+        notes += note
     if options.known is not None:
         return Group(column.column, column.codes_into(options.known), tuple(options.known)), notes
     _check_not_identifier(column)
     if len(column.values) == 2:
-        names, note = _order_two_groups(column, options.privileged, labels, weights)
+        privileged = options.privileged or options.reference
+        names, note = _order_two_groups(column, privileged, labels, weights)
         notes += note
     else:
         names = column.values
-        notes += _note_unused_privileged(column, options.privileged)
+        _refuse_privileged_of_many(column, options.privileged)
     return Group(column.column, column.codes_into(names), names), notes
 
 
@@ -108,23 +128,36 @@ def _check_not_identifier(column: CategoricalColumn) -> None:
         )
 
 
-def _find_privileged(column: CategoricalColumn, privileged: str) -> str:
-    name = column.find(privileged)
+def _merge_others(
+    column: CategoricalColumn, reference: str
+) -> tuple[CategoricalColumn, tuple[str, ...]]:
+    """Return the column with one group of all others and the reference group, and a note."""
+    is_reference = np.array([equal_values(value, reference) for value in column.values])
+    names = (others_name(reference), reference)
+    merged = replace(column, codes=is_reference.astype(np.int64)[column.codes], values=names)
+    others = [v for v, same in zip(column.values, is_reference, strict=True) if not same]
+    note = f"group {column.column!r}: {quoted_list(others)} form the group {names[0]!r}"
+    return merged, (note,) if len(others) > 1 else ()
+
+
+def _find(column: CategoricalColumn, value: str, role: str) -> str:
+    name = column.find(value)
     if name is None:
         raise TableError(
-            f"{column.place} has no value {privileged!r} (privileged group)"
-            f"{did_you_mean(privileged, column.values)} Its values: {quoted_list(column.values)}."
+            f"{column.place} has no value {value!r} ({role}){did_you_mean(value, column.values)} "
+            f"Its values: {quoted_list(column.values)}."
         )
     return name
 
 
-def _note_unused_privileged(column: CategoricalColumn, privileged: str | None) -> tuple[str, ...]:
+def _refuse_privileged_of_many(column: CategoricalColumn, privileged: str | None) -> None:
     if privileged is None or len(column.values) < 2:
-        return ()
-    name = _find_privileged(column, privileged)
-    return (
-        f"group {column.column!r}: with {len(column.values)} groups each gap is the largest rate "
-        f"minus the smallest, so naming {name!r} as privileged has no effect",
+        return
+    name = _find(column, privileged, "privileged group")
+    raise TableError(
+        f"{column.place} has {len(column.values)} groups, between which a gap is the largest rate "
+        f"minus the smallest, whichever is privileged. Use --reference {name!r} to compare that "
+        "group with all others together, or leave out --privileged."
     )
 
 
@@ -137,7 +170,7 @@ def _order_two_groups(
     """Return the two names, unprivileged first, and a note if that was inferred."""
     first, second = column.values
     if privileged is not None:
-        return _with_last(column, _find_privileged(column, privileged)), ()
+        return _with_last(column, _find(column, privileged, "privileged group")), ()
     if [comparison_key(first), comparison_key(second)] == ["0", "1"]:
         return column.values, ()
     if labels is None:

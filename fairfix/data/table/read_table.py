@@ -66,6 +66,7 @@ def read_table(
     options = [
         GroupOptions(
             privileged=None if position else columns.privileged,
+            reference=None if position else columns.reference,
             known=(group_names or {}).get(name),
             keep_missing=columns.missing_group == "keep",
             allow_one_group=not require_labels,
