@@ -31,6 +31,7 @@ class RowArrays:
     groups: np.ndarray
     weights: np.ndarray | None = None
     ids: np.ndarray | None = None
+    clusters: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -48,6 +49,7 @@ class RowArrays:
             self.groups[index],
             some(self.weights),
             some(self.ids),
+            some(self.clusters),
         )
 
     def writable(self) -> RowArrays:
@@ -63,6 +65,7 @@ class RowArrays:
             self.groups.copy(),
             own(self.weights),
             own(self.ids),
+            own(self.clusters),
         )
 
     def concatenate(self, other: RowArrays) -> RowArrays:
@@ -78,7 +81,15 @@ class RowArrays:
             np.concatenate([self.groups, other.groups]),
             both(self.weights, other.weights),
             both(self.ids, other.ids),
+            _concatenate_clusters(self.clusters, other.clusters),
         )
+
+
+def _concatenate_clusters(one: np.ndarray | None, two: np.ndarray | None) -> np.ndarray | None:
+    """Return the clusters of two parts of rows, which have no cluster in common."""
+    if one is None or two is None:
+        return None
+    return np.concatenate([one, two + int(one.max(initial=0)) + 1])
 
 
 @dataclass(frozen=True)
@@ -177,6 +188,7 @@ class Task:
             weights=rows.weights,
             scores=rows.scores,
             notes=(),
+            clusters=rows.clusters,
         )
 
     def resplit(self, seed: int) -> Task:
@@ -188,7 +200,7 @@ class Task:
             return self
         pooled = self.validation.concatenate(self.test)
         share = len(self.validation) / len(pooled)
-        validation, test = resplit(pooled.labels, pooled.groups, share, seed)
+        validation, test = resplit(pooled.labels, pooled.groups, share, seed, pooled.clusters)
         return replace(self, split=seed, validation=pooled.take(validation), test=pooled.take(test))
 
 
@@ -235,4 +247,5 @@ def _row_arrays(problem: Problem) -> RowArrays:
         problem.groups.cpu().numpy(),
         array(problem.weights),
         problem.ids,
+        array(problem.clusters),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from fairfix import methods
 from fairfix.cli.console import print_json, print_messages, print_output, progress_bars
 from fairfix.cli.option_values import OptionValues
 from fairfix.cli.summary import short_warnings, summary, written_files
-from fairfix.metrics.counts import Counts
 from fairfix.metrics.objective import Objective
 from fairfix.report.sentences import certifiable_sentence
 from fairfix.stats.power import power_analysis
@@ -88,9 +88,9 @@ def _power(case: Case, test: Case | None, values: OptionValues, objective: Objec
     """Return which gap the test rows can certify, at today's threshold, in words."""
     problem = case.problem if test is None else test.problem
     share = values["holdout"] if test is None else 1.0
-    counts = problem.counts(problem.scores > problem.threshold)
+    counts = problem.clustered_counts(problem.scores > problem.threshold)
     tp, fp, fn, tn = (side * share for side in counts.sides)
-    test_counts = Counts(tp, fp, fn, tn, counts.design_effect)
+    test_counts = replace(counts, tp=tp, fp=fp, fn=fn, tn=tn)
     result = power_analysis(
         objective.metric.key,
         test_counts,

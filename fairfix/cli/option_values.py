@@ -115,6 +115,7 @@ class OptionValues:
             "weight": set_.get("weight"),
             "features": _names(set_.get("features")),
             "score": set_.get("score"),
+            "cluster": set_.get("cluster"),
             "missing_group": set_.get("missing_group"),
         }
 

@@ -180,6 +180,7 @@ class _SettingsTable(StrictModel):
     id: str | None = None
     ignore: _Names | None = None
     weight: str | None = None
+    cluster: str | None = None
     features: _Names | None = None
     score: str | None = None
     data_spec: str | None = None

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from fairfix.errors import TableError
-from fairfix.metrics.clusters import ClusterIndex
+from fairfix.metrics.clusters import ClusterCounts, ClusterIndex
 from fairfix.metrics.counts import Counts, cells, count_cells, design_effect, in_rows
+from fairfix.metrics.rates import selection_rate
 from fairfix.models.scorer import Scorer
 
 
@@ -110,14 +111,19 @@ class Problem:
 
     def counts(self, decisions: Tensor) -> Counts:
         """Return the counts by group of decisions (..., N) in [0, 1], hard or soft."""
-        counts = replace(
-            count_cells(decisions, self.cells, self._design_effect), labeled=self.labeled
-        )
-        if self._cluster_index is None or decisions.dim() != 1:
+        counts = count_cells(decisions, self.cells, self.design_effect)
+        return replace(counts, labeled=self.labeled)
+
+    def clustered_counts(self, decisions: Tensor) -> Counts:
+        """Return the counts by group of hard decisions (N,), with those by cluster.
+
+        Intervals and verdicts are made from them; ``counts`` has an approximate design effect.
+        """
+        counts = self.counts(decisions)
+        if self.clusters is None:
             return counts
-        ones = torch.ones_like(self.scores, dtype=torch.float64)
-        weights = ones if self.weights is None else in_rows(self.weights)
-        return replace(counts, clusters=self._cluster_index.counts(decisions, self.labels, weights))
+        effect = design_effect(self.groups, self.n_groups, self.weights)
+        return replace(counts, design_effect=effect, clusters=self._clusters(decisions))
 
     @cached_property
     def _cluster_index(self) -> ClusterIndex | None:
@@ -134,8 +140,26 @@ class Problem:
         return cells(self.labels, self.groups, self.n_groups, self.weights)
 
     @cached_property
-    def _design_effect(self) -> Tensor | float:
-        return design_effect(self.groups, self.n_groups, self.weights)
+    def design_effect(self) -> Tensor | float:
+        """The factor by which row weights and clusters increase variances: 1.0 or (G,).
+
+        For clusters it is that on the selection rates of the threshold in use today.
+        """
+        of_weights = design_effect(self.groups, self.n_groups, self.weights)
+        if self._cluster_index is None:
+            return of_weights
+        decided = self.scores > self.threshold
+        counts = count_cells(decided, self.cells, of_weights)
+        counts = replace(counts, clusters=self._clusters(decided))
+        return torch.as_tensor(selection_rate(counts).design_effect)
+
+    def _clusters(self, decisions: Tensor) -> ClusterCounts | None:
+        """Return the counts by cluster of decisions (N,); None if rows are independent."""
+        if self._cluster_index is None:
+            return None
+        ones = torch.ones_like(self.scores, dtype=torch.float64)
+        weights = ones if self.weights is None else in_rows(self.weights)
+        return self._cluster_index.counts(decisions, self.labels, weights)
 
     def network(self) -> tuple[Scorer, Tensor]:
         """Return a copy of the scorer with all parameters trainable, and the features (N, D).

@@ -58,14 +58,15 @@ def holdout(problem: Problem, share: float, seed: int) -> tuple[Tensor, Tensor]:
 
     Within each combination of group and label, ``share`` of the rows (rounded, but at least one,
     and never all) is drawn at random for testing; the only row of a combination is kept for
-    validation.
+    validation. Clusters are kept together; each is drawn with the combination of most of its rows.
 
     Raises:
         UsageError: see ``check_share``.
     """
     check_share(share)
     strata = (2 * problem.groups + problem.labels).cpu().numpy()
-    test = _draw_by_stratum(strata, share, seed, on_both_sides=True)
+    clusters = None if problem.clusters is None else problem.clusters.cpu().numpy()
+    test = _draw_by_stratum(strata, share, seed, clusters, on_both_sides=True)
     device = problem.groups.device
     return (
         torch.from_numpy(np.flatnonzero(~test)).to(device),
@@ -74,7 +75,11 @@ def holdout(problem: Problem, share: float, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def resplit(
-    labels: np.ndarray, groups: np.ndarray, share: float, seed: int
+    labels: np.ndarray,
+    groups: np.ndarray,
+    share: float,
+    seed: int,
+    clusters: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw validation and test rows anew from rows that were both; return their row numbers.
 
@@ -85,8 +90,10 @@ def resplit(
     Args:
         labels, groups: (N,) integers; labels are 0 or 1.
         share: share of the validation rows, in [0, 1].
+        clusters: (N,) numbers of clusters, which are kept together; None for independent rows.
     """
-    validation = _draw_by_stratum(2 * groups + labels, share, seed, on_both_sides=False)
+    strata = 2 * groups + labels
+    validation = _draw_by_stratum(strata, share, seed, clusters, on_both_sides=False)
     return np.flatnonzero(validation), np.flatnonzero(~validation)
 
 
@@ -118,13 +125,25 @@ def random_halves(problem: Problem, seed: int) -> tuple[Problem, Problem]:
 
 
 def _draw_by_stratum(
-    strata: np.ndarray, share: float, seed: int, *, on_both_sides: bool
+    strata: np.ndarray,
+    share: float,
+    seed: int,
+    clusters: np.ndarray | None = None,
+    *,
+    on_both_sides: bool,
 ) -> np.ndarray:
     """Return a mask (N,) that is True for ``share`` of each stratum, drawn at random.
 
     With ``on_both_sides`` each stratum of two or more rows has a row that is drawn and one that
-    is not, and the only row of a stratum is not drawn.
+    is not, and the only row of a stratum is not drawn. Of clusters this holds for the strata of
+    clusters, each of which is that of most of its rows.
     """
+    if clusters is not None:
+        _, position = np.unique(clusters, return_inverse=True)
+        rows_of_stratum = np.zeros((int(position.max()) + 1, int(strata.max()) + 1))
+        np.add.at(rows_of_stratum, (position, strata), 1)
+        of_cluster = rows_of_stratum.argmax(1)
+        return _draw_by_stratum(of_cluster, share, seed, on_both_sides=on_both_sides)[position]
     generator = np.random.default_rng(seed)
     drawn = np.zeros(len(strata), dtype=bool)
     for stratum in np.unique(strata):

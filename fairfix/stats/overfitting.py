@@ -35,7 +35,8 @@ def overfitting(
     Args:
         validation_decisions, test_decisions: decisions (N,) bool of the result on each.
     """
-    counts = validation.counts(validation_decisions), test.counts(test_decisions)
+    pairs = (validation, validation_decisions), (test, test_decisions)
+    counts = [problem.clustered_counts(decisions) for problem, decisions in pairs]
     metric, measure = objective.metric, objective.performance
     totals = [each.total() for each in counts]
     comparisons = (

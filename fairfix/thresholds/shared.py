@@ -94,7 +94,7 @@ def evaluate_all_thresholds(problem: Problem) -> tuple[Tensor, Counts]:
         2 * problem.n_groups,
         None if problem.weights is None else in_rows(problem.weights),
     )
-    effect = design_effect(problem.groups, problem.n_groups, problem.weights)
+    effect = problem.design_effect
     at = allowed_positions(ordered)[0].nonzero()
     thresholds = _threshold(ordered.expand(len(at), -1), at)
     return thresholds, _counts(cumulative[:, 0, at.squeeze(1)], cumulative[:, 0, -1:], effect)

@@ -44,6 +44,7 @@ def load(
     id: str | None = None,
     ignore: Sequence[str] | None = None,
     weight: str | None = None,
+    cluster: str | None = None,
     features: Sequence[str] | None = None,
     score: str | None = None,
     threshold: float = 0.5,
@@ -77,6 +78,7 @@ def load(
         id: column that identifies a row, for randomized thresholds and reports.
         ignore: columns that are not features.
         weight: column of non-negative row weights.
+        cluster: column that names the cluster of a row, such as a person with several rows.
         features: feature columns in the order of the network's inputs; by default all columns
             without another role, in file order.
         score: column of scores in [0, 1], instead of a model.
@@ -108,6 +110,7 @@ def load(
         id=id,
         ignore=ignore,
         weight=weight,
+        cluster=cluster,
         features=features,
         score=score,
         missing_group=missing_group,

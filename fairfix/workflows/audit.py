@@ -222,7 +222,11 @@ def _group_audit(
     own = column == rule.group_column or not rule.needs_group
     unknown = (math.nan,) * problem.n_groups
     thresholds = rule.policy(problem.group_names).thresholds(problem.n_groups) if own else unknown
-    key, budget, counts = objective.metric.key, objective.budget, problem.counts(decisions)
+    key, budget, counts = (
+        objective.metric.key,
+        objective.budget,
+        problem.clustered_counts(decisions),
+    )
     return GroupAudit(
         column=column,
         evaluation=evaluate(problem, problem.scores, decisions, objective, thresholds),

@@ -316,14 +316,19 @@ def problem_of(
             group_names=group.names,
             scorer=scorer,
             features=features,
-            weights=None if table.weights is None else torch.from_numpy(table.weights).to(device),
+            weights=_on(device, table.weights),
             threshold=threshold,
             ids=table.ids,
             labeled=table.labels is not None,
+            clusters=_on(device, table.clusters),
         )
     except TableError as error:
         said = str(error)
         raise TableError(f"{table.path.name}: {said[0].lower()}{said[1:]}") from None
+
+
+def _on(device: torch.device | None, values: np.ndarray | None) -> Tensor | None:
+    return None if values is None else torch.from_numpy(values).to(device)
 
 
 def check_scores(scores: Tensor, table: Table) -> None:

@@ -27,7 +27,7 @@ def contract_of(case: Case) -> Contract:
             id=columns.id,
             weight=columns.weight,
             score=columns.score,
-            cluster=None,
+            cluster=columns.cluster,
             ignored=columns.ignore,
         ),
         label_values=table.label_values,

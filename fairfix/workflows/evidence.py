@@ -57,7 +57,7 @@ def intervals(
 ) -> Intervals:
     """Return the intervals for decisions (N,) bool on a problem's rows, and for its scores."""
     alpha, exact = confidence.alpha, confidence.exact
-    counts = problem.counts(decisions)
+    counts = problem.clustered_counts(decisions)
     scores, labels, groups = (
         values.cpu().numpy() for values in (problem.scores, problem.labels, problem.groups)
     )
@@ -181,7 +181,7 @@ def collect_evidence(
     """
     before, decided = test.problem, test.debiased
     after = replace(before, scores=test.scores)
-    metric, counts, names = objective.metric, before.counts(decided), before.group_names
+    metric, counts, names = objective.metric, before.clustered_counts(decided), before.group_names
     rows, alpha = Rows(after, decided, test.groups), confidence.alpha
     columns = (*test.groups[1:], *(each.group for each in intersections(test.groups)))
     return Evidence(

@@ -55,6 +55,7 @@ def _from_contract(contract: Contract, rule: DecisionRule) -> dict[str, Any]:
         "id": roles.id,
         "weight": roles.weight,
         "score": roles.score,
+        "cluster": roles.cluster,
         "missing_group": contract.missing_group,
     }
 

@@ -23,7 +23,7 @@ def reversed_scores(auc: float, rows: str) -> list[str]:
 
 def warnings_of(outcome: Outcome) -> tuple[str, ...]:
     """All warnings about a result."""
-    return (*_of_the_result(outcome), *_cost_of_certainty(outcome))
+    return (*_of_the_result(outcome), *_cost_of_certainty(outcome), *_repeats(outcome))
 
 
 def _of_the_result(outcome: Outcome) -> list[str]:
@@ -46,6 +46,14 @@ def _of_the_result(outcome: Outcome) -> list[str]:
     if outcome.validation.debiased.objective < outcome.validation.retuned.objective:
         found.append("on the validation rows the result is worse than the retuned threshold")
     return found
+
+
+def _repeats(outcome: Outcome) -> list[str]:
+    """Warn of rows that equal each other."""
+    tables = {
+        case.table.path.name: case.table for case in (outcome.case, outcome.test_case) if case
+    }
+    return [f"{name}: {table.repeats}" for name, table in tables.items() if table.repeats]
 
 
 def _nearly_trivial(test: Comparison) -> list[str]:

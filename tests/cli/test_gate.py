@@ -342,8 +342,8 @@ def test_a_large_budget_of_the_rule_must_be_named(
     fairfix: Run, table: Path, own: float, options: tuple[str, ...], code: int
 ) -> None:
     rule = table.with_name("net.rule.json")
-    made = {"version": 1, "operator": ">", "threshold": 0.5, "metric": "spd", "budget": own}
-    rule.write_text(json.dumps(made))
+    made = {"version": 2, "operator": ">", "threshold": 0.5, "metric": "spd", "budget": own}
+    rule.write_text(json.dumps({**made, "contract": CONTRACT}))
     ended = fairfix("gate", "-", write(table, ALIKE), *SCORES, "--rule", rule, *options)
     assert ended.code == code, ended.err
     if code == 2:
@@ -394,8 +394,8 @@ def test_a_ratio_given_as_a_budget_is_refused(
 def test_what_is_known_of_both_budgets_of_a_rule(fairfix: Run, table: Path) -> None:
     """--also leaves the rule's budget in force."""
     rule = table.with_name("net.rule.json")
-    made = {"version": 1, "operator": ">", "threshold": 0.5, "metric": "spd", "budget": 0.1}
-    rule.write_text(json.dumps(made))
+    made = {"version": 2, "operator": ">", "threshold": 0.5, "metric": "spd", "budget": 0.1}
+    rule.write_text(json.dumps({**made, "contract": CONTRACT}))
     write(table, APART)
     ended = fairfix("gate", "-", table, *SCORES, "--rule", rule, "--also", "eod=0.1", "--json")
     found = [(c["key"], c["verdict"]) for c in json.loads(ended.out)["checks"]]
@@ -567,3 +567,49 @@ def test_a_gate_on_decisions_alone_needs_no_labels(
     demands = (*SPD, "--floor", "selection_rate.min=0.1", "--json")
     ended = fairfix("gate", "-", tmp_path / "rows.csv", *SCORES, *demands)
     assert ended.code == code, ended.err
+
+
+# Rows that are not independent.
+
+
+def test_copies_of_rows_certify_no_more_than_the_rows(fairfix: Run, place: Place) -> None:
+    single = pd.read_csv(place.test).iloc[:60]
+    copied = place.table(pd.concat([single] * 30), "copied.csv")
+    wide = ("--budget", "spd=0.4")
+    files = (place.table(single, "single.csv"), copied)
+    one, many = (fairfix("gate", place.model, each, *wide, "--json") for each in files)
+    assert (one.code, many.code) == (3, 3)
+    (before,), (after,) = (json.loads(ended.out)["checks"] for ended in (one, many))
+    assert after["value"] == pytest.approx(before["value"])
+    width = [check["high"] - check["low"] for check in (before, after)]
+    assert width[1] > 0.8 * width[0]
+    assert "warning: 1,800 of 1,800 rows are copies" in many.err
+    assert "count as 60 independent rows" in many.err
+
+
+@pytest.mark.parametrize("option", ["--cluster", "--id"])
+def test_persons_with_several_rows(fairfix: Run, table: Path, option: str) -> None:
+    rows = ALIKE.assign(person=[f"p{i // 20}" for i in range(len(ALIKE))])
+    write(table, rows)
+    plain = fairfix("gate", "-", table, *SCORES, *SPD, "--ignore", "person", "--json")
+    assert plain.code == 0
+    ended = fairfix("gate", "-", table, *SCORES, *SPD, option, "person", "--json")
+    assert ended.code == 3
+    widths = [
+        check["high"] - check["low"]
+        for check in (json.loads(each.out)["checks"][0] for each in (plain, ended))
+    ]
+    assert widths[1] > 3 * widths[0]
+
+
+def test_few_persons_are_too_few_rows(fairfix: Run, table: Path) -> None:
+    write(table, ALIKE.assign(person=[i % 9 for i in range(len(ALIKE))]))
+    ended = fairfix("gate", "-", table, *SCORES, *SPD, "--cluster", "person")
+    assert ended.code == 3
+    assert "group f has rows of 9 clusters, and at least 10 are needed" in " ".join(
+        ended.out.split()
+    )
+    write(table, ALIKE.assign(person=[None, *range(len(ALIKE) - 1)]))
+    ended = fairfix("gate", "-", table, *SCORES, *SPD, "--cluster", "person")
+    assert ended.code == 2
+    assert "cluster column 'person': 1 row has no value; give each row" in ended.sentence

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -143,3 +145,18 @@ def test_the_second_of_two_random_halves_has_the_odd_row() -> None:
     first, second = random_halves(problem, 2)
     assert torch.equal(first.scores, problem.scores[order[:20]])
     assert torch.equal(second.scores, problem.scores[order[20:]])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_clusters_stay_on_one_side(seed: int) -> None:
+    problem = scored_rows(240)
+    clusters = torch.arange(240) % 60
+    problem = replace(problem, clusters=clusters)
+    validation, test = holdout(problem, 0.3, seed)
+    assert torch.cat([validation, test]).sort().values.tolist() == list(range(240))
+    assert not set(clusters[validation].tolist()) & set(clusters[test].tolist())
+    assert 0.2 < len(test) / 240 < 0.4
+    labels, groups = problem.labels.numpy(), problem.groups.numpy()
+    one, two = resplit(labels, groups, 0.5, seed, clusters.numpy())
+    assert not set(clusters[one].tolist()) & set(clusters[two].tolist())
+    assert len(one) + len(two) == 240

@@ -29,9 +29,9 @@ CONTRACT: dict[str, Any] = {
 """A contract for scores."""
 
 
-def change_report(model: Path, **parts: Any) -> None:
+def change_report(path: Path, /, **parts: Any) -> None:
     """Replace parts of the report beside a model, and bind the rule file to the result."""
-    report, rule = model.with_suffix(".report.json"), model.with_suffix(".rule.json")
+    report, rule = path.with_suffix(".report.json"), path.with_suffix(".rule.json")
     text = json.dumps(json.loads(report.read_text()) | parts)
     report.write_text(text)
     bound = {"report_sha256": hashlib.sha256(text.encode()).hexdigest()}

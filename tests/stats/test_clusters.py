@@ -54,6 +54,10 @@ def decided(problem: Problem, threshold: float = 0.5) -> torch.Tensor:
     return problem.scores > threshold
 
 
+def counts_of(problem: Problem) -> Counts:
+    return problem.clustered_counts(decided(problem))
+
+
 @pytest.mark.parametrize("rate", ["selection_rate", "tpr", "fpr", "accuracy", "ppv", "fnr"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_variance_of_a_rate_is_that_of_statsmodels(rate: str, weighted: bool) -> None:
@@ -61,7 +65,7 @@ def test_the_variance_of_a_rate_is_that_of_statsmodels(rate: str, weighted: bool
     if weighted:
         w = np.random.default_rng(1).uniform(0.2, 3, len(problem))
         problem = replace(problem, weights=torch.from_numpy(w))
-    counts = problem.counts(decided(problem))
+    counts = counts_of(problem)
     share = rates()[rate](counts)
     p, n = share.value, share.trials
     found = (share.design_effect * p * (1 - p) / n).sqrt().numpy()
@@ -83,7 +87,7 @@ def test_the_variance_of_a_rate_is_that_of_statsmodels(rate: str, weighted: bool
 def test_the_variance_of_a_contrast_counts_what_its_rates_share() -> None:
     """TPR and FPR of one group rise and fall together where rows of both labels share clusters."""
     problem = clustered()
-    counts = problem.counts(decided(problem))
+    counts = counts_of(problem)
     d, y, g = (t.numpy().astype(float) for t in (decided(problem), problem.labels, problem.groups))
     cells = np.stack([(g == a) & (y == b) for b in (1, 0) for a in (0, 1)], 1).astype(float)
     fit = sm.OLS(d, cells).fit(
@@ -103,7 +107,7 @@ def test_the_variance_of_a_contrast_counts_what_its_rates_share() -> None:
 
 def test_the_balanced_accuracy_of_clusters() -> None:
     problem = clustered()
-    counts = problem.counts(decided(problem))
+    counts = counts_of(problem)
     d, y = decided(problem).numpy().astype(float), problem.labels.numpy()
     cells = np.stack([y == 1, y == 0], 1).astype(float)
     fit = sm.OLS(d, cells).fit(
@@ -127,7 +131,7 @@ def test_performance_of_copies_is_that_of_the_single_rows(key: str) -> None:
     single = replace(single, clusters=None)
     copies = single.take(torch.arange(len(single)).repeat_interleave(8))
     copies = replace(copies, clusters=torch.arange(len(single)).repeat_interleave(8))
-    one, many = (performance(key, each.counts(decided(each))) for each in (single, copies))
+    one, many = (performance(key, counts_of(each)) for each in (single, copies))
     assert one.value == pytest.approx(many.value)
     for alpha in (0.05, 0.01):
         a, b = one.interval(alpha), many.interval(alpha)
@@ -139,16 +143,13 @@ def test_copies_of_rows_do_not_change_a_verdict_by_their_number(metric: str) -> 
     single = replace(clustered(300, 1), clusters=None)
     index = torch.arange(len(single)).repeat_interleave(30)
     copies = replace(single.take(index), clusters=index)
-    one, many = (
-        claim(metric, each.counts(decided(each)), each.group_names, 0.3)
-        for each in (single, copies)
-    )
+    one, many = (claim(metric, counts_of(each), each.group_names, 0.3) for each in (single, copies))
     assert many.value == pytest.approx(one.value)
     assert many.verdict is one.verdict
     assert many.interval.low == pytest.approx(one.interval.low, abs=0.03)
     assert many.interval.high == pytest.approx(one.interval.high, abs=0.06)
     naive = replace(copies, clusters=None)
-    wrong = claim(metric, naive.counts(decided(naive)), naive.group_names, 0.3).interval
+    wrong = claim(metric, counts_of(naive), naive.group_names, 0.3).interval
     assert wrong.high - wrong.low < (many.interval.high - many.interval.low) / 3
 
 
@@ -225,7 +226,7 @@ def test_paired_rates_of_copies(metric: str) -> None:
 def test_single_clusters_change_nothing_but_the_factor_of_cr1() -> None:
     problem = replace(clustered(), clusters=None)
     alone = replace(problem, clusters=torch.arange(len(problem)))
-    effect = accuracy_rate(alone.counts(decided(alone))).design_effect
+    effect = accuracy_rate(counts_of(alone)).design_effect
     n = torch.bincount(problem.groups).double()
     assert torch.as_tensor(effect).numpy() == pytest.approx((n / (n - 1)).numpy(), rel=1e-9)
 
@@ -241,13 +242,13 @@ def test_alternating_clusters_never_make_rows_count_for_more() -> None:
         ("a", "b"),
         clusters=torch.arange(4 * n) // 2,
     )
-    effect = METRICS["spd"].rates[0](problem.counts(decided(problem))).design_effect
+    effect = METRICS["spd"].rates[0](counts_of(problem)).design_effect
     assert torch.as_tensor(effect).tolist() == [1.0, 1.0]
 
 
 def test_where_all_rows_agree_a_cluster_counts_as_one_row() -> None:
     problem = clustered(60, 5)
-    counts = problem.counts(torch.ones(len(problem), dtype=torch.bool))
+    counts = problem.clustered_counts(torch.ones(len(problem), dtype=torch.bool))
     share = true_positive_rate(counts)
     for g in (0, 1):
         here = (problem.groups == g) & (problem.labels == 1)
@@ -267,7 +268,7 @@ def test_few_clusters_have_quantiles_of_t(clusters: float, df: float) -> None:
 
 def test_fewer_than_ten_clusters_are_too_few_rows() -> None:
     problem = clustered(18, 60, seed=3)
-    counts = problem.counts(decided(problem))
+    counts = counts_of(problem)
     found = claim("spd", counts, problem.group_names, 0.9)
     assert found.verdict is Verdict.TOO_FEW
     number = counts.clusters.number(("tp", "fp", "fn", "tn")) if counts.clusters else None
@@ -282,9 +283,7 @@ def test_fewer_than_ten_clusters_are_too_few_rows() -> None:
     assert needed is not None
     assert min(needed) >= int(torch.bincount(problem.groups).min())
     few_rows = clustered(8, 40)
-    floor = floor_claim(
-        "accuracy", performance("accuracy", few_rows.counts(decided(few_rows))), 0.1
-    )
+    floor = floor_claim("accuracy", performance("accuracy", counts_of(few_rows)), 0.1)
     assert floor.verdict is Verdict.TOO_FEW
     assert "8 clusters, and at least 10 are needed" in floor.reason
 
@@ -306,7 +305,7 @@ def test_intervals_of_clusters_cover_and_those_of_rows_do_not(across_groups: boo
             ("a", "b"),
             clusters=torch.from_numpy(cluster),
         )
-        counts = problem.counts(decided(problem))
+        counts = counts_of(problem)
         plain: Counts = replace(counts, clusters=None)
         for each, clustered_ in ((counts, True), (plain, False)):
             interval = claim("spd", each, ("a", "b"), 0.5, confidence=confidence).interval

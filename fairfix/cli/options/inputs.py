@@ -81,6 +81,14 @@ def table_options(
         ),
     ] = None,
     weight: Annotated[str | None, advanced("Column of row weights.", "--weight")] = None,
+    cluster: Annotated[
+        str | None,
+        advanced(
+            "Column that names the cluster of a row, such as a person with several rows; repeated "
+            "values of --id count as clusters too.",
+            "--cluster",
+        ),
+    ] = None,
     features: Annotated[
         str | None,
         advanced(

@@ -33,6 +33,7 @@ class Columns:
         id: the column that identifies rows.
         ignore: columns that are not features; they may still have another role.
         weight: the column of row weights.
+        cluster: the column that names the cluster of a row, such as a person with several rows.
         features: the inputs of the network in order; None takes those of the data spec, or every
             column without another role.
         score: the column of scores, in the place of a model.
@@ -55,6 +56,7 @@ class Columns:
     features: tuple[str, ...] | None = None
     score: str | None = None
     missing_group: Literal["error", "keep"] = "error"
+    cluster: str | None = None
 
     def __post_init__(self) -> None:
         if None not in (self.privileged, self.reference):
@@ -81,6 +83,7 @@ class Columns:
             ("id column", self.id),
             ("weight column", self.weight),
             ("score column", self.score),
+            ("cluster column", self.cluster),
         ]
         return [(role, name) for role, name in roles if name is not None]
 

@@ -28,6 +28,7 @@ class ColumnRoles:
     id: str | None
     weight: str | None
     score: str | None
+    cluster: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class ColumnData:
         ids: (N,) object array of str.
         weights: (N,) float64, finite, not negative and not all 0.
         scores: (N,) float64 in [0, 1].
+        clusters: (N,) object array of str.
     """
 
     rows: int
@@ -49,6 +51,7 @@ class ColumnData:
     ids: np.ndarray | None
     weights: np.ndarray | None
     scores: np.ndarray | None
+    clusters: np.ndarray | None
 
 
 def read_columns(reader: TableReader, roles: ColumnRoles, encoder: Encoder | None) -> ColumnData:
@@ -68,7 +71,9 @@ def read_columns(reader: TableReader, roles: ColumnRoles, encoder: Encoder | Non
     weights = None if roles.weight is None else _WeightBuilder(file, roles.weight, np.inf)
     scores = None if roles.score is None else _NumberBuilder(file, roles.score, 1.0)
 
-    builders: list[_Builder | None] = [*categorical.values(), features, ids, weights, scores]
+    clusters = None if roles.cluster is None else _IdBuilder(roles.cluster)
+    others = features, ids, weights, scores, clusters
+    builders: list[_Builder | None] = [*categorical.values(), *others]
     rows = _feed_chunks(reader, [builder for builder in builders if builder is not None])
     return ColumnData(
         rows=rows,
@@ -77,7 +82,19 @@ def read_columns(reader: TableReader, roles: ColumnRoles, encoder: Encoder | Non
         ids=None if ids is None else ids.build(),
         weights=None if weights is None else weights.build(locate_row),
         scores=None if scores is None else scores.build(locate_row),
+        clusters=None if clusters is None else _complete(clusters.build(), file, roles.cluster),
     )
+
+
+def _complete(clusters: np.ndarray, file: str, column: str | None) -> np.ndarray:
+    """Return the clusters. Raises ``TableError`` if a row has none."""
+    missing = int((clusters == "").sum())
+    if missing:
+        raise TableError(
+            f"{file}, cluster column {column!r}: {plural(missing, 'row has', 'rows have')} no "
+            "value; give each row of its own a value of its own."
+        )
+    return clusters
 
 
 class _Builder(Protocol):

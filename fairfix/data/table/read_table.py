@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fairfix._utils.text import did_you_mean, plural
+from fairfix.data.clusters import INDEPENDENT, Clustering, find_clusters
 from fairfix.data.table.columns import Columns, Header
 from fairfix.data.table.features import Encoder, choose_encoder
 from fairfix.data.table.groups import GroupOptions, encode_group
@@ -74,6 +75,7 @@ def read_table(
         for position, name in enumerate(roles.groups)
     ]
     groups, group_notes = _groups(data, roles, options, labels, require_groups)
+    found = _clusters(data, labels) if require_groups else INDEPENDENT
     return Table(
         path=path,
         sha256=file_sha256(path),
@@ -93,8 +95,18 @@ def read_table(
             *label_notes,
             *group_notes,
             *_id_notes(data.ids, roles.id),
+            *((found.note,) if roles.cluster is not None and found.note else ()),
         ),
+        clusters=found.codes,
+        repeats=found.note if found.warns else "",
     )
+
+
+def _clusters(data: ColumnData, labels: EncodedLabels | None) -> Clustering:
+    """Return the clusters of rows, which evidence on groups needs."""
+    none = np.zeros(data.rows, np.int64)
+    values = data.features if labels is not None else None  # copies agree in their labels too
+    return find_clusters(data.clusters, data.ids, values, none if labels is None else labels.labels)
 
 
 def _find_roles(
@@ -105,6 +117,7 @@ def _find_roles(
         raise UsageError("No group column is named; name the column of the protected attribute.")
     optional = {columns.label} if not require_labels else set()
     optional |= set(columns.groups) if not require_groups else set()
+    optional |= {str(columns.cluster)} if not require_labels else set()
     for role, name in columns.roles():
         if name not in optional:
             header.require([name], role)
@@ -114,6 +127,7 @@ def _find_roles(
         id=columns.id,
         weight=columns.weight,
         score=columns.score,
+        cluster=columns.cluster if columns.cluster in header else None,
     )
 
 

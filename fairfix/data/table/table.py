@@ -41,6 +41,8 @@ class Table:
         weights: (N,) float64, finite and not negative.
         scores: (N,) float64 in [0, 1].
         notes: what was inferred or left out, for the user.
+        clusters: (N,) int64; rows with the same number are not independent. None if all are.
+        repeats: a warning of rows that equal each other, without a full stop; "" if none do.
     """
 
     path: Path
@@ -56,6 +58,8 @@ class Table:
     weights: np.ndarray | None
     scores: np.ndarray | None
     notes: tuple[str, ...]
+    clusters: np.ndarray | None = None
+    repeats: str = ""
 
     @property
     def group_names(self) -> dict[str, tuple[str, ...]]:
@@ -78,4 +82,5 @@ class Table:
             ids=subset(self.ids),
             weights=subset(self.weights),
             scores=subset(self.scores),
+            clusters=subset(self.clusters),
         )

@@ -164,7 +164,7 @@ def _check_gap(
     names = problem.group_names
     found = claim(
         demand.key,
-        problem.counts(decisions),
+        problem.clustered_counts(decisions),
         names,
         demand.budget,
         confidence=confidence,
@@ -212,7 +212,7 @@ def _estimate(
 ) -> PerformanceEstimate:
     if demand.key == AUC:
         return auc(_array(problem.scores), *_row_data(problem), exact=exact)
-    counts = problem.counts(decisions)
+    counts = problem.clustered_counts(decisions)
     if demand.smallest:
         return smallest_rate(rates()[demand.key], counts, exact=exact)
     if demand.key in PERFORMANCES:
@@ -303,7 +303,11 @@ def power_of(demand: Demand, rows: Rows, confidence: ConfidenceLevel) -> BudgetP
     assert column is not None
     names = problem.group_names
     found = power_analysis(
-        demand.key, problem.counts(rows.decisions), names, demand.budget, confidence=confidence
+        demand.key,
+        problem.clustered_counts(rows.decisions),
+        names,
+        demand.budget,
+        confidence=confidence,
     )
     sizes = torch.bincount(problem.groups, minlength=problem.n_groups).tolist()
     return BudgetPower(

@@ -251,6 +251,8 @@ def _baseline_notes(baseline: Judged | None) -> tuple[str, ...]:
 
 def _warnings(found: Gate, judged: Judged) -> Iterator[str]:
     """Yield warnings as sentences without a full stop."""
+    if judged.case.table.repeats:
+        yield judged.case.table.repeats
     if found.trivial:
         yield "the rule is trivial: deciding nearly all rows alike meets any budget"
     problem = judged.case.problem
