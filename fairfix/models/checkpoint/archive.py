@@ -1,11 +1,13 @@
 """Read and rewrite the zip archives of PyTorch: members in one root folder, uncompressed."""
 
+import struct
 import tempfile
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import torch
 
@@ -15,6 +17,9 @@ ZIP_MAGIC = b"PK\x03\x04"
 _LOCAL_HEADER = 30  # bytes before a member's name
 _CODE = "code/"  # TorchScript source, the only members that PyTorch compresses
 _MAX_CODE = 64 * 2**20  # bytes, uncompressed
+_PIECE = 2**20  # bytes read at once
+_IN_EXTRA = 2**32 - 1  # a size of 4 GiB or more is in an extra field
+_UTF8, _SIZES_FOLLOW = 0x800, 0x8  # flags: names are UTF-8; checksum and sizes follow the content
 _ARCHIVE_ID = ".data/serialization_id"  # hash of the whole archive; the writer adds its own
 
 
@@ -22,12 +27,14 @@ _ARCHIVE_ID = ".data/serialization_id"  # hash of the whole archive; the writer 
 class Member:
     """Position of a member's bytes in the file.
 
-    ``offset`` and ``size`` are meaningful only if the member is not compressed.
+    ``size`` and ``checksum`` (CRC-32) are those of the content. ``offset`` is meaningful only if
+    the member is not compressed.
     """
 
     offset: int
     size: int
     compressed: bool = False
+    checksum: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,27 @@ class Archive:
             file.seek(member.offset)
             return file.read(member.size)
 
+    def check_content(self) -> None:
+        """Check size and checksum of every member, reading in pieces.
+
+        Raises:
+            CheckpointError: if one differs from what the archive says.
+        """
+        with self.path.open("rb") as file, zipfile.ZipFile(self.path) as archive:
+            for name, member in self.members.items():
+                if member.compressed:
+                    with archive.open(f"{self.root}/{name}") as content:
+                        same = _same_content(content, member)
+                else:
+                    file.seek(member.offset)
+                    same = _same_content(file, member)
+                if not same:
+                    raise CheckpointError(
+                        f"{self.path} is damaged: the content of its member {name!r} does not "
+                        "match its checksum. Copy or download it again, or save it again with "
+                        "torch.save."
+                    )
+
     def rewrite(self, destination: Path, changed: Mapping[str, bytes | None]) -> None:
         """Write the archive to ``destination`` with some members changed.
 
@@ -79,11 +107,13 @@ def open_archive(path: Path) -> Archive:
     """Open an archive of ``torch.save``, ``torch.jit.save`` or ``torch.export.save``.
 
     Raises:
-        CheckpointError: if the file is truncated, was not written by PyTorch, or has members that
-            are compressed or overlap, with which a small file could claim any size.
+        CheckpointError: if the file is truncated, was not written by PyTorch, has members that
+            are compressed or overlap, with which a small file could claim any size, or can be read
+            in two ways.
     """
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            doubt = _second_reading(file, archive)
             infos = [info for info in archive.infolist() if not info.is_dir()]
             members = [_member(file, info) for info in infos]
             if min((info.header_offset for info in infos), default=0) > 0:
@@ -100,7 +130,25 @@ def open_archive(path: Path) -> Archive:
         )
     names = {name: member for (_, _, name), member in zip(parts, members, strict=True)}
     _refuse_bombs(path, names)
+    if doubt is not None:
+        raise CheckpointError(
+            f"{path} can be read in two ways: {doubt}. Save the model again with torch.save."
+        )
     return Archive(path, parts[0][0], names)
+
+
+def check_archive(path: Path) -> None:
+    """Check sizes and checksums of a file if it is an archive.
+
+    Raises:
+        CheckpointError: if one is wrong; see ``open_archive``.
+    """
+    if path.is_dir():
+        return
+    with path.open("rb") as file:
+        is_archive = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+    if is_archive:
+        open_archive(path).check_content()
 
 
 def _member(file: BinaryIO, info: zipfile.ZipInfo) -> Member:
@@ -111,7 +159,65 @@ def _member(file: BinaryIO, info: zipfile.ZipInfo) -> Member:
     name_length = int.from_bytes(header[26:28], "little")
     extra_length = int.from_bytes(header[28:30], "little")
     offset = info.header_offset + _LOCAL_HEADER + name_length + extra_length
-    return Member(offset, info.file_size, info.compress_type != zipfile.ZIP_STORED)
+    compressed = info.compress_type != zipfile.ZIP_STORED
+    return Member(offset, info.file_size, compressed, info.CRC)
+
+
+def _same_content(content: IO[bytes], member: Member) -> bool:
+    left, checksum = member.size, 0
+    try:
+        while left and (piece := content.read(min(left, _PIECE))):
+            left, checksum = left - len(piece), zlib.crc32(piece, checksum)
+    except (zipfile.BadZipFile, zlib.error):
+        return False
+    return left == 0 and checksum == member.checksum
+
+
+def _second_reading(file: BinaryIO, archive: zipfile.ZipFile) -> str | None:
+    """Return why another reader, such as torch.load, could read an archive differently.
+
+    torch.load ignores the case of names and takes any of several members of one name.
+    """
+    infos = archive.infolist()
+    if archive.comment:
+        return "it has a comment, which could hide another directory"
+    if repeated := _repeated(info.filename for info in infos):
+        return f"its member {repeated!r} is there twice"
+    different = next((info for info in infos if not _as_in_directory(file, info)), None)
+    if different is not None:
+        return f"the header of its member {different.filename!r} differs from its directory"
+    return None
+
+
+def _repeated(names: Iterable[str]) -> str | None:
+    """Return the first name that is equal to an earlier one, whatever its case."""
+    seen = set()
+    for name in names:
+        if name.casefold() in seen:
+            return name
+        seen.add(name.casefold())
+    return None
+
+
+def _as_in_directory(file: BinaryIO, info: zipfile.ZipInfo) -> bool:
+    file.seek(info.header_offset)
+    header = file.read(_LOCAL_HEADER)
+    if not header.startswith(ZIP_MAGIC):
+        raise zipfile.BadZipFile("no local header")
+    _, _, flags, method, _, _, *numbers, name_length, _ = struct.unpack("<4s5H3I2H", header)
+    name = file.read(name_length)
+    expected = (info.CRC, info.compress_size, info.file_size)
+    known = [
+        found == number or (found == _IN_EXTRA and number >= _IN_EXTRA)
+        for found, number in zip(numbers, expected, strict=True)
+    ]
+    return (
+        flags == info.flag_bits
+        and method == info.compress_type
+        and name == info.orig_filename.encode("utf-8" if flags & _UTF8 else "cp437")
+        and info.orig_filename == info.filename
+        and (all(known) or (flags & _SIZES_FOLLOW != 0 and not any(numbers)))
+    )
 
 
 def _refuse_bombs(path: Path, members: Mapping[str, Member]) -> None:

@@ -19,6 +19,7 @@ from fairfix.models.checkpoint import (
     torch_export,
     torchscript,
 )
+from fairfix.models.checkpoint.archive import check_archive
 from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
 from fairfix.models.checkpoint.detect_format import detect
 from fairfix.models.checkpoint.tensor_checks import raw_bytes, stored_state
@@ -109,6 +110,7 @@ def read(
     try:
         module = FORMATS[detect(request.path)]
         stamp = _file_stamp(request.path)
+        check_archive(request.path)
         return replace(module.read(request), file_stamp=stamp)
     except RecursionError as error:
         raise CheckpointError(f"{path} is nested too deeply: it is damaged.") from error

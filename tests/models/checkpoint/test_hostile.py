@@ -167,6 +167,71 @@ def test_members_that_overlap_are_refused(tmp_path: Path) -> None:
         checkpoints.read(path)
 
 
+def _rewritten(path: Path, change: Callable[[zipfile.ZipFile, str, bytes], None]) -> Path:
+    """The archive with its members written by ``change``."""
+    with zipfile.ZipFile(path) as archive:
+        members = [(info.filename, archive.read(info)) for info in archive.infolist()]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members:
+            change(archive, name, data)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("again", [str, str.upper, str.title])
+def test_members_whose_names_repeat_are_refused(
+    again: Callable[[str], str], tmp_path: Path
+) -> None:
+    def twice(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+        archive.writestr(name, data)
+        if name.endswith("data/0"):
+            root, _, rest = name.partition("/")
+            archive.writestr(f"{root}/{again(rest)}", bytes(len(data)))
+
+    path = _rewritten(KINDS["state_dict"].make(tmp_path), twice)
+    with pytest.raises(CheckpointError, match=r"read in two ways: its member .* is there twice"):
+        checkpoints.read(path, **ARCH)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"), [(30, b"x"), (22, b"\1\0\0\0"), (14, b"\1\1\1\1"), (8, b"\x08")]
+)
+def test_headers_that_differ_from_the_directory_are_refused(
+    place: int, value: bytes, tmp_path: Path
+) -> None:
+    path = _rewritten(
+        KINDS["state_dict"].make(tmp_path), lambda archive, *member: archive.writestr(*member)
+    )
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        start = archive.getinfo("model/data/0").header_offset
+    data[start + place : start + place + len(value)] = value
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match="'model/data/0' differs from its directory"):
+        checkpoints.read(path, **ARCH)
+
+
+def test_a_comment_that_could_hide_another_directory_is_refused(tmp_path: Path) -> None:
+    path = KINDS["state_dict"].make(tmp_path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"a note"
+    with pytest.raises(CheckpointError, match="a comment"):
+        checkpoints.read(path, **ARCH)
+
+
+@pytest.mark.parametrize("name", ["state_dict", "lightning", "pickled network", "scripted"])
+def test_a_flipped_bit_of_a_weight_is_found(name: str, tmp_path: Path) -> None:
+    path = KINDS[name].make(tmp_path)
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        info = next(i for i in archive.infolist() if i.filename.endswith("data/0"))
+        place = data.index(archive.read(info), info.header_offset)
+    data[place] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"data/0' does not match its checksum\. Copy"):
+        checkpoints.read(path, **KINDS[name].options)
+
+
 class Huge:
     """A tensor of 4 TB that takes four bytes: every element is the same one."""
 

@@ -28,6 +28,7 @@ from tests.helpers.checkpoint_models import (
     FEATURES,
     Tabular,
     Tied,
+    exchange,
     plain_layers,
     rows,
     trained,
@@ -402,8 +403,10 @@ def test_weights_that_lay_on_a_gpu(legacy: bool, tmp_path: Path) -> None:
     assert data.count(place) == 1
     if legacy:
         path.write_bytes(data.replace(place, b"X\x06\0\0\0cuda:3"))
-    else:  # of the same length, as the archive knows where its members lie
-        path.write_bytes(data.replace(place, b"X\x03\0\0\0xla"))
+    else:
+        with zipfile.ZipFile(path) as archive:
+            program = archive.read("model/data.pkl")
+        exchange(path, "data.pkl", program.replace(place, b"X\x03\0\0\0xla"))
     checkpoint = checkpoints.read(path)
     assert checkpoint.tensors["a"].device.type == "cpu"
     checkpoints.write(checkpoint, doubled(checkpoint), tmp_path / "out.pt")
