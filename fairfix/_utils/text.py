@@ -13,6 +13,12 @@ _ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 # Control characters, lone surrogates (bytes of a file name that is not Unicode), non-characters.
 _UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Commands that a runner of GitHub Actions executes from any line of output.
+_WORKFLOW_COMMAND = re.compile(
+    r"::(?=\s*(?:add-mask|add-matcher|add-path|debug|echo|endgroup|error|group|notice|remove-matcher"
+    r"|save-state|set-env|set-output|stop-commands|warning)\b)|##(?=\[)",
+    re.IGNORECASE,
+)
 _JOINERS = "\u200c\u200d"  # invisible, but Persian and Hindi words need them
 
 
@@ -31,6 +37,16 @@ def single_line(text: object) -> str:
     """Return the text on one line, without control characters or marks that reverse its order."""
     line = " ".join(str(text).split())
     return "".join(c if c.isprintable() or c in _JOINERS else _REPLACEMENT for c in line)
+
+
+def without_commands(text: str) -> str:
+    """Return the text with a replacement character in each workflow command of GitHub Actions."""
+    return _WORKFLOW_COMMAND.sub(lambda found: f"{_REPLACEMENT}{found.group()[1:]}", text)
+
+
+def terminal_line(text: object) -> str:
+    """Return the text on one line that neither a terminal nor a CI runner takes as a command."""
+    return without_commands(single_line(text))
 
 
 def shorten(text: object, limit: int = 48) -> str:

@@ -15,6 +15,7 @@ from rich.markup import escape
 from typer.core import TyperCommand
 
 from fairfix import methods
+from fairfix._utils.text import printable, terminal_line, without_commands
 from fairfix._utils.version import __version__
 from fairfix.cli.command_group import CommandGroup
 from fairfix.cli.command_specs import (
@@ -109,14 +110,15 @@ def _exit_code(body: Callable[..., int | None], debug: bool, values: dict[str, A
         return STDOUT_CLOSED
     except Exception as error:
         if debug:
-            traceback.print_exc()
+            lines = traceback.format_exc().splitlines()
+            typer.echo("\n".join(map(without_commands, map(printable, lines))), err=True)
         return _print_failure(error)
 
 
 def _print_failure(error: Exception) -> int:
     """Print what went wrong and return the exit code."""
     failed = describe_failure(error)
-    typer.echo(f"fairfix: {failed.message}", err=True)
+    typer.echo(f"fairfix: {terminal_line(failed.message)}", err=True)
     return failed.exit_code
 
 

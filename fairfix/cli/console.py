@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fairfix._utils.progress import progress_callback
-from fairfix._utils.text import shorten, unique_labels
+from fairfix._utils.text import shorten, unique_labels, without_commands
 
 _MIN_NAME, _MAX_NAME = 12, 48  # characters of a shortened name; files have the full name
 _MAX_WIDTH = 100  # of wrapped text
@@ -59,8 +59,9 @@ class _Console(Console):
 
 
 def printable(text: str) -> str:
-    """Return the text with a replacement mark for every control character."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
+    """Return the text with a replacement mark for control characters and workflow commands."""
+    clean = re.sub(r"[\x00-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
+    return without_commands(clean)
 
 
 def wrap(text: str, *, indent: str = "", names: Iterable[str] = ()) -> list[str]:

@@ -18,6 +18,7 @@ from fairfix._utils.text import (
     printable,
     shorten,
     single_line,
+    terminal_line,
     unique_labels,
 )
 
@@ -25,6 +26,20 @@ from fairfix._utils.text import (
 def test_unprintable_characters_are_replaced() -> None:
     assert printable("a\x00b\tc\nd\ud800\x85é") == "a\ufffdb\tc\nd\ufffd\ufffdé"
     assert single_line("a\x00b\tc\n d\u202ee\u200c") == "a\ufffdb c d\ufffde\u200c"
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("a\n::add-mask::x", "a \ufffd:add-mask::x"),
+        (":: Warning file=a:b::x", "\ufffd: Warning file=a:b::x"),
+        ("##[error]x", "\ufffd#[error]x"),
+        ("\x1b]0;x\x07\x1b[2J", "\ufffd]0;x\ufffd\ufffd[2J"),
+        ("aten::linear and torch::nn", "aten::linear and torch::nn"),
+    ],
+)
+def test_a_line_for_the_terminal_holds_no_command(text: str, safe: str) -> None:
+    assert terminal_line(text) == safe
 
 
 def test_long_names_keep_both_ends_and_stay_distinct() -> None:

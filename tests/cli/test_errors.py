@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -361,3 +362,24 @@ def test_an_interruption_leaves_nothing(
     ended = fairfix("prune", place.model, place.val)
     assert (ended.code, place.files()) == (130, before)
     assert ended.sentence == "interrupted; no partial files were left."
+
+
+HOSTILE = "a\n::add-mask::x\n::warning::INJECTED\n\x1b]0;PWNED\x07\x1b[2J##[error]"
+
+
+@pytest.mark.parametrize("arch", [[], ["--arch", "mlp:relu"], ["--debug"]])
+def test_names_in_a_hostile_file_are_not_commands(
+    arch: list[str], fairfix: Run, place: Place
+) -> None:
+    torch.save({HOSTILE: {HOSTILE: torch.ones(2)}, "b": {"w": torch.ones(2)}}, place.model)
+    ended = fairfix("inspect", place.model, *arch)
+    assert ended.code == 2
+    assert "INJECTED" in ended.err
+    assert not re.search(r"::(add-mask|warning)|##\[|[\x00-\x09\x0b-\x1f\x7f]", ended.err)
+
+
+def test_names_in_a_table_of_the_terminal_are_not_commands(fairfix: Run, place: Place) -> None:
+    torch.save({"::add-mask::x": torch.ones(2)}, place.model)
+    ended = fairfix("inspect", place.model)
+    assert ended.code == 0
+    assert "::add-mask" not in ended.out
