@@ -51,12 +51,10 @@ def stored_places(content: Any) -> dict[str, StoredTensor]:
     return {name: stored for name, (_, stored) in _places(content)[0].items()}
 
 
-def holds_module(content: Any, key: str) -> bool:
-    """Whether a training dictionary has a whole pickled network under a dotted key."""
-    return any(
-        ".".join(where) == key and is_pickled_module(container)
-        for where, container in _find_containers(content)
-    )
+def pickled_modules(content: Any) -> dict[tuple[str, ...], PickledObject]:
+    """Return the whole pickled networks in a training dictionary, by their keys."""
+    found = _find_containers(content)
+    return {keys: container for keys, container in found if is_pickled_module(container)}
 
 
 def _places(

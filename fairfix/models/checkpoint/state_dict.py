@@ -7,14 +7,21 @@ from typing import Any
 
 from torch import Tensor
 
+from fairfix.models.checkpoint.build_pickled import build_network
 from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
+from fairfix.models.checkpoint.choose_tensors import main_set
 from fairfix.models.checkpoint.find_tensors import (
-    holds_module,
     json_values,
+    pickled_modules,
     stored_places,
     stored_tensors,
 )
-from fairfix.models.checkpoint.load_weights import attach_network, by_module_name, by_stored_name
+from fairfix.models.checkpoint.load_weights import (
+    attach_loaded_network,
+    attach_network,
+    by_module_name,
+    by_stored_name,
+)
 from fairfix.models.checkpoint.tensor_storage import StoredTensor
 from fairfix.models.checkpoint.torch_file import open_torch_file
 
@@ -26,14 +33,26 @@ def read(request: ReadRequest) -> Checkpoint:
 
     Raises:
         CheckpointError: if there is no network or more than one, or the weights do not fit.
+        TrustError: if it has a whole network that needs code other than torch's, without
+            permission.
     """
     file = open_torch_file(request.path)
     tensors = stored_tensors(file.content, file)
     checkpoint = Checkpoint(request.path, KEY, "PyTorch state_dict", None, {}, notes=file.notes)
-    checkpoint = attach_network(checkpoint, request, file=tensors)
+    if request.checkpoint_key is not None:
+        tensors = tensors.under(request.checkpoint_key, request.path)
+    networks = {".".join(keys): keys for keys in pickled_modules(file.content)}
+    main = main_set(tensors, request.path).prefix if request.arch is None and networks else None
+    if main in networks:
+        module, ran = build_network(file, request, networks[main])
+        if ran:  # the note that nothing was run is no longer true
+            checkpoint = replace(checkpoint, notes=())
+        checkpoint = attach_loaded_network(checkpoint, module, file=tensors)
+    else:
+        checkpoint = attach_network(checkpoint, request, file=tensors)
     if not checkpoint.container:
         return checkpoint
-    kind = "pickled network" if holds_module(file.content, checkpoint.container) else "state_dict"
+    kind = "pickled network" if checkpoint.container in networks else "state_dict"
     return replace(
         checkpoint,
         title=f"PyTorch {kind} inside a training dictionary (key {checkpoint.container!r})",

@@ -20,7 +20,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fairfix.errors import CheckpointError
+from fairfix.errors import CheckpointError, TrustError
 from fairfix.models import checkpoint as checkpoints
 from tests.helpers import checkpoint_models
 from tests.helpers.checkpoint_models import (
@@ -122,6 +122,39 @@ def test_a_whole_network_in_a_training_dictionary(tmp_path: Path) -> None:
     checkpoints.write(checkpoint, doubled(checkpoint), tmp_path / "out.pt")
     after = torch.load(tmp_path / "out.pt", weights_only=False)["model"]
     assert torch.equal(after.out.bias, trained(Tabular()).out.bias * 2)
+
+
+@pytest.mark.parametrize("key", ["model", "ema"])
+def test_a_whole_network_in_a_training_dictionary_by_trust(key: str, tmp_path: Path) -> None:
+    path = saved({key: trained(Tabular()), "epoch": 1, "other": None}, tmp_path)
+    with pytest.raises(TrustError, match=r"needs .*Tabular.*--trust-checkpoint"):
+        checkpoints.read(path)
+    checkpoint = checkpoints.read(path, trust=True)
+    assert isinstance(checkpoint.module, Tabular)
+    assert torch.equal(checkpoint.module(rows()), trained(Tabular())(rows()))
+    assert "pickled network" in checkpoint.title
+    checkpoints.write(checkpoint, doubled(checkpoint), tmp_path / "out.pt")
+    after = torch.load(tmp_path / "out.pt", weights_only=False)[key]
+    assert torch.equal(after.out.bias, trained(Tabular()).out.bias * 2)
+
+
+def test_a_dictionary_of_torch_layers_needs_no_trust(tmp_path: Path) -> None:
+    path = saved({"nested": [{"net": trained(plain_layers())}]}, tmp_path)
+    module = checkpoints.read(path).module
+    assert module is not None
+    assert torch.equal(module(rows()), trained(plain_layers())(rows()))
+
+
+def test_two_whole_networks_are_refused_until_one_is_chosen(tmp_path: Path) -> None:
+    other = trained(plain_layers())
+    with torch.no_grad():
+        next(other.parameters()).add_(1)
+    path = saved({"model": trained(plain_layers()), "ema": other}, tmp_path)
+    with pytest.raises(CheckpointError, match="under 'model', 'ema'"):
+        checkpoints.read(path)
+    module = checkpoints.read(path, checkpoint_key="ema").module
+    assert module is not None
+    assert torch.equal(module(rows()), other(rows()))
 
 
 class Custom:
