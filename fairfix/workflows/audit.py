@@ -183,6 +183,7 @@ def audit(
     columns = [_column(case, group) for group in case.table.groups]
     thresholds = rule.policy(case.problem.group_names) if not rule.needs_group else None
     shared = None if thresholds is None or thresholds.randomized else thresholds.thresholds(1)[0]
+    described, names = case.in_table_units(case.problem)
     return Audit(
         groups=tuple(
             _group_audit(group.column, problem, decisions, rule, objective, confidence)
@@ -192,10 +193,10 @@ def audit(
         subgroups=None
         if not subgroups
         else worst_subgroups(
-            case.in_table_units(case.problem),
+            described,
             decisions,
             case.table.groups,
-            case.table.feature_names if case.problem.features is not None else (),
+            names,
             confidence=confidence,
         ),
         threshold_sweep=None

@@ -52,12 +52,14 @@ class Case:
         model = "scores" if self.checkpoint is None else self.checkpoint.path.name
         return f"<Case: {model} on {self.table.path.name}, {self.problem!r}>"
 
-    def in_table_units(self, problem: Problem) -> Problem:
-        """Return a problem of this case with features in the units of the table, for reports."""
-        if self.spec is None or problem.features is None:
-            return problem
-        features = self.spec.unscaled(problem.features.cpu().numpy())
-        return replace(problem, features=torch.from_numpy(features))
+    def in_table_units(self, problem: Problem) -> tuple[Problem, tuple[str, ...]]:
+        """Return a problem with features in values and units of the table, and their names."""
+        if problem.features is None:
+            return problem, ()
+        if self.spec is None:
+            return problem, self.table.feature_names
+        features, names = self.spec.in_table_units(problem.features.cpu().numpy())
+        return replace(problem, features=torch.from_numpy(features)), names
 
     @property
     def output(self) -> str:

@@ -182,6 +182,7 @@ def collect_evidence(
     before, decided = test.problem, test.debiased
     after = replace(before, scores=test.scores)
     metric, counts, names = objective.metric, before.clustered_counts(decided), before.group_names
+    described, feature_names = case.in_table_units(before)
     rows, alpha = Rows(after, decided, test.groups), confidence.alpha
     columns = (*test.groups[1:], *(each.group for each in intersections(test.groups)))
     return Evidence(
@@ -198,10 +199,10 @@ def collect_evidence(
         subgroups=None
         if not subgroups
         else worst_subgroups(
-            case.in_table_units(before),
+            described,
             decided,
             test.groups,
-            case.table.feature_names,
+            feature_names,
             seed=seed,
             confidence=confidence,
         ),

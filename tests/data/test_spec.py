@@ -468,21 +468,75 @@ def test_raw_adult_becomes_the_inputs_of_its_network(tmp_path: Path) -> None:
     np.testing.assert_array_equal(table.groups[0].ids, raw["sex"] == "Male")
 
 
-def test_inputs_are_brought_back_to_the_units_of_the_table() -> None:
-    spec = DataSpec.from_json(
+def test_inputs_are_brought_back_to_values_and_units_of_the_table() -> None:
+    spec = spec_of(
+        {"column": "gain", "mean": 1079.07, "scale": 7452.02},
+        {"column": "marital", "map": {"never": 4, "married": 2, "spouse": 2}, "scale": 1.7},
+        {"column": "town", "codes": ["north", "south"], "first": 1, "unknown": 0},
+        {"column": "work", "categories": ["a", "b"], "mean": [0.2, 0.8], "scale": [0.4, 0.3]},
+        {"column": "sex", "categories": ["f", "m"], "drop_first": True, "mean": [0.7]},
+    )
+    frame = pd.DataFrame(
         {
-            "features": [
-                {"column": "age", "mean": 40, "scale": 10},
-                {"column": "sex", "map": {"m": 1, "f": 0}, "mean": 0.5, "scale": 0.5},
-                {
-                    "column": "work",
-                    "categories": ["a", "b"],
-                    "mean": [0.2, 0.8],
-                    "scale": [0.4, 0.4],
-                },
-            ]
+            "gain": [0, 15024, 0.5],
+            "marital": ["never", "spouse", "married"],
+            "town": ["north", "west", "south"],
+            "work": ["b", "a", "b"],
+            "sex": ["f", "m", "f"],
         }
     )
-    frame = pd.DataFrame({"age": [25, 61], "sex": ["f", "m"], "work": ["b", "a"]})
-    raw = spec.unscaled(spec.encode(frame))
-    assert raw == pytest.approx(np.array([[25, 0, 0, 1], [61, 1, 1, 0]]), abs=1e-5)
+    values, names = spec.in_table_units(spec.encode(frame))
+    found = dict(zip(names, values.T.tolist(), strict=True))
+    assert found.pop("gain") == [0, 15024, 0.5]
+    assert found == {
+        "marital=never": [1, 0, 0],
+        "marital=married or spouse": [0, 1, 1],
+        "town=north": [1, 0, 0],
+        "town=south": [0, 0, 1],
+        "work=a": [0, 1, 0],
+        "work=b": [1, 0, 1],
+        "sex=f": [1, 0, 1],
+        "sex=m": [0, 1, 0],
+    }
+
+
+@pytest.mark.parametrize(
+    ("entry", "values"),
+    [
+        ({"map": {"a": 1, "b": 3}, "unknown": 5, "mean": 1, "scale": 2}, [0, 1, 2, 2]),
+        ({"codes": ["b", "a"]}, [1, 0, None, None]),
+        ({"codes": ["b", "a"], "first": 1, "unknown": 0}, [2, 1, 0, 0]),
+        ({"codes": ["b", "a"], "unknown": 2}, [1, 0, 2, 2]),
+        ({"codes": [1, "a"], "unknown": 7}, [1, 7, 7, 7]),
+    ],
+)
+def test_unknown_values_of_mapped_and_coded_columns(
+    tmp_path: Path, entry: dict[str, Any], values: list[float | None]
+) -> None:
+    spec = spec_of({"column": "v", **entry})
+    assert DataSpec.from_json(spec.to_json()) == spec
+    columns = {"v": ["a", "b", "c", ""]}
+    if None in values:
+        with pytest.raises(TableError, match="'c' is not one of"):
+            encoded(tmp_path, spec, columns)
+        return
+    np.testing.assert_array_equal(encoded(tmp_path, spec, columns).features[:, 0], values)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"codes": []}, "features[0].codes must"),
+        ({"codes": ["1", 1.0]}, "features[0].codes has '1' twice"),
+        ({"codes": ["a"], "unknown": "zeros"}, "features[0].unknown must"),
+        ({"codes": ["a"], "unknown": -1}, "features[0].unknown must"),
+        ({"codes": ["a"], "unknown": 0.5}, "features[0].unknown must"),
+        ({"codes": ["a"], "scale": 2}, "features[0] has an unknown key 'scale'"),
+        ({"codes": ["a"], "first": 1.5}, "features[0].first must"),
+        ({"map": {"a": 1}, "unknown": "zeros"}, "features[0].unknown must"),
+    ],
+)
+def test_faulty_codes_and_unknown_values(entry: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        spec_of({"column": "v", **entry})
+    assert message in str(caught.value)

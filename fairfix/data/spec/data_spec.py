@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, Tag, field_validator
 
 from fairfix._utils.strict_json import StrictModel, read_json, validate
 from fairfix.data.spec.encodings import (
+    CodeEncoding,
     Encoding,
     MappedEncoding,
     NumericEncoding,
@@ -27,7 +28,8 @@ _VERSION = 1
 def _kind_of_entry(entry: Any) -> str:
     """Return the tag of an entry, by the first key that only its kind has."""
     keys = entry if isinstance(entry, dict) else ()
-    return next((kind for kind in ("transformer", "categories", "map") if kind in keys), "number")
+    kinds = ("transformer", "categories", "map", "codes")
+    return next((kind for kind in kinds if kind in keys), "number")
 
 
 class DataSpecFile(StrictModel):
@@ -38,7 +40,11 @@ class DataSpecFile(StrictModel):
         features: the inputs of the network in order. ``mean`` and ``scale`` are optional:
 
             - ``{"column": "age", "mean": 38.6, "scale": 13.7}``: (value - mean) / scale
-            - ``{"column": "sex", "map": {"Male": 1, "Female": 0}, "mean": 0.7, "scale": 0.5}``
+            - ``{"column": "sex", "map": {"Male": 1, "Female": 0}, "unknown": 0.5, "mean": 0.7,
+              "scale": 0.5}``: the number of a value; other values are an error unless ``unknown``
+              is their number
+            - ``{"column": "work", "codes": ["Private", ...], "first": 1, "unknown": 0}``: the index
+              of a value in the list, counted from ``first`` (0); ``unknown`` as above
             - ``{"column": "work", "categories": ["Private", ...], "mean": [...], "scale": [...],
               "drop_first": false, "unknown": "error"}``: one input per category, or zeros for an
               unknown one with ``"unknown": "zeros"``
@@ -52,6 +58,7 @@ class DataSpecFile(StrictModel):
             Annotated[TransformerEntry, Tag("transformer")]
             | Annotated[OneHotEncoding, Tag("categories")]
             | Annotated[MappedEncoding, Tag("map")]
+            | Annotated[CodeEncoding, Tag("codes")]
             | Annotated[NumericEncoding, Tag("number")],
             Discriminator(_kind_of_entry),
         ],
@@ -128,18 +135,25 @@ class DataSpec:
         """Return the spec as plain JSON values, from which ``from_json`` makes the same spec."""
         return {"version": _VERSION, "features": [entry.to_json() for entry in self.features]}
 
-    def unscaled(self, inputs: np.ndarray) -> np.ndarray:
-        """Return inputs (N, D) in the units before standardization, float32.
+    def in_table_units(self, inputs: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Return inputs (N, D) in the values and units of the table, for reports.
 
-        The outputs of a transformer are returned unchanged.
+        Numbers are as before standardization. Values that were mapped or coded become one column
+        each, with 1 for the rows that have it. Outputs of a transformer are returned unchanged.
+
+        Returns:
+            (N, K) float32, and K names: the column, or "column=value".
         """
-        mean, scale = (
-            np.concatenate(
-                [np.broadcast_to(getattr(e, name, default), len(e.names)) for e in self.features]
-            )
-            for name, default in (("mean", 0.0), ("scale", 1.0))
-        )
-        return np.asarray(inputs * scale + mean, dtype=np.float32)
+        parts: list[np.ndarray] = []
+        names: list[str] = []
+        start = 0
+        for entry in self.features:
+            end = start + len(entry.names)
+            values, named = entry.in_table_units(inputs[:, start:end])
+            parts.append(np.asarray(values, np.float32))
+            names += named
+            start = end
+        return np.concatenate(parts, axis=1), tuple(names)
 
     @property
     def columns(self) -> tuple[str, ...]:

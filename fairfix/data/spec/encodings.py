@@ -1,4 +1,4 @@
-"""The encodings of one column: a standardized number, mapped values, one-hot categories.
+"""The encodings of one column: a standardized number, mapped or coded values, one-hot categories.
 
 Each class is both the model of its entry in the file and the encoder of its column.
 """
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_MAX_CODE = 2**24  # larger integers are not exact in float32
+
+
 class Encoding(Protocol):
     """Adjacent inputs of a network, computed from some columns of a table."""
 
@@ -50,6 +53,10 @@ class Encoding(Protocol):
         Raises:
             CellError: a cell that cannot be encoded.
         """
+        ...
+
+    def in_table_units(self, inputs: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Return its inputs (N, D) in the table's values and units, (N, K), and K names."""
         ...
 
     def to_json(self) -> dict[str, Any]:
@@ -94,11 +101,29 @@ class NumericEncoding(_ColumnEncoding):
         cells = parse_numbers(frame[self.column], "the data spec says it is numeric")
         return ((cells - self.mean) / self.scale)[:, None]
 
+    def in_table_units(self, inputs: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+        """See ``Encoding``."""
+        values = inputs.astype(np.float64) * self.scale + self.mean
+        error = np.finfo(np.float32).eps * np.abs(inputs) * self.scale  # the inputs are float32
+        return _round_to(values, error), self.names
+
+
+def _round_to(values: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Return values rounded to the decimals that are certain within the errors."""
+    known = np.maximum(error, np.finfo(np.float64).tiny)
+    factor = 10.0 ** np.clip(np.floor(-np.log10(2 * known)), -9, 12)
+    return np.where(error > 0, np.round(values * factor) / factor, values)
+
 
 class MappedEncoding(_ColumnEncoding):
-    """A column whose values are mapped to numbers, which are then standardized."""
+    """A column whose values are mapped to numbers, which are then standardized.
+
+    Attributes:
+        unknown: the number of other values; "error" refuses them.
+    """
 
     map: dict[str, float] = Field(min_length=1)
+    unknown: float | Literal["error"] = "error"
     mean: float = 0.0
     scale: float = Field(1.0, gt=0)
 
@@ -110,12 +135,39 @@ class MappedEncoding(_ColumnEncoding):
 
     def to_json(self) -> dict[str, Any]:
         """See ``Encoding``."""
-        return self.model_dump()
+        default = {"unknown"} if self.unknown == "error" else set()
+        return self.model_dump(exclude=default)
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
         """See ``Encoding``."""
-        raw = np.array(list(self.map.values()))[:, None]
-        return _look_up(frame[self.column], list(self.map), (raw - self.mean) / self.scale)
+        unknown = None if self.unknown == "error" else self._scaled([self.unknown])[0]
+        return _look_up(
+            frame[self.column], list(self.map), self._scaled(self.map.values()), unknown
+        )
+
+    def _scaled(self, numbers: Iterable[float]) -> np.ndarray:
+        """Return the inputs (K, 1) of mapped numbers."""
+        return ((np.array(list(numbers)) - self.mean) / self.scale)[:, None]
+
+    def in_table_units(self, inputs: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+        """See ``Encoding``."""
+        return _indicators(self.column, self._scaled(self.map.values()), list(self.map), inputs)
+
+
+def _indicators(
+    column: str, coded: np.ndarray, values: Sequence[str], inputs: np.ndarray
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return one column of 0 and 1 for each distinct code, and their names "column=value".
+
+    Args:
+        coded: (K, 1), the inputs of each value.
+        inputs: (N, 1) float32.
+    """
+    by_code: dict[float, list[str]] = {}
+    for code, value in zip(coded[:, 0].astype(np.float32).tolist(), values, strict=True):
+        by_code.setdefault(code, []).append(value)
+    found = inputs == np.array(list(by_code), np.float32)
+    return found, tuple(f"{column}={' or '.join(same)}" for same in by_code.values())
 
 
 def _category_name(value: object) -> str:
@@ -123,6 +175,44 @@ def _category_name(value: object) -> str:
     if not isinstance(value, str | int | float):
         raise ValueError("must be a string or a number")
     return normalized_text(value)
+
+
+class CodeEncoding(_ColumnEncoding):
+    """A column whose values become integers, as an embedding takes them.
+
+    Attributes:
+        codes: K distinct values.
+        first: the integer of the first value; the others follow.
+        unknown: the integer of other values; "error" refuses them.
+    """
+
+    codes: tuple[Annotated[str, BeforeValidator(_category_name)], ...] = Field(min_length=1)
+    first: int = Field(0, ge=0, le=_MAX_CODE)
+    unknown: Annotated[int, Field(ge=0, le=_MAX_CODE)] | Literal["error"] = "error"
+
+    @field_validator("codes")
+    @classmethod
+    def _check_distinct(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
+        _check_distinct(codes)
+        return codes
+
+    def to_json(self) -> dict[str, Any]:
+        """See ``Encoding``."""
+        return {**self.model_dump(), "codes": list(self.codes)}
+
+    @property
+    def _integers(self) -> np.ndarray:
+        """The inputs (K, 1) of the values."""
+        return np.arange(self.first, self.first + len(self.codes))[:, None]
+
+    def encode(self, frame: pd.DataFrame) -> np.ndarray:
+        """See ``Encoding``."""
+        unknown = None if self.unknown == "error" else np.array([self.unknown])
+        return _look_up(frame[self.column], self.codes, self._integers, unknown)
+
+    def in_table_units(self, inputs: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+        """See ``Encoding``."""
+        return _indicators(self.column, self._integers, self.codes, inputs)
 
 
 def _default(value: float) -> Any:
@@ -187,6 +277,14 @@ class OneHotEncoding(_ColumnEncoding):
         rows = (raw - self.mean) / self.scale  # the last one is the unknown category
         unknown = rows[-1] if self.unknown == "zeros" else None
         return _look_up(frame[self.column], self.categories, rows[:-1], unknown)
+
+    def in_table_units(self, inputs: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+        """See ``Encoding``."""
+        found = np.round(inputs * np.array(self.scale) + np.array(self.mean))
+        if not self.drop_first or self.unknown == "zeros":
+            return found, self.names
+        first = 1 - found.sum(axis=1, keepdims=True)
+        return np.hstack([first, found]), (f"{self.column}={self.categories[0]}", *self.names)
 
 
 def _look_up(

@@ -78,6 +78,10 @@ class TransformerEncoding:
         """See ``Encoding``."""
         return self.entry.text
 
+    def in_table_units(self, inputs: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+        """See ``Encoding``. A transformer cannot be inverted in general."""
+        return inputs, self.names
+
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
         """See ``Encoding``.
 

@@ -65,10 +65,10 @@ class BinnedColumn:
     def _interval(self, low: int, high: int) -> str:
         assert self.edges is not None
         if low == 0:
-            return f"up to {self.edges[high]:.4g}"
+            return f"up to {_text(self.edges[high])}"
         if high == len(self.edges):
-            return f"above {self.edges[low - 1]:.4g}"
-        return f"{self.edges[low - 1]:.4g} to {self.edges[high]:.4g}"
+            return f"above {_text(self.edges[low - 1])}"
+        return f"{_text(self.edges[low - 1])} to {_text(self.edges[high])}"
 
 
 def bin_columns(
@@ -112,6 +112,11 @@ def bin_columns(
             kept[column.column] = column
             partitions.add(partition)
     return tuple(kept.values())
+
+
+def _text(number: float) -> str:
+    """Return an integer in full, and another number with four significant digits."""
+    return f"{number:.0f}" if number.is_integer() and abs(number) < 1e9 else f"{number:.4g}"
 
 
 def _runs(codes: Sequence[int]) -> list[tuple[int, int]]:
@@ -164,7 +169,7 @@ def _number(x: np.ndarray, name: str, bins: int) -> BinnedColumn:
     few = len(np.unique(x[:PROBED_ROWS])) <= bins  # spares sorting all rows of a number
     distinct = np.unique(x) if few else x
     if few and len(distinct) <= bins:
-        values = tuple(f"{value:.4g}" for value in distinct)
+        values = tuple(map(_text, distinct.tolist()))
         return BinnedColumn(name, np.searchsorted(distinct, x), values, ordered=True)
     levels = np.arange(1, bins) / bins
     edges = np.unique(np.quantile(x, levels, method="inverted_cdf"))
