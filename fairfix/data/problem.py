@@ -166,12 +166,14 @@ class Problem:
 
         Raises:
             TableError: the problem has only scores.
+            CheckpointError: the weights of the network cannot be changed.
         """
         if self.scorer is None or self.features is None:
             raise TableError(
                 "This method changes the weights of a network and needs a model, not only scores; "
                 "pass the model or choose another method."
             )
+        self.scorer.check_changeable()
         return copy.deepcopy(self.scorer).eval().requires_grad_(), self.features
 
     def score(self, weights: Mapping[str, Tensor]) -> Tensor:

@@ -47,6 +47,7 @@ _LINEAR = {
     *("linear", "bilinear", "addmm", "addmv", "baddbmm", "embedding", "embedding_bag", "logit"),
     *(f"conv{transpose}{d}d" for transpose in ("", "_transpose") for d in (1, 2, 3)),
     *("convolution", "batch_norm", "layer_norm", "group_norm", "instance_norm"),
+    "linear_dynamic",
     *("native_batch_norm", "native_layer_norm", "native_group_norm"),
 }
 _PRODUCTS = {"matmul", "__matmul__", "mm", "bmm", "mv", "dot", "einsum", "inner", "tensordot"}

@@ -87,6 +87,7 @@ def make_scorer(
         output_name=name,
         batch_size=size,
         input_dtype=input_dtype,
+        is_fixed=checkpoint.is_fixed,
     )
 
 
@@ -183,6 +184,8 @@ def castings(checkpoint: Checkpoint, network: nn.Module) -> Iterator[torch.dtype
     the last the network is in float32 again.
     """
     yield torch.float32
+    if checkpoint.is_fixed:
+        return
     stored = {t.dtype for t in checkpoint.tensors.values() if t.is_floating_point()}
     if stored - {torch.float32}:
         _cast(checkpoint, network, None)

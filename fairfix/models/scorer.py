@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
+from fairfix.errors import CheckpointError
 from fairfix.models.network_output import select_output
 
 MAX_BATCH = 65_536  # rows
@@ -39,6 +40,7 @@ class Scorer(nn.Module):
         output_name: which of several outputs holds the scores (``named_outputs``).
         batch_size: rows in one forward pass, unless ``forward`` is called with more.
         input_dtype: floating-point type of the rows that the network gets.
+        is_fixed: the network can be run, but its weights cannot be changed.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Scorer(nn.Module):
         output_name: str | None = None,
         batch_size: int = MAX_BATCH,
         input_dtype: torch.dtype = torch.float32,
+        is_fixed: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
@@ -58,6 +61,7 @@ class Scorer(nn.Module):
         self.output_name = output_name
         self.batch_size = batch_size
         self.input_dtype = input_dtype
+        self.is_fixed = is_fixed
 
     def forward(self, features: Tensor) -> Tensor:
         if len(features) == 1:  # networks that squeeze their output need two rows
@@ -96,6 +100,14 @@ class Scorer(nn.Module):
             return scores
         parts = features.split(self.batch_size)
         return torch.cat([recompute(self, part, use_reentrant=False) for part in parts])
+
+    def check_changeable(self) -> None:
+        """Raise CheckpointError if the weights of the network cannot be changed."""
+        if self.is_fixed:
+            raise CheckpointError(
+                "The network is quantized, so its weights cannot be changed; use a method that "
+                "changes thresholds alone, or the network from before it was quantized."
+            )
 
     def weights(self) -> dict[str, Tensor]:
         """Return a copy of the network's ``state_dict``."""

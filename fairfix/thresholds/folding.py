@@ -26,13 +26,14 @@ def fold_threshold(scorer: Scorer, threshold: float, problem: Problem) -> Scorer
 
     Raises:
         UsageError: if the threshold is not in (0, 1), where no finite bias would do.
-        CheckpointError: if the network does not end in such a layer.
+        CheckpointError: if the network does not end in such a layer, or cannot be changed.
     """
     if not 0 < threshold < 1:
         raise UsageError(
             f"A threshold of {threshold:g} gives all rows the same decision and cannot be folded "
             "into a bias. Use the rule file instead."
         )
+    scorer.check_changeable()
     assert problem.features is not None
     folded = copy.deepcopy(scorer)
     two = scorer.output in (Output.PROBS, Output.LOGITS)

@@ -5,6 +5,7 @@ be. Otherwise the pickle is run, with permission.
 """
 
 import sys
+import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,7 +97,8 @@ def _build_layer(file: TorchFile, pickled: PickledObject) -> nn.Module:
 
 def _unpickle(path: Path, keys: Sequence[str]) -> nn.Module:
     try:
-        with importable_from(Path.cwd()):
+        with importable_from(Path.cwd()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, about its own storage classes
             module = torch.load(path, map_location="cpu", weights_only=False)
         for key in keys:
             module = module[int(key) if isinstance(module, list | tuple) else key]

@@ -47,6 +47,7 @@ class Checkpoint:
             such as ``module.``.
         container: dotted keys of the dictionary in the file that has the tensors of these names.
         copies: full names of equal tensors under other prefixes, which are changed alike.
+        is_fixed: the network can be run, but its weights cannot be changed.
         file_stamp: sizes and times of the files when read, to detect a change before writing.
     """
 
@@ -61,4 +62,5 @@ class Checkpoint:
     stored_names: Mapping[str, str] = field(default_factory=dict, repr=False)
     container: str = ""
     copies: tuple[Mapping[str, str], ...] = field(default=(), repr=False)
+    is_fixed: bool = False
     file_stamp: object = field(default=None, repr=False)

@@ -22,6 +22,7 @@ from fairfix.models.checkpoint.choose_tensors import (
     single_set,
     split_by_part,
 )
+from fairfix.models.checkpoint.fixed_network import attach_fixed_network, is_fixed
 from fairfix.models.checkpoint.mlp import infer_mlp
 from fairfix.models.checkpoint.tensor_checks import check_weights
 from fairfix.models.checkpoint.tensor_names import common_prefix, unwrapped_names
@@ -96,6 +97,8 @@ def attach_loaded_network(
         CheckpointError: if the network's weights differ from those in the file, so that changed
             weights could not be written back.
     """
+    if is_fixed(module):
+        return attach_fixed_network(checkpoint, module)
     loaded = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     file = file or FileTensors(checkpoint.tensors)
     checkpoint = _fit(checkpoint, module, file, partial=partial)

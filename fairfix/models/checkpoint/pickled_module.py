@@ -9,6 +9,7 @@ from fairfix.models.checkpoint import state_dict
 from fairfix.models.checkpoint.build_pickled import build_network
 from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
 from fairfix.models.checkpoint.find_tensors import stored_tensors
+from fairfix.models.checkpoint.fixed_network import is_fixed
 from fairfix.models.checkpoint.load_weights import attach_loaded_network, attach_network
 from fairfix.models.checkpoint.torch_file import open_torch_file
 
@@ -39,9 +40,10 @@ def read(request: ReadRequest) -> Checkpoint:
     tensors = stored_tensors(file.content, file)
     if request.arch is not None:
         return attach_network(checkpoint, request, file=tensors)
-    for error in tensors.unreadable.values():
-        raise error
     module, ran = build_network(file, request)
+    if not is_fixed(module):
+        for error in tensors.unreadable.values():
+            raise error
     if ran:  # the note that nothing was run is no longer true
         checkpoint = replace(checkpoint, notes=())
     return attach_loaded_network(checkpoint, module, file=tensors)

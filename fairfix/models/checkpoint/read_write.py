@@ -1,5 +1,6 @@
 """Read and write checkpoints of any known format."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
@@ -127,7 +128,7 @@ def write(
     """Write a checkpoint with new weights, in its own format.
 
     Everything else in the file is kept. What was written is read back and compared bit by bit
-    before it replaces anything.
+    before it replaces anything. The file of a network that cannot be changed is copied.
 
     Args:
         checkpoint: as ``read`` returned it; its file must be unchanged.
@@ -146,8 +147,11 @@ def write(
     stored = stored_state(checkpoint, state)
     module = FORMATS[checkpoint.format]
     with replacing(Path(destination), checkpoint.path, force=force) as staging:
-        module.save(checkpoint, stored, rule, staging)
-        _verify(stored, module.read_back(checkpoint, staging), destination)
+        if checkpoint.is_fixed:
+            shutil.copyfile(checkpoint.path, staging)
+        else:
+            module.save(checkpoint, stored, rule, staging)
+            _verify(stored, module.read_back(checkpoint, staging), destination)
 
 
 def _file_stamp(path: Path) -> object:
