@@ -15,7 +15,6 @@ from fairfix.cli.option_values import OptionValues
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.fairness_metrics import title as title_of
 from fairfix.report.figures import named_figures
-from fairfix.report.html import audit_html
 from fairfix.report.markdown import figure, plain_figure
 from fairfix.report.sentences import audit_headline, certifiable_sentence
 from fairfix.workflows.audit import audit, choose_rule, ruled
@@ -64,6 +63,8 @@ def run(
     if measured.subgroups is not None:
         print_messages(measured.subgroups.notes, quiet=quiet)
     if html is not None:
+        from fairfix.report.html import audit_html
+
         write_text(html, audit_html(document))
     if json:
         print_json(document)

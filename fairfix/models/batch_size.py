@@ -52,6 +52,10 @@ class _ResultBytes(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch would import its compiler, which takes longer than torch itself
+
     def __torch_dispatch__(
         self,
         func: Callable[..., Any],

@@ -9,13 +9,13 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from scipy.stats import norm
 from torch import Tensor
 
 from fairfix.data.problem import Problem
 from fairfix.metrics.counts import Counts, count
 from fairfix.metrics.fairness_metrics import Metric
 from fairfix.stats.gap_intervals import MIN_ROWS
+from fairfix.stats.intervals import normal_quantile
 from fairfix.stats.paired_gaps import PairedDecisions, PairedGap, paired_rates
 from fairfix.stats.verdicts import holm
 
@@ -110,7 +110,7 @@ def _change(
         return undefined
     gap = PairedGap.from_rates(metric, [each.take(large) for each in rates])
     slopes = metric.slope(was), metric.slope(now)
-    half_width = float(norm.isf(ALPHA / 2)) * gap.standard_error(slopes)
+    half_width = normal_quantile(ALPHA / 2) * gap.standard_error(slopes)
     return replace(
         undefined,
         before=was,

@@ -13,7 +13,7 @@ from functools import reduce
 
 import numpy as np
 import torch
-from scipy.stats import norm
+from scipy import special
 
 from fairfix.metrics.clusters import ClusterIndex
 from fairfix.metrics.contrasts import Contrast
@@ -306,7 +306,7 @@ class PairedGap:
         )
         z = float((differences / np.sqrt(variance)).min())
         n_contrasts = math.prod(len(part) for part in self.parts)
-        return min(1.0, n_contrasts * float(norm.sf(z)))
+        return min(1.0, n_contrasts * float(special.ndtr(-z)))
 
 
 def _outer_sum(terms: Sequence[np.ndarray]) -> np.ndarray:

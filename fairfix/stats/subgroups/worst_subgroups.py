@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import special
 from torch import Tensor
 
 from fairfix.data.problem import Problem
@@ -356,11 +357,18 @@ def _interval(candidate: _Candidate, alpha: float) -> Interval:
 
 def _p_value(candidate: _Candidate) -> float:
     """Return the one-sided p-value of Fisher's exact test of the subgroup against the rest."""
-    from scipy.stats import hypergeom
-
     (hits, others), (size, rest) = np.rint(candidate.hits), np.rint(candidate.trials)
-    null = hypergeom(size + rest, hits + others, size)
-    return float(null.sf(hits - 1) if candidate.direction == "higher" else null.cdf(hits))
+    total = hits + others
+    possible = np.arange(max(0, total - rest), min(size, total) + 1)
+    log_ways = _log_binomial(size, possible) + _log_binomial(rest, total - possible)
+    extreme = possible >= hits if candidate.direction == "higher" else possible <= hits
+    log_p = special.logsumexp(log_ways[extreme]) - _log_binomial(size + rest, total)
+    return min(1.0, float(np.exp(log_p)))
+
+
+def _log_binomial(n: float, k: float | np.ndarray) -> np.ndarray:
+    """Return the logarithm of the binomial coefficient."""
+    return np.asarray(-special.betaln(n - k + 1, k + 1) - np.log(n + 1))
 
 
 def _describe(where: Mapping[str, str]) -> str:
