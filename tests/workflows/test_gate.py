@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -336,3 +337,19 @@ def test_a_gate_of_nothing_but_warnings_passes(table: Path) -> None:
     rows = judged(table, *fair(80))
     found: Gate = gate(rows, budget("spd=0.05:warn"), model="m")
     assert (found.exit_code, found.checks[0].verdict) == (0, Verdict.INCONCLUSIVE)
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"spd": "x"}, "budget of spd must be a number, not 'x'"),
+        ({"spd": True}, "budget of spd must be a number, not True"),
+        ({"spd": None}, "budget of spd must be a number, not None"),
+        ({"spd": math.nan}, "between 0 and 1, not nan"),
+        ({1: 0.1}, "key of a budget must be text, not 1"),
+        ("spd=0.1", r"number by its key, such as \{'spd': 0.05\}, not 'spd=0.1'"),
+    ],
+)
+def test_limits_of_other_types_are_refused(limits: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        demands_of(Kind.BUDGET, limits)

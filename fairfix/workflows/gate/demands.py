@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from numbers import Real
 from typing import NamedTuple
 
 from fairfix._utils.text import did_you_mean
@@ -209,24 +210,36 @@ def _demand(kind: Kind, entry: str, default: str | None, option: str) -> Demand:
     return Demand(kind, key or str(default), limit, severity, column, smallest)
 
 
-def demands_of(kind: Kind, limits: Mapping[str, float] | None) -> list[Demand]:
+def demands_of(kind: Kind, limits: object) -> list[Demand]:
     """Return demands from numbers by ``KEY[.min][@COLUMN]``, as the library takes them.
 
     Raises:
         UsageError: for a key or a number that does not fit the kind.
     """
 
-    def demand(target: str, limit: float) -> Demand:
+    if limits is None:
+        return []
+    if not isinstance(limits, Mapping):
+        key = "spd" if kind is Kind.BUDGET else "balanced_accuracy"
+        raise UsageError(
+            f"A {kind} is a number by its key, such as {{{key!r}: 0.05}}, not {limits!r}."
+        )
+
+    def demand(target: object, limit: object) -> Demand:
+        if not isinstance(target, str):
+            raise UsageError(f"The key of a {kind} must be text, not {target!r}.")
+        if isinstance(limit, bool) or not isinstance(limit, Real):
+            raise UsageError(f"The {kind} of {target} must be a number, not {limit!r}.")
         key, at, column = target.partition("@")
         return Demand(
             kind,
             key.removesuffix(".min"),
-            limit,
+            float(limit),
             column=column if at else None,
             smallest=key.endswith(".min"),
         )
 
-    return [demand(target, limit) for target, limit in (limits or {}).items()]
+    return [demand(target, limit) for target, limit in limits.items()]
 
 
 def _subject(demand: Demand) -> tuple[object, ...]:
