@@ -55,7 +55,7 @@ def run(
     except Exception as error:
         ci_outputs.write_failure(describe_failure(error))
         raise
-    print_messages(result.notes, quiet=quiet)
+    print_messages((*result.notes, *result.unchecked), quiet=quiet)
     if json:
         print_json(document)
     elif not quiet:
@@ -89,6 +89,7 @@ def _judge(model: str, data: Path, rule: Path | None, given: dict[str, Any]) -> 
         baseline=baseline and _baseline(baseline, data, case, values.model_options()),
         confidence=confidence,
         lenient=values["on_inconclusive"] == "warn",
+        require_unseen=bool(values["require_unseen"]),
     )
 
 
@@ -128,6 +129,7 @@ def _print(gate: Document) -> None:
             if check["standing"] != "passed"
             for line in wrap(check_sentence(gate, check), names=names)
         ),
+        *(line for each in gate["unchecked"] for line in wrap(f"Unchecked: {each}.")),
         *wrap(gate["headline"]),
     )
 

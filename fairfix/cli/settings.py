@@ -210,6 +210,7 @@ class _SettingsTable(StrictModel):
     max_drop: _Demands | None = None
     baseline: str | None = None
     on_inconclusive: Literal["fail", "warn"] | None = None
+    require_unseen: bool | None = None
     strict: bool | None = None
     no_subgroups: bool | None = None
 

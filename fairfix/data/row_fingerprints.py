@@ -1,9 +1,10 @@
 """Fingerprints of the rows that a rule was tuned on, to detect the same rows in a test table.
 
-A row is identified by its features and label, or by its id where there are no features. Groups are
-left out, since runs may take them from different columns. The fingerprints are salted hashes. The
-salt keeps the hashes of two reports from matching; it is not a secret, so anyone who has a row can
-tell whether the rule was tuned on it.
+A row is identified by its features, rounded to 4 significant digits, and its label, or by its id
+where there are no features. A second set of fingerprints identifies rows by id and label. Groups
+are left out, since runs may take them from different columns. The fingerprints are salted hashes.
+The salt keeps the hashes of two reports from matching; it is not a secret, so anyone who has a row
+can tell whether the rule was tuned on it.
 """
 
 from __future__ import annotations
@@ -22,8 +23,13 @@ from fairfix._utils.strict_json import StrictModel, validate
 from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
 
+VERSION: Literal[2] = 2
+DIGITS = 4  # significant digits; other tools write at least 6, and a changed last digit is lost
 TARGET_HASHES = 20_000  # hashes kept of a table with more distinct rows, approximately
 MIN_UNIQUE_SHARE = 0.1  # with fewer unique rows, equal rows are no evidence of reuse
+MAX_EXCESS = 0.05  # share of reused rows beyond chance that is tolerated
+STANDARD_ERRORS = 3.0  # by which the share has to exceed chance
+Basis = Literal["features", "ids", "ids and labels"]
 _CHUNK_ROWS = 65_536
 _HASH_RANGE = 2**64
 
@@ -31,14 +37,16 @@ _HASH_RANGE = 2**64
 class RowFingerprints(StrictModel):
     """The fingerprints of the rows that a rule was tuned on, as the report holds them."""
 
-    version: Literal[1] = Field(description="Version of the fingerprints.")
+    version: Literal[2] = Field(description="Version of the fingerprints.")
     salt: str = Field(description="Key of the hash: any text.")
     share: float = Field(
         gt=0, le=1, description="Share of the hash range that is kept; 1 keeps every row."
     )
-    basis: Literal["features", "ids"] = Field(
-        description="What identifies a row: its features and label, or its id."
+    basis: Basis = Field(
+        description="What identifies a row: its features, rounded to 4 significant digits, and its "
+        "label; its id; or its id and label."
     )
+    rows: int = Field(ge=1, description="Number of rows.")
     repeated: float = Field(
         ge=0,
         le=1,
@@ -79,11 +87,34 @@ class Overlap:
         rows_compared: rows of the table whose hash is in the kept share; 0 also if the rows lack
             the basis of the fingerprints.
         by_chance: the share that new rows of the same kind would have, in [0, 1].
+        rows_tuned: rows from which ``by_chance`` is known; 0 if it is exact.
     """
 
     share_of_rows: float
     rows_compared: int
     by_chance: float
+    rows_tuned: int = 0
+
+    @property
+    def known(self) -> bool:
+        """Whether rows were compared and equal rows are evidence of reuse."""
+        return self.rows_compared > 0 and self.by_chance <= 1 - MIN_UNIQUE_SHARE
+
+    @property
+    def beyond_chance(self) -> bool:
+        """Whether the share exceeds chance by more than 3 standard errors."""
+        if not self.known:
+            return False
+        share, chance = self.share_of_rows, self.by_chance
+        variance = share * (1 - share) / self.rows_compared
+        if self.rows_tuned:
+            variance += chance * (1 - chance) / self.rows_tuned
+        return share - chance > STANDARD_ERRORS * math.sqrt(variance)
+
+    @property
+    def too_many(self) -> bool:
+        """Whether the share also exceeds chance by more than 5 points, which is not tolerated."""
+        return self.beyond_chance and self.share_of_rows - self.by_chance > MAX_EXCESS
 
     @property
     def reused(self) -> float:
@@ -114,17 +145,29 @@ class Overlap:
 
 def fingerprint_rows(problem: Problem, salt: str) -> RowFingerprints | None:
     """Return the fingerprints of a problem's rows; None if they have neither features nor ids."""
-    basis: Literal["features", "ids"] = "features" if problem.features is not None else "ids"
-    hashes = _row_hashes(problem, basis, salt)
+    basis: Basis = "features" if problem.features is not None else "ids"
+    return _fingerprints(_row_hashes(problem, basis, salt), basis, salt)
+
+
+def fingerprint_ids(problem: Problem, salt: str) -> RowFingerprints | None:
+    """Return the fingerprints of a problem's ids with their labels; None without ids or labels."""
+    if problem.ids is None or not problem.labeled:
+        return None
+    labels = problem.labels.cpu().numpy()
+    return _fingerprints(_labeled_ids(problem.ids, labels, salt), "ids and labels", salt)
+
+
+def _fingerprints(hashes: np.ndarray | None, basis: Basis, salt: str) -> RowFingerprints | None:
     if hashes is None:
         return None
     distinct, counts = np.unique(hashes, return_counts=True)
     share = min(1.0, TARGET_HASHES / len(distinct))
     return RowFingerprints(
-        version=1,
+        version=VERSION,
         salt=salt,
         share=share,
         basis=basis,
+        rows=len(hashes),
         repeated=float(counts[counts > 1].sum() / counts.sum()),
         hashes=tuple(f"{value:016x}" for value in _in_share(distinct, share).tolist()),
     )
@@ -141,9 +184,44 @@ def overlap(tuned: RowFingerprints, problem: Problem) -> Overlap:
     compared = _in_share(hashes, tuned.share)
     if not len(compared):
         return Overlap(math.nan, 0, tuned.repeated)
-    tuned_hashes = np.array([int(value, 16) for value in tuned.hashes], np.uint64)
-    share_of_rows = float(np.isin(compared, tuned_hashes).mean())
-    return Overlap(share_of_rows, len(compared), tuned.repeated)
+    share_of_rows = float(np.isin(compared, _hashes_of(tuned)).mean())
+    return Overlap(share_of_rows, len(compared), tuned.repeated, tuned.rows)
+
+
+def id_overlap(tuned: RowFingerprints, problem: Problem) -> Overlap:
+    """Return how many of a problem's rows have the id of a row that a rule was tuned on.
+
+    Tables that number their rows anew share ids without sharing rows. Equal ids therefore count
+    only if they agree in the label more often than by chance.
+    """
+    if problem.ids is None or not problem.labeled:
+        return Overlap(math.nan, 0, 0.0)
+    labels, known = problem.labels.cpu().numpy(), _hashes_of(tuned)
+    same, other = (
+        np.isin(compared, known)
+        for compared in (
+            _in_share(_labeled_ids(problem.ids, each, tuned.salt), tuned.share)
+            for each in (labels, 1 - labels)
+        )
+    )
+    if not len(same):
+        return Overlap(math.nan, 0, 0.0)
+    favorable = labels.mean()
+    agreement = Overlap(
+        float(same.sum() / max(1, same.sum() + other.sum())),
+        int(same.sum() + other.sum()),
+        float(favorable**2 + (1 - favorable) ** 2),
+    )
+    return Overlap(float(same.mean()) if agreement.beyond_chance else 0.0, len(same), 0.0)
+
+
+def _hashes_of(tuned: RowFingerprints) -> np.ndarray:
+    return np.array([int(value, 16) for value in tuned.hashes], np.uint64)
+
+
+def _labeled_ids(ids: np.ndarray, labels: np.ndarray, salt: str) -> np.ndarray:
+    rows = (f"{label} {row_id}".encode() for row_id, label in zip(ids, labels, strict=True))
+    return _hashed(rows, salt)
 
 
 def _in_share(hashes: np.ndarray, share: float) -> np.ndarray:
@@ -162,14 +240,26 @@ def _row_hashes(problem: Problem, basis: str, salt: str) -> np.ndarray | None:
         if problem.ids is None:
             return None
         rows = (str(each).encode() for each in problem.ids)
+    return _hashed(rows, salt)
+
+
+def _hashed(rows: Iterable[bytes], salt: str) -> np.ndarray:
     key = hashlib.blake2b(salt.encode()).digest()  # allows a salt of any length
     return row_hashes(rows, key).byteswap()
 
 
 def _feature_rows(features: np.ndarray, labels: np.ndarray) -> Iterator[bytes]:
-    """Yield the bytes of each row: its features and its label as little-endian float32."""
+    """Yield the bytes of each row: rounded features and the label as little-endian float32."""
     for start in range(0, len(labels), _CHUNK_ROWS):
         chunk = slice(start, start + _CHUNK_ROWS)
-        part = features[chunk]
+        part = _rounded(features[chunk].astype(np.float64))
         rows = np.concatenate([part.reshape(len(part), -1), labels[chunk, None]], 1)
         yield from bytes_of_rows((rows + 0.0).astype("<f4"))  # -0.0 + 0.0 is 0.0
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """Return values rounded to 4 significant digits, float64."""
+    size = np.abs(values)
+    exponent = np.floor(np.log10(size, out=np.zeros_like(size), where=size > 0))
+    unit = 10.0 ** (exponent - (DIGITS - 1))
+    return np.asarray(np.round(values / unit) * unit)

@@ -30,6 +30,9 @@ def commands(gate: Document) -> list[str]:
         if kind:
             lines.append(command(kind, check_sentence(gate, check), title=f"fairfix gate: {title}"))
     lines += [command("warning", each, title="fairfix gate") for each in gate["warnings"]]
+    if gate["exit_code"] == 0:
+        title = "fairfix gate passed, but unchecked"
+        lines += [command("warning", each, title=title) for each in gate["unchecked"]]
     return lines
 
 
@@ -76,6 +79,7 @@ def summary(gate: Document) -> str:
         _list(
             check_sentence(gate, check) for check in gate["checks"] if check["standing"] != "passed"
         ),
+        _list(f"unchecked: {each}" for each in gate["unchecked"]),
         _list(f"warning: {each}" for each in gate["warnings"]),
         _list(gate["notes"]),
     ]

@@ -39,6 +39,7 @@ def junit(gate: Document) -> str:
         gate["headline"],
         *map(power_sentence, gate["power"]),
         *(f"warning: {warning}" for warning in gate["warnings"]),
+        *(f"unchecked: {each}" for each in gate["unchecked"]),
         *gate["notes"],
     ]
     return _document(cases, facts, lines)

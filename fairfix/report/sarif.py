@@ -39,6 +39,7 @@ def sarif(gate: Document) -> str:
     ]
     messages = [(line, "note") for line in map(power_sentence, gate["power"])]
     messages += [(warning, "warning") for warning in gate["warnings"]]
+    messages += [(f"unchecked: {each}", "warning") for each in gate["unchecked"]]
     return _log(rules, results, _invocation(gate["exit_code"], gate["headline"], messages))
 
 

@@ -257,6 +257,7 @@ def gate(
     confidence: float = 0.95,
     strict: bool = False,
     on_inconclusive: Literal["fail", "warn"] = "fail",
+    require_unseen: bool = False,
 ) -> Gate:
     """Check a model against budgets and floors; ``Gate.exit_code`` is the verdict as a number.
 
@@ -273,6 +274,7 @@ def gate(
         rule: a rule, a rule file, or None for the one that belongs to the checkpoint.
         confidence: 1 - alpha of each one-sided test, in (0.5, 1); ``strict`` takes exact limits.
         on_inconclusive: "warn" lets inconclusive demands pass with a warning.
+        require_unseen: let nothing pass if the rows cannot be compared with the tuned ones.
 
     Raises:
         UsageError: if a demand is invalid, or if most of the rows were used for tuning.
@@ -301,6 +303,7 @@ def gate(
         else Judged.by(baseline, *choose_rule(baseline, by_name=True)),
         confidence=level,
         lenient=on_inconclusive == "warn",
+        require_unseen=require_unseen,
     )
 
 

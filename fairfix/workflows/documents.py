@@ -101,6 +101,7 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
                 },
             },
             "tuned_rows": evidence.tuned_rows and evidence.tuned_rows.to_json(),
+            "tuned_ids": evidence.tuned_ids and evidence.tuned_ids.to_json(),
             "warnings": [*outcome.warnings, *evidence.warnings],
             "notes": [
                 *case.notes,

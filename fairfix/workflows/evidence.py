@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fairfix.data.problem import Problem
-from fairfix.data.row_fingerprints import RowFingerprints, fingerprint_rows
+from fairfix.data.row_fingerprints import RowFingerprints, fingerprint_ids, fingerprint_rows
 from fairfix.data.table import Group
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.fairness_metrics import METRICS, rates
@@ -135,7 +135,7 @@ class Evidence:
         subgroups: those whose decisions or errors differ most from the rest; None if they were not
             searched.
         histograms: by group, counts of scores before and after in 20 bins of equal width.
-        tuned_rows: salted fingerprints of the validation rows, for the gate.
+        tuned_rows, tuned_ids: salted fingerprints of the validation rows, for the gate.
     """
 
     unmodified: Intervals
@@ -149,6 +149,7 @@ class Evidence:
     subgroups: SubgroupScan | None
     histograms: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
     tuned_rows: RowFingerprints | None
+    tuned_ids: RowFingerprints | None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -185,6 +186,7 @@ def collect_evidence(
     described, feature_names = case.in_table_units(before)
     rows, alpha = Rows(after, decided, test.groups), confidence.alpha
     columns = (*test.groups[1:], *(each.group for each in intersections(test.groups)))
+    salt = f"{case.table.sha256}-{seed}"
     return Evidence(
         unmodified=intervals(before, test.unmodified, confidence=confidence),
         retuned=intervals(before, test.retuned, confidence=confidence),
@@ -207,7 +209,8 @@ def collect_evidence(
             confidence=confidence,
         ),
         histograms=_histograms(before, after),
-        tuned_rows=fingerprint_rows(validation.problem, f"{case.table.sha256}-{seed}"),
+        tuned_rows=fingerprint_rows(validation.problem, salt),
+        tuned_ids=fingerprint_ids(validation.problem, salt),
     )
 
 

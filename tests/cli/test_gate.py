@@ -17,7 +17,7 @@ from torch import nn
 import fairfix.cli.app as cli
 import fairfix.cli.gate as gate_command
 from tests.helpers.rules import CONTRACT, change_report
-from tests.helpers.runs import Place, Run
+from tests.helpers.runs import Draw, Place, Run
 
 SCORES = ("--score", "p", "--group", "sex", "--privileged", "m")
 SPD, EOD = ("--budget", "spd=0.05"), ("--budget", "eod=0.1")
@@ -456,29 +456,75 @@ def test_validation_rows_are_known_in_another_table(
     assert known is not None
     change_report(debiased, tuned_rows=known.to_json())
     fitted, fresh = pd.read_csv(place.val), pd.read_csv(place.test)
-    mostly = place.table(pd.concat([fitted[:600], fresh[:400]]), "mostly.csv")
+    mostly = place.table(pd.concat([fitted[:200], fresh]), "mostly.csv")
     ended = fairfix("gate", debiased, mostly)
     assert ended.code == 2
-    assert "60.0% of 1,000 compared rows equal a row that the rule was tuned on" in ended.sentence
-    partly = place.table(pd.concat([fitted[:200], fresh]), "partly.csv")
+    assert "20.0% of 1,000 compared rows equal a row that the rule was tuned on" in ended.sentence
+    partly = place.table(pd.concat([fitted[:30], fresh[:770]]), "partly.csv")
     ended = fairfix("gate", debiased, partly, "--budget", "spd=0.9")
     assert ended.code == 0
-    assert "warning: 20.0% of 1,000 compared rows equal a row" in ended.err
+    assert "warning: 3.8% of 800 compared rows equal a row" in ended.err
     ended = fairfix("gate", debiased, place.test, "--budget", "spd=0.9")
     assert ended.code == 0
     assert "warning" not in ended.err
 
 
-def test_what_could_not_be_compared_is_reported(fairfix: Run, place: Place, debiased: Path) -> None:
+@pytest.mark.parametrize("column", ["x0", "x1", "x2", "x3"])
+def test_tuned_rows_with_a_changed_last_digit_are_refused(
+    fairfix: Run, place: Place, draw: Draw, column: str
+) -> None:
+    frame = draw(1200, 2)
+    frame["x1"] = frame["x1"] * 1000 + 0.1234567
+    val = place.table(frame, "val.csv")
+    fair = place.folder / "fair.pt"
+    assert fairfix("thresholds", place.model, val, "-o", fair).code == 0
+    frame[column] += 1e-6
+    ended = fairfix("gate", fair, place.table(frame, "changed.csv"), "--budget", "spd=0.9")
+    assert ended.code == 2
+    assert "cannot test this rule" in ended.sentence
+    frame.round(5).to_csv(place.folder / "rounded.csv", index=False, float_format="%.7g")
+    assert fairfix("gate", fair, place.folder / "rounded.csv").code == 2
+
+
+def test_tuned_rows_are_known_by_their_ids(fairfix: Run, place: Place, draw: Draw) -> None:
+    frame = draw(1200, 2)
+    frame.insert(0, "nr", [f"r{i}" for i in range(1200)])
+    fair = place.folder / "fair.pt"
+    words = ("thresholds", place.model, place.table(frame, "val.csv"), "--id", "nr", "-o", fair)
+    assert fairfix(*words).code == 0
+    changed = frame.assign(x0=frame["x0"] + 0.1, x3=frame["x3"] * 1.01)
+    ended = fairfix("gate", fair, place.table(changed, "changed.csv"))
+    assert ended.code == 2
+    assert "70.0% of 1,200 compared rows equal a row" in ended.sentence
+    other = draw(1200, 9)
+    other.insert(0, "nr", [f"r{i}" for i in range(1200)])
+    ended = fairfix("gate", fair, place.table(other, "other.csv"), "--budget", "spd=0.9")
+    assert ended.code == 0
+    assert "warning" not in ended.err
+
+
+def test_what_could_not_be_compared_is_part_of_the_verdict(
+    fairfix: Run, place: Place, debiased: Path
+) -> None:
     words = ("gate", debiased, place.test, "--budget", "spd=0.9")
     path = debiased.with_suffix(".report.json")
+    assert "Unchecked" not in fairfix(*words, "--require-unseen").out
     change_report(debiased, model={"weights_sha256_after": "0" * 64})
     assert "fair.report.json is for other weights than the model" in fairfix(*words).err
     path.write_text("{")
     assert "fair.report.json is not the report of the rule" in fairfix(*words).sentence
     assert "fair.report.json is not valid JSON" in fairfix(*words, "--threshold", 0.5).sentence
     path.unlink()
-    assert "there is no report beside the model" in fairfix(*words).err
+    ended = fairfix(*words)
+    assert ended.code == 0
+    assert "Unchecked: there is no report beside the model" in " ".join(ended.out.split())
+    assert "Passed: the demand is certified; 1 point is unchecked." in ended.out
+    document = json.loads(fairfix(*words, "--json").out)
+    (unchecked,) = document["unchecked"]
+    assert unchecked.startswith("there is no report beside the model")
+    ended = fairfix(*words, "--require-unseen")
+    assert ended.code == 3
+    assert "Inconclusive: --require-unseen does not let unchecked rows pass." in ended.out
 
 
 def test_another_privileged_group_than_the_reports_is_noted(

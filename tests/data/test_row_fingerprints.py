@@ -7,6 +7,7 @@ import json
 import math
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,14 @@ import pytest
 import torch
 
 from fairfix.data.problem import Problem
-from fairfix.data.row_fingerprints import Overlap, RowFingerprints, fingerprint_rows, overlap
+from fairfix.data.row_fingerprints import (
+    Overlap,
+    RowFingerprints,
+    fingerprint_ids,
+    fingerprint_rows,
+    id_overlap,
+    overlap,
+)
 from fairfix.errors import UsageError
 
 
@@ -52,10 +60,11 @@ def test_hashes_made_by_hand() -> None:
         for place, row in enumerate([(1, 2.5), (-3, 0), (0.1, 7), (8, 9)])
     ]
     assert found == RowFingerprints(
-        version=1,
+        version=2,
         salt="pepper",
         share=1.0,
         basis="features",
+        rows=4,
         repeated=0.0,
         hashes=tuple(sorted(expected)),
     )
@@ -72,19 +81,99 @@ def test_a_row_is_the_same_row_in_any_table() -> None:
     )
     assert other.features is not None
     other.features[:, 1] = -0.0
-    assert overlap(known(first), other) == Overlap(1.0, 90, 0.0)
+    assert overlap(known(first), other) == Overlap(1.0, 90, 0.0, 300)
 
 
 def test_rows_that_differ_in_a_feature_or_the_label_differ() -> None:
     features = normal(200)
     first = known(rows(features))
-    nudged = features.copy()
-    nudged[:, 2] = np.nextafter(features[:, 2].astype(np.float32), np.float32(9))
-    assert overlap(first, rows(nudged)).share_of_rows == 0
+    moved = features.copy()
+    moved[:, 2] *= 1.01
+    assert overlap(first, rows(moved)).share_of_rows == 0
     relabeled = replace(rows(features), labels=1 - rows(features).labels)
     assert overlap(first, relabeled).share_of_rows == 0
     wider = rows(np.hstack([features, np.zeros((200, 1))]))
     assert overlap(first, wider).share_of_rows == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: np.char.mod("%.6g", x).astype(float),
+        lambda x: x.astype(np.float32).astype(float),
+        lambda x: np.hstack([x[:, :2], np.nextafter(x[:, 2:].astype(np.float32), np.float32(9))]),
+        lambda x: np.hstack([x[:, :2], x[:, 2:] * (1 + 1e-6)]),
+    ],
+    ids=["format", "float32", "next float", "last digit"],
+)
+def test_another_format_or_last_digit_is_the_same_row(
+    change: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    features = np.round(normal(500), 7) * [1e-3, 1, 1e5]
+    found = overlap(known(rows(features)), rows(change(features)))
+    assert found.share_of_rows > 0.97
+    assert found.too_many
+
+
+def test_numbers_are_rounded_to_4_digits_across_powers_of_ten() -> None:
+    same = [[9999.6, 10000.0, 10000.4], [0.0012341, 0.00123449, 0.00123351], [-5.0, -5.0, -5.0]]
+    other = [[9999.4, 9999.0, 10006.0], [0.001233, 0.001236, -0.001234], [5.0, -5.01, 0.0]]
+    features = np.array([row[:1] * 4 for row in same])
+    tuned = known(replace(rows(features), labels=torch.tensor([0, 1, 1])))
+    for values, share in ((same, 1.0), (other, 2 / 3)):
+        for place, numbers in enumerate(values):
+            for number in numbers:
+                changed = features.copy()
+                changed[place] = number
+                found = overlap(tuned, replace(rows(changed), labels=torch.tensor([0, 1, 1])))
+                assert found.share_of_rows == pytest.approx(share), number
+
+
+@pytest.mark.parametrize(
+    ("overlap_", "beyond", "too_many"),
+    [
+        (Overlap(0.13, 9_045, 0.082, 27_000), True, False),  # not 5 points
+        (Overlap(0.15, 9_045, 0.082, 27_000), True, True),
+        (Overlap(0.15, 100, 0.082, 27_000), False, False),  # not 3 standard errors
+        (Overlap(0.082, 9_045, 0.082, 27_000), False, False),
+        (Overlap(0.02, 9_045, 0.0, 27_000), True, False),
+        (Overlap(1.0, 30, 0.0, 30), True, True),
+        (Overlap(math.nan, 0, 0.0), False, False),
+        (Overlap(1.0, 500, 0.95, 500), False, False),
+    ],
+)
+def test_the_share_that_is_refused(overlap_: Overlap, beyond: bool, too_many: bool) -> None:
+    assert (overlap_.beyond_chance, overlap_.too_many) == (beyond, too_many)
+
+
+def numbered(start: int, n: int, seed: int) -> Problem:
+    """Rows with the ids start, start + 1, ... and labels that are a coin's."""
+    made = rows(normal(n, seed), ids=np.arange(start, start + n).astype(str).astype(object))
+    coin = np.random.default_rng(seed).random(n) < 0.3
+    return replace(made, labels=torch.from_numpy(coin.astype(np.int64)))
+
+
+def test_ids_identify_rows_whose_features_changed() -> None:
+    tuned = numbered(0, 1000, 0)
+    first = fingerprint_ids(tuned, "salt")
+    assert first is not None
+    assert tuned.features is not None
+    changed = replace(tuned, features=tuned.features * 1.1)
+    assert overlap(known(tuned), changed).share_of_rows == 0
+    assert id_overlap(first, changed) == Overlap(1.0, 1000, 0.0)
+    part = replace(numbered(800, 1000, 1))
+    labels = part.labels.clone()
+    labels[:200] = tuned.labels[800:]
+    found = id_overlap(first, replace(part, labels=labels))
+    assert (found.share_of_rows, found.too_many) == (0.2, True)
+
+
+def test_tables_that_number_their_rows_anew_share_no_rows() -> None:
+    first = fingerprint_ids(numbered(0, 1000, 0), "salt")
+    assert first is not None
+    for seed in range(1, 6):
+        assert id_overlap(first, numbered(0, 1000, seed)).share_of_rows == 0
+    assert id_overlap(first, rows(normal(10))).rows_compared == 0
 
 
 def test_the_salt_changes_every_hash_and_nothing_else() -> None:
@@ -159,7 +248,7 @@ def test_ids_identify_rows_without_features() -> None:
     first = known(rows(None, ids=ids))
     assert (first.basis, len(first.hashes)) == ("ids", 100)
     later = rows(None, ids=np.array([f"p{i}" for i in range(80, 140)], dtype=object))
-    assert overlap(first, later) == Overlap(20 / 60, 60, 0.0)
+    assert overlap(first, later) == Overlap(20 / 60, 60, 0.0, 100)
     both = replace(rows(normal(100), ids=ids[::-1].copy()))
     assert overlap(first, both).share_of_rows == 1
     assert known(both).basis == "features"
@@ -188,9 +277,13 @@ def test_json_round_trip() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "version must be 1, not 2."),
+        ({"version": 1}, "version must be 2, not 1."),
         ({"salt": 3}, "salt must be a string, not 3."),
-        ({"basis": "names"}, "basis must be 'features' or 'ids', not 'names'."),
+        (
+            {"basis": "names"},
+            "basis must be 'features', 'ids' or 'ids and labels', not 'names'.",
+        ),
+        ({"rows": 0}, "rows must be at least 1, not 0."),
         ({"share": 0}, "share must be above 0, not 0."),
         ({"share": 1.5}, "share must be at most 1, not 1.5."),
         ({"share": float("nan")}, "share must be a finite number, not NaN."),

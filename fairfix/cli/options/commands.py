@@ -83,6 +83,13 @@ def gate_options(
             default=default_text("on_inconclusive"),
         ),
     ] = None,
+    require_unseen: Annotated[
+        bool,
+        common(
+            "Exit with 3 if it cannot be checked whether the rule was tuned on these rows.",
+            "--require-unseen",
+        ),
+    ] = False,
     junit: Annotated[Path | None, common("Write the result as JUnit XML.", "--junit")] = None,
     sarif: Annotated[Path | None, common("Write the result as SARIF 2.1.0.", "--sarif")] = None,
 ) -> None: ...

@@ -118,4 +118,5 @@ class Gate(StrictModel):
     )
     checks: tuple[Check, ...] = Field(description="Every demand.")
     warnings: tuple[str, ...] = Field(description="Warnings.")
+    unchecked: tuple[str, ...] = Field(description="What could not be checked.")
     notes: tuple[str, ...] = Field(description="What was inferred from the model and the table.")

@@ -275,6 +275,9 @@ class Report(StrictModel):
         description="Salted hashes of the validation rows, so that a gate can detect them in a "
         "test table; null if rows cannot be told apart."
     )
+    tuned_ids: RowFingerprints | None = Field(
+        description="The same for ids with labels; null without ids or labels."
+    )
     warnings: tuple[str, ...] = Field(description="Warnings.")
     notes: tuple[str, ...] = Field(
         description="What was inferred from the model and the table, and remarks of the method."

@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from fairfix._utils.text import plural
 from fairfix.errors import UsageError
 from fairfix.metrics.performance import PERFORMANCES, auc_by_group, is_trivial
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
@@ -53,6 +54,8 @@ class Gate:
         lenient: inconclusive demands pass with a warning (``--on-inconclusive warn``).
         trivial: nearly all rows are decided alike.
         warnings, notes: short sentences without a full stop.
+        unchecked: what could not be checked, likewise.
+        require_unseen: rows that may have been used for tuning cannot pass (``--require-unseen``).
     """
 
     model: str
@@ -68,6 +71,8 @@ class Gate:
     checks: tuple[Check, ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+    unchecked: tuple[str, ...] = ()
+    require_unseen: bool = False
 
     @property
     def violated(self) -> tuple[Check, ...]:
@@ -88,6 +93,8 @@ class Gate:
     def exit_code(self) -> int:
         if self.violated:
             return VIOLATED
+        if self.require_unseen and self.unchecked:
+            return INCONCLUSIVE
         return OK if all(map(self.forgives, self.inconclusive)) else INCONCLUSIVE
 
     def standing(self, check: Check) -> Literal["passed", "warned", "failed", "inconclusive"]:
@@ -103,10 +110,19 @@ class Gate:
     @property
     def headline(self) -> str:
         """The outcome in one sentence."""
+        if self.exit_code != OK or not self.unchecked:
+            return self._outcome
+        points = plural(len(self.unchecked), "point is", "points are")
+        return f"{self._outcome.removesuffix('.')}; {points} unchecked."
+
+    @property
+    def _outcome(self) -> str:
         asked = sum(check.blocking for check in self.checks)
         if self.exit_code == VIOLATED:
             return f"Failed: {_share(len(self.violated), asked)} violated."
         open_ = len(self.inconclusive)
+        if self.exit_code == INCONCLUSIVE and all(map(self.forgives, self.inconclusive)):
+            return "Inconclusive: --require-unseen does not let unchecked rows pass."
         if self.exit_code == INCONCLUSIVE:
             return (
                 f"Inconclusive: {_share(open_, asked)} not certified, which is neither a "
@@ -158,6 +174,7 @@ def gate(
     baseline: Judged | None = None,
     confidence: ConfidenceLevel = DEFAULT_CONFIDENCE,
     lenient: bool = False,
+    require_unseen: bool = False,
 ) -> Gate:
     """Test every demand on the rows.
 
@@ -169,6 +186,7 @@ def gate(
         baseline: the same rows decided by another model, for demands of kind ``max-drop``.
         confidence: of each one-sided test.
         lenient: inconclusive demands pass, unless undefined.
+        require_unseen: nothing passes if ``reuse`` is unknown.
 
     Raises:
         TableError: if a demand needs labels and the table has none.
@@ -200,6 +218,7 @@ def gate(
         rule_found=judged.where,
         confidence=confidence,
         lenient=lenient,
+        require_unseen=require_unseen,
         trivial=trivial,
         power=tuple(power_of(demand, rows, confidence) for demand in asked if demand.is_gap),
         checks=tuple(checks),
@@ -290,6 +309,8 @@ def _with_reuse(found: Gate, reuse: Reuse | None) -> Gate:
     if reuse is None:
         return found
     notes = (*found.notes, *reuse.notes)
+    if reuse.share is None:
+        return replace(found, notes=notes, unchecked=(*found.unchecked, reuse.sentence))
     if reuse.share:
         return replace(found, notes=notes, warnings=(*found.warnings, reuse.sentence))
     return replace(found, notes=(*notes, reuse.sentence))

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fairfix._utils.strict_json import read_json
-from fairfix.data.row_fingerprints import RowFingerprints, overlap
+from fairfix.data.row_fingerprints import (
+    MAX_EXCESS,
+    VERSION,
+    Overlap,
+    RowFingerprints,
+    id_overlap,
+    overlap,
+)
 from fairfix.errors import UsageError
 from fairfix.models.checkpoint import weights_sha256
 from fairfix.thresholds.rule_file import stem_of
 from fairfix.workflows.case import Case
-
-MAX_SHARE = 0.5
-"""Largest share of rows that may have been used for tuning."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class Reuse:
     """How many of the rows the rule was tuned on.
 
     Attributes:
-        share: share of these rows that was used for tuning; None if unknown.
+        share: share of these rows that was used for tuning, 0 if it is not more than chance
+            explains; None if it could not be checked.
         sentence: the same in words, without a full stop.
         notes: further notes from the report.
     """
@@ -39,37 +43,63 @@ def reuse(case: Case, rule: Path | None = None) -> Reuse:
     ``rule`` is the rule's own file if one was given; the report may lie beside it.
 
     Raises:
-        UsageError: if that is more than half, or the report cannot be read.
+        UsageError: if that is more than chance explains by 5 points and 3 standard errors, or the
+            report cannot be read.
     """
-    found = _found(case, rule)
-    if found.share is not None and found.share > MAX_SHARE:
-        raise UsageError(
-            f"{case.table.path.name} cannot test this rule: {found.sentence}. Give rows that it "
-            "was not tuned on."
-        )
-    return found
-
-
-def _found(case: Case, rule: Path | None) -> Reuse:
-    unchecked = "so it is unchecked whether the rule was tuned on these rows"
     path = _report_path(case, rule)
     if path is None:
-        return Reuse(None, f"there is no report beside the model, {unchecked}")
+        return _unchecked("there is no report beside the model")
     report = _read(path)
     if not _same_model(case, report):
-        return Reuse(None, f"{path.name} is for other weights than the model's, {unchecked}")
+        return _unchecked(f"{path.name} is for other weights than the model's")
     data = report.get("data")
     data = data if isinstance(data, dict) else {}
     notes = _turned(case, data, path.name)
     fitted = data.get("validation_rows")
     if data.get("table_sha256") == case.table.sha256 and isinstance(fitted, int):
         sentence = f"the rule was tuned on {fitted:,} of its {case.table.rows:,} rows"
-        return Reuse(min(1.0, fitted / case.table.rows), sentence, notes)
-    known = report.get("tuned_rows")
-    if known is None:
-        return Reuse(None, f"{path.name} does not list the tuned rows, {unchecked}", notes)
-    seen = overlap(RowFingerprints.from_json(known, f"{path.name}, tuned_rows"), case.problem)
-    return Reuse(None if math.isnan(seen.reused) else seen.reused, seen.description, notes)
+        share = min(1.0, fitted / case.table.rows)
+        _refuse(case, sentence, share > MAX_EXCESS)
+        return Reuse(share, sentence, notes)
+    found = [
+        compare(known, case.problem)
+        for key, compare in (("tuned_rows", overlap), ("tuned_ids", id_overlap))
+        if (known := _fingerprints(report, key, path.name)) is not None
+    ]
+    if not found:
+        return _unchecked(f"{path.name} does not list the tuned rows", notes)
+    most = max(found, key=_strength)
+    _refuse(case, most.description, most.too_many)
+    if not most.known:
+        return _unchecked(most.description, notes)
+    return Reuse(most.reused if most.beyond_chance else 0.0, most.description, notes)
+
+
+def _strength(found: Overlap) -> tuple[bool, bool, bool, float]:
+    excess = found.share_of_rows - found.by_chance if found.known else 0.0
+    return found.too_many, found.beyond_chance, found.known, excess
+
+
+def _refuse(case: Case, sentence: str, too_many: bool) -> None:
+    if too_many:
+        raise UsageError(
+            f"{case.table.path.name} cannot test this rule: {sentence}. Give rows that it was not "
+            "tuned on."
+        )
+
+
+def _unchecked(reason: str, notes: tuple[str, ...] = ()) -> Reuse:
+    return Reuse(
+        None, f"{reason}, so it is unchecked whether the rule was tuned on these rows", notes
+    )
+
+
+def _fingerprints(report: dict[str, Any], key: str, source: str) -> RowFingerprints | None:
+    """Return fingerprints of a report; None without them, or if an earlier version wrote them."""
+    known = report.get(key)
+    if known is None or (isinstance(known, dict) and known.get("version") in range(1, VERSION)):
+        return None
+    return RowFingerprints.from_json(known, f"{source}, {key}")
 
 
 def _turned(case: Case, data: dict[str, Any], source: str) -> tuple[str, ...]:
