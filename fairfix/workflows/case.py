@@ -23,7 +23,13 @@ from fairfix.models.scorer import Output, Scorer
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import NO_RULE, FoundRule, arch_hint
 from fairfix.workflows.model_options import ModelOptions
-from fairfix.workflows.named_columns import by_name, data_spec, label_values, name_features
+from fairfix.workflows.named_columns import (
+    by_name,
+    data_spec,
+    label_values,
+    name_features,
+    two_groups,
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -138,7 +144,13 @@ def load(
     options.torch_device()
     check_score_source(model, columns)
     values = label_values(columns, found.contract)
-    read = partial(read_table, Path(data), label_values=values, allow_no_labels=not require_labels)
+    read = partial(
+        read_table,
+        Path(data),
+        label_values=values,
+        group_names=two_groups(columns, found.contract),
+        allow_no_labels=not require_labels,
+    )
     if columns.score is not None:
         table = read(columns)
         problem = problem_of(table, None, options, threshold)

@@ -11,7 +11,6 @@ from typing import Any
 from fairfix._utils.text import plural, quoted_list
 from fairfix.data.spec import DataSpec
 from fairfix.data.table import Columns
-from fairfix.data.table.groups import merged_reference
 from fairfix.data.table.open_table import open_table
 from fairfix.errors import UsageError
 from fairfix.models.checkpoint import Checkpoint
@@ -36,11 +35,6 @@ def resolve_columns(given: Mapping[str, Any], rule: DecisionRule | None = None) 
     contract = None if rule is None else rule.contract
     if rule is not None and contract is not None:
         chosen = _from_contract(contract, rule) | chosen
-        two = contract.group_values.get(chosen["groups"][0], ()) if chosen["groups"] else ()
-        if len(two) == 2 and contract.missing_group == "error":
-            merged = merged_reference(two) is not None
-            if not {"privileged", "reference"} & chosen.keys():
-                chosen["reference" if merged else "privileged"] = two[1]
     return Columns(
         **{field.name: chosen[field.name] for field in fields(Columns) if field.name in chosen}
     )
@@ -126,6 +120,18 @@ def label_values(columns: Columns, contract: Contract | None) -> tuple[str, ...]
     if contract is None or contract.roles.label != columns.label:
         return None
     return contract.label_values or None
+
+
+def two_groups(columns: Columns, contract: Contract | None) -> dict[str, tuple[str, ...]]:
+    """Return the group names of the columns that have two groups in the contract.
+
+    They keep their order, so that gaps keep their sign, unless a privileged group is named.
+    """
+    if contract is None or contract.missing_group == "keep":
+        return {}
+    if columns.privileged is not None or columns.reference is not None:
+        return {}
+    return {column: names for column, names in contract.group_values.items() if len(names) == 2}
 
 
 def _stored_names(checkpoint: Checkpoint) -> tuple[str, ...]:

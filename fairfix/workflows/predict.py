@@ -193,7 +193,7 @@ def _merged_groups(found: FoundRule) -> dict[str, tuple[str, ...]]:
 def _needed(columns: Columns, given: Mapping[str, Any], rule: DecisionRule, table: Path) -> Columns:
     """Return the columns with those that the rule needs, without roles that nothing here needs.
 
-    Columns of ids and weights that only the contract names may be missing.
+    Columns of ids, weights and clusters that only the contract names may be missing.
     """
     groups = columns.groups
     if rule.group_column is not None and rule.group_column not in groups:
@@ -204,10 +204,11 @@ def _needed(columns: Columns, given: Mapping[str, Any], rule: DecisionRule, tabl
     drawn = rule.randomized and rule.id_column is not None
     if not (drawn or given.get("id") is not None or id_column in header):
         id_column = None
-    weight = columns.weight
-    if given.get("weight") is None and weight not in header:
-        weight = None
-    return replace(columns, groups=groups, id=id_column, weight=weight)
+    weight, cluster = (
+        name if given.get(role) is not None or name in header else None
+        for role, name in (("weight", columns.weight), ("cluster", columns.cluster))
+    )
+    return replace(columns, groups=groups, id=id_column, weight=weight, cluster=cluster)
 
 
 def _scores(

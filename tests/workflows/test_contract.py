@@ -189,7 +189,9 @@ def table_with_roles(place: Place, draw: Draw) -> Path:
         frame = frame.rename(columns={"label": "hired", "group": "sex"})
         frame["hired"] = frame["hired"].map({0: "no", 1: "yes"})
         frame["sex"] = frame["sex"].map({0: "f", 1: "m"})
-        return frame.assign(w=1.5, nr=[f"r{i}" for i in range(len(frame))], note="text")
+        return frame.assign(w=1.5, nr=[f"r{i}" for i in range(len(frame))], note="text").assign(
+            team=range(len(frame))
+        )
 
     place.table(with_roles(draw(800, 2)), "val_roles.csv")
     return place.table(with_roles(draw(800, 3)), "test_roles.csv")
@@ -201,7 +203,7 @@ def with_roles(fairfix: Run, place: Place, table_with_roles: Path) -> Path:
     words = ("identity", place.model, place.folder / "val_roles.csv", "-o", model)
     roles = (
         *("--label", "hired", "--favorable", "yes", "--group", "sex", "--privileged", "m"),
-        *("--weight", "w", "--id", "nr", "--ignore", "note"),
+        *("--weight", "w", "--id", "nr", "--ignore", "note", "--cluster", "team"),
     )
     assert fairfix(*words, *roles).code == 0
     return model
@@ -257,6 +259,24 @@ def test_the_data_spec_is_part_of_the_contract(
     ended = fairfix("predict", fair, place.test, "-o", "-")
     assert ended.code == 2
     assert "The data spec is not the one that the rule was made with" in ended.sentence
+
+
+def test_the_privileged_group_of_the_rule(
+    fairfix: Run, with_roles: Path, table_with_roles: Path
+) -> None:
+    """Unknown groups are named, and the sign of gaps stays."""
+    frame = pd.read_csv(table_with_roles)
+    frame["sex"] = frame["sex"].map({"f": "m", "m": "f"})
+    frame["hired"] = frame["hired"].map({"no": "yes", "yes": "no"})
+    frame.to_csv(table_with_roles.with_name("swapped.csv"), index=False)
+    ended = fairfix("audit", with_roles, table_with_roles.with_name("swapped.csv"), "--json")
+    names = [g["name"] for g in json.loads(ended.out)["groups"]["sex"]["groups"]]
+    assert names == ["f", "m"]
+    frame.loc[0, "sex"] = "x"
+    frame.to_csv(table_with_roles.with_name("third.csv"), index=False)
+    ended = fairfix("audit", with_roles, table_with_roles.with_name("third.csv"))
+    assert ended.code == 2
+    assert "unknown value 'x'; the known ones are 'f', 'm'" in ended.sentence
 
 
 # Version 1.
