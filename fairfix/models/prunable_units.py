@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from fairfix.errors import CheckpointError
+from fairfix.models.parametrizations import parametrized_layer, unprunable_reason
 from fairfix.models.tensor_functions import function_name, is_weighted, tensors_in
 
 _POOLS = {
@@ -118,12 +119,8 @@ def trace_prunable_layers(
         The output, and the prunable layers in order of execution, the inputs first. Parameters
         have the names that ``module`` gives them.
     """
-    if features.requires_grad is False and torch.is_grad_enabled():
-        features = features.detach().requires_grad_()
-    tracer = _UnitTracer({id(p): name for name, p in module.named_parameters()}, features)
-    with tracer:
-        output = module(features)
-    return output, [s.layer() for s in tracer.sources if s.is_prunable(tracer.uses)]
+    output, tracer = _trace(module, features)
+    return output, tracer.layers()
 
 
 def find_prunable_layers(
@@ -140,14 +137,23 @@ def find_prunable_layers(
         CheckpointError: if there is none.
     """
     with torch.no_grad():
-        layers = trace_prunable_layers(module, features)[1]
-    layers = [layer for layer in layers if inputs or layer.name != _INPUTS]
+        tracer = _trace(module, features)[1]
+    layers = [layer for layer in tracer.layers() if inputs or layer.name != _INPUTS]
     if not layers:
         raise CheckpointError(
-            "The network has no hidden units that can be pruned: no linear or convolutional layer "
-            "feeds another one."
+            "The network has no hidden units that can be pruned: "
+            f"{unprunable_reason(module, tracer.hidden())}"
         )
     return [replace(layer, activations=()) for layer in layers]
+
+
+def _trace(module: nn.Module, features: Tensor) -> tuple[Tensor, _UnitTracer]:
+    if features.requires_grad is False and torch.is_grad_enabled():
+        features = features.detach().requires_grad_()
+    tracer = _UnitTracer({id(p): name for name, p in module.named_parameters()}, features)
+    with tracer:
+        output: Tensor = module(features)
+    return output, tracer
 
 
 @dataclass(frozen=True)
@@ -173,6 +179,10 @@ class _UnitRead:
     tensor: Tensor
     weight: UnitParameter | None = None
 
+    def is_removable_by_weight(self, uses: Counter[str]) -> bool:
+        """Whether zeroing a part of the weight removes the unit from this read and no other."""
+        return self.weight is not None and uses[self.weight.name] == 1
+
 
 @dataclass(eq=False)
 class _UnitSource:
@@ -185,25 +195,41 @@ class _UnitSource:
     is_hidden: bool = False
 
     def is_prunable(self, uses: Counter[str]) -> bool:
-        parameters = self.parameters()
-        removable = all(r.units.zeroed and r.units.own for r in self.reads if r.weight is None)
+        parameters = self.parameters(uses)
+        rest = (r.units for r in self.reads if not r.is_removable_by_weight(uses))
+        removable = all(units.zeroed and units.own for units in rest)
         used_once = all(uses[each.name] == 1 for each in (*self.own, *parameters))
         return self.is_hidden and removable and used_once and bool(parameters)
 
-    def parameters(self) -> tuple[UnitParameter, ...]:
-        zeroed = dict.fromkeys(r.units.own for r in self.reads if r.weight is None)
+    def parameters(self, uses: Counter[str]) -> tuple[UnitParameter, ...]:
+        zeroed = dict.fromkeys(
+            r.units.own for r in self.reads if not r.is_removable_by_weight(uses)
+        )
         weights = (
             (r.weight,)
             for r in self.reads
-            if r.weight is not None and not (r.units.zeroed and r.units.own in zeroed)
+            if r.weight is not None
+            and r.is_removable_by_weight(uses)
+            and not (r.units.zeroed and r.units.own in zeroed)
         )
         return tuple(dict.fromkeys(each for part in (*zeroed, *weights) for each in part))
 
-    def layer(self) -> PrunableLayer:
+    def layer(self, uses: Counter[str]) -> PrunableLayer:
         read = {
             id(r.tensor): UnitActivation(r.tensor, r.units.dim, r.units.block) for r in self.reads
         }
-        return PrunableLayer(self.name, self.units, self.parameters(), tuple(read.values()))
+        return PrunableLayer(self.name, self.units, self.parameters(uses), tuple(read.values()))
+
+
+@dataclass(frozen=True)
+class _ComputedWeight:
+    """A weight that is computed from other parameters of a layer.
+
+    Zeroing a unit's part of ``own`` zeroes the unit's row of the weight; empty if nothing does.
+    """
+
+    layer: str
+    own: tuple[UnitParameter, ...]
 
 
 class _UnitTracer(TorchFunctionMode):
@@ -215,6 +241,7 @@ class _UnitTracer(TorchFunctionMode):
         self.sources: list[_UnitSource] = []
         self.uses: Counter[str] = Counter()
         self._units: dict[int, _UnitTensor] = {}
+        self._computed: dict[int, _ComputedWeight] = {}
         self._ancestors: dict[int, frozenset[_UnitSource]] = {}
         self._alive: list[object] = [features]  # ids stay unique while their tensors live
         inputs = _UnitSource(_INPUTS, features.shape[1])
@@ -237,13 +264,14 @@ class _UnitTracer(TorchFunctionMode):
         if not outputs:
             return result
         self.uses.update(self.names[id(x)] for x in inputs if id(x) in self.names)
-        if not ancestors:
-            return result
         self._alive += [inputs, outputs]
+        if not ancestors:
+            self._compute(name, args, inputs, outputs)
+            return result
         for out in outputs:
             self._ancestors[id(out)] = ancestors
             self._units.pop(id(out), None)
-        if is_weighted(func) and len(inputs) > 1 and id(inputs[1]) in self.names:
+        if is_weighted(func) and len(inputs) > 1 and self._is_weight(inputs[1]):
             for source in ancestors:
                 source.is_hidden = True
             self._layer(name, inputs, units[0], outputs[0])
@@ -258,18 +286,52 @@ class _UnitTracer(TorchFunctionMode):
         self._units[id(tensor)] = units
         self._ancestors[id(tensor)] = self._ancestors.get(id(tensor), frozenset()) | {units.source}
 
+    def layers(self) -> list[PrunableLayer]:
+        """Return the prunable layers in order of execution."""
+        return [s.layer(self.uses) for s in self.sources if s.is_prunable(self.uses)]
+
+    def hidden(self) -> list[str]:
+        """Return the names of the layers that feed others, in order of execution."""
+        return [s.name for s in self.sources if s.is_hidden and s.name != _INPUTS]
+
+    def _is_weight(self, tensor: Tensor) -> bool:
+        return id(tensor) in self.names or id(tensor) in self._computed
+
+    def _compute(
+        self, name: str, args: Sequence[Any], inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+    ) -> None:
+        """Record a weight that is computed from parameters of a parametrized layer."""
+        known = [self.names[id(x)] for x in inputs if id(x) in self.names]
+        layers = [self._computed[id(x)].layer for x in inputs if id(x) in self._computed]
+        layers += [layer for each in known if (layer := parametrized_layer(each)) is not None]
+        if not layers:
+            return
+        own: tuple[UnitParameter, ...] = ()
+        if name == "_weight_norm" and len(known) == 2 and args[2:] in ((), (0,)):
+            own = (UnitParameter(known[1], 0, 1),)  # the norm of each row: 0 makes the row 0
+        for out in outputs:
+            self._computed[id(out)] = _ComputedWeight(layers[0], own)
+
     def _layer(
         self, name: str, inputs: Sequence[Tensor], units: _UnitTensor | None, out: Tensor
     ) -> None:
         tensor, weight = inputs[:2]
-        if units is not None:
+        computed = self._computed.get(id(weight))
+        if units is not None and computed is None:
             dim = tensor.dim() - 1 if name == "linear" else 1
             self._read_by(self.names[id(weight)], weight, units, tensor, dim)
+        elif units is not None:
+            self._mixed([units], [tensor])
         known = [self.names[id(x)] for x in inputs[1:] if id(x) in self.names]
         own = tuple(UnitParameter(parameter, 0, 1) for parameter in known)
-        source = _UnitSource(known[0].removesuffix(".weight"), len(weight), own)
+        zeroed = len(known) == len(inputs) - 1
+        if computed is not None:
+            zeroed = bool(computed.own) and len(known) == len(inputs) - 2
+            own = (*computed.own, *own) if zeroed else ()
+        layer = known[0].removesuffix(".weight") if computed is None else computed.layer
+        source = _UnitSource(layer, len(weight), own)
         dim = out.dim() - 1 if name == "linear" else 1
-        self._start(out, _UnitTensor(source, dim, 1, own, zeroed=len(known) == len(inputs) - 1))
+        self._start(out, _UnitTensor(source, dim, 1, own, zeroed=zeroed))
 
     def _read_by(
         self, name: str, weight: Tensor, units: _UnitTensor, tensor: Tensor, dim: int

@@ -256,8 +256,8 @@ ZOO = {
         ("c",),
     ),
     "one BatchNorm for two layers": Toy(wired("a b bn_a c out", _shared_norm), ("c",)),
-    "a layer used twice": Toy(wired("a b c out", _used_twice), ("c",)),
-    "a weight used transposed": Toy(wired("a b c out", _transposed), ("a",)),
+    "a layer used twice": Toy(wired("a b c out", _used_twice), ("a", "c")),
+    "a weight used transposed": Toy(wired("a b c out", _transposed), ("a", "c")),
 }
 
 FORMS = [

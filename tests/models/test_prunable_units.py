@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 from fairfix.errors import CheckpointError
 from fairfix.models.prunable_units import PrunableLayer, find_prunable_layers, trace_prunable_layers
@@ -165,3 +169,80 @@ def test_one_row_is_enough_to_find_the_units() -> None:
     for name in ZOO:
         scorer = zoo.scorer(name)
         assert find_prunable_layers(scorer, FEATURES[:1]) == layers_of(scorer)
+
+
+# Weights that are computed from other parameters.
+
+
+def _computed(make: Callable[[nn.Linear], nn.Module]) -> nn.Sequential:
+    """Two hidden layers with computed weights, and a plain output layer."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(1)
+        layers = make(nn.Linear(zoo.WIDTH, 6)), make(nn.Linear(6, 6)), nn.Linear(6, 1)
+        network = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.Tanh(), layers[2]).eval()
+    return network.requires_grad_()
+
+
+def _old_weight_norm(layer: nn.Linear) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is deprecated
+        normed: nn.Module = nn.utils.weight_norm(layer)
+    return normed
+
+
+COMPUTED: dict[str, tuple[Callable[[nn.Linear], nn.Module], tuple[str, ...]]] = {
+    "weight_norm": (parametrizations.weight_norm, ("0", "2")),
+    "weight_norm as a hook": (_old_weight_norm, ("0", "2")),
+    "spectral_norm": (parametrizations.spectral_norm, ("2",)),
+    "spectral_norm as a hook": (nn.utils.spectral_norm, ("2",)),
+    "orthogonal": (parametrizations.orthogonal, ("2",)),
+}
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_computed_weights_are_pruned_by_the_parameters_behind_them(name: str) -> None:
+    """The scores are those of the network whose unit is 0 after its activation."""
+    make, prunable = COMPUTED[name]
+    scorer = Scorer(_computed(make), Output.LOGIT)
+    scorer.score(FEATURES[:2])
+    layers = layers_of(scorer)
+    assert tuple(layer.name.removeprefix("network.") for layer in layers) == prunable
+    for layer in layers:
+        for unit in range(layer.units):
+            network = _computed(make)
+            activation = network[int(layer.name.removeprefix("network.")) + 1]
+            hook = activation.register_forward_hook(
+                lambda module, given, out, unit=unit: out.index_fill(1, torch.tensor(unit), 0)
+            )
+            cleared = Scorer(network, Output.LOGIT)
+            expected = cleared.score(FEATURES)
+            hook.remove()
+            assert not torch.allclose(cleared.score(FEATURES), expected)
+            layer.prune(parameters_of(cleared), unit)
+            assert torch.allclose(cleared.score(FEATURES), expected, atol=1e-6)
+
+
+def test_computed_weights_that_cannot_be_pruned_are_named() -> None:
+    network = nn.Sequential(
+        parametrizations.spectral_norm(nn.Linear(zoo.WIDTH, 6)),
+        nn.ReLU(),
+        parametrizations.spectral_norm(nn.Linear(6, 1)),
+    ).eval()
+    with pytest.raises(CheckpointError, match=r"\('network.0'\) are computed by spectral_norm, so"):
+        layers_of(Scorer(network, Output.LOGIT))
+
+
+def test_the_layer_before_tied_weights_is_pruned_by_its_own() -> None:
+    network = zoo.mlp(nn.ReLU)
+    network.insert(4, nn.Linear(zoo.H, zoo.H))
+    network[4].weight = network[2].weight
+    layers = layers_of(Scorer(network.eval(), Output.LOGIT))
+    assert [layer.name for layer in layers] == ["network.0"]
+    assert {part.name for part in layers[0].parameters} == {"network.0.weight", "network.0.bias"}
+
+
+def test_a_network_of_shared_layers_alone_is_refused_truly() -> None:
+    layer = nn.Linear(zoo.WIDTH, zoo.WIDTH)
+    network = nn.Sequential(layer, nn.Sigmoid(), layer, nn.Sigmoid(), layer)
+    with pytest.raises(CheckpointError, match="used more than once, or feed operations"):
+        layers_of(Scorer(network.eval(), Output.LOGIT))
