@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,16 +13,23 @@ from typing import Any
 import torch
 from torch import nn
 
-from fairfix._utils.text import error_summary
+from fairfix._utils.text import error_summary, shorten
 from fairfix.errors import CheckpointError, UsageError
 
 
-def make_module(arch: str, arch_args: Mapping[str, Any]) -> nn.Module:
+def make_module(
+    arch: str, arch_args: Mapping[str, Any], stored_args: Mapping[str, Any] | None = None
+) -> tuple[nn.Module, dict[str, Any]]:
     """Call the class or function that ``arch`` names; torch's global random state is unchanged.
 
     Args:
         arch: ``file.py:Class`` or ``package.module:callable``.
         arch_args: keyword arguments.
+        stored_args: keyword arguments in the checkpoint, used where the signature takes them and
+            ``arch_args`` does not have them.
+
+    Returns:
+        The network, and the stored arguments that were used.
 
     Raises:
         UsageError: if ``arch`` is not understood, or the file or name does not exist.
@@ -37,16 +45,37 @@ def make_module(arch: str, arch_args: Mapping[str, Any]) -> nn.Module:
     with importable_from(Path(source).resolve().parent if is_file else Path.cwd()):
         code = _import_file(Path(source)) if is_file else _import(source)
         make = _find_callable(code, name, arch)
+        used = _accepted(make, {k: v for k, v in (stored_args or {}).items() if k not in arch_args})
         try:
             with torch.random.fork_rng(devices=[]):
-                module = make(**arch_args)
+                module = make(**used, **arch_args)
         except Exception as error:
+            given = f" (with {arguments_text(used)} from the checkpoint)" if used else ""
             raise CheckpointError(
-                f"--arch {arch} failed: {error_summary(error)}. Pass arguments with --arch-args."
+                f"--arch {arch} failed{given}: {error_summary(error)}. Pass arguments with "
+                "--arch-args."
             ) from error
     if not isinstance(module, nn.Module):
         raise CheckpointError(f"--arch {arch} returned {type(module).__name__}, not an nn.Module.")
-    return module
+    return module, used
+
+
+def arguments_text(arguments: Mapping[str, Any]) -> str:
+    """Return keyword arguments as text for a message."""
+    return ", ".join(f"{name}={shorten(repr(value))}" for name, value in arguments.items())
+
+
+def _accepted(make: Callable[..., object], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that a signature takes: by name, or any if it has ``**kwargs``."""
+    try:
+        parameters = inspect.signature(make).parameters.values()
+    except (TypeError, ValueError):  # some callables in C have none
+        return {}
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return dict(arguments)
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    names = {parameter.name for parameter in parameters if parameter.kind in by_name}
+    return {name: value for name, value in arguments.items() if name in names}
 
 
 @contextmanager

@@ -86,12 +86,19 @@ def _build_layer(file: TorchFile, pickled: PickledObject) -> nn.Module:
     if not (is_pickled_module(pickled) and isinstance(kind, type) and issubclass(kind, nn.Module)):
         raise _NotTorchError(pickled.class_name)
     state = _build(file, pickled.state)
-    state["_parameters"] = {
-        name: tensor if tensor is None else nn.Parameter(tensor, tensor.is_floating_point())
-        for name, tensor in state["_parameters"].items()
-    }
-    layer = kind.__new__(kind)
-    layer.__setstate__(state)
+    try:
+        state["_parameters"] = {
+            name: tensor if tensor is None else nn.Parameter(tensor, tensor.is_floating_point())
+            for name, tensor in state["_parameters"].items()
+        }
+        layer = kind.__new__(kind)
+        layer.__setstate__(state)
+        layer.state_dict()
+    except Exception as error:  # torch checks nothing of what a damaged file may hold
+        raise CheckpointError(
+            f"{file.path} is damaged: its layer {pickled.class_name} cannot be built "
+            f"({error_summary(error)}). Copy it again."
+        ) from error
     return layer
 
 

@@ -4,6 +4,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from fairfix._utils.regular_file import irregular_kind
 from fairfix._utils.text import did_you_mean
 from fairfix.errors import CheckpointError
 from fairfix.models.checkpoint import (
@@ -51,8 +52,11 @@ def detect(path: str | PathLike[str]) -> str:
         CheckpointError: if it is not a checkpoint of a known format; the message says what it is.
     """
     path = Path(path)
-    if path.is_dir():
+    kind = irregular_kind(path)
+    if kind == "a directory":
         return _detect_folder(path)
+    if kind is not None:
+        raise CheckpointError(f"{path} is {kind}. Give a checkpoint file or a folder.")
     if not path.exists():
         raise _missing(path)
     try:

@@ -29,7 +29,7 @@ def rule_in(archive: Archive | None) -> dict[str, Any] | None:
     return parse_rule(archive.read(MEMBER), archive.path)
 
 
-def parse_rule(text: str | bytes | None, path: object) -> dict[str, Any] | None:
+def parse_rule(text: object, path: object) -> dict[str, Any] | None:
     """Parse what ``rule_text`` returned.
 
     Raises:
@@ -38,8 +38,8 @@ def parse_rule(text: str | bytes | None, path: object) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        rule = json.loads(text)
-    except ValueError as error:
+        rule = json.loads(text)  # type: ignore[arg-type]
+    except (ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(
             f"{path}: its decision rule is damaged ({error}). Name the rule file with --rule."
         ) from error

@@ -1,11 +1,10 @@
 """Hugging Face folders: ``config.json``, ``model.safetensors`` and other files.
 
-The ``transformers`` package loads its own models. In the folder of a ``PyTorchModelHubMixin``, the
-configuration holds the arguments of the class given as architecture.
+The ``transformers`` package loads its own models. The configuration, such as that of a
+``PyTorchModelHubMixin``, has the arguments of the class given as architecture.
 """
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +16,11 @@ from fairfix._utils.text import error_summary
 from fairfix.errors import CheckpointError, TrustError
 from fairfix.models.checkpoint import safetensors
 from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
+from fairfix.models.checkpoint.folder_links import check_folder, copy_folder
 from fairfix.models.checkpoint.load_weights import (
     attach_loaded_network,
     attach_network,
     by_stored_name,
-    is_mlp,
 )
 
 KEY = "huggingface"
@@ -37,22 +36,15 @@ def read(request: ReadRequest) -> Checkpoint:
         TrustError: if it is a transformers model without permission, or has code of its own.
         CheckpointError: if the package is missing or the weights do not fit.
     """
+    check_folder(request.path, WEIGHTS)
     config = _config(request.path)
     checkpoint = safetensors.read_file(
         request.path / WEIGHTS, request.path, KEY, "Hugging Face folder"
     )
     checkpoint = replace(checkpoint, metadata={**checkpoint.metadata, "config": config})
-    made_by_package = bool(_TRANSFORMERS & config.keys())
-    if request.arch is None and made_by_package:
+    if request.arch is None and _TRANSFORMERS & config.keys():
         return attach_loaded_network(checkpoint, _pretrained(request, config))
-    if (
-        request.arch
-        and request.arch_args is None
-        and not made_by_package
-        and not is_mlp(request.arch)
-    ):
-        request = replace(request, arch_args=config)
-    return attach_network(checkpoint, request, definition_order=False)
+    return attach_network(checkpoint, request, arguments=config, definition_order=False)
 
 
 def save(
@@ -62,14 +54,9 @@ def save(
     destination: Path,
 ) -> None:
     """Copy the folder with new tensors, and the rule in the metadata of the weights."""
-    source = checkpoint.path
-
-    def without_weights(folder: str, names: list[str]) -> set[str]:
-        return {WEIGHTS} & set(names) if Path(folder) == source else set()
-
-    shutil.copytree(source, destination, ignore=without_weights)
+    copy_folder(checkpoint.path, destination, WEIGHTS)
     tensors = by_stored_name(checkpoint, stored)
-    safetensors.rewrite(source / WEIGHTS, destination / WEIGHTS, tensors, rule)
+    safetensors.rewrite(checkpoint.path / WEIGHTS, destination / WEIGHTS, tensors, rule)
 
 
 def read_back(checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:
@@ -80,7 +67,7 @@ def read_back(checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:
 def _config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path / CONFIG} is not valid JSON: {error}. Correct it.") from error
     if not isinstance(config, dict):
         raise CheckpointError(

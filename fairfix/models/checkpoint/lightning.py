@@ -9,12 +9,18 @@ from torch import Tensor
 from fairfix.models.checkpoint import embedded_rule as embedded
 from fairfix.models.checkpoint import state_dict
 from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
-from fairfix.models.checkpoint.find_tensors import json_values, stored_places, stored_tensors
+from fairfix.models.checkpoint.find_tensors import (
+    json_values,
+    plain_values,
+    stored_places,
+    stored_tensors,
+)
 from fairfix.models.checkpoint.load_weights import attach_network
 from fairfix.models.checkpoint.torch_file import PICKLE, TorchFile, open_torch_file
 
 KEY = "lightning"
 VERSION = "pytorch-lightning_version"
+_ARGUMENTS = "hyper_parameters"
 _STOP = b"."
 
 
@@ -34,7 +40,12 @@ def read(request: ReadRequest) -> Checkpoint:
         rule=embedded.parse_rule(file.content.get(embedded.NAME), request.path),
         metadata=json_values({k: v for k, v in file.content.items() if k != embedded.NAME}),
     )
-    return attach_network(checkpoint, request, file=stored_tensors(file.content, file))
+    return attach_network(
+        checkpoint,
+        request,
+        file=stored_tensors(file.content, file),
+        arguments=plain_values(file.content.get(_ARGUMENTS)),
+    )
 
 
 def save(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch.nn.parameter import is_lazy
 
 from fairfix._utils.text import quoted_list
 from fairfix.errors import CheckpointError, UsageError
-from fairfix.models.checkpoint.architecture import make_module
+from fairfix.models.checkpoint.architecture import arguments_text, make_module
 from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
 from fairfix.models.checkpoint.choose_tensors import (
     USUAL_KEYS,
@@ -36,6 +37,7 @@ def attach_network(
     request: ReadRequest,
     *,
     file: FileTensors | None = None,
+    arguments: Mapping[str, Any] | None = None,
     definition_order: bool = True,
     partial: bool = False,
 ) -> Checkpoint:
@@ -45,6 +47,7 @@ def attach_network(
         checkpoint: its tensors have the names in the file. They get the names in the network.
         request: has the architecture; without one, the module stays None.
         file: all tensors of the file; without them, those of the checkpoint.
+        arguments: arguments of the architecture in the file; those of the request come first.
         definition_order: the tensors are in the order in which the network's class defined
             them, not sorted by name.
         partial: the network may have only some of the tensors.
@@ -58,7 +61,10 @@ def attach_network(
     if request.checkpoint_key is not None:
         file = file.under(request.checkpoint_key, path)
     if request.arch is not None and not is_mlp(request.arch):
-        module = make_module(request.arch, request.arch_args or {})
+        module, used = make_module(request.arch, request.arch_args or {}, arguments)
+        if used:
+            note = f"Arguments of {request.arch} from the checkpoint: {arguments_text(used)}."
+            checkpoint = replace(checkpoint, notes=(*checkpoint.notes, note))
         return _fit(checkpoint, module, file, partial=partial)
     main = main_set(file, path)
     if request.arch is None:

@@ -158,7 +158,7 @@ def _file_stamp(path: Path) -> object:
     """Return sizes and times of the files of a checkpoint."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     try:
-        stats = [file.stat() for file in files]
+        stats = [file.stat() if file.exists() else file.lstat() for file in files]
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read any more: {error.strerror}.") from error
     return [(stat.st_size, stat.st_mtime_ns) for stat in stats]

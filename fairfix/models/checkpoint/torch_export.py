@@ -103,21 +103,22 @@ def _weights(
             f"{archive.path} has {len(configs)} exported programs, but only files with one can be "
             "changed. Export it again with the current version of torch."
         )
-    entries = json.loads(archive.read(configs[0]))["config"]
-    stored = {}
-    for name, entry in entries.items():
-        if entry["use_pickle"]:
-            raise CheckpointError(
-                f"{archive.path}: tensor {name!r} is pickled inside the program and cannot be "
-                "changed. Export the program again."
-            )
-        meta = entry["tensor_meta"]
-        stored[name] = StoredTensor(
-            entry["path_name"],
-            tensors[name].dtype,
-            meta["storage_offset"]["as_int"],
-            tuple(size["as_int"] for size in meta["sizes"]),
-            tuple(step["as_int"] for step in meta["strides"]),
+    try:
+        entries = json.loads(archive.read(configs[0]))["config"]
+        stored = {
+            name: _stored(entry, tensors[name].dtype)
+            for name, entry in entries.items()
+            if not entry["use_pickle"]
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{archive.path} is damaged: its list of weights cannot be read "
+            f"({error_summary(error)}). Export the program again."
+        ) from error
+    if pickled := sorted(entries.keys() - stored.keys()):
+        raise CheckpointError(
+            f"{archive.path}: tensor {pickled[0]!r} is pickled inside the program and cannot be "
+            "changed. Export the program again."
         )
     storages = {
         name.removeprefix(_WEIGHTS_FOLDER): member
@@ -125,6 +126,17 @@ def _weights(
         if name.startswith(_WEIGHTS_FOLDER)
     }
     return StorageFile(archive.path, storages, archive, _WEIGHTS_FOLDER), stored
+
+
+def _stored(entry: Mapping[str, Any], dtype: torch.dtype) -> StoredTensor:
+    meta = entry["tensor_meta"]
+    return StoredTensor(
+        entry["path_name"],
+        dtype,
+        meta["storage_offset"]["as_int"],
+        tuple(size["as_int"] for size in meta["sizes"]),
+        tuple(step["as_int"] for step in meta["strides"]),
+    )
 
 
 def _load(path: Path) -> ExportedProgram:

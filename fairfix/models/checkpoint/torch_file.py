@@ -74,6 +74,8 @@ def _open_legacy(path: Path) -> TorchFile:
         _refuse_big_endian(path, little=system.get("little_endian", True))
     contents = read_pickle(stream, path)
     keys = read_pickle(stream, path).content
+    if not isinstance(keys, list):
+        raise CheckpointError(f"{path} is damaged: it has no list of storages. Copy it again.")
     storages = {}
     position = stream.tell()
     for key in map(str, keys):

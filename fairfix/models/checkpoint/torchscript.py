@@ -28,7 +28,7 @@ from fairfix.models.checkpoint.load_weights import (
     by_module_name,
     prepare_module,
 )
-from fairfix.models.checkpoint.safe_pickle import read_pickle
+from fairfix.models.checkpoint.safe_pickle import PickledObject, read_pickle
 from fairfix.models.checkpoint.state_dict import changes
 from fairfix.models.checkpoint.tensor_storage import StoredTensor
 from fairfix.models.checkpoint.torch_file import TorchFile, open_torch_file
@@ -47,6 +47,10 @@ def read(request: ReadRequest) -> Checkpoint:
         CheckpointError: if it is frozen, or its code cannot be converted to layers.
     """
     file = open_torch_file(request.path)
+    if not isinstance(file.content, PickledObject):
+        raise CheckpointError(
+            f"{request.path} is damaged: its pickle is not a network. Copy it again."
+        )
     stored = named_tensors(file.content)
     if not stored:
         raise CheckpointError(

@@ -235,6 +235,19 @@ class TestLightning:
         assert new["hyper_parameters"] == {"lr": 0.1}
         assert new["state_dict"]["loss.pos_weight"] == 3
 
+    def test_hyper_parameters_are_arguments_of_the_class(self, tmp_path: Path) -> None:
+        state = {f"model.{n}": t for n, t in trained(Tabular(width=5)).state_dict().items()}
+        arguments = {"width": 5, "lr": 0.1, "layers": [1, None], "loss": nn.Identity()}
+        content = {"pytorch-lightning_version": "2", "state_dict": state}
+        torch.save({**content, "hyper_parameters": arguments}, tmp_path / "m.ckpt")
+        checkpoint = checkpoints.read(tmp_path / "m.ckpt", **ARCH)
+        assert checkpoint.module is not None
+        assert any("Tabular from the checkpoint: width=5." in note for note in checkpoint.notes)
+        shown = {"width": 5, "lr": 0.1, "layers": [1, None]}
+        assert checkpoint.metadata["hyper_parameters"] == shown
+        with pytest.raises(CheckpointError, match="do not fit"):
+            checkpoints.read(tmp_path / "m.ckpt", **ARCH, arch_args={"width": 6})
+
     def test_without_a_rule_no_key_is_added(self, tmp_path: Path) -> None:
         path = KINDS["lightning"].make(tmp_path)
         checkpoint = checkpoints.read(path, **ARCH)
@@ -280,6 +293,45 @@ class TestFolder:
         checkpoints.write(checkpoint, plus_one(checkpoint), tmp_path / "out")
         assert blob.read_bytes() == before
         assert not (tmp_path / "out" / "model.safetensors").is_symlink()
+
+    def test_links_inside_the_folder_stay_links(self, tmp_path: Path) -> None:
+        path = KINDS["hugging face folder"].make(tmp_path)
+        (path / "card.md").symlink_to("README.md")
+        (path / "absolute.md").symlink_to((path / "README.md").resolve())
+        checkpoint = checkpoints.read(path, **ARCH)
+        checkpoints.write(checkpoint, plus_one(checkpoint), tmp_path / "out")
+        for name in ("card.md", "absolute.md"):
+            assert (tmp_path / "out" / name).readlink() == Path("README.md")
+
+    @pytest.mark.parametrize("target", ["../secret", "/etc/passwd", "missing", "loop", "sub/../.."])
+    def test_links_that_leave_the_folder_are_refused(self, target: str, tmp_path: Path) -> None:
+        path = KINDS["hugging face folder"].make(tmp_path)
+        (tmp_path / "secret").write_text("secret")
+        (path / "sub").mkdir()
+        (path / "loop").symlink_to("README.md")
+        (path / "notes").symlink_to(target if target != "loop" else "notes")
+        with pytest.raises(CheckpointError, match=r"notes is a symbolic link (to|that leads)"):
+            checkpoints.read(path, **ARCH)
+
+    def test_a_snapshot_of_the_hub_cache_may_link_to_its_blobs(self, tmp_path: Path) -> None:
+        snapshot = tmp_path / "models--a--b" / "snapshots" / "0123"
+        snapshot.parent.mkdir(parents=True)
+        KINDS["hugging face folder"].make(tmp_path).rename(snapshot)
+        blobs = tmp_path / "models--a--b" / "blobs"
+        blobs.mkdir()
+        for name in ("model.safetensors", "config.json"):
+            (snapshot / name).rename(blobs / name)
+            (snapshot / name).symlink_to(f"../../blobs/{name}")
+        checkpoint = checkpoints.read(snapshot, **ARCH)
+        checkpoints.write(checkpoint, plus_one(checkpoint), tmp_path / "out")
+        assert not any(file.is_symlink() for file in (tmp_path / "out").iterdir())
+        assert json.loads((tmp_path / "out" / "config.json").read_text()) == {"width": 5}
+
+    def test_pipes_in_the_folder_are_refused(self, tmp_path: Path) -> None:
+        path = KINDS["hugging face folder"].make(tmp_path)
+        os.mkfifo(path / "pipe")
+        with pytest.raises(CheckpointError, match="pipe is a named pipe"):
+            checkpoints.read(path, **ARCH)
 
     def test_output_inside_the_model(self, tmp_path: Path) -> None:
         path = KINDS["hugging face folder"].make(tmp_path)

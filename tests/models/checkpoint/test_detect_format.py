@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import pickle
 import tarfile
 from pathlib import Path
@@ -139,3 +140,14 @@ def test_folder_settings_that_are_none(tmp_path: Path) -> None:
         (path / "config.json").write_text(text)
         with pytest.raises(CheckpointError, match=sentence):
             checkpoints.read(path)
+
+
+@pytest.mark.parametrize("kind", ["named pipe", "symbolic link that leads nowhere", "device"])
+def test_what_is_not_a_regular_file_is_refused_unread(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    if kind == "named pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else path)
+    with pytest.raises(CheckpointError, match=f"model.pt is a {kind}"):
+        checkpoints.detect(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import os
+import pickle
 import random
 import time
 import zipfile
@@ -347,6 +348,45 @@ def test_files_cut_short_are_refused(name: str, tmp_path: Path) -> None:
         path.write_bytes(data[: int(len(data) * part)])
         with pytest.raises(CheckpointError, match=r"truncated|damaged"):
             checkpoints.read(path, trust=True)
+
+
+def _broken_script(folder: Path) -> Path:
+    path = KINDS["scripted"].make(folder)
+    return exchange(path, "data.pkl", pickle.dumps({"a": 1}, protocol=2))
+
+
+def _broken_legacy(folder: Path) -> Path:
+    path = folder / "model.pt"
+    with path.open("wb") as file:
+        for part in (torch.serialization.MAGIC_NUMBER, torch.serialization.PROTOCOL_VERSION, {}):
+            pickle.dump(part, file, protocol=2)
+        pickle.dump({"a": 1}, file, protocol=2)
+        pickle.dump(7, file, protocol=2)
+    return path
+
+
+def _broken_layer(folder: Path) -> Path:
+    model = plain_layers()
+    model[0].__dict__["_parameters"] = {"weight": 3}
+    torch.save(model, folder / "model.pt")
+    return folder / "model.pt"
+
+
+def _broken_rule(folder: Path) -> Path:
+    path = folder / "model.pt"
+    torch.save({**LIGHTNING, "fairfix": 7, "state_dict": {"a": torch.ones(1)}}, path)
+    return path
+
+
+LIGHTNING = {"pytorch-lightning_version": "2"}
+
+
+@pytest.mark.parametrize("make", [_broken_script, _broken_legacy, _broken_layer, _broken_rule])
+def test_contents_of_another_kind_end_in_a_sentence(
+    make: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match="damaged"):
+        checkpoints.read(make(tmp_path), trust=True)
 
 
 def test_trained_weights_are_not_needed_to_know_the_class(tmp_path: Path) -> None:
