@@ -18,6 +18,10 @@ _MAX_DEPTH = 6  # of weights in a training dictionary
 _OTHER = object()
 
 
+class _UnchangeableError(CheckpointError):
+    """A tensor that is quantized, sparse or lazy."""
+
+
 def is_pickled_module(content: Any) -> bool:
     """Whether the content is a pickled ``nn.Module``."""
     state = content.state if isinstance(content, PickledObject) else None
@@ -67,7 +71,7 @@ def _places(
         where = ".".join(keys)
         try:
             tensors = named_tensors(container)
-        except CheckpointError as error:
+        except _UnchangeableError as error:
             unreadable[where] = error
             continue
         for name, stored in tensors.items():
@@ -118,7 +122,7 @@ def named_tensors(content: Any) -> dict[str, StoredTensor]:
     for name, value in _walk(content, "", ()):
         for part in value if type(value) is tuple else (value,):
             if isinstance(part, PickledObject) and part.class_name.startswith(_REBUILD_PREFIX):
-                raise CheckpointError(
+                raise _UnchangeableError(
                     f"Tensor {name!r} is of a kind that cannot be changed "
                     f"({part.class_name.removeprefix(_REBUILD_PREFIX)}). Use the network from "
                     "before it was quantized or packed."
