@@ -40,10 +40,12 @@ def read(request: ReadRequest) -> Checkpoint:
     tensors = stored_tensors(file.content, file)
     if request.arch is not None:
         return attach_network(checkpoint, request, file=tensors)
+    unreadable = next(iter(tensors.unreadable.values()), None)
+    if unreadable is not None and not request.trust:
+        raise unreadable
     module, ran = build_network(file, request)
-    if not is_fixed(module):
-        for error in tensors.unreadable.values():
-            raise error
+    if unreadable is not None and not is_fixed(module):
+        raise unreadable
     if ran:  # the note that nothing was run is no longer true
         checkpoint = replace(checkpoint, notes=())
     return attach_loaded_network(checkpoint, module, file=tensors)
