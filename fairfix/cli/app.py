@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Callable
 from importlib import import_module
-from io import TextIOWrapper
 from typing import Any
 
 import typer
@@ -27,6 +25,8 @@ from fairfix.cli.command_specs import (
 from fairfix.cli.failures import INTERRUPTED, STDOUT_CLOSED, describe_failure
 from fairfix.cli.help import HelpCommand, help_options
 from fairfix.cli.options.option import signature
+from fairfix.cli.streams import drop_stdout, flush_stdout, prepare_streams
+from fairfix.errors import CheckpointError
 
 
 class _AllCommands(CommandGroup):
@@ -74,12 +74,13 @@ app = typer.Typer(
 
 def main() -> None:
     """Run ``fairfix``, the entry point of the package."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as on stderr, in every locale
+    prepare_streams()
     try:
         app()
+    except SystemExit as ended:
+        sys.exit(flush_stdout(ended.code) if isinstance(ended.code, int) else ended.code)
     except Exception as error:  # raised outside a command; Python would exit with 1, a verdict
-        sys.exit(_print_failure(error))
+        sys.exit(flush_stdout(_print_failure(error)))
 
 
 def _print_version(wanted: bool) -> None:
@@ -105,9 +106,12 @@ def _exit_code(body: Callable[..., int | None], debug: bool, values: dict[str, A
     except KeyboardInterrupt:
         typer.echo("fairfix: interrupted; no partial files were left.", err=True)
         return INTERRUPTED
-    except BrokenPipeError:  # Python would flush the closed pipe again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        drop_stdout()
         return STDOUT_CLOSED
+    except SystemExit as ended:  # of code that the command ran; its code is no verdict
+        message = f"Code of the model ended the run with exit code {ended.code}; remove that call."
+        return _print_failure(CheckpointError(message))
     except Exception as error:
         if debug:
             lines = traceback.format_exc().splitlines()

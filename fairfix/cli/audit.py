@@ -55,7 +55,12 @@ def run(
         check_destination(html, inputs, force=force, option="--html")
     chosen, where = choose_rule(case, threshold=threshold)
     case = ruled(case, chosen)
-    notes = (*case.notes, f"decisions by {where}", *position_warning(case.found))
+    notes = (
+        *values.file_notes,
+        *case.notes,
+        f"decisions by {where}",
+        *position_warning(case.found),
+    )
     print_messages(notes, quiet=quiet)
     subgroups = not values["no_subgroups"]
     measured = audit(case, chosen, objective, confidence=confidence, subgroups=subgroups)

@@ -52,11 +52,12 @@ class StudyRequest:
     array: str | None
     attribution: bool
     given: dict[str, Any]
+    quiet: bool = False
 
     @property
     def is_given(self) -> bool:
         """Whether the command line has any study option."""
-        own = (value for name, value in vars(self).items() if name != "given")
+        own = (value for name, value in vars(self).items() if name not in ("given", "quiet"))
         return any(own) or any(map(_is_given, self.given.values()))
 
     def study(self, jobs: int) -> Study:
@@ -87,6 +88,7 @@ class StudyRequest:
             raise UsageError("Give models and a table, or --protocol, or --rows.")
         *models, table = self.paths
         values = OptionValues.collect("bench", self.given, Path(table))
+        print_messages(values.file_notes, quiet=self.quiet)
         goal = values.objective()
         objectives = [replace(goal, metric=_metric(key)) for key in _listed(self.metrics)] or [goal]
         names = chosen_methods(_listed(self.methods), method_names_known())
@@ -138,6 +140,7 @@ def run(
         array=array,
         attribution=attribution,
         given=given,
+        quiet=quiet,
     )
     if rows:
         if request.is_given:

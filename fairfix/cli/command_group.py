@@ -10,7 +10,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from fairfix.cli.failures import INTERRUPTED
+from fairfix.cli.failures import INTERRUPTED, STDOUT_CLOSED
+from fairfix.cli.streams import drop_stdout
 
 
 class CommandGroup(TyperGroup):
@@ -35,6 +36,9 @@ class CommandGroup(TyperGroup):
             code = run()
         except typer.Abort:
             code = INTERRUPTED
+        except SystemExit:  # Typer's answer to a closed pipe
+            drop_stdout()
+            code = STDOUT_CLOSED
         except Exception as error:
             if not hasattr(error, "format_message"):  # not an error of Typer
                 raise

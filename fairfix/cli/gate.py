@@ -90,6 +90,8 @@ def _judge(model: str, data: Path, rule: Path | None, given: dict[str, Any]) -> 
         confidence=confidence,
         lenient=values["on_inconclusive"] == "warn",
         require_unseen=bool(values["require_unseen"]),
+        notes=values.file_notes,
+        warnings=values.file_warnings,
     )
 
 

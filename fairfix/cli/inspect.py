@@ -34,7 +34,7 @@ def run(*, model: str, json: bool, quiet: bool, **given: Any) -> None:
     values = OptionValues.collect("inspect", given, Path(model))
     options = values.model_options()
     checkpoint = options.read_checkpoint(model)
-    print_messages(checkpoint.notes, quiet=quiet)
+    print_messages((*values.file_notes, *checkpoint.notes), quiet=quiet)
     document = _document(checkpoint)
     if json:
         print_json(document)

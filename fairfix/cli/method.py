@@ -55,7 +55,8 @@ def run(
     needs_group = method.needs_group is True
     export_notes = () if export_to is None else check_export(case, needs_group, test)
     if values.source is not None:
-        print_messages([f"settings from {values.source}"], quiet=quiet)
+        messages = [f"settings from {values.source}", *values.file_notes]
+        print_messages(messages, quiet=quiet)
     print_messages((*case.notes, *export_notes), quiet=quiet)
     if test is not None:
         print_messages((f"{test.table.path.name}: {note}" for note in test.notes), quiet=quiet)
@@ -76,6 +77,7 @@ def run(
         )
     print_messages(outcome.result.notes, quiet=quiet)
     report = report_document(outcome, shlex.join(["fairfix", *sys.argv[1:]]))
+    report["notes"] += values.file_notes
     save(outcome, values["output"], force=force, export_to=export_to, report=report)
     if json:
         print_json(report)

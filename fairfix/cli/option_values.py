@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairfix._utils.name_list import split_names
-from fairfix._utils.text import did_you_mean
+from fairfix._utils.text import did_you_mean, shorten
 from fairfix.cli.command_specs import command_specs, outside_names
 from fairfix.cli.options.option import DEFAULTS
 from fairfix.cli.settings import Settings, load_settings
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from fairfix.stats.confidence import ConfidenceLevel
     from fairfix.workflows.gate.demands import Demand
     from fairfix.workflows.model_options import ModelOptions
+
+MIN_FILE_CONFIDENCE = 0.9
+"""Confidence below which a gate warns that a file set it."""
 
 _ARCH_ARGS_REMEDY = 'write keyword arguments such as {"width": 32}'
 
@@ -34,12 +37,14 @@ class OptionValues:
         settings: options in the settings file.
         own: given options of the command's method; they replace shared options of the same name.
         source: the settings file, if there is one.
+        from_file: the options whose values are those of the file, by name.
     """
 
     given: Mapping[str, Any]
     settings: Mapping[str, Any]
     own: Mapping[str, Any]
     source: Path | None
+    from_file: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def collect(
@@ -78,11 +83,37 @@ class OptionValues:
                 if name in place
             },
             source=settings.source,
+            from_file={
+                name: value
+                for name, value in combined.values.items()
+                if name in {*(known.rstrip("_") for known in given), *own}
+                and name not in command_line
+            },
         )
 
     def __getitem__(self, name: str) -> Any:
         places = (self.given, self.settings, DEFAULTS)
         return next((place[name] for place in places if name in place), None)
+
+    @property
+    def file_notes(self) -> tuple[str, ...]:
+        """Which options the settings file set, and to what."""
+        if self.source is None or not self.from_file:
+            return ()
+        listed = (f"{name.replace('_', '-')} = {_written(v)}" for name, v in self.from_file.items())
+        return (f"{self.source.name} sets {', '.join(listed)}",)
+
+    @property
+    def file_warnings(self) -> tuple[str, ...]:
+        """What a settings file does to make a gate easier to pass."""
+        if self.source is None:
+            return ()
+        name, found = self.source.name, []
+        if self.from_file.get("confidence", 1.0) < MIN_FILE_CONFIDENCE:
+            found.append(f"the confidence of {self['confidence']:g} comes from {name}")
+        if self.from_file.get("on_inconclusive") == "warn":
+            found.append(f"inconclusive demands pass because {name} sets on-inconclusive = warn")
+        return tuple(found)
 
     def _of_group(self, name: str) -> Any:
         """Return the privileged or reference group.
@@ -279,6 +310,15 @@ class OptionValues:
             *demands(Kind.FLOOR, self["floor"] or (), default=self["performance"]),
             *demands(Kind.CEILING, self["ceiling"] or (), default=self["performance"]),
         )
+
+
+def _written(value: Any) -> str:
+    """Return a setting on one line, without control characters."""
+    if isinstance(value, Path):
+        return shorten(value.name)
+    if isinstance(value, list | tuple):
+        return shorten("[" + ", ".join(map(str, value)) + "]", 80)
+    return shorten(value, 80)
 
 
 def _is_omitted(value: Any) -> bool:

@@ -42,7 +42,7 @@ def run(
             "--label-values needs a rule that knows two label values, and there is none; leave it "
             "out to write decisions as 0 and 1."
         )
-    print_messages(prediction.notes, quiet=quiet)
+    print_messages((*values.file_notes, *prediction.notes), quiet=quiet)
     text = prediction.csv(label_values=words)
     if to_stdout:
         sys.stdout.write(text)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import stat
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -61,7 +63,9 @@ class Settings:
 def load_settings(table_path: Path | None, cwd: Path) -> Settings:
     """Read the nearest settings: next to the table, in its parents, then in ``cwd``.
 
-    In one directory ``fairfix.toml`` comes before ``pyproject.toml``.
+    The search upward ends at the project root, which holds .git or pyproject.toml, at the home
+    directory, and before a directory that every user may write to. In one directory
+    ``fairfix.toml`` comes before ``pyproject.toml``.
 
     Raises:
         UsageError: the file is not valid; names the file and the key.
@@ -81,8 +85,23 @@ def load_settings(table_path: Path | None, cwd: Path) -> Settings:
 def _directories(table_path: Path | None, cwd: Path) -> Iterator[Path]:
     if table_path is not None:
         start = table_path.parent.resolve()
-        yield from (start, *start.parents)
+        yield start
+        for inner, outer in pairwise((start, *start.parents)):
+            if _ends_search(inner) or _is_public(outer):
+                break
+            yield outer
     yield cwd.resolve()
+
+
+def _ends_search(directory: Path) -> bool:
+    """Whether a directory is a project root or the home directory."""
+    marked = any((directory / name).exists() for name in (".git", _SHARED_FILE))
+    return marked or directory == Path.home().resolve()
+
+
+def _is_public(directory: Path) -> bool:
+    """Whether every user may write to a directory, or it is the root."""
+    return directory == directory.parent or bool(directory.stat().st_mode & stat.S_IWOTH)
 
 
 def _parsed(path: Path) -> dict[str, Any]:

@@ -659,3 +659,37 @@ def test_few_persons_are_too_few_rows(fairfix: Run, table: Path) -> None:
     ended = fairfix("gate", "-", table, *SCORES, *SPD, "--cluster", "person")
     assert ended.code == 2
     assert "cluster column 'person': 1 row has no value; give each row" in ended.sentence
+
+
+# What a settings file may set, and how that shows.
+
+
+def test_every_setting_of_a_file_is_named(fairfix: Run, table: Path) -> None:
+    write(table, FEW)
+    settings = table.with_name("fairfix.toml")
+    settings.write_text(
+        'score = "p"\ngroup = "sex"\nprivileged = "m"\nconfidence = 0.8\nthreshold = 0.4\n'
+        '[gate]\nbudget = "spd=0.05"\non-inconclusive = "warn"\n'
+    )
+    ended = fairfix("gate", "-", table, "--json")
+    found = json.loads(ended.out)
+    assert ended.code == 0
+    (note,) = [each for each in found["notes"] if each.startswith("fairfix.toml sets ")]
+    for part in (
+        "score = p",
+        "group = [sex]",
+        "confidence = 0.8",
+        "threshold = 0.4",
+        "budget = [spd=0.05]",
+        "on-inconclusive = warn",
+    ):
+        assert part in note
+    assert found["warnings"][:2] == [
+        "the confidence of 0.8 comes from fairfix.toml",
+        "inconclusive demands pass because fairfix.toml sets on-inconclusive = warn",
+    ]
+    given = ("--confidence", "0.8", "--on-inconclusive", "warn", "--json")
+    found = json.loads(fairfix("gate", "-", table, *given).out)
+    assert not any("fairfix.toml" in warning for warning in found["warnings"])
+    for command in (("audit", "-", table), ("identity", "-", table)):
+        assert "fairfix.toml sets group = [sex], privileged = m, score = p" in fairfix(*command).err

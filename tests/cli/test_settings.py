@@ -71,9 +71,9 @@ def test_above_the_working_folder_nothing_is_read(project: Path) -> None:
 
 
 def test_a_pyproject_without_our_table_is_skipped(project: Path) -> None:
-    write(project, "project/data/pyproject.toml", '[tool.other]\nseed = "x"')
-    write(project, "project/fairfix.toml", "seed = 1")
-    assert load(project).source == project / "project/fairfix.toml"
+    write(project, "project/data/raw/pyproject.toml", '[tool.other]\nseed = "x"')
+    write(project, "cwd/fairfix.toml", "seed = 1")
+    assert load(project).source == project / "cwd/fairfix.toml"
 
 
 def test_every_setting_is_read_as_its_option(tmp_path: Path) -> None:
@@ -276,3 +276,27 @@ def test_a_command_can_be_what_needs_trust(project: Path) -> None:
 def test_a_code_file_is_relative_to_the_settings(project: Path) -> None:
     settings = read(project, "arch = 'models/net.py:Net'")
     assert settings.values["arch"] == f"{project / 'cwd/models/net.py'}:Net"
+
+
+@pytest.mark.parametrize("marker", [".git", "pyproject.toml"])
+def test_the_search_ends_at_the_project_root(project: Path, marker: str) -> None:
+    write(project, "project/fairfix.toml", "seed = 1")
+    assert load(project).source is not None
+    (project / "project/data" / marker).touch()
+    assert load(project).source is None
+    write(project, "project/data/fairfix.toml", "seed = 2")
+    assert load(project).values == {"seed": 2}
+
+
+def test_the_search_ends_at_the_home_directory(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(project, "project/fairfix.toml", "seed = 1")
+    monkeypatch.setenv("HOME", str(project / "project/data"))
+    assert load(project).source is None
+
+
+def test_the_search_ends_before_a_directory_for_every_user(project: Path) -> None:
+    write(project, "project/fairfix.toml", "seed = 1")
+    (project / "project").chmod(0o1777)
+    assert load(project).source is None

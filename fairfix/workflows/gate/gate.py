@@ -175,6 +175,8 @@ def gate(
     confidence: ConfidenceLevel = DEFAULT_CONFIDENCE,
     lenient: bool = False,
     require_unseen: bool = False,
+    notes: Sequence[str] = (),
+    warnings: Sequence[str] = (),
 ) -> Gate:
     """Test every demand on the rows.
 
@@ -187,12 +189,13 @@ def gate(
         confidence: of each one-sided test.
         lenient: inconclusive demands pass, unless undefined.
         require_unseen: nothing passes if ``reuse`` is unknown.
+        notes, warnings: further sentences for the verdict, without a full stop.
 
     Raises:
         TableError: if a demand needs labels and the table has none.
         UsageError: if demands are missing or contradict each other.
     """
-    asked, notes = _with_budget(asked, judged)
+    asked, budget_notes = _with_budget(asked, judged)
     asked = (*asked, *also)
     check_baseline(asked, given=baseline is not None)
     check_labels(judged.case, [demand.key for demand in asked])
@@ -227,10 +230,11 @@ def gate(
             *judged.case.notes,
             f"decisions by {judged.where}",
             *_baseline_notes(baseline),
+            *budget_notes,
             *notes,
         ),
     )
-    return _with_reuse(replace(found, warnings=tuple(_warnings(found, judged))), reuse)
+    return _with_reuse(replace(found, warnings=(*warnings, *_warnings(found, judged))), reuse)
 
 
 def _with_budget(
