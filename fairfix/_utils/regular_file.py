@@ -1,7 +1,13 @@
-"""What a path is, if it is not a file that can be read from start to end."""
+"""Regular files: devices, pipes and oversized files are refused before they are read."""
+
+from __future__ import annotations
 
 import stat
 from pathlib import Path
+
+from fairfix.errors import FairfixError, UsageError
+
+_MIB = 1 << 20
 
 
 def irregular_kind(path: Path) -> str | None:
@@ -24,3 +30,40 @@ def irregular_kind(path: Path) -> str | None:
         stat.S_ISSOCK: "a socket",
     }
     return next((kind for test, kind in kinds.items() if test(mode)), "not a regular file")
+
+
+def check_regular(path: Path, *, error: type[FairfixError] = UsageError) -> None:
+    """Raise ``error`` if a path cannot be read or is a device, pipe or socket; folders pass."""
+    kind = irregular_kind(path)
+    if kind not in (None, "a directory"):
+        raise error(f"{path} is {kind}; save its contents to a file and name that.")
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise error(f"There is no file {path}.") from None
+    except OSError as fault:
+        raise error(f"{path} cannot be read: {fault.strerror}.") from None
+
+
+def read_regular(
+    path: Path, *, most: int = 256 * _MIB, error: type[FairfixError] = UsageError
+) -> bytes:
+    """Return the bytes of a regular file.
+
+    Args:
+        path: the file.
+        most: largest number of bytes.
+        error: what to raise.
+
+    Raises:
+        FairfixError: of type ``error``; the file cannot be read, is not regular or is too large.
+    """
+    check_regular(path, error=error)
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except OSError as fault:
+        raise error(f"{path} cannot be read: {fault.strerror}.") from None
+    if len(content) > most:
+        raise error(f"{path} has more than {most // _MIB} MiB, too many for such a file; check it.")
+    return content

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from fairfix._utils.regular_file import read_regular
 from fairfix._utils.validation_messages import Location, describe, sentence
 from fairfix.errors import FairfixError, UsageError
 
@@ -48,13 +49,7 @@ def read_json(path: Path, *, error: type[FairfixError] = UsageError) -> Any:
     Raises:
         FairfixError: of type ``error``; the file cannot be read or is not strict JSON.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise error(f"There is no file {path}.") from None
-    except OSError as fault:
-        raise error(f"{path} cannot be read: {fault.strerror}.") from None
-    return parse_json(content, path.name, error=error)
+    return parse_json(read_regular(path, error=error), path.name, error=error)
 
 
 def parse_json(text: str | bytes, where: str, *, error: type[FairfixError] = UsageError) -> Any:

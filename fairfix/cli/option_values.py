@@ -345,7 +345,7 @@ def _object(value: str | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         return value
     try:
         parsed = json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"--arch-args is not JSON ({error}); {_ARCH_ARGS_REMEDY}.") from None
     if not isinstance(parsed, dict):
         raise UsageError(f"--arch-args is not a JSON object; {_ARCH_ARGS_REMEDY}.")
@@ -367,6 +367,9 @@ def _margin(value: str | float) -> float | None:
     if value == "auto":
         return None
     try:
-        return float(value)
+        text = str(value)
+        if not text.isascii() or "_" in text:  # float accepts both
+            raise ValueError(text)
+        return float(text)
     except ValueError:
         raise UsageError(f"--margin must be auto or a number, not {value!r}.") from None

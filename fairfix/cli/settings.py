@@ -14,12 +14,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict
 
 from fairfix._utils.name_list import split_names
+from fairfix._utils.regular_file import read_regular
 from fairfix._utils.strict_json import StrictModel, validate
 from fairfix._utils.text import did_you_mean
 from fairfix.data.table.cell_values import normalized_text
 from fairfix.errors import UsageError
 
 _OWN_FILE = "fairfix.toml"
+_MAX_BYTES = 16 << 20
 _SHARED_FILE = "pyproject.toml"
 
 
@@ -105,10 +107,9 @@ def _is_public(directory: Path) -> bool:
 
 
 def _parsed(path: Path) -> dict[str, Any]:
+    content = read_regular(path, most=_MAX_BYTES)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+        return tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
@@ -116,6 +117,11 @@ def _parsed(path: Path) -> dict[str, Any]:
         line = re.match(r"line \d+", place)
         where = line[0] if line else "at its end"
         raise UsageError(f"{path}, {where}: not valid TOML: {reason}.") from None
+    except (RecursionError, ValueError):  # nested too deeply, or an integer of too many digits
+        raise UsageError(
+            f"{path} is nested too deeply or has a number with too many digits; write plain "
+            "settings such as budget = 0.05."
+        ) from None
 
 
 def _settings(table: Any, source: Path, prefix: str) -> Settings:

@@ -210,3 +210,14 @@ def test_a_third_label_value_needs_a_decision(fairfix: Run, place: Place, draw: 
             "audit", place.model, table, "--favorable", 1, "--unfavorable", value, "--json"
         )
         assert json.loads(ended.out)["groups"] == expected["groups"]
+
+
+@pytest.mark.parametrize("margin", ["\u0660.01", "0.0_1", "wide"])
+def test_a_margin_is_a_plain_number(fairfix: Run, place: Place, margin: str) -> None:
+    ended = fairfix("thresholds", place.model, place.val, "--margin", margin)
+    assert ended.sentence == f"--margin must be auto or a number, not {margin!r}."
+
+
+def test_architecture_arguments_may_not_be_too_deep(fairfix: Run, place: Place) -> None:
+    ended = fairfix("audit", place.model, place.val, "--arch-args", "[" * 100_000)
+    assert (ended.code, "--arch-args is not JSON" in ended.sentence) == (2, True)

@@ -300,3 +300,10 @@ def test_the_search_ends_before_a_directory_for_every_user(project: Path) -> Non
     write(project, "project/fairfix.toml", "seed = 1")
     (project / "project").chmod(0o1777)
     assert load(project).source is None
+
+
+@pytest.mark.parametrize("value", ["[" * 5000 + "]" * 5000, "9" * 5000])
+def test_settings_that_are_too_deep_or_too_long(project: Path, value: str) -> None:
+    assert "is nested too deeply or has a number with too many digits" in refused(
+        project, f"seed = {value}"
+    )

@@ -14,7 +14,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairfix.data.table import Columns, Table, equal_values, read_table, table_reader
+from fairfix.data.table import (
+    Columns,
+    Table,
+    bounded_stream,
+    csv_reader,
+    equal_values,
+    parquet_reader,
+    read_table,
+    table_reader,
+)
 from fairfix.errors import FairfixError, TableError, UsageError
 
 PLAIN = "label,group,age,hours\n1,0,20,1.5\n0,1,30,2.5\n1,1,40,-3\n0,0,50,4e2\n"
@@ -1169,3 +1178,47 @@ def test_reference_tables(name: str, width: int) -> None:
     np.testing.assert_array_equal(table.groups[0].ids, cells[:, 1])
     assert table.feature_names == tuple(header[2:])
     assert table.notes == ()
+
+
+# Files that never end.
+
+
+@pytest.mark.parametrize("name", ["pipe.csv", "pipe.csv.gz", "pipe.parquet"])
+def test_a_pipe_is_not_a_table(folder: Path, name: str) -> None:
+    os.mkfifo(folder / name)
+    with pytest.raises(TableError, match="is a named pipe; save its contents to a file"):
+        read_table(folder / name, Columns())
+
+
+def test_an_archive_that_unpacks_to_far_more_than_its_size(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csv_reader, "MIN_UNPACKED", 1 << 20)
+    (folder / "val.csv.gz").write_bytes(gzip.compress(PLAIN.encode() + b"1,0,20,1.5\n" * 400_000))
+    with pytest.raises(TableError, match="unpacks to more than 200 times its size"):
+        read_table(folder / "val.csv.gz", Columns())
+
+
+@pytest.mark.parametrize("name", ["val.csv", "val.csv.gz"])
+def test_a_line_without_end(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(bounded_stream, "MAX_LINE", 1 << 20)
+    content = PLAIN.encode() + b"1" * (2 << 20)
+    (folder / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    with pytest.raises(TableError, match="has a line of more than 1 MiB"):
+        read_table(folder / name, Columns())
+
+
+@pytest.mark.parametrize("damage", ["metadata", "name", "rows"])
+def test_damaged_parquet_files(folder: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
+    frame = pd.DataFrame({"label": [0, 1], "group": [0, 1], "xxxx": [1.0, 2.0]})
+    frame.to_parquet(folder / "val.parquet")
+    content = (folder / "val.parquet").read_bytes()
+    if damage == "metadata":
+        content = content.replace(b'"pandas_version"', b'"pandas_versio\x01"')
+    elif damage == "name":
+        content = content.replace(b"xxxx", b"xx\xf5x")
+    else:
+        monkeypatch.setattr(parquet_reader, "MAX_ROWS_PER_BYTE", 0)
+    (folder / "val.parquet").write_bytes(content)
+    with pytest.raises(TableError, match="write it again"):
+        read_table(folder / "val.parquet", Columns())

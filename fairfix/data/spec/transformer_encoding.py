@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,10 @@ from fairfix.errors import TableError, TrustError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_OLDEST_SKOPS = (0, 13)
+_MIN_UNPACKED = 256 << 20
+_MAX_RATIO = 50
 
 
 class TransformerEntry(StrictModel):
@@ -115,8 +121,14 @@ def _load(path: Path, *, trust: bool) -> Any:
             f"Reading {path.name} needs the package skops; install it with pip install skops."
         ) from None
 
+    if _skops_version() < _OLDEST_SKOPS:
+        raise UsageError(
+            f"Reading {path.name} needs a newer skops, since older ones can be made to run code; "
+            "install it with pip install -U skops."
+        )
     if not path.is_file():
         raise UsageError(f"There is no file {path}, which the data spec names.")
+    _check_unpacked_size(path)
     try:
         untrusted = skops.get_untrusted_types(file=path)
         if not untrusted or trust:
@@ -131,6 +143,24 @@ def _load(path: Path, *, trust: bool) -> Any:
             "yours, pass trust=True (--trust-checkpoint)."
         )
     return transformer
+
+
+def _skops_version() -> tuple[int, ...]:
+    """Return the major and minor version of skops."""
+    return tuple(int(part) for part in version("skops").split(".")[:2])
+
+
+def _check_unpacked_size(path: Path) -> None:
+    """Raise ``UsageError`` if an archive would unpack to far more than its size."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return  # skops says what is wrong
+    if unpacked > max(_MIN_UNPACKED, _MAX_RATIO * path.stat().st_size):
+        raise UsageError(
+            f"{path.name} unpacks to more than {_MAX_RATIO} times its size; save it again."
+        )
 
 
 def _output_names(transformer: Any, file: str) -> tuple[str, ...]:

@@ -12,11 +12,12 @@ import gzip
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from io import TextIOWrapper
+from io import BufferedReader, TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
+from fairfix.data.table.bounded_stream import MAX_RATIO, MIN_UNPACKED, BoundedStream
 from fairfix.data.table.cell_values import MISSING
 from fairfix.data.table.columns import Header
 from fairfix.data.table.csv_format import CsvFormat, detect_format, find_decimal_mark, with_points
@@ -102,9 +103,11 @@ class CsvReader:
         return f"line {line}"
 
     def _open_bytes(self) -> BinaryIO:
-        if self._path.name.lower().endswith(".gz"):
-            return gzip.open(self._path)  # type: ignore[return-value]
-        return self._path.open("rb")
+        name = self._path.name
+        if not name.lower().endswith(".gz"):
+            return BufferedReader(BoundedStream(self._path.open("rb"), name))
+        most = max(MIN_UNPACKED, MAX_RATIO * self._path.stat().st_size)
+        return BufferedReader(BoundedStream(gzip.GzipFile(self._path), name, most))
 
     def _open(self) -> TextIO:
         return TextIOWrapper(self._open_bytes(), encoding=self._format.encoding, newline="")

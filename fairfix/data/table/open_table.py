@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from fairfix._utils.regular_file import check_regular
 from fairfix.data.table.csv_reader import CsvReader
 from fairfix.data.table.parquet_reader import ParquetReader
 from fairfix.data.table.table_reader import TableReader
@@ -41,11 +42,10 @@ def file_sha256(path: Path) -> str:
 
 
 def _first_bytes(path: Path) -> bytes:
+    check_regular(path, error=TableError)
     try:
         with path.open("rb") as file:
             start = file.read(2)
-    except FileNotFoundError:
-        raise TableError(f"There is no file {path}.") from None
     except IsADirectoryError:
         raise TableError(f"{path} is a directory; name a table inside it.") from None
     except OSError as error:

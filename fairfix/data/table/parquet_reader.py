@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+MAX_ROWS_PER_BYTE = 10_000
+"""Most rows for each byte of a file; equal rows can take far less than a byte each."""
+
+
 class ParquetReader:
     """A Parquet file; see ``TableReader``. Nested columns are refused when they are read."""
 
@@ -26,6 +30,11 @@ class ParquetReader:
         self._path = path
         with self._table_errors():
             self._schema = pq.read_schema(path)
+            rows = pq.read_metadata(path).num_rows
+        if rows > MAX_ROWS_PER_BYTE * path.stat().st_size:
+            raise TableError(
+                f"{path.name} claims {rows:,} rows, too many for its size; write it again."
+            )
         self.header = Header(path.name, [name.strip() for name in self._schema.names])
 
     def chunks(self, columns: Collection[str], text: Collection[str]) -> Iterator[pd.DataFrame]:
@@ -64,12 +73,12 @@ class ParquetReader:
     @contextmanager
     def _table_errors(self) -> Iterator[None]:
         """Raise ``TableError`` for the errors of pyarrow."""
-        import pyarrow as pa
-
         try:
             yield
-        except (pa.ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0].rstrip(".")
+        except TableError:
+            raise
+        except Exception as error:  # a damaged file can raise anything
+            reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
             raise TableError(
                 f"{self._path.name} cannot be read as Parquet ({reason}); write it again."
             ) from None

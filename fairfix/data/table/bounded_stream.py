@@ -1,0 +1,67 @@
+"""A stream of bytes with a longest line and a largest size, against archives that never end."""
+
+from __future__ import annotations
+
+from io import RawIOBase
+from typing import Protocol
+
+from fairfix.errors import TableError
+
+MAX_LINE = 64 << 20
+"""Most bytes between two line breaks."""
+
+MIN_UNPACKED = 256 << 20
+MAX_RATIO = 200
+"""An archive may unpack to 256 MiB, or to 200 times its size; text shrinks 3 to 30 times."""
+
+
+class _Source(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+    def close(self) -> None: ...
+
+
+class BoundedStream(RawIOBase):
+    """The bytes of a table, which must have line breaks and, if unpacked, a plausible size.
+
+    Args:
+        source: the bytes.
+        name: the file, for messages.
+        most: most bytes in total; None if there is no limit.
+
+    Raises:
+        TableError: on reading beyond a limit.
+    """
+
+    def __init__(self, source: _Source, name: str, most: int | None = None) -> None:
+        super().__init__()
+        self._source, self._name, self._most = source, name, most
+        self._total = self._line = 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        """Read into a buffer and return the number of bytes."""
+        data = self._source.read(len(buffer))
+        size = len(data)
+        buffer[:size] = data
+        self._total += size
+        last = max(data.rfind(b"\n"), data.rfind(b"\r"))
+        self._line = self._line + size if last < 0 else size - last - 1
+        if self._line > MAX_LINE:
+            raise TableError(
+                f"{self._name} has a line of more than {MAX_LINE >> 20} MiB; check that it is a "
+                "table with one line per row."
+            )
+        if self._most is not None and self._total > self._most:
+            raise TableError(
+                f"{self._name} unpacks to more than {MAX_RATIO} times its size; unpack it and "
+                "check it."
+            )
+        return size
+
+    def close(self) -> None:
+        """Close the source too."""
+        self._source.close()
+        super().close()
