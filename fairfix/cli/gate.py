@@ -90,6 +90,7 @@ def _judge(model: str, data: Path, rule: Path | None, given: dict[str, Any]) -> 
         confidence=confidence,
         lenient=values["on_inconclusive"] == "warn",
         require_unseen=bool(values["require_unseen"]),
+        no_serious_warnings=bool(values["no_serious_warnings"]),
         notes=values.file_notes,
         warnings=values.file_warnings,
     )

@@ -236,6 +236,7 @@ class _SettingsTable(StrictModel):
     baseline: str | None = None
     on_inconclusive: Literal["fail", "warn"] | None = None
     require_unseen: bool | None = None
+    no_serious_warnings: bool | None = None
     strict: bool | None = None
     no_subgroups: bool | None = None
 

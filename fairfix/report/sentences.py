@@ -26,7 +26,8 @@ class Headline:
     """The verdict box.
 
     Attributes:
-        tone: "certified", "violated" or "neutral"; selects color and icon.
+        tone: "certified", "amber" (certified with a serious warning), "violated" or "neutral";
+            selects color and icon.
         word: the verdict, as a heading.
         sentences: the estimate, the meaning of the verdict, and its reason.
         rows_needed: for each group its name, its number of rows, and the number of rows that would
@@ -86,8 +87,12 @@ def audit_headline(report: Mapping[str, Any], measured: Mapping[str, Any]) -> He
 def _headline(
     report: Mapping[str, Any], claim: Mapping[str, Any], measured: Mapping[str, Any], estimate: str
 ) -> Headline:
+    tone = claim["verdict"] if claim["verdict"] in ("certified", "violated") else "neutral"
+    serious = report.get("serious_warnings") or report.get("unchecked") or measured["trivial"]
+    if tone == "certified" and serious:
+        tone = "amber"
     return Headline(
-        claim["verdict"] if claim["verdict"] in ("certified", "violated") else "neutral",
+        tone,
         _heading(claim["verdict"], measured),
         (estimate, _meaning(report, claim), *_trivial(measured)),
         _rows_needed(claim, measured["groups"]),

@@ -17,6 +17,7 @@ import torch
 from scipy import special
 
 from fairfix.metrics.counts import Counts
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.gap_intervals import (
     MIN_CLUSTERS,
@@ -56,7 +57,9 @@ def certifiable_gap(
         return bool(certified(moved, budget, confidence.alpha, exact=confidence.exact))
 
     if not passes(0.0):
-        return None
+        seen = float(METRICS[metric](counts).size)
+        held = certified(rates, budget, confidence.alpha, exact=confidence.exact)
+        return seen if bool(held) else None  # at the rates observed, if not at the overall rate
     low, high = 0.0, budget
     while high - low > 1e-5:
         middle = (low + high) / 2

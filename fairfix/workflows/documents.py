@@ -30,6 +30,7 @@ from fairfix.workflows.case import Case
 from fairfix.workflows.evidence import BINS, UNKNOWN, Evidence, Intervals
 from fairfix.workflows.gate.check_document import check_document
 from fairfix.workflows.outcome import Comparison, Outcome
+from fairfix.workflows.warnings import serious_warnings
 
 SCHEMA_VERSION = 2
 
@@ -103,6 +104,8 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
             "tuned_rows": evidence.tuned_rows and evidence.tuned_rows.to_json(),
             "tuned_ids": evidence.tuned_ids and evidence.tuned_ids.to_json(),
             "warnings": [*outcome.warnings, *evidence.warnings],
+            "serious_warnings": [*serious_warnings(outcome), *evidence.change.levelling_down],
+            "unchecked": [],
             "notes": [
                 *case.notes,
                 *outcome.result.notes,

@@ -39,13 +39,21 @@ def _of_the_result(outcome: Outcome) -> list[str]:
             found.append(
                 f"budget not met on the {rows} rows: abs({key}) = {size:.3f}, not < {budget:g}"
             )
-        if after.trivial:
-            found.append(f"the rule is trivial: it decides nearly all {rows} rows alike")
-    found += _nearly_trivial(outcome.test)
-    found += reversed_scores(outcome.test.unmodified.performance["auc"], "the test rows")
+    found += serious_warnings(outcome)
     if outcome.validation.debiased.objective < outcome.validation.retuned.objective:
         found.append("on the validation rows the result is worse than the retuned threshold")
     return found
+
+
+def serious_warnings(outcome: Outcome) -> list[str]:
+    """Warnings with which a certified result is amber: (nearly) trivial rules, reversed scores."""
+    sides = (("validation", outcome.validation), ("test", outcome.test))
+    trivial = [rows for rows, comparison in sides if comparison.debiased.trivial]
+    return [
+        *(f"the rule is trivial: it decides nearly all {rows} rows alike" for rows in trivial),
+        *_nearly_trivial(outcome.test),
+        *reversed_scores(outcome.test.unmodified.performance["auc"], "the test rows"),
+    ]
 
 
 def _repeats(outcome: Outcome) -> list[str]:

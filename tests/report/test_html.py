@@ -351,6 +351,13 @@ def test_a_trivial_rule_is_never_plainly_certified() -> None:
     box = verdict_box(html(report))
     assert box.startswith("Certified, by a trivial rule")
     assert "decides nearly all rows alike" in box
+    assert 'class="verdict amber"' in html(report)
+
+
+@pytest.mark.parametrize("kind", ["serious_warnings", "unchecked"])
+def test_a_certified_result_is_amber_with_a_serious_warning(kind: str) -> None:
+    assert 'class="verdict certified"' in html(full(verdict="certified"))
+    assert 'class="verdict amber"' in html({**full(verdict="certified"), kind: ["a reason"]})
 
 
 def test_a_claim_about_another_metric_is_no_verdict() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from fairfix.data.table import Columns
 from fairfix.errors import UsageError
+from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.stats.intervals import Interval, rate_interval
 from fairfix.stats.verdicts import Verdict
 from fairfix.workflows.audit import choose_rule
@@ -28,8 +29,10 @@ def cell(sex: str, label: int, decision: int, rows: int) -> pd.DataFrame:
 
 
 def judged(path: Path, *cells: pd.DataFrame, groups: tuple[str, ...] = ("sex",)) -> Judged:
-    pd.concat(cells).to_csv(path, index=False)
-    columns = Columns(groups=groups, score="p", privileged="m")
+    frame = pd.concat(cells)
+    frame.to_csv(path, index=False)
+    two = frame[groups[0]].nunique() == 2
+    columns = Columns(groups=groups, score="p", privileged="m" if two else None)
     case = load(None, path, columns=columns)
     return Judged.by(case, *choose_rule(case))
 
@@ -353,3 +356,31 @@ def test_a_gate_of_nothing_but_warnings_passes(table: Path) -> None:
 def test_limits_of_other_types_are_refused(limits: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         demands_of(Kind.BUDGET, limits)
+
+
+def test_a_trivial_rule_is_never_green_and_its_sentences_agree(table: Path) -> None:
+    rows = judged(table, cell("f", 0, 0, 900), cell("m", 0, 0, 900), cell("m", 1, 0, 90))
+    asked = [*budget("spd=0.05"), *demands(Kind.FLOOR, ["accuracy=0.9"])]
+    found = gate(rows, asked, model="m")
+    assert (found.exit_code, found.color) == (0, "amber")
+    assert [each.partition(":")[0] for each in found.serious_warnings] == ["the rule is trivial"]
+    assert found.headline == "Passed: all 2 demands are certified; 1 serious warning."
+    assert found.checks[0].verdict is Verdict.CERTIFIED
+    assert found.power[0].certifiable_gap is not None
+    assert gate(rows, asked, model="m", no_serious_warnings=True).exit_code == 3
+    good = gate(judged(table, *fair()), budget("spd=0.1"), model="m", no_serious_warnings=True)
+    assert (good.exit_code, good.color) == (0, "green")
+
+
+def test_holm_has_the_alpha_of_the_confidence(table: Path) -> None:
+    """A p-value between 0.05 and 0.2 is a violation at a confidence of 0.8 alone."""
+    rows = judged(table, *fair())
+    floor = demands(Kind.FLOOR, ["accuracy=0.683"])
+    low, high = (
+        gate(
+            rows, [*budget("spd=0.5:warn"), *floor], model="m", confidence=ConfidenceLevel(level)
+        ).checks[-1]
+        for level in (0.8, 0.95)
+    )
+    assert 0.05 < low.p_violated < 0.2
+    assert (low.verdict, high.verdict) == (Verdict.VIOLATED, Verdict.INCONCLUSIVE)

@@ -90,6 +90,10 @@ def gate_options(
             "--require-unseen",
         ),
     ] = False,
+    no_serious_warnings: Annotated[
+        bool,
+        advanced("Exit with 3 if there is a serious warning.", "--no-serious-warnings"),
+    ] = False,
     junit: Annotated[Path | None, common("Write the result as JUnit XML.", "--junit")] = None,
     sarif: Annotated[Path | None, common("Write the result as SARIF 2.1.0.", "--sarif")] = None,
 ) -> None: ...

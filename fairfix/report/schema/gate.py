@@ -118,5 +118,8 @@ class Gate(StrictModel):
     )
     checks: tuple[Check, ...] = Field(description="Every demand.")
     warnings: tuple[str, ...] = Field(description="Warnings.")
+    serious_warnings: tuple[str, ...] = Field(
+        description="Those of the warnings with which a certified model is amber, not green."
+    )
     unchecked: tuple[str, ...] = Field(description="What could not be checked.")
     notes: tuple[str, ...] = Field(description="What was inferred from the model and the table.")

@@ -279,6 +279,10 @@ class Report(StrictModel):
         description="The same for ids with labels; null without ids or labels."
     )
     warnings: tuple[str, ...] = Field(description="Warnings.")
+    serious_warnings: tuple[str, ...] = Field(
+        description="Those of the warnings with which a certified result is amber, not green."
+    )
+    unchecked: tuple[str, ...] = Field(description="What could not be checked.")
     notes: tuple[str, ...] = Field(
         description="What was inferred from the model and the table, and remarks of the method."
     )

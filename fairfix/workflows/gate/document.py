@@ -33,6 +33,7 @@ def gate_document(gate: Gate) -> dict[str, Any]:
         "power": [_power(power) for power in gate.power],
         "checks": [check_document(check, gate.standing(check)) for check in gate.checks],
         "warnings": list(gate.warnings),
+        "serious_warnings": list(gate.serious_warnings),
         "unchecked": list(gate.unchecked),
         "notes": list(gate.notes),
     }

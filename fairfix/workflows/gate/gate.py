@@ -56,6 +56,8 @@ class Gate:
         warnings, notes: short sentences without a full stop.
         unchecked: what could not be checked, likewise.
         require_unseen: rows that may have been used for tuning cannot pass (``--require-unseen``).
+        serious_warnings: those of the warnings that keep a certified model from being green.
+        no_serious_warnings: nothing passes with one (``--no-serious-warnings``).
     """
 
     model: str
@@ -73,6 +75,8 @@ class Gate:
     notes: tuple[str, ...]
     unchecked: tuple[str, ...] = ()
     require_unseen: bool = False
+    serious_warnings: tuple[str, ...] = ()
+    no_serious_warnings: bool = False
 
     @property
     def violated(self) -> tuple[Check, ...]:
@@ -95,6 +99,8 @@ class Gate:
             return VIOLATED
         if self.require_unseen and self.unchecked:
             return INCONCLUSIVE
+        if self.no_serious_warnings and self.serious_warnings:
+            return INCONCLUSIVE
         return OK if all(map(self.forgives, self.inconclusive)) else INCONCLUSIVE
 
     def standing(self, check: Check) -> Literal["passed", "warned", "failed", "inconclusive"]:
@@ -110,10 +116,21 @@ class Gate:
     @property
     def headline(self) -> str:
         """The outcome in one sentence."""
-        if self.exit_code != OK or not self.unchecked:
+        if self.exit_code != OK or self.color == "green":
             return self._outcome
-        points = plural(len(self.unchecked), "point is", "points are")
-        return f"{self._outcome.removesuffix('.')}; {points} unchecked."
+        parts = [self._outcome.removesuffix(".")]
+        if self.serious_warnings:
+            parts.append(plural(len(self.serious_warnings), "serious warning", "serious warnings"))
+        if self.unchecked:
+            parts.append(plural(len(self.unchecked), "point is", "points are") + " unchecked")
+        return "; ".join(parts) + "."
+
+    @property
+    def color(self) -> Literal["green", "amber", "red", "gray"]:
+        """Green for a pass without serious warnings and unchecked points, amber with them."""
+        if self.exit_code == OK:
+            return "amber" if self.serious_warnings or self.unchecked else "green"
+        return "red" if self.exit_code == VIOLATED else "gray"
 
     @property
     def _outcome(self) -> str:
@@ -122,7 +139,9 @@ class Gate:
             return f"Failed: {_share(len(self.violated), asked)} violated."
         open_ = len(self.inconclusive)
         if self.exit_code == INCONCLUSIVE and all(map(self.forgives, self.inconclusive)):
-            return "Inconclusive: --require-unseen does not let unchecked rows pass."
+            if self.require_unseen and self.unchecked:
+                return "Inconclusive: --require-unseen does not let unchecked rows pass."
+            return "Inconclusive: --no-serious-warnings does not let serious warnings pass."
         if self.exit_code == INCONCLUSIVE:
             return (
                 f"Inconclusive: {_share(open_, asked)} not certified, which is neither a "
@@ -175,6 +194,7 @@ def gate(
     confidence: ConfidenceLevel = DEFAULT_CONFIDENCE,
     lenient: bool = False,
     require_unseen: bool = False,
+    no_serious_warnings: bool = False,
     notes: Sequence[str] = (),
     warnings: Sequence[str] = (),
 ) -> Gate:
@@ -189,6 +209,7 @@ def gate(
         confidence: of each one-sided test.
         lenient: inconclusive demands pass, unless undefined.
         require_unseen: nothing passes if ``reuse`` is unknown.
+        no_serious_warnings: nothing passes with a serious warning.
         notes, warnings: further sentences for the verdict, without a full stop.
 
     Raises:
@@ -222,6 +243,7 @@ def gate(
         confidence=confidence,
         lenient=lenient,
         require_unseen=require_unseen,
+        no_serious_warnings=no_serious_warnings,
         trivial=trivial,
         power=tuple(power_of(demand, rows, confidence) for demand in asked if demand.is_gap),
         checks=tuple(checks),
@@ -234,6 +256,7 @@ def gate(
             *notes,
         ),
     )
+    found = replace(found, serious_warnings=tuple(_serious_warnings(found, judged)))
     return _with_reuse(replace(found, warnings=(*warnings, *_warnings(found, judged))), reuse)
 
 
@@ -272,10 +295,8 @@ def _baseline_notes(baseline: Judged | None) -> tuple[str, ...]:
     return (f"the baseline is {name}, decided by {baseline.where}",)
 
 
-def _warnings(found: Gate, judged: Judged) -> Iterator[str]:
-    """Yield warnings as sentences without a full stop."""
-    if judged.case.table.repeats:
-        yield judged.case.table.repeats
+def _serious_warnings(found: Gate, judged: Judged) -> Iterator[str]:
+    """Yield what keeps a certified model from being green, as sentences without a full stop."""
     if found.trivial:
         yield "the rule is trivial: deciding nearly all rows alike meets any budget"
     problem = judged.case.problem
@@ -288,6 +309,13 @@ def _warnings(found: Gate, judged: Judged) -> Iterator[str]:
     everybody = torch.zeros_like(problem.groups)
     auc = auc_by_group(problem.scores, problem.labels, everybody, 1, problem.weights)
     yield from reversed_scores(float(auc), "these rows")
+
+
+def _warnings(found: Gate, judged: Judged) -> Iterator[str]:
+    """Yield warnings as sentences without a full stop."""
+    if judged.case.table.repeats:
+        yield judged.case.table.repeats
+    yield from found.serious_warnings
     made_for, gated = judged.rule.group_column, {check.column for check in found.checks}
     if judged.rule.metric is not None and made_for not in {None, *gated}:
         yield f"the rule was made for the groups of {made_for!r}, but that column is not gated"
@@ -316,5 +344,10 @@ def _with_reuse(found: Gate, reuse: Reuse | None) -> Gate:
     if reuse.share is None:
         return replace(found, notes=notes, unchecked=(*found.unchecked, reuse.sentence))
     if reuse.share:
-        return replace(found, notes=notes, warnings=(*found.warnings, reuse.sentence))
+        return replace(
+            found,
+            notes=notes,
+            warnings=(*found.warnings, reuse.sentence),
+            serious_warnings=(*found.serious_warnings, reuse.sentence),
+        )
     return replace(found, notes=(*notes, reuse.sentence))
