@@ -17,12 +17,11 @@ from fairfix._utils.atomic_write import check_destination, staged
 from fairfix.data.problem import Problem
 from fairfix.errors import UsageError, VerificationError
 from fairfix.models.checkpoint.program_export import PROGRAM_KINDS, load_program, save_program
-from fairfix.models.scorer import Output, Scorer, probability, raw_output
+from fairfix.models.scorer import Output, Scorer
 from fairfix.workflows.case import Case
 from fairfix.workflows.outcome import Outcome
 
 EDGE = 1e-6  # smallest absolute logit: float32 still separates its probability from 0.5
-_BATCH = 65_536
 
 
 class ThresholdedNetwork(nn.Module):
@@ -55,11 +54,12 @@ class ThresholdedNetwork(nn.Module):
         self.register_buffer("shifts", self.thresholds.logit(EDGE))  # beyond 0 or 1: 14
 
     def forward(self, features: Tensor) -> Tensor:
-        raw = raw_output(self.scorer.network, features)
         output, complement = self.scorer.output, self.scorer.complement
+        raw = self.scorer.raw(features)
+        columns = (2,) if output.is_two else (1,) * (raw.dim() - 1)
+        raw = raw.reshape(features.shape[0], *columns)  # a single row may have been squeezed
         group = self._group(features)
-        score = probability(raw, output)
-        positive = (1 - score if complement else score) > self.thresholds[group]
+        positive = self.scorer.read(raw) > self.thresholds[group]
         shift = self.shifts[group]
         logit = _logit(raw, output) + (shift if complement else -shift)
         above = ~positive if complement else positive
@@ -241,9 +241,11 @@ def _verify(outcome: Outcome, scorer: Scorer, path: Path) -> None:
             continue
         problem = case.problem
         rows = _features(problem)
-        scores = scorer.score(rows, _BATCH)
+        scores = scorer.score(rows)
         expected = outcome.rule.decide(scores, problem.groups.cpu(), problem.group_names)
-        found = torch.cat([_decisions(program(part), scorer) for part in rows.split(_BATCH)])
+        found = torch.cat(
+            [_decisions(program(part), scorer) for part in rows.split(scorer.batch_size)]
+        )
         differ += int((found != expected).sum())
         total += len(rows)
     alone = program(_features(outcome.case.problem)[:1])
@@ -255,5 +257,4 @@ def _verify(outcome: Outcome, scorer: Scorer, path: Path) -> None:
 
 
 def _decisions(raw: Tensor, scorer: Scorer) -> Tensor:
-    score = probability(raw, scorer.output)
-    return (1 - score if scorer.complement else score) > 0.5
+    return scorer.read(raw) > 0.5

@@ -345,3 +345,51 @@ def test_a_network_that_cannot_be_recorded(tmp_path: Path) -> None:
     said = r"^The network cannot be exported as torch.export: .*Try a file that ends in \.pt\.$"
     with pytest.raises(CheckpointError, match=said):
         program.save_program(of_groups(scorer, [0.5] * 3), zoo.features(4), tmp_path / "a.pt2")
+
+
+class Attention(nn.Module):
+    """An attention layer over the inputs as tokens; ``count`` is how forward finds the rows."""
+
+    def __init__(self, count: Callable[[Tensor], int]) -> None:
+        super().__init__()
+        self.start = nn.Parameter(torch.randn(1, 1, 4))
+        self.layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+        self.out = nn.Linear(4, 1)
+        self.count = count
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = torch.cat([self.start.expand(self.count(x), 1, 4), x.view(-1, 4, 4)], 1)
+        return self.out(self.layer(tokens)[:, 0])
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pt2"])
+def test_an_attention_network_is_exported_for_any_number_of_rows(
+    tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"x{suffix}"
+    module = Attention(lambda x: x.shape[0]).eval().requires_grad_(False)
+    program.save_program(module, zoo.features(16), path)
+    for n in (1, 7, 40):
+        found = program.load_program(path)(zoo.features(n))
+        assert torch.allclose(found, module(zoo.features(n)), atol=1e-5)
+
+
+def test_rows_that_are_fixed_by_tracing_are_refused(tmp_path: Path) -> None:
+    module = Attention(len).eval().requires_grad_(False)
+    with pytest.raises(CheckpointError, match=r"other numbers of rows, as with len\(x\)"):
+        program.save_program(module, zoo.features(16), tmp_path / "x.pt")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("suffix", [".pt", ".pt2"])
+def test_a_squeezed_output_has_one_entry_a_row(tmp_path: Path, suffix: str, outputs: int) -> None:
+    layers = nn.Linear(zoo.WIDTH, outputs), nn.Flatten(0) if outputs == 1 else nn.Identity()
+    kind = Output.LOGIT if outputs == 1 else Output.LOGITS
+    scorer = Scorer(nn.Sequential(*layers).eval(), kind)
+    module = ThresholdedNetwork(scorer.requires_grad_(False), (), torch.zeros(1, 0), (0.4,)).eval()
+    program.save_program(module, zoo.features(16), tmp_path / f"x{suffix}")
+    loaded = program.load_program(tmp_path / f"x{suffix}")
+    for n in (1, 5):
+        decided = scorer.read(loaded(zoo.features(n))) > 0.5
+        assert torch.equal(decided, scorer.score(zoo.features(n)) > 0.4)

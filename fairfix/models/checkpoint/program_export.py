@@ -3,17 +3,25 @@
 Loading it needs PyTorch, but not the code of the module.
 """
 
+import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from fairfix._utils.text import error_summary
-from fairfix.errors import CheckpointError
+from fairfix.errors import CheckpointError, FairfixError
 
 PROGRAM_KINDS = {".pt": "TorchScript", ".pt2": "torch.export"}
+
+_FIXED_ROWS = (
+    "The network cannot be exported: its traced code does not run on other numbers of rows, as "
+    "with len(x) or squeeze() in forward. Write x.shape[0] or squeeze(-1) there, or leave out "
+    "--export."
+)
 
 
 def save_program(module: nn.Module, example: Tensor, path: Path) -> None:
@@ -29,20 +37,61 @@ def save_program(module: nn.Module, example: Tensor, path: Path) -> None:
     """
     kind = PROGRAM_KINDS[path.suffix]
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), _plain_attention():
             warnings.simplefilter("ignore")  # that torch.jit is deprecated
             if kind == "TorchScript":
-                torch.jit.save(torch.jit.trace(module, example, check_trace=False), path)
+                script = torch.jit.trace(module, example, check_trace=False)
+                _check_any_number_of_rows(script, module, example)
+                torch.jit.save(script, path)
             else:
-                rows = torch.export.Dim("rows")
-                program = torch.export.export(module, (example,), dynamic_shapes=({0: rows},))
+                program = _exported(module, example)
+                _check_any_number_of_rows(program.module(), module, example)
                 torch.export.save(program, path)
+    except FairfixError:
+        raise
     except Exception as error:  # tracing runs the code of the network
         (other,) = (suffix for suffix in PROGRAM_KINDS if suffix != path.suffix)
         raise CheckpointError(
             f"The network cannot be exported as {kind}: {error_summary(error).removesuffix('.')}. "
             f"Try a file that ends in {other}."
         ) from error
+
+
+def _exported(module: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
+    """Export for any number of rows; read the source of ``forward`` where running it fixes them."""
+    shapes = ({0: torch.export.Dim("rows")},)
+    try:
+        return torch.export.export(module, (example,), dynamic_shapes=shapes)
+    except Exception:  # such as len(x) in forward, which is a constant while it runs
+        logging.disable()  # torch reports its failure a second time there
+        try:
+            return torch.export.export(module, (example,), dynamic_shapes=shapes, strict=True)
+        finally:
+            logging.disable(logging.NOTSET)
+
+
+def _check_any_number_of_rows(
+    program: Callable[[Tensor], Tensor], module: nn.Module, example: Tensor
+) -> None:
+    """Raise CheckpointError unless the program runs on one row and on more rows than traced."""
+    for rows in (torch.cat([example, example[:3]]), example[:1]):
+        try:
+            found, expected = program(rows), module(rows)
+        except Exception as error:
+            raise CheckpointError(_FIXED_ROWS) from error
+        if found.shape != expected.shape or len(found) != len(rows):
+            raise CheckpointError(_FIXED_ROWS)
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Run attention layers as plain operations: their fused form is fixed to a number of rows."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 def load_program(path: Path) -> Callable[[Tensor], Tensor]:
