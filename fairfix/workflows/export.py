@@ -179,8 +179,8 @@ def export_file(outcome: Outcome, path: Path, *, force: bool = False) -> Path:
 def group_inputs(case: Case, test: Case | None = None) -> tuple[tuple[int, ...], Tensor]:
     """Return the inputs that hold the group, and their values (G, C) in each group, on the CPU.
 
-    These are the inputs named after the group column, else any single input with one value in
-    each group.
+    These are the inputs named after the group column. Another input that happens to separate the
+    groups of these rows is not taken for the group; the message names it.
 
     Raises:
         UsageError: if there is none on the rows of both cases.
@@ -189,14 +189,27 @@ def group_inputs(case: Case, test: Case | None = None) -> tuple[tuple[int, ...],
     lowest = torch.stack([low for low, _ in ranges]).amin(0)
     highest = torch.stack([high for _, high in ranges]).amax(0)
     constant = (lowest == highest).all(0)
-    for columns in (_own_inputs(case), *((i,) for i in range(len(constant)))):
-        values = lowest[:, columns]
-        if columns and constant[list(columns)].all() and len(values.unique(dim=0)) == len(values):
-            return columns, values
-    column = case.columns.groups[0]
+
+    def separates(columns: tuple[int, ...]) -> bool:
+        codes = lowest[:, columns]
+        return bool(constant[list(columns)].all()) and len(codes.unique(dim=0)) == len(codes)
+
+    own = _own_inputs(case)
+    if own and separates(own):
+        return own, lowest[:, own]
+    column, names = case.columns.groups[0], case.table.feature_names
+    like = next((names[place] for place in range(len(names)) if separates((place,))), None)
+    hint = (
+        "name that column in --features if it is one"
+        if like is None
+        else (
+            f"if {like!r}, which has one value in each group, is that column, name it with --group "
+            "and in --features"
+        )
+    )
     raise UsageError(
-        f"Group thresholds can be exported only if the group is an input of the network, and no "
-        f"input separates the groups of {column!r}; name that column in --features if it is one."
+        "Group thresholds can be exported only if the group is an input of the network, and no "
+        f"input of that name separates the groups of {column!r}; {hint}."
     )
 
 

@@ -118,7 +118,7 @@ def test_a_program_is_the_module(tmp_path: Path, name: str, form: str, suffix: s
 
 @pytest.fixture
 def aware(place: Place, trained: nn.Sequential) -> Place:
-    """A network that has the group, standardized and called A, among its inputs."""
+    """A network that has the group, standardized and called group_1, among its inputs."""
     first, *others = trained
     wider = nn.Linear(5, 12)
     wider.load_state_dict({
@@ -128,7 +128,7 @@ def aware(place: Place, trained: nn.Sequential) -> Place:
     torch.save(nn.Sequential(wider, *others).eval(), place.model)
     for path in (place.val, place.test):
         frame = pd.read_csv(path)
-        place.table(frame.assign(A=(frame["group"] - 0.52) / 0.4996), path.name)
+        place.table(frame.assign(group_1=(frame["group"] - 0.52) / 0.4996), path.name)
     return place
 
 
@@ -160,11 +160,11 @@ def test_the_file_decides_as_the_rule_without_fairfix(
     ended = fairfix(method, aware.model, aware.val, *options)
     assert ended.code == 0, ended.err
     assert ended.out.endswith(f"wrote {path}\n")
-    reads = "the exported network reads the group from 'A': '0' at -1.04083, '1' at 0.960769, else"
+    reads = "the exported network reads the group from 'group_1': '0' at -1.04083, '1' at 0.960769"
     assert (reads in ended.err) == (method != "prune")
     inputs, out = aware.folder / "rows.bin", aware.folder / "out.bin"
     frame = pd.read_csv(aware.test)
-    torch.save(torch.tensor(frame.filter(regex="^x|^A").to_numpy(np.float32)), inputs)
+    torch.save(torch.tensor(frame.filter(regex="^x|_1$").to_numpy(np.float32)), inputs)
     subprocess.run([sys.executable, "-c", ALONE, path, inputs, out], check=True, timeout=60)
     decisions = torch.load(out)
     assert decisions == decided(aware, aware.test).tolist()
@@ -179,7 +179,7 @@ def test_a_folded_threshold_and_an_unfavorable_output(
 ) -> None:
     path = aware.folder / "one.pt"
     assert fairfix("identity", aware.model, aware.val, *options, "--export", path).code == 0
-    inputs = pd.read_csv(aware.test).filter(regex="^x|^A").to_numpy(np.float32)
+    inputs = pd.read_csv(aware.test).filter(regex="^x|_1$").to_numpy(np.float32)
     raw = program.load_program(path)(torch.from_numpy(inputs))[:, 0]
     positive = raw > 0 if favorable else raw < 0
     assert positive.tolist() == decided(aware, aware.test, favorable).tolist()
@@ -243,16 +243,31 @@ def test_two_groups_with_one_code_cannot_be_told_apart(place: Place, draw: Draw)
     said = refusal(case_of(place, draw(200, 1).assign(group=names, group_c=code)))
     assert said == (
         "Group thresholds can be exported only if the group is an input of the network, and no "
-        "input separates the groups of 'group'; name that column in --features if it is one."
+        "input of that name separates the groups of 'group'; name that column in --features if it "
+        "is one."
     )
 
 
 def test_an_input_that_fails_on_one_row_does_not_tell_the_group(place: Place, draw: Draw) -> None:
     frame = draw(200, 1)
-    case_of(place, frame.assign(A=frame["group"]))
-    assert "no input separates" in refusal(
-        case_of(place, frame.assign(A=frame["group"].where(frame.index != 7, 2)))
+    assert refusal(
+        case_of(
+            place, frame.assign(group=frame["group"].where(frame.index != 7, 2)), features=["x0"]
+        )
+    ).endswith("name that column in --features if it is one.")
+
+
+def test_an_input_of_another_name_is_never_taken_for_the_group(place: Place, draw: Draw) -> None:
+    frame = draw(200, 1)
+    case = case_of(place, frame.assign(p0=frame["group"] * 0.25))
+    assert refusal(case).endswith(
+        "if 'p0', which has one value in each group, is that column, name it with --group and in "
+        "--features."
     )
+    named = case_of(
+        place, frame.assign(p0=frame["group"] * 0.25), group="p0", features=["x0", "p0"]
+    )
+    assert inputs_of(named) == (["p0"], [[0.0], [0.25]])
 
 
 # Refusals.
@@ -282,7 +297,9 @@ def test_another_suffix_is_refused_before_anything_is_read(fairfix: Run, place: 
 
 def test_a_network_that_does_not_know_the_group(fairfix: Run, place: Place) -> None:
     words = ["thresholds", place.model, place.val, "--export", place.folder / "one.pt"]
-    assert "no input separates the groups of 'group'" in refused(fairfix, place, *words)
+    assert "no input of that name separates the groups of 'group'" in refused(
+        fairfix, place, *words
+    )
 
 
 def test_a_lottery(fairfix: Run, aware: Place) -> None:
