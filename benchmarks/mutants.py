@@ -385,10 +385,10 @@ VERDICTS = [
     ),
     Mutant(
         "all-rows-reused-allowed",
-        "reuse",
-        "found.share > MAX_SHARE",
-        "found.share > 2 * MAX_SHARE",
-        "cli_gate",
+        "Overlap.too_many",
+        "> MAX_EXCESS",
+        "> 2 * MAX_EXCESS",
+        "row_fingerprints",
     ),
 ]
 

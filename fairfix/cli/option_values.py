@@ -16,7 +16,6 @@ from fairfix.cli.settings import Settings, load_settings
 from fairfix.errors import TrustError, UsageError
 
 if TYPE_CHECKING:
-    from fairfix.data.table import Columns
     from fairfix.metrics.objective import Objective
     from fairfix.stats.confidence import ConfidenceLevel
     from fairfix.workflows.gate.demands import Demand
@@ -122,12 +121,6 @@ class OptionValues:
         """
         replaced = {"group", "privileged", "reference"} & self.given.keys()
         return self.given.get(name) if replaced else self[name]
-
-    def columns(self) -> Columns:
-        """Return the roles of the table's columns, without a rule."""
-        from fairfix.workflows.named_columns import resolve_columns
-
-        return resolve_columns(self.column_roles())
 
     def column_roles(self) -> dict[str, Any]:
         """Return the fields of ``Columns`` that the command line or the settings set."""
