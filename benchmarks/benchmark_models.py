@@ -89,7 +89,7 @@ def _samples() -> list[BenchmarkModel]:
         _sample(
             "zafar",
             "model.safetensors",
-            Columns("outcome", "granted", ("sex",), "male"),
+            Columns(label="outcome", favorable="granted", groups=("sex",), privileged="male"),
             "mlp:tanh",
         ),
     ]

@@ -135,13 +135,7 @@ def load(
     """
     columns = columns or Columns()
     options = options or ModelOptions()
-    if not (math.isfinite(threshold) and -1 <= threshold <= 1):
-        raise UsageError(f"The threshold must be in [-1, 1], not {threshold}.")
-    if options.output_kind not in ("auto", *OUTPUT_KINDS):
-        raise UsageError(f"The output kind must be auto, prob or logit, not {options.output_kind}.")
-    if options.batch_size is not None and options.batch_size < 1:
-        raise UsageError(f"The batch size must be at least 1, not {options.batch_size}.")
-    options.torch_device()
+    check_options(options, threshold)
     check_score_source(model, columns)
     values = label_values(columns, found.contract)
     read = partial(
@@ -192,6 +186,21 @@ def read_as(options: ModelOptions, found: FoundRule) -> ModelOptions:
         output_name=options.output_name or rule.contract.output_name,
         output_label=options.output_label or rule.output_label,
     )
+
+
+def check_options(options: ModelOptions, threshold: float = 0.5) -> None:
+    """Check options before anything is read.
+
+    Raises:
+        UsageError: if a value is out of range, or a device is not available.
+    """
+    if not (math.isfinite(threshold) and -1 <= threshold <= 1):
+        raise UsageError(f"The threshold must be in [-1, 1], not {threshold}.")
+    if options.output_kind not in ("auto", *OUTPUT_KINDS):
+        raise UsageError(f"The output kind must be auto, prob or logit, not {options.output_kind}.")
+    if options.batch_size is not None and options.batch_size < 1:
+        raise UsageError(f"The batch size must be at least 1, not {options.batch_size}.")
+    options.torch_device()
 
 
 def check_score_source(model: str | Path | Checkpoint | None, columns: Columns) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from fairfix._utils.text import plural, quoted_list
 from fairfix.data.spec import DataSpec
 from fairfix.data.table import Columns
+from fairfix.data.table.columns import is_saved_index
 from fairfix.data.table.open_table import open_table
 from fairfix.errors import UsageError
 from fairfix.models.checkpoint import Checkpoint
@@ -108,11 +109,15 @@ def by_name(
 def _surplus_notes(table: Path, columns: Columns, known: Iterable[str]) -> tuple[str, ...]:
     """Return a note on the columns of a table that are neither known nor have a role."""
     expected = {*known, *columns.ignore, *(name for _, name in columns.roles())}
-    surplus = [name for name in open_table(table).header.names if name not in expected]
-    if not surplus:
-        return ()
-    some = plural(len(surplus), "column is", "columns are")
-    return (f"{some} new and not read: {quoted_list(surplus)}",)
+    header = open_table(table).header
+    surplus = [name for name in header.names if name not in expected]
+    saved = [name for name in surplus if is_saved_index(name)]
+    new = [name for name in surplus if name not in saved]
+    notes = [f"column {quoted_list(saved)} is left out as a saved row index"] if saved else []
+    if new:
+        some = plural(len(new), "column is", "columns are")
+        notes.append(f"{some} new and not read: {quoted_list(new)}")
+    return tuple(notes)
 
 
 def label_values(columns: Columns, contract: Contract | None) -> tuple[str, ...] | None:

@@ -10,7 +10,7 @@ from typing import Any
 from fairfix.errors import UsageError
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.thresholds.rule_file import NO_RULE, FoundRule, find_rule, rule_in
-from fairfix.workflows.case import Case, load, read_model
+from fairfix.workflows.case import Case, check_options, load, read_model
 from fairfix.workflows.model_options import ModelOptions
 from fairfix.workflows.named_columns import resolve_columns
 
@@ -58,6 +58,7 @@ def open_case(
     Raises:
         FairfixError: as ``load``.
     """
+    check_options(options, threshold)
     notes: tuple[str, ...] = ()
     if decides or model is None or str(model) == "-":
         checkpoint, found = open_model(model, options, rule)

@@ -22,6 +22,7 @@ from fairfix.models.run_network import checked_scores, make_scorer
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import FoundRule
 from fairfix.workflows.case import (
+    check_options,
     check_score_source,
     check_scores,
     check_width,
@@ -108,6 +109,7 @@ def predict(
         FairfixError: as ``load``.
     """
     given, options = given or {}, options or ModelOptions()
+    check_options(options)
     checkpoint, found = open_model(model, options, None if rule is None else Path(rule))
     columns = resolve_columns(given, found.rule)
     if checkpoint is not None and given.get("score") is None:

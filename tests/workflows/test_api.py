@@ -220,7 +220,7 @@ def test_names_of_columns_and_values_as_python_has_them(place: Place, draw: Draw
         place.model, table, label="hired", group="sex", id="nr", weight="weight"
     )
     assert list(found.ids[:3]) == ["0", "1", "2"]
-    assert (found.scores == case.problem.scores.numpy()).all()
+    assert (found.scores.astype(np.float32) == case.problem.scores.numpy()).all()
 
 
 def test_names_are_what_they_look_like() -> None:

@@ -105,6 +105,11 @@ class Columns:
                 )
 
 
+def is_saved_index(name: str) -> bool:
+    """Return whether pandas gives this name to a row index that is saved with a table."""
+    return _SAVED_INDEX.fullmatch(name) is not None
+
+
 class Header:
     """The column names of one file, in file order.
 
@@ -155,7 +160,7 @@ class Header:
             )
         taken = {name for _, name in columns.roles()} | set(columns.ignore)
         free = [name for name in self.names if name not in taken]
-        saved = [name for name in free if _SAVED_INDEX.fullmatch(name)]
+        saved = [name for name in free if is_saved_index(name)]
         return [name for name in free if name not in saved], saved
 
     def _summary(self) -> str:
