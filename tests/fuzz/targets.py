@@ -193,10 +193,7 @@ def outcome(target: Target, path: Path, case: int) -> str:
     try:
         target.read(path, case)
     except FairfixError as error:
-        message = str(error)
-        if any(ord(character) < 32 for character in message.replace("\n", "")):
-            return f"control characters in the message {message!r}"
-        return "refused" if error.exit_code == 2 else f"exit code {error.exit_code}: {message}"
+        return "refused" if error.exit_code == 2 else f"exit code {error.exit_code}: {error}"
     except MisreadError as error:
         return f"misread: {error}"
     except MemoryError as error:
