@@ -63,6 +63,11 @@ def _open_zip(path: Path) -> TorchFile:
         for name, member in archive.members.items()
         if name.startswith("data/")
     }
+    if missing := contents.storages.keys() - storages.keys():
+        raise CheckpointError(
+            f"{path} is damaged: the values of {len(missing)} tensors are missing. Copy or "
+            "download it again."
+        )
     return TorchFile(path, storages, archive, content=contents.content, foreign=contents.foreign)
 
 

@@ -393,3 +393,17 @@ def test_trained_weights_are_not_needed_to_know_the_class(tmp_path: Path) -> Non
     torch.save(trained(Tabular()), tmp_path / "model.pt")
     with pytest.raises(TrustError, match=r"needs tests\.helpers\.checkpoint_models\.Tabular"):
         checkpoints.read(tmp_path / "model.pt")
+
+
+def test_missing_values_are_refused_even_where_no_weight_needs_them(tmp_path: Path) -> None:
+    path = KINDS["lightning"].make(tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    storages = sorted(name for name in members if "/data/" in name)
+    for dropped in (storages[0], storages[-1]):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in members.items():
+                if name != dropped:
+                    archive.writestr(name, content)
+        with pytest.raises(CheckpointError, match="values of 1 tensors are missing"):
+            checkpoints.read(path, **ARCH)
