@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -30,7 +30,7 @@ from fairfix.workflows.case import Case
 from fairfix.workflows.evidence import BINS, UNKNOWN, Evidence, Intervals
 from fairfix.workflows.gate.check_document import check_document
 from fairfix.workflows.outcome import Comparison, Outcome
-from fairfix.workflows.warnings import serious_warnings
+from fairfix.workflows.warnings import reversed_scores, serious_warnings
 
 SCHEMA_VERSION = 2
 
@@ -135,9 +135,19 @@ def audit_document(case: Case, rule: DecisionRule, audit: Audit) -> dict[str, An
                 "found": [_subgroup(each) for each in audit.subgroups.significant()],
             },
             "threshold_sweep": audit.threshold_sweep and _threshold_sweep(audit.threshold_sweep),
+            "serious_warnings": list(_audit_warnings(audit)),
+            "unchecked": [],
             "notes": [*case.notes, *(audit.subgroups.notes if audit.subgroups else ())],
         }
     )
+
+
+def _audit_warnings(audit: Audit) -> Iterator[str]:
+    """Yield what keeps a certified rule from being green."""
+    evaluation = audit.groups[0].evaluation
+    if evaluation.trivial:
+        yield "the rule is trivial: it decides nearly all rows alike"
+    yield from reversed_scores(evaluation.performance["auc"], "these rows")
 
 
 def _audited(each: GroupAudit) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 
 import fairfix as library
 from fairfix.errors import UsageError
+from fairfix.metrics.objective import Objective
 from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.workflows.case import Case
 from tests.helpers.runs import Place, Run
@@ -21,6 +22,14 @@ def test_alpha_and_two_sided() -> None:
     assert confidence.alpha == 1 - 0.9
     assert confidence.two_sided == pytest.approx(0.8)
     assert ConfidenceLevel() == ConfidenceLevel(0.95, exact=False)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"k": True}, {"k": math.nan}, {"lambda_": True}, {"risk": math.nan, "margin": None}]
+)
+def test_truth_and_nan_are_no_numbers(fields: dict[str, float]) -> None:
+    with pytest.raises(UsageError):
+        Objective(**fields)
 
 
 @pytest.mark.parametrize("level", WRONG)

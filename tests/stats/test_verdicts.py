@@ -10,9 +10,12 @@ import pytest
 import torch
 from scipy import optimize, stats
 
+from fairfix.metrics.contrasts import Contrast
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.performance import PERFORMANCES
+from fairfix.metrics.rates import false_positive_rate
+from fairfix.stats.auc_intervals import auc, auc_gap
 from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.stats.gap_intervals import MetricRates, certified, p_violated, violated
 from fairfix.stats.intervals import (
@@ -23,7 +26,7 @@ from fairfix.stats.intervals import (
     ratio_limits,
 )
 from fairfix.stats.performance_intervals import PerformanceEstimate, performance
-from fairfix.stats.power import certifiable_gap, rows_needed
+from fairfix.stats.power import at_gap, certifiable_gap, rows_needed
 from fairfix.stats.verdicts import (
     Verdict,
     claim,
@@ -388,3 +391,46 @@ def test_holm_by_hand() -> None:
     assert holm([math.nan, 0.02], 0.05) == [False, True]
     assert holm([math.nan, 0.03], 0.05) == [False, False]
     assert holm([], 0.05) == []
+
+
+# Faults that were once left unnoticed.
+
+
+def pair(hits: list[float], trials: list[float]) -> MetricRates:
+    return MetricRates(np.array([hits]), np.array([trials]), Contrast.DIFFERENCE)
+
+
+def test_few_rows_certify_nothing_however_wide_the_budget() -> None:
+    assert not certified(pair([12.0, 12.0], [25.0, 25.0]), 0.95, 0.05)
+    assert certified(pair([12.0, 12.0], [30.0, 30.0]), 0.95, 0.05)
+
+
+@pytest.mark.parametrize("gap", [0.3, 0.6])
+def test_moved_rates_stay_rates(gap: float) -> None:
+    for hits in ([98.0, 90.0], [2.0, 10.0]):
+        moved = at_gap(pair(hits, [100.0, 100.0]), gap)
+        rates = moved.hits / moved.trials
+        assert 0 <= rates.min() <= rates.max() <= 1
+        assert rates.max() - rates.min() == pytest.approx(gap)
+
+
+def test_the_lower_limit_of_many_areas_is_corrected_for_the_pairs() -> None:
+    rng = np.random.default_rng(0)
+    labels, groups = rng.integers(0, 2, 900), np.arange(900) % 3
+    scores = rng.normal(size=900) + labels * np.array([2.0, 1.0, 0.0])[groups]
+    areas = [auc(scores[groups == g], labels[groups == g]) for g in range(3)]
+
+    def lower(alpha: float) -> float:
+        """Of the largest difference, that of the first and the last group (MOVER)."""
+        one, two = areas[0].interval(alpha), areas[2].interval(alpha)
+        below = np.hypot(areas[0].value - one.low, two.high - areas[2].value)
+        return float(areas[0].value - areas[2].value - below)
+
+    found = auc_gap(scores, labels, groups, 3).interval(0.05)
+    assert found.low == pytest.approx(lower(0.05 / 3))
+    assert found.low < lower(0.05)
+
+
+def test_the_rows_behind_a_false_positive_rate() -> None:
+    assert false_positive_rate.rows == "rows with an unfavorable label"
+    assert false_positive_rate.labels == (0,)

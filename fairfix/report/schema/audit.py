@@ -133,4 +133,8 @@ class Audit(StrictModel):
     threshold_sweep: ThresholdSweep | None = Field(
         description="Results at other shared thresholds; null if the rule has no shared threshold."
     )
+    serious_warnings: tuple[str, ...] = Field(
+        description="Warnings with which a certified rule is amber, not green."
+    )
+    unchecked: tuple[str, ...] = Field(description="What could not be checked.")
     notes: tuple[str, ...] = Field(description="What was inferred from the model and the table.")
