@@ -179,7 +179,7 @@ def _drawn_scores(
     features, draws = problem.features, len(factors)
     assert features is not None
     batched = batch_scorer(scorer, features)
-    batch = 1 if batched is None else batch_size(features)
+    batch = 1 if batched is None else batch_size(features, scorer.parameters())
     for first in track(range(0, draws, batch), "attribution"):
         if batched is not None:
             yield batched(perturbations.scaled(factors[first : first + batch]))

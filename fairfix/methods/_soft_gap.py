@@ -17,8 +17,6 @@ from fairfix.metrics.counts import count_cells
 from fairfix.metrics.fairness_metrics import Metric
 from fairfix.models.scorer import Scorer
 
-BATCH = 65_536  # rows
-
 
 def soft_gap(metric: Metric, scores: Tensor, cells: Tensor) -> Tensor:
     """Return the metric of soft counts as a scalar; 0 is no gap, also for ratios.
@@ -36,7 +34,8 @@ def soft_gap_gradient(
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Return scores (N,), the soft gap, and its gradient over all rows of the problem.
 
-    Beyond ``BATCH`` rows the network runs twice, batch by batch, so that memory stays bounded.
+    Beyond the scorer's batch size the network runs twice, batch by batch, so that memory stays
+    bounded.
 
     Args:
         metric: of the gap.
@@ -46,16 +45,17 @@ def soft_gap_gradient(
     """
     features = problem.features
     assert features is not None
-    if len(features) <= BATCH:
+    size = scorer.batch_size
+    if len(features) <= size:
         scores = scorer(features)
         value = soft_gap(metric, scores, problem.cells)
         gradient = torch.autograd.grad(value, with_respect_to, allow_unused=True)
         return scores.detach(), value.detach(), _dense(gradient, with_respect_to)
-    scores = scorer.score(features, BATCH).requires_grad_()
+    scores = scorer.score(features).requires_grad_()
     value = soft_gap(metric, scores, problem.cells)
     (score_gradient,) = torch.autograd.grad(value, scores)
     total = [torch.zeros_like(p) for p in with_respect_to]
-    batches = zip(features.split(BATCH), score_gradient.split(BATCH), strict=True)
+    batches = zip(features.split(size), score_gradient.split(size), strict=True)
     for rows, weight in batches:
         part = torch.autograd.grad(
             scorer(rows), with_respect_to, grad_outputs=weight, allow_unused=True

@@ -81,7 +81,7 @@ def gda(
         for rows in torch.randperm(len(problem), generator=generator).split(minibatch):
             if len(rows) == 1:  # has no gap, and BatchNorm cannot train on it
                 continue
-            gap = soft_gap(objective.metric, scorer(features[rows]), cells[rows])
+            gap = soft_gap(objective.metric, scorer.differentiable(features[rows]), cells[rows])
             skipped += not descend(sign * gap, step)
 
     def crossed_zero(scores: Tensor) -> bool:

@@ -79,7 +79,7 @@ def layerwise(
     generator = np.random.default_rng(seed)
     for name in track(_order(scorer.network, layers), "layerwise"):
         coordinates = _LayerCoordinates(scorer.network, name, dims, space, generator)
-        replay = PartialForward(scorer, features, coordinates.parameters)
+        replay = PartialForward(scorer, features, coordinates.parameters, scorer.batch_size)
         before = search.best.utility
         optimizer = _optimizer(coordinates.dims, calls, int(generator.integers(2**31)))
         best = _tune(search, scorer, replay, coordinates, optimizer, calls)

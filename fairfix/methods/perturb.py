@@ -31,7 +31,12 @@ from fairfix.methods._result import Result
 from fairfix.methods._search import CandidateSearch
 from fairfix.metrics.objective import Objective
 from fairfix.models.parameter_names import select_parameters
-from fairfix.models.weight_batches.perturbations import RandomPerturbations, batch_size
+from fairfix.models.weight_batches.perturbations import (
+    LARGE,
+    RandomPerturbations,
+    batch_size,
+    bytes_of,
+)
 from fairfix.models.weight_batches.scoring import BatchScorer, batch_scorer
 
 
@@ -60,29 +65,31 @@ def perturb(
     """
     scorer, features = problem.network()
     search = CandidateSearch(problem, objective, in_sample=True)
-    draws = RandomPerturbations(select_parameters(scorer.network, layers), sd, seed)
+    parameters = select_parameters(scorer.network, layers)
+    draws = RandomPerturbations(parameters, sd, seed)
 
     def exact_scores(trial: int) -> Tensor:
         draws.apply(trial)
         return scorer.score(features)
 
-    versions = batch_scorer(scorer, features)
+    is_large = bytes_of(parameters.values()) > LARGE
+    versions = None if is_large else batch_scorer(scorer, features)
     if versions is None:
         for trial in track(range(trials), "perturb"):
             scores = exact_scores(trial)
             if scores.isfinite().all():
                 search.add(scores, scorer.weights)
     else:
-        batches = _approximate_scores(versions, draws, trials, features)
+        together = batch_size(features, parameters.values())
+        batches = _approximate_scores(versions, draws, trials, together)
         search.add_approximate(batches, exact_scores, scorer.weights)
     return search.result()
 
 
 def _approximate_scores(
-    versions: BatchScorer, draws: RandomPerturbations, trials: int, features: Tensor
+    versions: BatchScorer, draws: RandomPerturbations, trials: int, together: int
 ) -> Iterator[tuple[list[int], Tensor]]:
     """Yield numbers and scores of many trials at once, without those that are not finite."""
-    together = batch_size(features)
     for first in track(range(0, trials, together), "perturb"):
         some = range(first, min(first + together, trials))
         scores = versions(draws.batch(some))

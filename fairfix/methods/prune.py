@@ -33,7 +33,7 @@ from fairfix._utils.progress import track
 from fairfix.data.problem import Problem
 from fairfix.methods._result import Result
 from fairfix.methods._search import CandidateSearch
-from fairfix.methods._soft_gap import BATCH, soft_gap, soft_gap_gradient
+from fairfix.methods._soft_gap import soft_gap, soft_gap_gradient
 from fairfix.metrics.objective import Objective
 from fairfix.models.prunable_units import PrunableLayer, find_prunable_layers, trace_prunable_layers
 from fairfix.models.scorer import Scorer
@@ -122,7 +122,8 @@ def _minus_activation_gradient(
     (score_gradient,) = torch.autograd.grad(gap, scores)
     total = torch.zeros(sum(layer.units for layer in layers))
     names = {layer.name for layer in layers}
-    batches = zip(problem.features.split(BATCH), score_gradient.split(BATCH), strict=True)
+    size = scorer.batch_size
+    batches = zip(problem.features.split(size), score_gradient.split(size), strict=True)
     for rows, weight in batches:
         output, watched = trace_prunable_layers(scorer, rows)
         own = [layer for layer in watched if layer.name in names]

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import checkpoint as recompute
 
 from fairfix.errors import CheckpointError, UsageError
 from fairfix.models.scorer import Scorer
@@ -52,10 +53,23 @@ class LayerInput:
         self._weight = weights[self.name]
 
     def run(self, scorer: Scorer, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the scores (N,) and the layer's input (N, H) with their autograd graph."""
+        """Return the scores (N,) and the layer's input (N, H) with their autograd graph.
+
+        Beyond the scorer's batch size, forward passes are repeated in the backward pass.
+        """
+        if len(rows) <= scorer.batch_size:
+            return self._run(scorer, rows)
+        parts = [
+            recompute(self._run, scorer, part, use_reentrant=False)
+            for part in rows.split(scorer.batch_size)
+        ]
+        scores, inputs = zip(*parts, strict=True)
+        return torch.cat(scores), torch.cat(inputs)
+
+    def _run(self, scorer: Scorer, rows: Tensor) -> tuple[Tensor, Tensor]:
         with _CaptureMode({self._weight}) as capture:
             scores: Tensor = scorer(rows)
-        return scores, capture.inputs[self._weight].flatten(1)
+        return scores, capture.inputs[self._weight].flatten(1)[: len(rows)]
 
 
 class _CaptureMode(TorchFunctionMode):

@@ -107,7 +107,7 @@ def checked_scores(scorer: Scorer, features: Tensor) -> Tensor:
             raise CheckpointError(
                 "The network returns NaN or infinite values on these rows; check its inputs."
             )
-        scores.append(scorer.read(raw)[: len(part)])
+        scores.append(scorer.read(raw)[: len(part)].to(part.dtype))
     return torch.cat(scores)
 
 

@@ -30,7 +30,9 @@ class Output(StrEnum):
 
 
 class Scorer(nn.Module):
-    """A network as a score function: ``forward`` returns P(favorable), (N,) float32 in [0, 1].
+    """A network as a score function: ``forward`` returns P(favorable), (N,) in [0, 1].
+
+    Scores have the type of the rows, which is float32 for rows of a table.
 
     Attributes:
         network: maps (N, D) to scores of shape (N,), (N, 1) or (N, 2), or to several tensors.
@@ -39,7 +41,7 @@ class Scorer(nn.Module):
             1 minus the probability.
         output_name: which of several outputs holds the scores (``named_outputs``).
         batch_size: rows in one forward pass, unless ``forward`` is called with more.
-        input_dtype: floating-point type of the rows that the network gets.
+        input_dtype: floating-point type in which the network gets the rows; None leaves theirs.
         is_fixed: the network can be run, but its weights cannot be changed.
     """
 
@@ -51,7 +53,7 @@ class Scorer(nn.Module):
         complement: bool = False,
         output_name: str | None = None,
         batch_size: int = MAX_BATCH,
-        input_dtype: torch.dtype = torch.float32,
+        input_dtype: torch.dtype | None = None,
         is_fixed: bool = False,
     ) -> None:
         super().__init__()
@@ -67,20 +69,21 @@ class Scorer(nn.Module):
         if len(features) == 1:  # networks that squeeze their output need two rows
             scores: Tensor = self(features.expand(2, *features.shape[1:]))
             return scores[:1]
-        return self.read(self.raw(features))
+        return self.read(self.raw(features)).to(features.dtype)
 
     def raw(self, features: Tensor) -> Tensor:
         """Return the network's output for a batch of at least two rows, as it is."""
-        return raw_output(self.network, features.to(self.input_dtype), self.output_name)
+        dtype = self.input_dtype or features.dtype
+        return raw_output(self.network, features.to(dtype), self.output_name)
 
     def read(self, raw: Tensor) -> Tensor:
-        """Return P(favorable), (N,) float32, from the network's output for a batch."""
-        probabilities = probability(raw, self.output).float()
+        """Return P(favorable), (N,), from the network's output for a batch."""
+        probabilities = probability(raw, self.output)
         return 1 - probabilities if self.complement else probabilities
 
     @torch.no_grad()
     def score(self, features: Tensor, batch_size: int | None = None) -> Tensor:
-        """Return P(favorable) of every row, (N,) float32, batch by batch in evaluation mode."""
+        """Return P(favorable) of every row, (N,), batch by batch in evaluation mode."""
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
         try:
@@ -90,12 +93,13 @@ class Scorer(nn.Module):
                 module.training = training
 
     def differentiable(self, features: Tensor) -> Tensor:
-        """Return P(favorable) of every row, (N,) float32, with gradients.
+        """Return P(favorable) of every row, (N,), with gradients.
 
         Beyond ``batch_size`` rows the forward passes are repeated in the backward pass, so that
-        memory does not grow with the number of rows.
+        memory does not grow with the number of rows. In training mode all rows run at once, as
+        BatchNorm needs.
         """
-        if len(features) <= self.batch_size:
+        if len(features) <= self.batch_size or self.training:
             scores: Tensor = self(features)
             return scores
         parts = features.split(self.batch_size)

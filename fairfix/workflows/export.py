@@ -59,7 +59,7 @@ class ThresholdedNetwork(nn.Module):
         columns = (2,) if output.is_two else (1,) * (raw.dim() - 1)
         raw = raw.reshape(features.shape[0], *columns)  # a single row may have been squeezed
         group = self._group(features)
-        positive = self.scorer.read(raw) > self.thresholds[group]
+        positive = self.scorer.read(raw).float() > self.thresholds[group]
         shift = self.shifts[group]
         logit = _logit(raw, output) + (shift if complement else -shift)
         above = ~positive if complement else positive
@@ -270,4 +270,4 @@ def _verify(outcome: Outcome, scorer: Scorer, path: Path) -> None:
 
 
 def _decisions(raw: Tensor, scorer: Scorer) -> Tensor:
-    return scorer.read(raw) > 0.5
+    return scorer.read(raw).float() > 0.5

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from fairfix.data.problem import Problem
-from fairfix.methods import _soft_gap as soft_gap_module
 from fairfix.methods import prune
 from fairfix.methods._soft_gap import soft_gap, soft_gap_gradient
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
 from fairfix.models.prunable_units import find_prunable_layers
-from fairfix.models.scorer import Output, Scorer
+from fairfix.models.scorer import MAX_BATCH, Output, Scorer
 from tests.helpers import zoo
 from tests.helpers.toys import biased_problem, count_by_hand, gaps_by_hand, scored_rows
 
@@ -52,7 +51,7 @@ def test_equal_scores_of_all_rows_have_no_gap(key: str, n_groups: int) -> None:
 @pytest.mark.parametrize("name", ["BatchNorm before", "conv2d", "two logits"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_gradient_against_autograd_on_the_definition(
-    key: str, name: str, weighted: bool, monkeypatch: pytest.MonkeyPatch
+    key: str, name: str, weighted: bool
 ) -> None:
     """In one pass, and in batches that the rows do not divide evenly into."""
     problem = problem_of(name, weighted=weighted)
@@ -75,8 +74,8 @@ def test_the_gradient_against_autograd_on_the_definition(
         ),
     }[key]
     expected = torch.autograd.grad(gap, parameters, materialize_grads=True)
-    for batch in (soft_gap_module.BATCH, 7):
-        monkeypatch.setattr(soft_gap_module, "BATCH", batch)
+    for batch in (MAX_BATCH, 7):
+        scorer.batch_size = batch
         found_scores, value, gradients = soft_gap_gradient(
             METRICS[key], scorer, problem, parameters
         )
@@ -158,14 +157,13 @@ class ByHand(nn.Module):
         return self.out(total)
 
 
-@pytest.mark.parametrize("batch", [soft_gap_module.BATCH, 7])
+@pytest.mark.parametrize("batch", [MAX_BATCH, 7])
 def test_the_gradient_score_is_minus_the_summed_gradient_by_the_activations(
-    batch: int, monkeypatch: pytest.MonkeyPatch
+    batch: int,
 ) -> None:
     """A sigmoid before a product cannot be silenced, so the gate is no layer to prune."""
-    monkeypatch.setattr(prune, "BATCH", batch)
     network = ByHand().double().eval()
-    problem = biased_problem(Scorer(network, Output.LOGIT).eval(), FEATURES)
+    problem = biased_problem(Scorer(network, Output.LOGIT, batch_size=batch).eval(), FEATURES)
     change, scorer, layers = change_of(problem, "spd", "gradient")
     assert [layer.name for layer in layers] == ["network.first", "network.second"]
     scores = scorer(FEATURES)

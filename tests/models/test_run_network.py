@@ -298,7 +298,7 @@ def test_gradients_do_not_depend_on_the_batch_size(batch_size: int) -> None:
         seen.append(len(given[0]))
 
     module.register_forward_pre_hook(counted)
-    scorer = Scorer(module, Output.LOGIT, batch_size=batch_size, input_dtype=torch.float64)
+    scorer = Scorer(module, Output.LOGIT, batch_size=batch_size).eval()
     whole = torch.autograd.grad(scorer(features).square().sum(), list(module.parameters()))
     seen.clear()
     parts = torch.autograd.grad(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from fairfix.models.scorer import MAX_BATCH
 from fairfix.models.tensor_functions import tensors_in
 
 
@@ -24,18 +25,26 @@ class PartialForward:
     """
 
     def __init__(
-        self, network: nn.Module, features: Tensor, changing: Iterable[nn.Parameter]
+        self,
+        network: nn.Module,
+        features: Tensor,
+        changing: Iterable[nn.Parameter],
+        batch_size: int = MAX_BATCH,
     ) -> None:
-        """Record one forward pass.
+        """Record one forward pass, unless it has more than one batch.
 
         Args:
             network: in evaluation mode; returns a tensor.
             features: (N, D).
             changing: the parameters that may change in place between passes.
+            batch_size: rows in one pass, at most.
         """
         self.network = network
-        self.features = features
+        self._batches = features.split(batch_size)
         self._record = _RecordMode(changing)
+        if len(self._batches) > 1:  # the results of all of them would not fit into memory
+            self._record.is_invalid = True
+            return
         with torch.no_grad(), self._record:
             network(features)
 
@@ -43,9 +52,9 @@ class PartialForward:
     def run(self) -> Tensor:
         """Return ``network(features)`` for the current parameters."""
         if self._record.is_invalid:
-            return _output(self.network, self.features)
+            return torch.cat([_output(self.network, rows) for rows in self._batches])
         with _ReuseMode(self._record.results):
-            return _output(self.network, self.features)
+            return _output(self.network, self._batches[0])
 
 
 def _output(network: nn.Module, features: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +10,25 @@ from torch import Tensor, nn
 # A batch of parameter sets gives about this many scores, but has at most _MAX_BATCH sets.
 _SCORES_ON_CPU, _SCORES_ELSEWHERE = 2**18, 2**24
 _MAX_BATCH = 64
+_BATCH_BYTES = 2**28  # of all parameter sets of a batch and of their factors
+LARGE = 2**24  # bytes of parameters beyond which sets are scored one by one
 
 
-def batch_size(features: Tensor) -> int:
-    """Return how many parameter sets to score together on these features (N, ...)."""
+def batch_size(features: Tensor, parameters: Iterable[Tensor]) -> int:
+    """Return how many parameter sets to score together, at least one.
+
+    Args:
+        features: (N, ...), the rows that are scored.
+        parameters: those of one set.
+    """
     scores = _SCORES_ON_CPU if features.device.type == "cpu" else _SCORES_ELSEWHERE
-    return min(max(1, scores // len(features)), _MAX_BATCH)
+    by_memory = _BATCH_BYTES // (2 * max(1, bytes_of(parameters)))
+    return max(1, min(scores // len(features), by_memory, _MAX_BATCH))
+
+
+def bytes_of(parameters: Iterable[Tensor]) -> int:
+    """Return the bytes that parameters take."""
+    return sum(parameter.nbytes for parameter in parameters)
 
 
 class RandomPerturbations:
@@ -40,8 +53,10 @@ class RandomPerturbations:
     @torch.no_grad()
     def apply(self, trial: int) -> None:
         """Set the parameters of the network to those of one trial."""
-        for name, values in self.batch([trial]).items():
-            self._parameters[name].copy_(values[0])
+        factors = self.factors(trial).split(self._sizes)
+        for (name, base), part in zip(self._base.items(), factors, strict=True):
+            factor = part.view(base.shape).to(base.device, base.dtype)
+            self._parameters[name].copy_(base).mul_(factor)
 
     def batch(self, trials: Sequence[int]) -> dict[str, Tensor]:
         """Return the parameters of several trials by name, each (trials, *shape)."""

@@ -52,7 +52,7 @@ def vmap_scorer(scorer: Scorer, features: Tensor) -> BatchScorer:
     @torch.no_grad()
     def scores(batch: Mapping[str, Tensor]) -> Tensor:
         count = len(next(iter(batch.values())))
-        parts = features.split(max(1, _MAX_ROWS // count))
+        parts = features.split(max(1, min(_MAX_ROWS, scorer.batch_size) // count))
         return torch.cat([score_all(batch, rows) for rows in parts], dim=1)
 
     return scores
