@@ -78,6 +78,12 @@ class Case:
         scorer = self.problem.scorer
         return scorer.output_name if scorer is not None else None
 
+    @property
+    def batch_size(self) -> int | None:
+        """Rows in one forward pass; None for scores without a model."""
+        scorer = self.problem.scorer
+        return scorer.batch_size if scorer is not None else None
+
     def companion(self, path: str | Path) -> Case:
         """Read another table for the same model, with the same coding of labels and groups.
 

@@ -218,6 +218,8 @@ def _model(outcome: Outcome) -> dict[str, Any] | None:
         "weights_sha256_before": weights_sha256(checkpoint.tensors),
         "weights_sha256_after": outcome.rule.weights_sha256,
         "output": outcome.case.output,
+        "output_name": outcome.case.output_name,
+        "batch_size": outcome.case.batch_size,
     }
 
 

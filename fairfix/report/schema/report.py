@@ -47,6 +47,10 @@ class Model(StrictModel):
     output: Literal["prob", "logit", "two probabilities", "two logits"] = Field(
         description="Form of the network's output."
     )
+    output_name: str | None = Field(
+        description="Which of several outputs of the network was read; null if it has one."
+    )
+    batch_size: PositiveCount = Field(description="Rows in one forward pass, at most.")
 
 
 class Data(StrictModel):
