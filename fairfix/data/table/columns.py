@@ -15,7 +15,7 @@ from fairfix.errors import TableError, UsageError
 _SAVED_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Columns:
     """The roles of columns.
 
