@@ -46,7 +46,7 @@ class BenchmarkModel:
 def halved(task: Task, seed: int) -> Task:
     """Return the task with its rows pooled and split into random halves, not stratified."""
     pooled = task.validation.concatenate(task.test)
-    halves = random_parts(len(pooled), HALVES, seed)
+    halves = random_parts(len(pooled), HALVES, seed, pooled.clusters)
     return replace(
         task,
         split=seed,

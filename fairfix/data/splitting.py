@@ -103,23 +103,40 @@ def consecutive_parts(n: int, bounds: Mapping[str, tuple[float, float]]) -> dict
 
 
 def random_parts(
-    n: int, bounds: Mapping[str, tuple[float, float]], seed: int
+    n: int,
+    bounds: Mapping[str, tuple[float, float]],
+    seed: int,
+    clusters: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Return the row numbers of each part of a random permutation of n rows, not stratified.
 
     This is the split of Savani, White, Govindarajulu (2020) and of Marcinkevics, Ozkan, Vogt
-    (2022): 60 % for training, 20 % for validation, 20 % for testing.
+    (2022): 60 % for training, 20 % for validation, 20 % for testing. Clusters are permuted as a
+    whole; each belongs to the part of its middle row.
 
     Args:
         bounds: first and last share of the permutation, by part, such as ``{"val": (0.6, 0.8)}``.
+        clusters: (n,) numbers of clusters, which are kept together; None for independent rows.
     """
-    order = np.random.default_rng(seed).permutation(n)
-    return {part: order[rows] for part, rows in consecutive_parts(n, bounds).items()}
+    generator = np.random.default_rng(seed)
+    parts = consecutive_parts(n, bounds)
+    if clusters is None:
+        order = generator.permutation(n)
+        return {part: order[rows] for part, rows in parts.items()}
+    _, position, size = np.unique(clusters, return_inverse=True, return_counts=True)
+    drawn = generator.permutation(len(size))
+    order = np.argsort(np.argsort(drawn)[position], kind="stable")
+    size = size[drawn]
+    middle = np.repeat(np.cumsum(size) - size + (size - 1) // 2, size)
+    return {
+        part: order[(rows.start <= middle) & (middle < rows.stop)] for part, rows in parts.items()
+    }
 
 
 def random_halves(problem: Problem, seed: int) -> tuple[Problem, Problem]:
-    """Split a problem into two random halves, not stratified."""
-    halves = random_parts(len(problem), {"first": (0, 0.5), "second": (0.5, 1)}, seed)
+    """Split a problem into two random halves, not stratified; clusters are kept together."""
+    clusters = None if problem.clusters is None else problem.clusters.cpu().numpy()
+    halves = random_parts(len(problem), {"first": (0, 0.5), "second": (0.5, 1)}, seed, clusters)
     first, second = (problem.take(torch.from_numpy(rows)) for rows in halves.values())
     return first, second
 

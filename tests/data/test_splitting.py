@@ -160,3 +160,32 @@ def test_clusters_stay_on_one_side(seed: int) -> None:
     one, two = resplit(labels, groups, 0.5, seed, clusters.numpy())
     assert not set(clusters[one].tolist()) & set(clusters[two].tolist())
     assert len(one) + len(two) == 240
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_parts_keep_clusters_together(seed: int) -> None:
+    clusters = np.repeat(np.arange(60), 1 + np.arange(60) % 7)[::-1] * 3
+    n, bounds = len(clusters), {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}
+    parts = random_parts(n, bounds, seed, clusters)
+    assert sorted(np.concatenate([*parts.values()]).tolist()) == list(range(n))
+    for name, rows in parts.items():
+        others = np.concatenate([parts[other] for other in parts if other != name])
+        assert not set(clusters[rows]) & set(clusters[others])
+        assert abs(len(rows) - n * (bounds[name][1] - bounds[name][0])) <= 7
+    assert not np.array_equal(parts["test"], random_parts(n, bounds, 5, clusters)["test"])
+
+
+def test_clusters_of_one_row_are_divided_as_rows_are() -> None:
+    bounds = {"first": (0.0, 0.25), "second": (0.25, 1.0)}
+    parts = random_parts(40, bounds, 1, np.arange(40))
+    assert [len(rows) for rows in parts.values()] == [10, 30]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_halves_keep_clusters_together(seed: int) -> None:
+    problem = replace(scored_rows(240), clusters=torch.arange(240) % 60)
+    first, second = random_halves(problem, seed)
+    assert first.clusters is not None
+    assert second.clusters is not None
+    assert not set(first.clusters.tolist()) & set(second.clusters.tolist())
+    assert len(first) == len(second) == 120
