@@ -117,5 +117,5 @@ def _cell_text(key: str, document: dict[str, Any]) -> str:
     if value is None:
         reason = document["unknown"][key]
         known = key == "rule" and document["architecture_known"]
-        return reason if known else f"unknown ({reason})"
+        return reason if known else f"unknown: {reason}"
     return str(value)
