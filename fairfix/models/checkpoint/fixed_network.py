@@ -29,6 +29,16 @@ def attach_fixed_network(checkpoint: Checkpoint, module: nn.Module) -> Checkpoin
         tensors=tensors,
         stored_names={name: name for name in tensors},
         is_fixed=True,
+        notes=(*checkpoint.notes, *_notes(module)),
+    )
+
+
+def _notes(module: nn.Module) -> tuple[str, ...]:
+    if not any("dynamic" in type(part).__module__ for part in module.modules()):
+        return ()
+    return (
+        "The network is quantized dynamically: the score of a row depends a little on the other "
+        "rows of its batch.",
     )
 
 

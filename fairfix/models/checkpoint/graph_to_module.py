@@ -47,6 +47,18 @@ class Operation(nn.Module):
         return str(self.target)
 
 
+class ExportedNetwork(fx.GraphModule):
+    """A graph of modules whose copies keep constants out of the ``state_dict``."""
+
+    def __deepcopy__(self, memo: Any) -> fx.GraphModule:
+        copied = super().__deepcopy__(memo)
+        network = ExportedNetwork(copied, copied.graph, "ExportedNetwork")
+        for name, part in self.named_modules():
+            constants = part._non_persistent_buffers_set
+            network.get_submodule(name)._non_persistent_buffers_set.update(constants)
+        return network
+
+
 def module_from_graph(
     program: ExportedProgram, state: Mapping[str, Tensor], parameters: Collection[str], path: object
 ) -> nn.Module:
@@ -71,7 +83,7 @@ def module_from_graph(
     tensors = _module_tensors(state, parameters)
     graph = _without_owner(exported.graph)
     root = _replace_operations(graph, exported, tensors, path)
-    network = fx.GraphModule(root, graph, "ExportedNetwork")
+    network = ExportedNetwork(root, graph, "ExportedNetwork")
     present = network.state_dict().keys()
     for name in present - tensors.keys():  # constants of the code, which are not stored
         owner, _, leaf = name.rpartition(".")

@@ -89,3 +89,8 @@ def test_other_weights_have_another_hash(quantized: Path) -> None:
 def test_it_needs_trust(quantized: Path) -> None:
     with pytest.raises(TrustError, match="--trust-checkpoint"):
         checkpoints.read(quantized / "q.pt")
+
+
+def test_that_scores_depend_on_the_batch_is_said(quantized: Path) -> None:
+    notes = checkpoints.read(quantized / "q.pt", trust=True).notes
+    assert any("a row depends a little on the other rows" in note for note in notes)
