@@ -114,7 +114,7 @@ def open_archive(path: Path) -> Archive:
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
             doubt = _second_reading(file, archive)
-            infos = [info for info in archive.infolist() if not info.is_dir()]
+            infos = [info for info in archive.infolist() if not info.filename.endswith("/")]
             members = [_member(file, info) for info in infos]
             if min((info.header_offset for info in infos), default=0) > 0:
                 raise zipfile.BadZipFile("an archive inside a truncated file")
