@@ -15,7 +15,6 @@ PACKAGES = (
     "safetensors",
     "scikit-learn",
     "scipy",
-    "scikit-optimize",
     "aif360",
     "pydantic",
     "typer",

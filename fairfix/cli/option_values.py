@@ -157,6 +157,7 @@ class OptionValues:
             output_label=self["output_label"],
             device=self["device"],
             batch_size=self["batch_size"],
+            threads=self["threads"],
             checkpoint_key=self["checkpoint_key"],
         )
 

@@ -216,6 +216,7 @@ class _SettingsTable(StrictModel):
     output_name: _CellValue | None = None
     device: str | None = None
     batch_size: int | None = None
+    threads: int | None = None
     seed: int | None = None
     metric: str | None = None
     budget: _Demands | None = None

@@ -2,27 +2,27 @@
 
 Each layer is tuned alone by a black-box optimizer: gradient-boosted quantile regression trees
 predict the objective from the points tried so far, and the lower confidence bound of the prediction
-chooses the next point. The best layer is kept.
+chooses the next five points. The best layer is kept. Layers joined by + are tuned together.
 
 Deviations from the paper: only some coordinates of a layer are tuned, a random subset of its
 entries, each within 2.2 standard deviations of the layer's entries (as in the authors' code), or
 random directions of the whole layer; so wide layers can be tuned as well. The trees are those of
-scikit-learn. Every point tried is evaluated at its exact optimal threshold, and standard errors
-count 1.2 times because the best point is chosen on the same rows.
+scikit-learn, fitted once for five points. Every point tried is evaluated at its exact optimal
+threshold, and standard errors count 1.2 times because the best point is chosen on the same rows.
 
 When not to use it: if gradients are available, gda and prune reduce the gap further in less time.
 
 Changes: network weights and threshold.
 Group at prediction: no.
 Gradients: no.
-Cost: 20 forward passes and fits of the trees per layer.
+Cost: 20 forward passes and 2 fits of the trees per layer.
 Paper: Savani, White, Govindarajulu 2020.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ from fairfix._utils.constraints import Range
 from fairfix._utils.name_list import split_names
 from fairfix._utils.progress import track
 from fairfix.data.problem import Problem
-from fairfix.methods._quantile_trees import QuantileTrees
+from fairfix.methods._quantile_trees import TreeOptimizer
 from fairfix.methods._result import Result
 from fairfix.methods._search import CandidateSearch
 from fairfix.metrics.objective import Objective
@@ -40,7 +40,6 @@ from fairfix.models.parameter_names import layer_names, select_parameters
 from fairfix.models.scorer import Scorer
 from fairfix.models.weight_batches.partial_forward import PartialForward
 
-REACH = 2.2  # standard deviations of a layer's entries
 BATCH = 5  # points between two fits of the trees
 UNDEFINED_LOSS = 2.0  # loss reported to the optimizer for undefined candidates
 
@@ -55,6 +54,10 @@ def layerwise(
     dims: Annotated[int, Range(1)] = 20,
     space: Literal["subset", "subspace"] = "subset",
     greedy: bool = False,
+    initial: Annotated[int, Range(0)] = 0,
+    kappa: Annotated[float, Range(0)] = 1.96,
+    reach: Annotated[float, Range(0, low_open=True)] = 2.2,
+    trees: Annotated[int, Range(1)] = 30,
 ) -> Result:
     """Tune each layer alone by a black-box optimizer and keep the best.
 
@@ -62,13 +65,18 @@ def layerwise(
         problem: the validation rows; needs the network.
         objective: what is optimized.
         seed: of coordinates and optimizer.
-        layers: layers to tune in this order, comma-separated; empty for all that have parameters,
-            from the last to the first.
+        layers: layers to tune in this order, comma-separated, those to tune together joined by +;
+            empty for all that have parameters, from the last to the first.
         calls: candidates per layer; 0 leaves the network unchanged.
         dims: coordinates tuned per layer, at most.
         space: coordinates: "subset" single entries, "subspace" random directions of the whole
             layer.
         greedy: start each layer from the best network so far instead of the unmodified one.
+        initial: random points per layer before the first fit; 0 for half of the calls, as many as
+            the calls for random search.
+        kappa: standard deviations subtracted in the confidence bound; more explore further.
+        reach: largest change of an entry, in standard deviations of its layer's entries.
+        trees: boosted trees of each quantile.
 
     Raises:
         TableError: if the problem has only scores.
@@ -77,35 +85,32 @@ def layerwise(
     scorer, features = problem.network()
     search = CandidateSearch(problem, objective, in_sample=True)
     generator = np.random.default_rng(seed)
-    for name in track(_order(scorer.network, layers), "layerwise"):
-        coordinates = _LayerCoordinates(scorer.network, name, dims, space, generator)
+    for names in track(_order(scorer.network, layers), "layerwise"):
+        coordinates = _LayerCoordinates(scorer.network, names, dims, space, reach, generator)
         replay = PartialForward(scorer, features, coordinates.parameters, scorer.batch_size)
         before = search.best.utility
-        optimizer = _optimizer(coordinates.dims, calls, int(generator.integers(2**31)))
+        optimizer = TreeOptimizer(
+            coordinates.dims,
+            initial=initial or max(1, calls // 2),
+            kappa=kappa,
+            trees=trees,
+            generator=generator,
+        )
         best = _tune(search, scorer, replay, coordinates, optimizer, calls)
         improved = search.best.utility > before
         coordinates.apply(best if greedy and improved else np.zeros(coordinates.dims))
     return search.result()
 
 
-def _order(network: nn.Module, layers: str) -> list[str]:
-    """Return the layers to tune: the named ones in their order, else all from last to first."""
-    select_parameters(network, layers)
-    return list(split_names(layers)) or layer_names(network)[::-1]
+def _order(network: nn.Module, layers: str) -> list[list[str]]:
+    """Return the layers to tune, those in one list together.
 
-
-def _optimizer(dims: int, calls: int, seed: int) -> Any:
-    """Return scikit-optimize's ask-and-tell optimizer over the box [-1, 1]^dims."""
-    from skopt import Optimizer
-
-    return Optimizer(
-        [(-1.0, 1.0)] * dims,
-        base_estimator=QuantileTrees(random_state=seed),
-        acq_func="LCB",
-        acq_optimizer="sampling",
-        n_initial_points=max(1, calls // 2),
-        random_state=seed,
-    )
+    These are the named ones in their order, else all from the last to the first.
+    """
+    named = [joined.split("+") for joined in split_names(layers)]
+    for name in (name for joined in named for name in joined):
+        select_parameters(network, name)
+    return named or [[name] for name in layer_names(network)[::-1]]
 
 
 def _tune(
@@ -113,56 +118,65 @@ def _tune(
     scorer: Scorer,
     replay: PartialForward,
     coordinates: _LayerCoordinates,
-    optimizer: Any,
+    optimizer: TreeOptimizer,
     calls: int,
 ) -> np.ndarray:
     """Let the optimizer try ``calls`` points in batches and return the best point (dims,)."""
     best, best_utility = np.zeros(coordinates.dims), -math.inf
     tried = 0
     while tried < calls:
-        points = optimizer.ask(n_points=min(BATCH, calls - tried))
+        points = optimizer.ask(min(BATCH, calls - tried))
         losses = []
         for point in points:
-            coordinates.apply(np.asarray(point))
+            coordinates.apply(point)
             scores = replay.run()
             utility = -math.inf
             if scores.isfinite().all():
                 utility = search.add(scores, scorer.weights).utility
             if utility > best_utility:
-                best, best_utility = np.asarray(point), utility
+                best, best_utility = point, utility
             losses.append(min(-utility, UNDEFINED_LOSS))
         tried += len(points)
-        if tried < calls:
-            optimizer.tell(points, losses)
+        optimizer.tell(points, losses)
     return best
 
 
 class _LayerCoordinates:
-    """Points of [-1, 1]^dims as changes of the parameters of one layer.
+    """Points of [-1, 1]^dims as changes of the parameters of one layer or several.
 
     Args:
         network: changed in place.
-        name: of the layer.
+        names: of the layers.
         dims: number of coordinates, at most.
         space: "subset" or "subspace".
+        reach: largest change, in standard deviations of a parameter's entries.
         generator: draws entries or directions.
     """
 
     def __init__(
-        self, network: nn.Module, name: str, dims: int, space: str, generator: np.random.Generator
+        self,
+        network: nn.Module,
+        names: list[str],
+        dims: int,
+        space: str,
+        reach: float,
+        generator: np.random.Generator,
     ) -> None:
-        self.parameters = list(select_parameters(network, name).values())
+        chosen: dict[str, nn.Parameter] = {}
+        for name in names:
+            chosen |= select_parameters(network, name)
+        self.parameters = list(chosen.values())
         self._base = nn.utils.parameters_to_vector(self.parameters).detach().clone()
-        reach = REACH * torch.cat([_spread(p).expand(p.numel()) for p in self.parameters]).cpu()
-        n = len(reach)
+        widths = reach * torch.cat([_spread(p).expand(p.numel()) for p in self.parameters]).cpu()
+        n = len(widths)
         self.dims = min(dims, n)
         if space == "subset":
             self._entries = torch.from_numpy(generator.choice(n, self.dims, replace=False))
-            self._directions = torch.diag(reach[self._entries])
+            self._directions = torch.diag(widths[self._entries])
         else:
             self._entries = torch.arange(n)
             normal = generator.standard_normal((self.dims, n)) / math.sqrt(self.dims)
-            self._directions = torch.from_numpy(normal.astype(np.float32)) * reach
+            self._directions = torch.from_numpy(normal.astype(np.float32)) * widths
 
     def apply(self, point: np.ndarray) -> None:
         """Set the layer to the point (dims,); 0 is where it was at the start."""

@@ -59,6 +59,7 @@ def load(
     device: str = "auto",
     batch_size: int | None = None,
     checkpoint_key: str | None = None,
+    threads: int | None = None,
 ) -> Case:
     """Read a model and a labeled, group-labeled table, and run the model on it once.
 
@@ -95,6 +96,7 @@ def load(
         device: "auto" takes a GPU if there is one.
         batch_size: rows run at once; None chooses it from the network's memory per row.
         checkpoint_key: which of several networks: a dotted prefix of its tensors' names.
+        threads: CPU threads; None takes 1 for small networks and all for large ones.
 
     Raises:
         FairfixError: the fact and the remedy. ``TableError``, ``CheckpointError``, ``TrustError``
@@ -116,7 +118,7 @@ def load(
         missing_group=missing_group,
     )
     how = (arch, arch_args, trust, data_spec, output_kind, output_name, output_label)
-    options = ModelOptions(*how, device, batch_size, checkpoint_key)
+    options = ModelOptions(*how, device, batch_size, checkpoint_key, threads)
     return open_case(
         model,
         data,

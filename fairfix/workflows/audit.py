@@ -27,6 +27,7 @@ from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import NO_RULE, FoundRule, find_rule, rule_in
 from fairfix.thresholds.sweep import ThresholdSweep, threshold_sweep
 from fairfix.workflows.case import Case, check_scores, reading_of
+from fairfix.workflows.case_threads import on_its_threads
 from fairfix.workflows.contract import check_contract
 from fairfix.workflows.evidence import Intervals, intervals
 
@@ -158,6 +159,7 @@ def ruled(case: Case, rule: DecisionRule) -> Case:
     return replace(case, problem=problem, output_label=rule.output_label, notes=(*case.notes, note))
 
 
+@on_its_threads
 def audit(
     case: Case,
     rule: DecisionRule,

@@ -20,6 +20,7 @@ from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.input_width import accepted_widths
 from fairfix.models.run_network import OUTPUT_KINDS, Reading, checked_scores, make_scorer
 from fairfix.models.scorer import Output, Scorer
+from fairfix.models.threads import default_threads, limited_threads
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import NO_RULE, FoundRule, arch_hint
 from fairfix.workflows.model_options import ModelOptions
@@ -68,6 +69,13 @@ class Case:
         return replace(problem, features=torch.from_numpy(features)), names
 
     @property
+    def threads(self) -> int:
+        """CPU threads that torch uses for this network and table."""
+        scorer = self.problem.scorer
+        network = None if scorer is None else scorer.network
+        return self.options.threads or default_threads(network, self.table.rows)
+
+    @property
     def output(self) -> str:
         scorer = self.problem.scorer
         return str(scorer.output) if scorer is not None else str(Output.PROB)
@@ -110,7 +118,8 @@ class Case:
                 f"{table.path.name} holds the same rows as {self.table.path.name}, which the "
                 "method is tuned on; give a table of other rows."
             )
-        problem = problem_of(table, self.problem.scorer, self.options, self.problem.threshold)
+        with limited_threads(self.threads):
+            problem = problem_of(table, self.problem.scorer, self.options, self.problem.threshold)
         return replace(self, table=table, problem=problem, notes=(*notes, *table.notes))
 
 
@@ -162,17 +171,19 @@ def load(
     spec = data_spec(checkpoint, options.data_spec, found.contract, trust=options.trust)
     columns, named = name_features(columns, Path(data), spec, found.contract, checkpoint)
     table = read(columns, spec=spec)
-    try:
-        scorer, output_label, notes = scorer_of(checkpoint, table, options)
-    except CheckpointError:
-        check_width(checkpoint, table, lambda n: read(columns, spec=spec, expected_features=n))
-        raise
+    with limited_threads(options.threads or default_threads(checkpoint.module, table.rows)):
+        try:
+            scorer, output_label, notes = scorer_of(checkpoint, table, options)
+        except CheckpointError:
+            check_width(checkpoint, table, lambda n: read(columns, spec=spec, expected_features=n))
+            raise
+        problem = problem_of(table, scorer, options, threshold)
     return Case(
         checkpoint,
         table,
         columns,
         options,
-        problem_of(table, scorer, options, threshold),
+        problem,
         output_label,
         (*checkpoint.notes, *named, *table.notes, *notes),
         spec,
@@ -206,6 +217,8 @@ def check_options(options: ModelOptions, threshold: float = 0.5) -> None:
         raise UsageError(f"The output kind must be auto, prob or logit, not {options.output_kind}.")
     if options.batch_size is not None and options.batch_size < 1:
         raise UsageError(f"The batch size must be at least 1, not {options.batch_size}.")
+    if options.threads is not None and options.threads < 1:
+        raise UsageError(f"The number of threads must be at least 1, not {options.threads}.")
     options.torch_device()
 
 

@@ -30,6 +30,7 @@ from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.shared import best_threshold
 from fairfix.thresholds.tradeoff_curve import tradeoff_curve
 from fairfix.workflows.case import Case
+from fairfix.workflows.case_threads import on_its_threads
 from fairfix.workflows.contract import contract_of
 from fairfix.workflows.evidence import DecidedRows
 from fairfix.workflows.gate.checks import with_column
@@ -80,6 +81,7 @@ def checked_options(
     return methods.describe(method).checked(options or {})
 
 
+@on_its_threads
 def debias(
     case: Case,
     method: str | MethodFunction,

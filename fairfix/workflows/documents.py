@@ -47,6 +47,7 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
                 "python": platform.python_version(),
                 "command": command,
                 "seed": outcome.seed,
+                "threads": case.threads,
             },
             "model": _model(outcome),
             "data": {

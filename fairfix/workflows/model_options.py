@@ -27,6 +27,7 @@ class ModelOptions:
             where the table has it, else the favorable value.
         device: "auto" takes a GPU where there is one.
         batch_size: rows run at once; None chooses it from the network's memory per row.
+        threads: CPU threads; None chooses them from the sizes of network and table.
     """
 
     arch: str | None = None
@@ -39,6 +40,7 @@ class ModelOptions:
     device: str = "auto"
     batch_size: int | None = None
     checkpoint_key: str | None = None
+    threads: int | None = None
 
     def read_checkpoint(self, path: str | Path) -> Checkpoint:
         """Read a checkpoint as these options say. See ``fairfix.models.checkpoint.read``."""

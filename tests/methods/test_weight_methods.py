@@ -17,7 +17,7 @@ from fairfix.data.splitting import holdout
 from fairfix.errors import CheckpointError, UsageError
 from fairfix.methods import adversarial as adversarial_module
 from fairfix.methods import get
-from fairfix.methods._quantile_trees import QuantileTrees
+from fairfix.methods._quantile_trees import QuantileTrees, TreeOptimizer
 from fairfix.methods._result import Result
 from fairfix.methods._search import CandidateSearch
 from fairfix.metrics.objective import Objective
@@ -253,6 +253,63 @@ def test_quantile_trees_are_seeded() -> None:
     x, y = rng.uniform(-1, 1, (60, 3)), rng.normal(size=60)
     first, again = (QuantileTrees(random_state=3).fit(x, y).predict(x) for _ in range(2))
     assert np.array_equal(first, again)
+
+
+def tree_optimizer(initial: int = 10, seed: int = 0) -> TreeOptimizer:
+    generator = np.random.default_rng(seed)
+    return TreeOptimizer(2, initial=initial, kappa=1.0, trees=30, generator=generator)
+
+
+def test_the_tree_optimizer_approaches_a_minimum_and_is_seeded() -> None:
+    def minimize(optimizer: TreeOptimizer) -> np.ndarray:
+        points = np.zeros((0, 2))
+        for _ in range(12):
+            asked = optimizer.ask(5)
+            optimizer.tell(asked, list(abs(asked - [0.5, -0.5]).sum(1)))
+            points = np.concatenate([points, asked])
+        return points
+
+    points = minimize(tree_optimizer())
+    assert points.shape == (60, 2)
+    assert abs(points).max() <= 1
+    assert len(np.unique(points, axis=0)) == 60
+    distance = abs(points - [0.5, -0.5]).sum(1)
+    assert distance[-20:].mean() < 0.5 * distance[:10].mean()
+    assert np.array_equal(points, minimize(tree_optimizer()))
+    assert not np.array_equal(points, minimize(tree_optimizer(seed=1)))
+
+
+def test_a_batch_costs_one_fit_of_the_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    fits = []
+    fit = QuantileTrees.fit
+    monkeypatch.setattr(QuantileTrees, "fit", lambda *a: fits.append(len(a[1])) or fit(*a))
+    get("layerwise").run(problem_of(), OBJECTIVE, layers="4", calls=20)
+    assert fits == [10, 15]
+
+
+def test_layerwise_by_random_search_fits_no_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(QuantileTrees, "fit", None)
+    result = get("layerwise").run(problem_of(), OBJECTIVE, layers="4", calls=20, initial=20)
+    assert len(result.trajectory) == 21
+
+
+def test_layerwise_tunes_layers_joined_by_plus_together(run: Run) -> None:
+    problem = problem_of()
+    before = original(problem)
+    _, states = run("layerwise", problem, layers="4+2,0", calls=6, dims=40)
+    layers = [{layer_of(n) for n in changed(before, state)} for state in states]
+    assert layers == [{"2", "4"}] * 6 + [{"0"}] * 6
+    with pytest.raises(UsageError, match="no layer '9'"):
+        run("layerwise", problem, layers="4+9")
+
+
+def test_layerwise_moves_no_entry_beyond_its_reach(run: Run) -> None:
+    problem = problem_of()
+    before = original(problem)
+    _, states = run("layerwise", problem, layers="2.weight", calls=6, dims=9, reach=0.1)
+    moved = torch.stack([(s["2.weight"] - before["2.weight"]).abs().max() for s in states])
+    spread = float(before["2.weight"].std(unbiased=False))
+    assert 0.05 * spread < float(moved.max()) <= 0.1 * spread * 1.00001
 
 
 # Adversarial fine-tuning

@@ -73,7 +73,14 @@ def plain(names: tuple[str, ...] = ("female", "male"), steps: int = 12) -> Docum
     }
     return {
         "schema_version": 1,
-        "made_by": {"fairfix": "1.2.3", "torch": "2", "python": "3", "command": None, "seed": 7},
+        "made_by": {
+            "fairfix": "1.2.3",
+            "torch": "2",
+            "python": "3",
+            "command": None,
+            "seed": 7,
+            "threads": 1,
+        },
         "model": {
             "file": "model.pt",
             "format": "state_dict",

@@ -163,6 +163,14 @@ def model_options(
         str | None,
         advanced("auto, cpu, cuda, ...", "--device", default=default_text("device")),
     ] = None,
+    threads: Annotated[
+        int | None,
+        advanced(
+            "CPU threads; equal numbers give equal bytes.",
+            "--threads",
+            default="1 for small networks, else one per core",
+        ),
+    ] = None,
     batch_size: Annotated[
         int | None,
         advanced(

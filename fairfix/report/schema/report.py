@@ -35,6 +35,7 @@ class MadeBy(StrictModel):
     python: str = Field(description="Version of Python.")
     command: str | None = Field(description="The command line; null if called from Python.")
     seed: Count = Field(description="Seed of every random choice.")
+    threads: PositiveCount = Field(description="CPU threads of torch, on which last digits depend.")
 
 
 class Model(StrictModel):
