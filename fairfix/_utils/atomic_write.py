@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from fairfix.errors import OutputError
+
+if sys.platform != "win32":
+    import fcntl
+
+_PREFIX = ".fairfix-"
 
 
 def check_destination(
@@ -113,7 +121,11 @@ def staged(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
             new = {path: stages[path.parent] / "new" / path.name for path in destinations}
             old = {path: stages[path.parent] / "old" / path.name for path in destinations}
             yield new
+            for path in new.values():
+                _sync(path)
             _exchange(new, old)
+            for folder in folders:
+                _sync_entry(folder)
     except OSError as error:
         single = len(destinations) == 1
         where = destinations[0] if single else f"in {' or '.join(map(str, folders))}"
@@ -122,9 +134,15 @@ def staged(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
 
 @contextmanager
 def _stage(folder: Path) -> Iterator[Path]:
-    """Yield a hidden folder with room for new and old files; remove it afterwards."""
+    """Yield a hidden folder with room for new and old files; remove it afterwards.
+
+    The folder is locked while this process lives. Folders that ended processes left are removed.
+    """
     try:
-        stage = Path(tempfile.mkdtemp(dir=folder, prefix=".fairfix-"))
+        with _locked(folder):
+            _sweep(folder)
+            stage = Path(tempfile.mkdtemp(dir=folder, prefix=_PREFIX))
+            lock = _lock(stage, wait=False)
     except OSError as error:
         raise OutputError(
             f"Cannot write in {folder}: {error.strerror}. Choose another folder."
@@ -135,6 +153,70 @@ def _stage(folder: Path) -> Iterator[Path]:
         yield stage
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the stages of ended processes; put back what they had set aside and not replaced."""
+    for stage in folder.glob(f"{_PREFIX}*"):
+        if not stage.is_dir() or stage.is_symlink():
+            continue
+        lock = _lock(stage, wait=False)
+        if lock is None:  # in use
+            continue
+        for kept in (stage / "old").glob("*"):
+            if not (folder / kept.name).exists():
+                kept.rename(folder / kept.name)
+        shutil.rmtree(stage, ignore_errors=True)
+        os.close(lock)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from making or removing stages in a folder."""
+    lock = _lock(folder, wait=True)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(folder: Path, *, wait: bool) -> int | None:
+    """Return a descriptor that locks a folder until it is closed or the process ends.
+
+    None if another process has it, or if the file system has no locks.
+    """
+    if sys.platform == "win32":
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _sync(path: Path) -> None:
+    """Write a file, or the files of a folder, through to the disk."""
+    for entry in (path, *path.rglob("*")) if path.is_dir() else (path,):
+        if not entry.is_symlink():
+            _sync_entry(entry)
+
+
+def _sync_entry(path: Path) -> None:
+    if path.is_dir() and sys.platform == "win32":  # folders cannot be opened there
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that cannot
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _exchange(new: Mapping[Path, Path], old: Mapping[Path, Path]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +133,29 @@ def test_accepted_destinations(tmp_path: Path) -> None:
     check_destination(tmp_path / "new", [tmp_path / "model"])
     check_destination(tmp_path / "old", [tmp_path / "model"], force=True)
     check_destination(tmp_path / "model", [tmp_path / "old"], force=True, folder=True)
+
+
+def killed(folder: Path) -> Path:
+    """A stage that a process left which was killed while it wrote."""
+    code = (
+        "import os, sys; from pathlib import Path; from fairfix._utils.atomic_write import staged\n"
+        "with staged([Path(sys.argv[1], 'a')]) as new:\n"
+        "    new[Path(sys.argv[1], 'a')].write_text('half')\n"
+        "    os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=False)
+    (stage,) = folder.glob(".fairfix-*")
+    return stage
+
+
+def test_stages_of_killed_processes_are_swept_by_the_next_write(tmp_path: Path) -> None:
+    (killed(tmp_path) / "old" / "model").mkdir()  # set aside, not replaced yet
+    write_text(tmp_path / "b", "new")
+    assert {path.name for path in tmp_path.iterdir()} == {"b", "model"}
+
+
+def test_stages_in_use_are_not_swept(tmp_path: Path) -> None:
+    with staged([tmp_path / "a"]) as staging:
+        staging[tmp_path / "a"].write_text("new")
+        write_text(tmp_path / "b", "new")
+    assert contents(tmp_path) == {"a": b"new", "b": b"new"}

@@ -1,15 +1,13 @@
 """Read and rewrite the zip archives of PyTorch: members in one root folder, uncompressed."""
 
+import hashlib
 import struct
-import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
-
-import torch
 
 from fairfix.errors import CheckpointError
 
@@ -17,10 +15,16 @@ ZIP_MAGIC = b"PK\x03\x04"
 _LOCAL_HEADER = 30  # bytes before a member's name
 _CODE = "code/"  # TorchScript source, the only members that PyTorch compresses
 _MAX_CODE = 64 * 2**20  # bytes, uncompressed
+_ID_DIGITS = 40
+_EXTRA_HEADER = 4  # bytes of the header of an extra field
 _PIECE = 2**20  # bytes read at once
+_ZIP64 = struct.pack("<2H", 1, 16)  # header of the extra field with the sizes
 _IN_EXTRA = 2**32 - 1  # a size of 4 GiB or more is in an extra field
 _UTF8, _SIZES_FOLLOW = 0x800, 0x8  # flags: names are UTF-8; checksum and sizes follow the content
-_ARCHIVE_ID = ".data/serialization_id"  # hash of the whole archive; the writer adds its own
+_ARCHIVE_ID = ".data/serialization_id"  # hash of the names and contents before it
+
+
+Content = bytes | bytearray | Iterable[bytes | bytearray]
 
 
 @dataclass(frozen=True)
@@ -82,25 +86,63 @@ class Archive:
                         "torch.save."
                     )
 
-    def rewrite(self, destination: Path, changed: Mapping[str, bytes | None]) -> None:
+    def rewrite(self, destination: Path, changed: Mapping[str, Content | None]) -> None:
         """Write the archive to ``destination`` with some members changed.
+
+        Other members are copied in pieces. torch's own writer ends the process on a full disk.
 
         Args:
             destination: does not exist.
-            changed: new contents of members, existing or new; None removes a member. All others
-                are copied; checksums are computed again.
+            changed: new contents of members, existing or new; None removes a member.
         """
-        alignment = self.read(".storage_alignment") if ".storage_alignment" in self.members else 64
-        kept = dict.fromkeys(name for name in self.members if name != _ARCHIVE_ID)
-        with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".fairfix-") as folder:
-            named_after_root = Path(folder, f"{self.root}.pt")
-            writer = torch._C.PyTorchFileWriter(str(named_after_root), True, int(alignment))
-            for name in kept | dict.fromkeys(changed):
-                data = changed[name] if name in changed else self.read(name)
-                if data is not None:
-                    writer.write_record(name, data, len(data))
-            writer.write_end_of_file()
-            named_after_root.replace(destination)
+        alignment = 64
+        if ".storage_alignment" in self.members:
+            alignment = int(self.read(".storage_alignment"))
+        digest = hashlib.sha256()
+        with zipfile.ZipFile(destination, "x") as archive:
+            for name in dict.fromkeys((*self.members, *changed)):
+                content = changed.get(name, self._pieces(name))
+                if name == _ARCHIVE_ID:
+                    content = (
+                        str(int(digest.hexdigest(), 16))[-_ID_DIGITS:].zfill(_ID_DIGITS).encode()
+                    )
+                if content is not None:
+                    info = self._write(archive, name, content, alignment)
+                    digest.update(f"{name}\0{info.CRC}\0{info.file_size}\0".encode())
+
+    def _write(
+        self, archive: zipfile.ZipFile, name: str, content: Content, alignment: int
+    ) -> zipfile.ZipInfo:
+        """Append a member whose content starts at a multiple of ``alignment`` bytes."""
+        info = zipfile.ZipInfo(f"{self.root}/{name}")
+        pieces = (content,) if isinstance(content, bytes | bytearray) else content
+        size = len(content) if isinstance(content, bytes | bytearray) else self.members[name].size
+        info.file_size = size
+        assert archive.fp is not None
+        large = size * 1.05 > zipfile.ZIP64_LIMIT
+        start = archive.fp.tell() + _LOCAL_HEADER + len(info.filename.encode())
+        start += _EXTRA_HEADER + (_EXTRA_HEADER + 16 if large else 0)
+        padding = -start % alignment
+        info.extra = struct.pack("<2sH", b"FB", padding) + b"Z" * padding  # as torch pads
+        with archive.open(info, "w", force_zip64=large) as member:
+            for piece in pieces:
+                member.write(piece)
+        return info
+
+    def _pieces(self, name: str) -> Iterator[bytes]:
+        """Yield the content of a member piece by piece."""
+        if name not in self.members:
+            return
+        member = self.members[name]
+        if member.compressed:
+            yield self.read(name)
+            return
+        with self.path.open("rb") as file:
+            file.seek(member.offset)
+            left = member.size
+            while left and (piece := file.read(min(left, _PIECE))):
+                left -= len(piece)
+                yield piece
 
 
 def open_archive(path: Path) -> Archive:
@@ -204,19 +246,20 @@ def _as_in_directory(file: BinaryIO, info: zipfile.ZipInfo) -> bool:
     header = file.read(_LOCAL_HEADER)
     if not header.startswith(ZIP_MAGIC):
         raise zipfile.BadZipFile("no local header")
-    _, _, flags, method, _, _, *numbers, name_length, _ = struct.unpack("<4s5H3I2H", header)
-    name = file.read(name_length)
-    expected = (info.CRC, info.compress_size, info.file_size)
-    known = [
-        found == number or (found == _IN_EXTRA and number >= _IN_EXTRA)
-        for found, number in zip(numbers, expected, strict=True)
-    ]
+    _, _, flags, method, _, _, *numbers, name_length, extra_length = struct.unpack(
+        "<4s5H3I2H", header
+    )
+    name, extra = file.read(name_length), file.read(extra_length)
+    if numbers[1:] == [_IN_EXTRA] * 2 and (place := extra.find(_ZIP64)) >= 0:
+        packed, size = struct.unpack_from("<2Q", extra, place + len(_ZIP64))
+        numbers[1:] = [size, packed]
+    expected = [info.CRC, info.compress_size, info.file_size]
     return (
         flags == info.flag_bits
         and method == info.compress_type
         and name == info.orig_filename.encode("utf-8" if flags & _UTF8 else "cp437")
         and info.orig_filename == info.filename
-        and (all(known) or (flags & _SIZES_FOLLOW != 0 and not any(numbers)))
+        and (numbers == expected or (flags & _SIZES_FOLLOW != 0 and not any(numbers)))
     )
 
 

@@ -3,6 +3,7 @@
 Loading it needs PyTorch, but not the code of the module.
 """
 
+import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -36,17 +37,18 @@ def save_program(module: nn.Module, example: Tensor, path: Path) -> None:
         CheckpointError: if the module cannot be traced.
     """
     kind = PROGRAM_KINDS[path.suffix]
+    buffer = io.BytesIO()  # torch's writer of files ends the process on a full disk
     try:
         with warnings.catch_warnings(), torch.no_grad(), _plain_attention():
             warnings.simplefilter("ignore")  # that torch.jit is deprecated
             if kind == "TorchScript":
                 script = torch.jit.trace(module, example, check_trace=False)
                 _check_any_number_of_rows(script, module, example)
-                torch.jit.save(script, path)
+                torch.jit.save(script, buffer)
             else:
                 program = _exported(module, example)
                 _check_any_number_of_rows(program.module(), module, example)
-                torch.export.save(program, path)
+                torch.export.save(program, buffer)
     except FairfixError:
         raise
     except Exception as error:  # tracing runs the code of the network
@@ -55,6 +57,7 @@ def save_program(module: nn.Module, example: Tensor, path: Path) -> None:
             f"The network cannot be exported as {kind}: {error_summary(error).removesuffix('.')}. "
             f"Try a file that ends in {other}."
         ) from error
+    path.write_bytes(buffer.getbuffer())
 
 
 def _exported(module: nn.Module, example: Tensor) -> torch.export.ExportedProgram:

@@ -5,7 +5,7 @@ any class are copied without being read.
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fairfix.errors import CheckpointError
-from fairfix.models.checkpoint.archive import Archive, Member
+from fairfix.models.checkpoint.archive import Archive, Content, Member
 
 
 @dataclass(frozen=True)
@@ -73,23 +73,42 @@ class StorageFile:
         Raises:
             CheckpointError: if two tensors share storage and their new values differ.
         """
-        storages = {stored.storage: self._bytes(stored.storage) for stored, _ in changes}
+        groups: dict[str, list[tuple[StoredTensor, Tensor]]] = {}
         for stored, values in changes:
-            _view(storages[stored.storage], stored).copy_(values)
-        for stored, values in changes:
-            if not torch.equal(_view(storages[stored.storage], stored), values):
-                raise CheckpointError(
-                    "Two tensors share their storage in the file, but their new values differ."
-                )
+            groups.setdefault(stored.storage, []).append((stored, values))
+        groups = {key: group for key, group in groups.items() if self._differs(key, group)}
         if self.archive is not None:
-            new = {f"{self.folder}{key}": bytes(data) for key, data in storages.items()}
+            new: dict[str, Content | None] = {
+                f"{self.folder}{key}": self._changed(key, group) for key, group in groups.items()
+            }
             self.archive.rewrite(destination, {**new, **(members or {})})
             return
         shutil.copyfile(self.path, destination)
         with destination.open("r+b") as file:
-            for key, data in storages.items():
+            for key, group in groups.items():
                 file.seek(self.storages[key].offset)
-                file.write(data)
+                file.writelines(self._changed(key, group))
+
+    def _differs(self, storage: str, changes: Sequence[tuple[StoredTensor, Tensor]]) -> bool:
+        """Whether a change has other values than the file."""
+        data = self._bytes(storage)
+        return not all(
+            torch.equal(_bits(_view(data, stored)), _bits(values)) for stored, values in changes
+        )
+
+    def _changed(
+        self, storage: str, changes: Sequence[tuple[StoredTensor, Tensor]]
+    ) -> Iterator[bytes | bytearray]:
+        """Yield the bytes of a storage with other values, when they are needed."""
+        data = self._bytes(storage)
+        for stored, values in changes:
+            _view(data, stored).copy_(values)
+        for stored, values in changes:
+            if not torch.equal(_view(data, stored), values):
+                raise CheckpointError(
+                    "Two tensors share their storage in the file, but their new values differ."
+                )
+        yield data
 
     def _bytes(self, storage: str) -> bytearray:
         member = self.storages[storage]
@@ -111,6 +130,10 @@ class StorageFile:
                 f"{room}. The file is damaged, or the tensor is an expanded view: save a .clone() "
                 "of it."
             )
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    return tensor.detach().contiguous().flatten().view(torch.uint8)
 
 
 def _view(data: bytearray, stored: StoredTensor) -> Tensor:

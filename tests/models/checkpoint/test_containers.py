@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import signal
 import sys
 import types
 from collections import OrderedDict
@@ -448,6 +450,20 @@ class TestDestination:
             checkpoints.write(checkpoint, checkpoint.tensors, tmp_path / "out", force=True)
         assert (tmp_path / "out").read_bytes() == b"old"
         assert {p.name for p in tmp_path.iterdir()} == {"model.safetensors", "out"}
+
+    @pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="no limit of file sizes")
+    @pytest.mark.parametrize("name", ["state_dict", "legacy state_dict", "lightning", "scripted"])
+    def test_file_size_limit_leaves_nothing(self, name: str, tmp_path: Path) -> None:
+        path = KINDS[name].make(tmp_path)
+        checkpoint = checkpoints.read(path, **KINDS[name].options)
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size // 2, before[1]))
+        try:
+            with pytest.raises(OutputError, match=r"Cannot write .*: File too large"):
+                checkpoints.write(checkpoint, plus_one(checkpoint), tmp_path / "out")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
     def test_interruption_leaves_nothing(
         self, checkpoint: checkpoints.Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
