@@ -24,7 +24,7 @@ _UTF8, _SIZES_FOLLOW = 0x800, 0x8  # flags: names are UTF-8; checksum and sizes 
 _ARCHIVE_ID = ".data/serialization_id"  # hash of the names and contents before it
 
 
-Content = bytes | bytearray | Iterable[bytes | bytearray]
+Content = bytes | Iterable[bytes | memoryview]
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,8 @@ class Archive:
     ) -> zipfile.ZipInfo:
         """Append a member whose content starts at a multiple of ``alignment`` bytes."""
         info = zipfile.ZipInfo(f"{self.root}/{name}")
-        pieces = (content,) if isinstance(content, bytes | bytearray) else content
-        size = len(content) if isinstance(content, bytes | bytearray) else self.members[name].size
+        pieces = (content,) if isinstance(content, bytes) else content
+        size = len(content) if isinstance(content, bytes) else self.members[name].size
         info.file_size = size
         assert archive.fp is not None
         large = size * 1.05 > zipfile.ZIP64_LIMIT

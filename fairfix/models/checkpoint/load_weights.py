@@ -24,6 +24,7 @@ from fairfix.models.checkpoint.choose_tensors import (
     split_by_part,
 )
 from fairfix.models.checkpoint.fixed_network import attach_fixed_network, is_fixed
+from fairfix.models.checkpoint.mapped_storage import copy_values, is_mapped
 from fairfix.models.checkpoint.mlp import infer_mlp
 from fairfix.models.checkpoint.tensor_checks import check_weights
 from fairfix.models.checkpoint.tensor_names import common_prefix, unwrapped_names
@@ -284,9 +285,14 @@ def _named(
 
 
 def _load(checkpoint: Checkpoint, module: nn.Module) -> Checkpoint:
-    expected = module.state_dict()
-    _check_fit(expected, checkpoint.tensors, checkpoint.path)
-    module.float().load_state_dict(checkpoint.tensors)
+    _check_fit(module.state_dict(), checkpoint.tensors, checkpoint.path)
+    expected = module.float().state_dict()
+    given = dict(checkpoint.tensors)
+    for name, tensor in expected.items():
+        if is_mapped(given[name]) and not is_lazy(tensor):
+            copy_values(given[name], tensor)
+            given[name] = tensor
+    module.load_state_dict(given)
     return replace(
         checkpoint,
         module=prepare_module(module),

@@ -23,7 +23,8 @@ from fairfix.models.checkpoint import (
 from fairfix.models.checkpoint.archive import check_archive
 from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
 from fairfix.models.checkpoint.detect_format import detect
-from fairfix.models.checkpoint.tensor_checks import raw_bytes, stored_state
+from fairfix.models.checkpoint.mapped_storage import same_bits
+from fairfix.models.checkpoint.tensor_checks import stored_state
 
 
 class Format(Protocol):
@@ -168,9 +169,7 @@ def _verify(
     expected: Mapping[str, Tensor], found: Mapping[str, Tensor], destination: object
 ) -> None:
     for name, tensor in expected.items():
-        other = found[name]
-        same = (other.dtype, other.shape) == (tensor.dtype, tensor.shape)
-        if not same or raw_bytes(other) != raw_bytes(tensor):
+        if not same_bits(found[name], tensor):
             raise VerificationError(
                 f"Writing {destination} changed {name!r}; nothing was written. Report this bug."
             )

@@ -1,17 +1,19 @@
 """Safetensors files: tensors and metadata, without code and architecture."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fairfix.errors import CheckpointError
 from fairfix.models.checkpoint import embedded_rule as embedded
 from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
 from fairfix.models.checkpoint.load_weights import attach_network, by_module_name, by_stored_name
-from fairfix.models.checkpoint.tensor_checks import raw_bytes
+from fairfix.models.checkpoint.mapped_storage import pieces
 from fairfix.models.checkpoint.tensor_names import natural_sort_key
 
 KEY = "safetensors"
@@ -73,13 +75,11 @@ def rewrite(
     The header is not written by the safetensors library, which shuffles the metadata: equal inputs
     give equal bytes, and keys and tensors keep the file's order.
     """
-    data = path.read_bytes()
-    start = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:start])
-    body = bytearray(data[start:])
-    for name, tensor in tensors.items():
-        first, last = header[name]["data_offsets"]
-        body[first:last] = raw_bytes(tensor)
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+    start = 8 + size
+    places = {name: header[name]["data_offsets"][0] for name in tensors}
     metadata = {k: v for k, v in header.pop(_METADATA, {}).items() if k != embedded.NAME}
     if (text := embedded.rule_text(rule)) is not None:
         metadata[embedded.NAME] = text
@@ -87,4 +87,12 @@ def rewrite(
         header = {_METADATA: metadata, **header}
     written = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     written += b" " * (-len(written) % _ALIGNMENT)
-    destination.write_bytes(len(written).to_bytes(8, "little") + written + body)
+    with path.open("rb") as source, destination.open("xb") as file:
+        file.write(len(written).to_bytes(8, "little") + written)
+        body = file.tell()
+        source.seek(start)
+        shutil.copyfileobj(source, file)
+        for name, tensor in tensors.items():
+            file.seek(body + places[name])
+            for piece in pieces(tensor.cpu()):
+                file.write(piece.view(torch.uint8).numpy().data)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fairfix.errors import CheckpointError
 from fairfix.models.checkpoint.checkpoint import Checkpoint
+from fairfix.models.checkpoint.mapped_storage import pieces
 
 
 def check_weights(path: object, tensors: Mapping[str, Tensor]) -> None:
@@ -25,7 +26,7 @@ def check_weights(path: object, tensors: Mapping[str, Tensor]) -> None:
             "cannot be changed. Use the network it was made from."
         )
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
+        if not _is_finite(tensor):
             raise CheckpointError(
                 f"{path}: tensor {name!r} has NaN or infinite values, as after diverged training. "
                 "Use an earlier checkpoint."
@@ -75,12 +76,19 @@ def _rounded(name: str, new: Tensor, original: Tensor) -> Tensor:
     rounded = new.to(original.dtype)
     if original.dtype == torch.float64:
         rounded = torch.where(new == original.to(new.dtype), original, rounded)
-    if rounded.is_floating_point() and not torch.isfinite(rounded.float()).all():
+    if not _is_finite(rounded):
         raise CheckpointError(
             f"The new {name!r} has NaN, infinite or too large values for its stored dtype, "
             f"{original.dtype}."
         )
     return rounded.contiguous()
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether a tensor has neither NaN nor infinite values; True for other dtypes than floats."""
+    return not tensor.is_floating_point() or all(
+        bool(torch.isfinite(piece.float()).all()) for piece in pieces(tensor)
+    )
 
 
 def weights_sha256(state: Mapping[str, Tensor]) -> str:
@@ -94,11 +102,6 @@ def weights_sha256(state: Mapping[str, Tensor]) -> str:
         dtype = str(state[name].dtype).removeprefix("torch.")
         shape = ",".join(map(str, state[name].shape))
         digest.update(f"{name}\0{dtype}\0{shape}\0".encode())
-        digest.update(raw_bytes(state[name]))
+        for piece in pieces(state[name].cpu()):
+            digest.update(piece.view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def raw_bytes(tensor: Tensor) -> bytes:
-    """Return the values of a tensor as bytes, in row-major order."""
-    flat = tensor.detach().cpu().contiguous().flatten()
-    return flat.view(torch.uint8).numpy().tobytes()

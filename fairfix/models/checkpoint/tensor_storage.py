@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fairfix.errors import CheckpointError
 from fairfix.models.checkpoint.archive import Archive, Content, Member
+from fairfix.models.checkpoint.mapped_storage import pieces, read_storage, same_bits
 
 
 @dataclass(frozen=True)
@@ -45,16 +46,16 @@ class StorageFile:
     folder: str = "data/"
 
     def tensor(self, name: str, stored: StoredTensor) -> Tensor:
-        """Return a copy of one tensor.
+        """Return one tensor, which must not be written to if it is large.
 
         Raises:
             CheckpointError: if the file does not have its bytes; ``name`` is for the message.
         """
         self._check(name, stored)
-        return _view(self._bytes(stored.storage), stored).clone()
+        return self._view(stored)
 
     def tensors(self, stored: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
-        """Return a copy of each tensor, in the same order."""
+        """Return each tensor, in the same order."""
         return {name: self.tensor(name, where) for name, where in stored.items()}
 
     def rewrite(
@@ -76,7 +77,7 @@ class StorageFile:
         groups: dict[str, list[tuple[StoredTensor, Tensor]]] = {}
         for stored, values in changes:
             groups.setdefault(stored.storage, []).append((stored, values))
-        groups = {key: group for key, group in groups.items() if self._differs(key, group)}
+        groups = {key: group for key, group in groups.items() if self._differs(group)}
         if self.archive is not None:
             new: dict[str, Content | None] = {
                 f"{self.folder}{key}": self._changed(key, group) for key, group in groups.items()
@@ -89,32 +90,34 @@ class StorageFile:
                 file.seek(self.storages[key].offset)
                 file.writelines(self._changed(key, group))
 
-    def _differs(self, storage: str, changes: Sequence[tuple[StoredTensor, Tensor]]) -> bool:
+    def _differs(self, changes: Sequence[tuple[StoredTensor, Tensor]]) -> bool:
         """Whether a change has other values than the file."""
-        data = self._bytes(storage)
-        return not all(
-            torch.equal(_bits(_view(data, stored)), _bits(values)) for stored, values in changes
-        )
+        return not all(same_bits(self._view(stored), values) for stored, values in changes)
 
     def _changed(
         self, storage: str, changes: Sequence[tuple[StoredTensor, Tensor]]
-    ) -> Iterator[bytes | bytearray]:
+    ) -> Iterator[bytes | memoryview]:
         """Yield the bytes of a storage with other values, when they are needed."""
-        data = self._bytes(storage)
+        member = self.storages[storage]
+        stored, values = changes[0]
+        whole = values.is_contiguous() and values.nbytes == member.size
+        if len(changes) == 1 and whole and stored.stride == values.stride():
+            for piece in pieces(values):
+                yield piece.view(torch.uint8).numpy().data
+            return
+        data = read_storage(self.path, member.offset, member.size).clone()
         for stored, values in changes:
-            _view(data, stored).copy_(values)
+            _as_tensor(data, stored).copy_(values)
         for stored, values in changes:
-            if not torch.equal(_view(data, stored), values):
+            if not torch.equal(_as_tensor(data, stored), values):
                 raise CheckpointError(
                     "Two tensors share their storage in the file, but their new values differ."
                 )
-        yield data
+        yield data.numpy().data
 
-    def _bytes(self, storage: str) -> bytearray:
-        member = self.storages[storage]
-        with self.path.open("rb") as file:
-            file.seek(member.offset)
-            return bytearray(file.read(member.size))
+    def _view(self, stored: StoredTensor) -> Tensor:
+        member = self.storages[stored.storage]
+        return _as_tensor(read_storage(self.path, member.offset, member.size), stored)
 
     def _check(self, name: str, stored: StoredTensor) -> None:
         if stored.storage not in self.storages:
@@ -132,13 +135,13 @@ class StorageFile:
             )
 
 
-def _bits(tensor: Tensor) -> Tensor:
-    return tensor.detach().contiguous().flatten().view(torch.uint8)
-
-
-def _view(data: bytearray, stored: StoredTensor) -> Tensor:
-    count = len(data) // stored.dtype.itemsize
+def _as_tensor(data: Tensor, stored: StoredTensor) -> Tensor:
+    """Return the view of a storage's bytes that a tensor is."""
+    size = stored.dtype.itemsize
+    count = len(data) // size
     if count == 0:
         return torch.empty(stored.shape, dtype=stored.dtype)
-    flat = torch.frombuffer(data, dtype=stored.dtype, count=count)
-    return flat.as_strided(stored.shape, stored.stride, stored.offset)
+    if data.data_ptr() % size:  # not aligned, as in files of other writers
+        data = data.clone()
+    flat = data[: count * size].view(stored.dtype)
+    return flat.as_strided(stored.shape, stored.stride, flat.storage_offset() + stored.offset)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import sys
 import types
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import torch
@@ -439,20 +440,21 @@ class TestDestination:
     def test_full_disk_leaves_nothing(
         self, checkpoint: checkpoints.Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def full(self: Path, data: bytes) -> int:
-            with self.open("wb") as file:
-                file.write(data[:10])
+        def full(source: IO[bytes], file: IO[bytes]) -> None:
+            file.write(source.read(10))
             raise OSError(28, "No space left on device")
 
         (tmp_path / "out").write_bytes(b"old")
-        monkeypatch.setattr(Path, "write_bytes", full)
+        monkeypatch.setattr(shutil, "copyfileobj", full)
         with pytest.raises(OutputError, match=r"Cannot write .*: No space left on device"):
             checkpoints.write(checkpoint, checkpoint.tensors, tmp_path / "out", force=True)
         assert (tmp_path / "out").read_bytes() == b"old"
         assert {p.name for p in tmp_path.iterdir()} == {"model.safetensors", "out"}
 
     @pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="no limit of file sizes")
-    @pytest.mark.parametrize("name", ["state_dict", "legacy state_dict", "lightning", "scripted"])
+    @pytest.mark.parametrize(
+        "name", ["state_dict", "legacy state_dict", "lightning", "scripted", "safetensors"]
+    )
     def test_file_size_limit_leaves_nothing(self, name: str, tmp_path: Path) -> None:
         path = KINDS[name].make(tmp_path)
         checkpoint = checkpoints.read(path, **KINDS[name].options)
