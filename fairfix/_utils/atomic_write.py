@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -138,23 +138,35 @@ def _stage(folder: Path) -> Iterator[Path]:
 
     The folder is locked while this process lives. Folders that ended processes left are removed.
     """
+    stage, lock = folder / f"{_PREFIX}{secrets.token_hex(4)}", None
     try:
-        with _locked(folder):
-            _sweep(folder)
-            stage = Path(tempfile.mkdtemp(dir=folder, prefix=_PREFIX))
-            lock = _lock(stage, wait=False)
-    except OSError as error:
-        raise OutputError(
-            f"Cannot write in {folder}: {error.strerror}. Choose another folder."
-        ) from error
-    try:
+        try:
+            with _locked(folder):
+                _sweep(folder)
+                stage.mkdir(mode=0o700)
+                lock = _lock(stage, wait=False)
+        except OSError as error:
+            raise OutputError(
+                f"Cannot write in {folder}: {error.strerror}. Choose another folder."
+            ) from error
         (stage / "new").mkdir()
         (stage / "old").mkdir()
         yield stage
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        _remove(stage)
         if lock is not None:
             os.close(lock)
+
+
+def _remove(stage: Path) -> None:
+    """Remove a stage, also if the first attempt is interrupted or fails."""
+    try:
+        if stage.exists():
+            shutil.rmtree(stage)
+    except BaseException as error:
+        shutil.rmtree(stage, ignore_errors=True)
+        if not isinstance(error, OSError):
+            raise
 
 
 def _sweep(folder: Path) -> None:
@@ -168,7 +180,7 @@ def _sweep(folder: Path) -> None:
         for kept in (stage / "old").glob("*"):
             if not (folder / kept.name).exists():
                 kept.rename(folder / kept.name)
-        shutil.rmtree(stage, ignore_errors=True)
+        _remove(stage)
         os.close(lock)
 
 

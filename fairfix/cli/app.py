@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -75,12 +76,21 @@ app = typer.Typer(
 def main() -> None:
     """Run ``fairfix``, the entry point of the package."""
     prepare_streams()
+    _end_as_interrupted()
     try:
         app()
     except SystemExit as ended:
         sys.exit(flush_stdout(ended.code) if isinstance(ended.code, int) else ended.code)
     except Exception as error:  # raised outside a command; Python would exit with 1, a verdict
         sys.exit(flush_stdout(_print_failure(error)))
+
+
+def _end_as_interrupted() -> None:
+    """Let SIGTERM and SIGHUP end the program as Ctrl-C does, unless they are ignored (nohup)."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 def _print_version(wanted: bool) -> None:
