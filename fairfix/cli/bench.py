@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fairfix._utils.name_list import split_names
+from fairfix._utils.number_text import parse_int
 from fairfix._utils.progress import track
 from fairfix.bench.cell_table import UNMODIFIED, latest_rows
 from fairfix.bench.journal import Journal
@@ -268,10 +269,11 @@ def _listed(names: str | None) -> list[str]:
 
 
 def _array(text: str) -> tuple[int, int]:
-    number, slash, of = text.partition("/")
-    if not (slash and number.isdigit() and of.isdigit()):
-        raise UsageError(f"--array must be i/n, such as 3/20, not {text!r}.")
-    return int(number), int(of)
+    try:
+        number, of = map(parse_int, text.split("/"))
+    except ValueError:
+        raise UsageError(f"--array must be i/n, such as 3/20, not {text!r}.") from None
+    return number, of
 
 
 def _read(files: Sequence[Path]) -> list[Row]:

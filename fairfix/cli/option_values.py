@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairfix._utils.name_list import split_names
+from fairfix._utils.number_text import parse_float
 from fairfix._utils.text import did_you_mean, shorten
 from fairfix.cli.command_specs import command_specs, outside_names
 from fairfix.cli.options.option import DEFAULTS
@@ -361,9 +362,6 @@ def _margin(value: str | float) -> float | None:
     if value == "auto":
         return None
     try:
-        text = str(value)
-        if not text.isascii() or "_" in text:  # float accepts both
-            raise ValueError(text)
-        return float(text)
+        return parse_float(str(value))
     except ValueError:
         raise UsageError(f"--margin must be auto or a number, not {value!r}.") from None

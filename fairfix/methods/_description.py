@@ -58,8 +58,8 @@ class Option:
         if not right_type or (self.choices and value not in self.choices):
             kind = " or ".join(self.choices) if self.choices else f"of type {self.type.__name__}"
             raise UsageError(f"{self.name} must be {kind}, not {value!r}.")
-        if self.allowed is not None:
-            self.allowed.check(self.name, value)
+        if self.type in (int, float):
+            (self.allowed or Range()).check(self.name, value)
         return value
 
 

@@ -25,12 +25,14 @@ RESERVED_OPTIONS = frozenset(
         # arguments of fairfix.debias
         *("case", "method", "metric", "budget", "margin", "performance", "lambda_", "risk", "k"),
         *("test", "holdout", "fold_threshold", "confidence", "strict", "options"),
+        *("floors", "ceilings", "subgroups"),
         # options of the command of a method
         *("name", "model", "data", "label", "favorable", "group", "privileged", "missing_group"),
         *("unfavorable", "reference"),
         *("id", "ignore", "weight", "features", "score", "data_spec", "arch", "arch_args"),
         *("output_kind", "output_name", "output_label", "trust_checkpoint", "checkpoint_key"),
-        *("device", "batch_size", "threshold"),
+        *("device", "batch_size", "threshold", "cluster", "also", "floor", "ceiling"),
+        "no_subgroups",
         *("output", "export", "force", "json", "quiet", "debug", "help", "help_all"),
     }
 )

@@ -70,6 +70,7 @@ def test_the_command_runs_resumes_and_summarizes(tmp_path: Path) -> None:
         (["a.pt", "b.csv", "--datasets", "compas"], "need --protocol"),
         (["--protocol", "m23"], "The protocols are m22, s20, not 'm23'"),
         (["--protocol", "m22", "--array", "x"], "--array must be i/n"),
+        (["--protocol", "m22", "--array", "\u00b2/4"], "--array must be i/n"),
         (["--protocol", "m22", "--metrics", ","], "is empty; add names or remove the option"),
         (["--protocol", "m22", "--methods", ""], "is empty; add names or remove the option"),
         (["--protocol", "m22", "--metrics", "sdp"], "Unknown metric 'sdp'; use spd"),

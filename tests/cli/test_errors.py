@@ -48,7 +48,7 @@ OPTIONS = {
         ["--margin", "0.05"],
         "margin must be at least 0 and below the budget of 0.05, not 0.05",
     ),
-    "margin nan": (["--margin", "nan"], "below the budget of 0.05, not nan"),
+    "margin nan": (["--margin", "nan"], "--margin must be auto or a number, not 'nan'."),
     "margin text": (["--margin", "wide"], "--margin must be auto or a number, not 'wide'"),
     "lambda": (["--objective", "tradeoff", "--lambda", "2"], "lambda must be in [0, 1], not 2.0"),
     "lambda alone": (
@@ -58,8 +58,8 @@ OPTIONS = {
     "holdout 0": (["--holdout", "0"], "between 0 and 1, not 0.0"),
     "holdout 1": (["--holdout", "1"], "between 0 and 1, not 1.0"),
     "holdout 2": (["--holdout", "2"], "between 0 and 1, not 2.0"),
-    "holdout nan": (["--holdout", "nan"], "between 0 and 1, not nan"),
-    "threshold": (["--threshold", "nan"], "in [-1, 1], not nan"),
+    "holdout nan": (["--holdout", "nan"], "'--holdout': 'nan' is not a number"),
+    "threshold": (["--threshold", "nan"], "'--threshold': 'nan' is not a number"),
     "threshold 2": (["--threshold", "2"], "in [-1, 1], not 2.0"),
     "seed": (["--seed", "-1"], "from 0 to 2**63 - 1, not -1"),
     "large seed": (["--seed", str(2**63)], f"from 0 to 2**63 - 1, not {2**63}"),
@@ -86,6 +86,9 @@ def test_an_option(fairfix: Run, place: Place, options: list[str], said: str) ->
         (["more"], "Got unexpected extra argument(s) (more). See fairfix prune --help."),
         (["--objective", "best"], "Invalid value for '--objective': 'best' is not one of "),
         (["--score", "p"], "Invalid value for '--score': "),
+        (["--seed", "1_0"], "Invalid value for '--seed': '1_0' is not a whole number"),
+        (["--seed", "\u0665"], "Invalid value for '--seed': "),
+        (["--max-units", "1_0"], "Invalid value for '--max-units': '1_0' is not a whole number"),
     ],
 )
 def test_an_unknown_option_or_value(
@@ -93,6 +96,15 @@ def test_an_unknown_option_or_value(
 ) -> None:
     sentence = refused(fairfix, place, "prune", place.model, place.val, *options)
     assert sentence.startswith(said)
+
+
+@pytest.mark.parametrize(
+    "number", ["0.0_5", "\u0660.5", "1e-2_0", "nan", "inf", "1e999", "0x1", ""]
+)
+@pytest.mark.parametrize("option", ["--k", "--holdout", "--learning-rate", "--threshold"])
+def test_what_is_not_a_plain_number(fairfix: Run, place: Place, option: str, number: str) -> None:
+    said = refused(fairfix, place, "gda", place.model, place.val, option, number)
+    assert said.startswith(f"Invalid value for '{option}': {number!r} is not a number; write ")
 
 
 def test_both_test_and_holdout(fairfix: Run, place: Place) -> None:

@@ -135,6 +135,15 @@ def test_options_of_outside_methods_are_checked() -> None:
             method.run(PROBLEM, Objective(), **wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_numbers_without_a_range_must_be_finite(value: float) -> None:
+    def moved(problem: Problem, objective: Objective, *, seed: int, by: float = 0.0) -> Result:
+        raise NotImplementedError
+
+    with pytest.raises(UsageError, match="by must be finite, not"):
+        methods.describe(moved).checked({"by": value})
+
+
 def test_a_result_without_trajectory_is_measured() -> None:
     result = methods.describe(shift).run(PROBLEM, Objective(), by=0.2)
     retuned = methods.get("identity").run(PROBLEM, Objective())

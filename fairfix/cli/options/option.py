@@ -9,11 +9,13 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal
+from copy import copy
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 from rich.markup import escape
 
+from fairfix._utils.number_text import parse_float, parse_int
 from fairfix.methods import Method
 
 COMMON, ADVANCED = "Common options", "Advanced options"
@@ -99,4 +101,30 @@ def signature(
         for parameter in inspect.signature(group, eval_str=True).parameters.values()
         if parameter.name not in replaced
     ]
-    return inspect.Signature([*own, *shared])
+    return inspect.Signature([_with_number_parser(each) for each in (*own, *shared)])
+
+
+def _with_number_parser(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Return an option whose numbers, if it takes any, are read as everywhere in fairfix."""
+    kind, info = get_args(parameter.annotation)
+    number = next((each for each in (int, float) if each in (kind, *get_args(kind))), None)
+    if number is None:
+        return parameter
+    info = copy(info)
+    info.parser, info.metavar = _PARSERS[number]
+    return parameter.replace(annotation=Annotated[kind, info])
+
+
+def _parser(parse: Callable[[str], float]) -> Callable[[str], float]:
+    """Return a parser whose refusal names the option."""
+
+    def parsed(text: str) -> float:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise typer.BadParameter(f"{error}.") from None
+
+    return parsed
+
+
+_PARSERS = {int: (_parser(parse_int), "<int>"), float: (_parser(parse_float), "<float>")}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fairfix._utils.number_text import NUMBER
 from fairfix.errors import TableError
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 #: answer in columns such as disability or religion.
 MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "NULL", "null", "<NA>"})
 
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _PLAIN_NUMBER = re.compile(r"-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)")
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9.]+,[0-9]+")
 _INTEGER = re.compile(r"([+-]?[0-9]+)\.0*")
@@ -57,7 +57,7 @@ def normalized_text(value: object) -> str:
 def parse_number(text: str) -> float | None:
     """Return the number that a text is, with 1 for true and 0 for false; None if it is none."""
     text = text.strip()
-    if _NUMBER.fullmatch(text):
+    if NUMBER.fullmatch(text):
         return float(text)
     return {"true": 1.0, "false": 0.0}.get(text.lower())
 

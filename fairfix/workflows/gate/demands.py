@@ -14,6 +14,7 @@ from enum import StrEnum
 from numbers import Real
 from typing import NamedTuple
 
+from fairfix._utils.number_text import parse_float
 from fairfix._utils.text import did_you_mean
 from fairfix.errors import UsageError
 from fairfix.metrics.fairness_metrics import METRICS, rates
@@ -28,7 +29,6 @@ _ENTRY = re.compile(
     r"(?P<limit>[^=:@]*)(?::(?P<severity>[^=:]+))?",
     re.DOTALL,
 )
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 
 
 class Kind(StrEnum):
@@ -159,21 +159,24 @@ def split_entry(kind: str, entry: str) -> Entry:
     Raises:
         UsageError: if it has another form.
     """
-    found = _ENTRY.fullmatch(entry)
-    severity = (found["severity"] or "error").strip() if found else ""
-    limit = found["limit"].strip() if found else ""
-    if found is None or not _NUMBER.fullmatch(limit) or severity not in set(Severity):
+    try:
+        found = _ENTRY.fullmatch(entry)
+        if found is None:
+            raise ValueError(entry)
+        limit = parse_float(found["limit"])
+        severity = Severity((found["severity"] or "error").strip())
+    except ValueError:
         raise UsageError(
             f"A {kind} must be KEY=NUMBER, KEY@COLUMN=NUMBER or KEY=NUMBER:warn, such as "
             f"{_EXAMPLES.get(kind, 'spd=0.05')}, not {entry!r}."
-        )
+        ) from None
     key, column = (found["key"] or "").strip(), found["column"]
     return Entry(
         key,
         bool(found["smallest"]),
         None if column is None else column.strip(),
-        float(limit),
-        Severity(severity),
+        limit,
+        severity,
     )
 
 
