@@ -16,6 +16,7 @@ _LOCAL_HEADER = 30  # bytes before a member's name
 _CODE = "code/"  # TorchScript source, the only members that PyTorch compresses
 _MAX_CODE = 64 * 2**20  # bytes, uncompressed
 _ID_DIGITS = 40
+_ALIGNMENT, _DEFAULT_ALIGNMENT, _MAX_ALIGNMENT = ".storage_alignment", 64, 4096  # bytes
 _EXTRA_HEADER = 4  # bytes of the header of an extra field
 _PIECE = 2**20  # bytes read at once
 _ZIP64 = struct.pack("<2H", 1, 16)  # header of the extra field with the sizes
@@ -71,6 +72,7 @@ class Archive:
         Raises:
             CheckpointError: if one differs from what the archive says.
         """
+        self._alignment()
         with self.path.open("rb") as file, zipfile.ZipFile(self.path) as archive:
             for name, member in self.members.items():
                 if member.compressed:
@@ -95,9 +97,7 @@ class Archive:
             destination: does not exist.
             changed: new contents of members, existing or new; None removes a member.
         """
-        alignment = 64
-        if ".storage_alignment" in self.members:
-            alignment = int(self.read(".storage_alignment"))
+        alignment = self._alignment()
         digest = hashlib.sha256()
         with zipfile.ZipFile(destination, "x") as archive:
             for name in dict.fromkeys((*self.members, *changed)):
@@ -109,6 +109,22 @@ class Archive:
                 if content is not None:
                     info = self._write(archive, name, content, alignment)
                     digest.update(f"{name}\0{info.CRC}\0{info.file_size}\0".encode())
+
+    def _alignment(self) -> int:
+        """Return the alignment of contents that the archive names, or torch's default.
+
+        Raises:
+            CheckpointError: if it is not a number, with which torch.load fails.
+        """
+        if _ALIGNMENT not in self.members:
+            return _DEFAULT_ALIGNMENT
+        named = self.read(_ALIGNMENT)
+        if not (named.isdigit() and len(named) < _MAX_ALIGNMENT):
+            raise CheckpointError(
+                f"{self.path} is damaged: its member {_ALIGNMENT!r} is not a number. Copy or "
+                "download it again."
+            )
+        return int(named) if 0 < int(named) <= _MAX_ALIGNMENT else _DEFAULT_ALIGNMENT
 
     def _write(
         self, archive: zipfile.ZipFile, name: str, content: Content, alignment: int

@@ -378,6 +378,21 @@ def _broken_rule(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("alignment", [b"", b"x", b"-1"])
+def test_an_alignment_that_is_not_a_number_is_refused(alignment: bytes, tmp_path: Path) -> None:
+    path = exchange(KINDS["state_dict"].make(tmp_path), ".storage_alignment", alignment)
+    with pytest.raises(CheckpointError, match=r"'\.storage_alignment' is not a number"):
+        checkpoints.read(path, **ARCH)
+
+
+@pytest.mark.parametrize("alignment", [b"0", b"99999999"])
+def test_an_impossible_alignment_is_not_used(alignment: bytes, tmp_path: Path) -> None:
+    path = exchange(KINDS["state_dict"].make(tmp_path), ".storage_alignment", alignment)
+    checkpoint = checkpoints.read(path, **ARCH)
+    checkpoints.write(checkpoint, checkpoint.tensors, tmp_path / "out.pt")
+    assert torch.load(tmp_path / "out.pt", weights_only=True).keys() == checkpoint.tensors.keys()
+
+
 LIGHTNING = {"pytorch-lightning_version": "2"}
 
 
