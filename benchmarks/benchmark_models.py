@@ -45,13 +45,12 @@ class BenchmarkModel:
 
 def halved(task: Task, seed: int) -> Task:
     """Return the task with its rows pooled and split into random halves, not stratified."""
-    pooled = task.validation.concatenate(task.test)
-    halves = random_parts(len(pooled), HALVES, seed, pooled.clusters)
+    halves = random_parts(len(task.rows), HALVES, seed, task.rows.clusters)
     return replace(
         task,
         split=seed,
-        validation=pooled.take(halves["validation"]),
-        test=pooled.take(halves["test"]),
+        validation_index=halves["validation"],
+        test_index=halves["test"],
     )
 
 

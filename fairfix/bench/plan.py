@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,11 +11,12 @@ from fairfix._utils.progress import track
 from fairfix.bench.cell_table import BASELINE, GROUP_THRESHOLDS
 from fairfix.bench.cells import ATTRIBUTION, Cell
 from fairfix.bench.goal import goal_to_json
+from fairfix.bench.method_choice import MethodChoice, parse_methods
 from fairfix.bench.protocol_task import protocol_task
 from fairfix.bench.protocols import BaseClassifier, Protocol, chosen_datasets
 from fairfix.bench.study import Study, worker_processes
-from fairfix.bench.task import Task, task_from_cases
-from fairfix.data.splitting import check_seed, split_problem
+from fairfix.bench.task import Task, holdout_tasks, task_from_cases
+from fairfix.data.splitting import check_seed
 from fairfix.errors import UsageError
 from fairfix.metrics.objective import Objective
 from fairfix.workflows.case import Case
@@ -119,15 +119,7 @@ def _splits(
         task = task_from_cases(case, test, name)
         task = replace(task, source=task.sha256[:16])
         return [task.resplit(seed) for seed in seeds]
-    origin = f"{task_from_cases(case, case, name).sha256} {share}"
-    source = hashlib.sha256(origin.encode()).hexdigest()[:16]
-    tasks = []
-    for seed in seeds:
-        parts = split_problem(case.problem, share, seed, case.table.path.name)
-        validation, held_out = (replace(case, problem=problem) for _, problem in parts)
-        task = task_from_cases(validation, held_out, name)
-        tasks.append(replace(task, split=seed, source=source))
-    return tasks
+    return holdout_tasks(case, name, share, seeds)
 
 
 def _names(cases: Sequence[Case]) -> list[str]:
@@ -137,25 +129,25 @@ def _names(cases: Sequence[Case]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
-def chosen_methods(requested: Sequence[str], default: Sequence[str]) -> list[str]:
+def chosen_methods(requested: Sequence[str], default: Sequence[str]) -> list[MethodChoice]:
     """Return the methods of a study: the requested ones, else the default ones; "all" is all.
 
     The retuned threshold and the group thresholds are always included.
 
     Raises:
-        UsageError: if a requested method is unknown or cannot be imported.
+        UsageError: if a request is not valid (``parse_method``), or a method cannot be imported.
     """
-    names = methods.names() if "all" in requested else requested or default
-    for name in requested:
-        if name != "all":
-            methods.get(name)
-    return list(dict.fromkeys((BASELINE, GROUP_THRESHOLDS, *names)))
+    chosen = [MethodChoice(name) for name in (BASELINE, GROUP_THRESHOLDS)]
+    for choice in parse_methods(requested) or [MethodChoice(name) for name in default]:
+        if choice not in chosen:
+            chosen.append(choice)
+    return chosen
 
 
 def plan_study(
     tasks: Sequence[Task],
     objectives: Sequence[Objective],
-    names: Sequence[str],
+    chosen: Sequence[MethodChoice | str],
     options: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     attribution: bool = False,
@@ -163,35 +155,37 @@ def plan_study(
     """Return the study of every method for every objective on every task.
 
     Args:
-        options: method options by method name.
+        chosen: the methods.
+        options: options of methods, by name, where they are not given.
         attribution: also attribute the gaps to the networks' weights.
     """
-    cell_names = [*names, ATTRIBUTION] if attribution else names
-    return Study.of(
-        tasks,
-        lambda task, sha256: _cells(task, sha256, objectives, cell_names, options or {}),
-    )
+    choices = [MethodChoice(each) if isinstance(each, str) else each for each in chosen]
+    choices = [
+        replace(c, options={**(options or {}).get(c.name, {}), **c.options}) for c in choices
+    ]
+    if attribution:
+        choices.append(MethodChoice(ATTRIBUTION))
+    return Study.of(tasks, lambda task, sha256: _cells(task, sha256, objectives, choices))
 
 
 def _cells(
     task: Task,
     sha256: str,
     objectives: Sequence[Objective],
-    names: Sequence[str],
-    options: Mapping[str, Mapping[str, Any]],
+    choices: Sequence[MethodChoice],
 ) -> Iterator[Cell]:
     """Yield a cell for every method (or attribution) and objective on a task."""
-    versions = {name: methods.version(name) for name in names}
+    versions = {choice.name: methods.version(choice.name) for choice in choices}
     for objective in objectives:
-        for method in names:
+        for choice in choices:
             yield Cell(
                 task=task.name,
                 split=task.split,
                 task_sha256=sha256,
-                method=method,
+                method=choice.name,
                 seed=task.split,
                 goal=goal_to_json(objective),
-                options=dict(options.get(method, {})),
+                options=dict(choice.options),
                 source=task.source,
-                method_version=versions[method],
+                method_version=versions[choice.name],
             )

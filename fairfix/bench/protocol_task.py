@@ -145,8 +145,9 @@ def protocol_task(name: str, seed: int, base: BaseClassifier, variant: str = "")
         favorable=split.favorable,
         label_values=split.label_values,
         group_names=split.group_names,
-        validation=validation,
-        test=test,
+        rows=validation.concatenate(test),
+        validation_index=np.arange(len(validation)),
+        test_index=np.arange(len(validation), len(validation) + len(test)),
         source=_source(name, base),
         overlap=0.0 if split.fresh else _overlap(split),
     )

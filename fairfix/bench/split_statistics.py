@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ALPHA = 0.05
+MIN_SPLITS = 3
+"""Fewest splits with an interval; that of two is wider than the range of any figure."""
+
 ROUND_OFF = 1e-12
 
 
@@ -72,21 +75,28 @@ def mean_sd(values: Iterable[float]) -> MeanSd:
     return MeanSd(float(array.mean()), sd)
 
 
-def mean_interval(values: np.ndarray, overlap: float = 0.0) -> MeanInterval:
-    """Return the mean and its 95 % t interval; fewer than two values have no interval.
+def mean_interval(
+    values: np.ndarray,
+    overlap: float = 0.0,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> MeanInterval:
+    """Return the mean and its 95 % t interval; fewer than three values have no interval.
 
     Args:
         values: (splits,) one value per split.
         overlap: test rows per other row that splits are drawn from; 0 if every split has rows of
             its own. It widens the variance of the mean from s^2 / n to s^2 (1 / n + overlap).
+        bounds: smallest and largest possible value, at which the interval ends.
 
     Source: Nadeau and Bengio, Inference for the generalization error, Machine Learning 2003.
     """
     from scipy import stats
 
     mean, error = _mean_and_error(values, overlap)
+    if len(values) < MIN_SPLITS:
+        return MeanInterval(mean, math.nan, math.nan)
     half = float(stats.t.ppf(1 - ALPHA / 2, max(1, len(values) - 1))) * error
-    return MeanInterval(mean, mean - half, mean + half)
+    return MeanInterval(mean, max(mean - half, bounds[0]), min(mean + half, bounds[1]))
 
 
 def paired_gain(
@@ -111,7 +121,7 @@ def paired_gain(
             return MeanInterval(0.0, 0.0, 0.0), 1.0
         return undefined._replace(value=mean), math.nan
     p = 2 * float(stats.t.sf(abs(mean) / error, max(1, len(differences) - 1)))
-    return mean_interval(differences, overlap), p
+    return mean_interval(differences, overlap, (-1.0, 1.0)), p
 
 
 def _mean_and_error(values: np.ndarray, overlap: float) -> tuple[float, float]:

@@ -145,7 +145,7 @@ def _summarize_method(
         splits=len(done),
         missing=len(cells) - len(done),
         objective=quartiles(done["objective"]),
-        mean_objective=mean_interval(done["objective"].to_numpy(dtype=float), overlap),
+        mean_objective=mean_interval(done["objective"].to_numpy(dtype=float), overlap, (0.0, 1.0)),
         held=float(done["held"].mean()),
         ceiling=float(done["ceiling"].mean()),
         gap=quartiles(done["gap_size"]),

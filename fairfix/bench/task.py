@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from fairfix.data.problem import Problem
-from fairfix.data.splitting import resplit
+from fairfix.data.splitting import resplit, split_problem
 from fairfix.data.table import Columns
 from fairfix.data.table.table import Group, Table
 from fairfix.errors import UsageError
@@ -102,7 +102,8 @@ class Task:
         files: the checkpoint's content by path below a folder; empty for scores only.
         model: the key in ``files`` that is the checkpoint, or the checkpoint folder's name; "" for
             scores only.
-        validation, test: rows that methods are tuned on, and rows that they never see.
+        rows: all rows; splits of one table share them.
+        validation_index, test_index: which rows methods are tuned on, and which they never see.
         threshold: the threshold in use today.
         source: hash of what all splits of the task share: the classifier or recipe, the rows and
             the way they are split. Results of different sources are never combined.
@@ -119,11 +120,22 @@ class Task:
     favorable: str
     label_values: tuple[str, ...]
     group_names: tuple[str, ...]
-    validation: RowArrays
-    test: RowArrays
+    rows: RowArrays
+    validation_index: np.ndarray
+    test_index: np.ndarray
     threshold: float = 0.5
     source: str = ""
     overlap: float = 0.0
+
+    @property
+    def validation(self) -> RowArrays:
+        """The rows that methods are tuned on."""
+        return self.rows.take(self.validation_index)
+
+    @property
+    def test(self) -> RowArrays:
+        """The rows that methods never see."""
+        return self.rows.take(self.test_index)
 
     @property
     def sha256(self) -> str:
@@ -198,14 +210,34 @@ class Task:
         """
         if seed == 0:
             return self
-        pooled = self.validation.concatenate(self.test)
-        share = len(self.validation) / len(pooled)
-        validation, test = resplit(pooled.labels, pooled.groups, share, seed, pooled.clusters)
-        return replace(self, split=seed, validation=pooled.take(validation), test=pooled.take(test))
+        rows = self.rows
+        share = len(self.validation_index) / len(rows)
+        validation, test = resplit(rows.labels, rows.groups, share, seed, rows.clusters)
+        return replace(self, split=seed, validation_index=validation, test_index=test)
 
 
 def task_from_cases(case: Case, test: Case, name: str) -> Task:
     """Return the task of a case that was read from files, with the rows of its test case."""
+    validation, held_out = _row_arrays(case.problem), _row_arrays(test.problem)
+    rows = validation.concatenate(held_out)
+    index = np.arange(len(rows))
+    return _task(case, name, rows, index[: len(validation)], index[len(validation) :])
+
+
+def holdout_tasks(case: Case, name: str, share: float, seeds: Sequence[int]) -> list[Task]:
+    """Return one task for each seed, which holds out another ``share`` of the case's rows."""
+    rows = _row_arrays(case.problem)
+    origin = f"{_task(case, name, rows, *[np.arange(len(rows))] * 2).sha256} {share}"
+    source = hashlib.sha256(origin.encode()).hexdigest()[:16]
+    tasks = []
+    for seed in seeds:
+        (kept, _), (held, _) = split_problem(case.problem, share, seed, case.table.path.name)
+        task = _task(case, name, rows, kept.cpu().numpy(), held.cpu().numpy())
+        tasks.append(replace(task, split=seed, source=source))
+    return tasks
+
+
+def _task(case: Case, name: str, rows: RowArrays, validation: np.ndarray, test: np.ndarray) -> Task:
     files, model = _files(case)
     return Task(
         name=name,
@@ -217,10 +249,11 @@ def task_from_cases(case: Case, test: Case, name: str) -> Task:
         favorable=case.table.favorable,
         label_values=case.table.label_values,
         group_names=case.problem.group_names,
-        validation=_row_arrays(case.problem),
-        test=_row_arrays(test.problem),
+        rows=rows,
+        validation_index=validation,
+        test_index=test,
         threshold=case.problem.threshold,
-        overlap=len(test.problem) / len(case.problem),
+        overlap=len(test) / len(validation),
     )
 
 

@@ -29,7 +29,7 @@ from fairfix.cli.bench_output import WRITTEN, Row, write_and_print
 from fairfix.cli.console import print_messages, progress_bars
 from fairfix.cli.option_values import OptionValues
 from fairfix.errors import FairfixError, OutputError, UsageError
-from fairfix.methods import names as method_names_known
+from fairfix.methods import names as all_methods
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
 from fairfix.workflows.open_case import open_case
@@ -45,6 +45,7 @@ class StudyRequest:
 
     paths: Sequence[str]
     methods: str | None
+    method: Sequence[str]
     metrics: str | None
     seeds: int | None
     protocol: str | None
@@ -77,22 +78,29 @@ class StudyRequest:
                 flag = f"--{option.rstrip('_').replace('_', '-')}"
                 raise UsageError(f"A protocol has its own goal, networks and rows; remove {flag}.")
         objectives = _with_choice(_objectives(chosen, self.metrics), self.given)
-        names = chosen_methods(_listed(self.methods), chosen.methods)
+        names = chosen_methods(self._requested(self.method), chosen.methods)
         planned = plan_tasks(chosen, _listed(self.datasets), self.seeds, _listed(self.variants))
         if self.array is not None:
             planned = array_part(planned, *_array(self.array))
         tasks = build_tasks(planned, jobs)
         return plan_study(tasks, objectives, names, chosen.options, attribution=self.attribution)
 
+    def _requested(self, method: Sequence[str] | None) -> Sequence[str]:
+        """Return the requested methods; ``method`` is the option or the setting."""
+        if self.methods is not None and self.method:
+            raise UsageError("Give methods by --methods or by --method, not by both.")
+        return method or () if self.methods is None else _listed(self.methods)
+
     def _own(self) -> Study:
         if len(self.paths) < 2:
             raise UsageError("Give models and a table, or --protocol, or --rows.")
         *models, table = self.paths
-        values = OptionValues.collect("bench", self.given, Path(table))
+        given = {"method": self.method or None, **self.given}
+        values = OptionValues.collect("bench", given, Path(table))
         print_messages(values.file_notes, quiet=self.quiet)
         goal = values.objective()
         objectives = [replace(goal, metric=_metric(key)) for key in _listed(self.metrics)] or [goal]
-        names = chosen_methods(_listed(self.methods), method_names_known())
+        names = chosen_methods(self._requested(values["method"]), all_methods())
         test = values.test()
         loaded = []
         for model in models:
@@ -114,6 +122,7 @@ def run(
     *,
     paths: list[str] | None,
     method_names: str | None,
+    method: list[str] | None,
     metrics: str | None,
     seeds: int | None,
     protocol: str | None,
@@ -133,6 +142,7 @@ def run(
     request = StudyRequest(
         paths=paths or (),
         methods=method_names,
+        method=method or (),
         metrics=metrics,
         seeds=seeds,
         protocol=protocol,

@@ -10,12 +10,12 @@ from typing import Any
 from rich.table import Table
 
 from fairfix._utils.atomic_write import write_bytes
-from fairfix._utils.text import shorten
+from fairfix._utils.text import plural, shorten
 from fairfix.bench.attribution_summary import AttributionSummary, summarize_attributions
 from fairfix.bench.base_network_summary import BaseNetworkSummary, summarize_base_networks
 from fairfix.bench.cell_table import BASELINE, UNMODIFIED, cell_table
 from fairfix.bench.page import page
-from fairfix.bench.split_statistics import MeanInterval
+from fairfix.bench.split_statistics import MIN_SPLITS, MeanInterval
 from fairfix.bench.summary import MethodSummary, TaskSummary, summarize
 from fairfix.cli.console import build_table, print_json, print_messages, print_output, wrap
 from fairfix.cli.failures import INTERNAL
@@ -167,11 +167,16 @@ def _cells(line: MethodSummary) -> list[str]:
 
 
 def _interval(figure: MeanInterval, sign: str) -> str:
-    """Return a mean ± half its interval, as far as they are defined."""
+    """Return a mean ± half its interval; the limits where one is the end of the range."""
     if math.isnan(figure.value):
         return ""
-    half = figure.high - figure.value
-    return f"{figure.value:{sign}.3f}" + ("" if math.isnan(half) else f"±{half:.3f}")
+    mean = f"{figure.value:{sign}.3f}"
+    above, below = figure.high - figure.value, figure.value - figure.low
+    if math.isnan(above):
+        return mean
+    if math.isclose(above, below, abs_tol=1e-9):
+        return f"{mean}±{above:.3f}"
+    return f"{mean} [{figure.low:.2f}, {figure.high:.2f}]"
 
 
 def _remark(line: MethodSummary) -> str:
@@ -200,6 +205,8 @@ def _legend(tasks: Sequence[TaskSummary], rows: Iterable[Row]) -> list[str]:
             "trivial: nearly all rows get the same decision on most splits",
             "±: half the 95 % interval; *: Pareto front of its kind by mean gap and performance",
         ]
+    few = {line.splits for table in tasks for line in table.methods if line.splits < MIN_SPLITS}
+    lines += [f"{plural(n, 'split', 'splits')}: no interval" for n in sorted(few)]
     lines += [
         f"{line.method} on {line.task}, {line.metric}: no result on {line.missing} of "
         f"{line.splits + line.missing} splits"

@@ -240,6 +240,7 @@ class _SettingsTable(StrictModel):
     no_serious_warnings: bool | None = None
     strict: bool | None = None
     no_subgroups: bool | None = None
+    method: _Names | None = None
 
     def values(self, directory: Path) -> dict[str, Any]:
         """Return the given options by name; paths in the file are relative to ``directory``."""
@@ -261,7 +262,7 @@ def _converted(name: str, value: Any, directory: Path) -> Any:
             if isinstance(value, str):
                 return split_names(value)
             return tuple(map(normalized_text, value if isinstance(value, tuple) else (value,)))
-        case "group":
+        case "group" | "method":
             return (value,) if isinstance(value, str) else value
         case "ignore" | "features":
             names = split_names(value) if isinstance(value, str) else value

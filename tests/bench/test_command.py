@@ -186,3 +186,27 @@ def test_a_trade_off_refuses_k_and_risk(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
     assert "has no budget; remove --k" in result.stderr
+
+
+def test_methods_with_options_are_rows_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "fairfix.toml").write_text('[bench]\nmethod = ["roc", "perturb:trials=3"]\n')
+    for name in ("model.pt", "val.csv"):
+        (tmp_path / name).write_bytes((LOH / name).read_bytes())
+    start = ["bench", str(tmp_path / "model.pt"), str(tmp_path / "val.csv"), "--seeds", "2"]
+    start += ["--jobs", "1", "--arch", "mlp:relu-bn", "--privileged", "1"]
+    from_file = CliRunner().invoke(app, [*start, "-o", str(tmp_path / "a")])
+    assert from_file.exit_code == 0, from_file.stderr
+    assert "2 splits: no interval" in from_file.stdout
+    assert "±0" not in from_file.stdout
+    assert set(pd.read_csv(tmp_path / "a/summary.csv")["method"]) == {
+        *("unmodified", "identity", "thresholds", "roc", "perturb trials=3"),
+    }
+    given = ["--method", "perturb:trials=4,sd=0.1", "--method", "perturb:trials=4"]
+    other = CliRunner().invoke(app, [*start, *given, "-o", str(tmp_path / "b"), "--json"])
+    assert other.exit_code == 0, other.stderr
+    assert {line["method"] for line in json.loads(other.stdout)["summary"]} == {
+        *("unmodified", "identity", "thresholds", "perturb sd=0.1 trials=4", "perturb trials=4"),
+    }
+    both = CliRunner().invoke(app, [*start, *given, "--methods", "roc", "-o", str(tmp_path / "c")])
+    assert both.exit_code == 2
+    assert "by --methods or by --method" in both.stderr

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from fairfix.bench.plan import array_part, chosen_methods, model_tasks, plan_tasks
 from fairfix.bench.protocols import protocol
 from fairfix.errors import UsageError
-from tests.helpers.studies import loh_case
+from tests.helpers.studies import LOH, loh_case
 
 
 def test_parts_of_an_array_are_the_whole() -> None:
@@ -20,7 +21,14 @@ def test_parts_of_an_array_are_the_whole() -> None:
 
 
 def test_baseline_and_group_thresholds_are_always_included() -> None:
-    assert chosen_methods(["prune"], [])[:2] == ["identity", "thresholds"]
+    chosen = chosen_methods(["gda:epochs=2", "gda", "thresholds"], ["roc"])
+    assert [(c.name, dict(c.options)) for c in chosen] == [
+        ("identity", {}),
+        ("thresholds", {}),
+        ("gda", {"epochs": 2}),
+        ("gda", {}),
+    ]
+    assert [c.name for c in chosen_methods([], ["roc"])] == ["identity", "thresholds", "roc"]
     with pytest.raises(UsageError, match="no method 'prun'"):
         chosen_methods(["prun"], [])
 
@@ -32,3 +40,14 @@ def test_a_seed_draws_other_splits() -> None:
     assert first[1].sha256 == later[0].sha256
     assert len({each.source for each in (*first, *later)}) == 1
     assert model_tasks([(whole, None)], 1, 0.5)[0].source != first[0].source
+
+
+def test_splits_of_one_table_share_its_rows() -> None:
+    whole = loh_case()
+    for test in (None, whole.companion(LOH / "test.csv")):
+        tasks = model_tasks([(whole, test)], 50, 0.3)
+        assert len({id(task.rows) for task in tasks}) == 1
+        for task in tasks:
+            both = np.concatenate([task.validation_index, task.test_index])
+            assert np.array_equal(np.sort(both), np.arange(len(task.rows)))
+        assert len({task.sha256 for task in tasks}) == 50

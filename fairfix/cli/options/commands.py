@@ -135,6 +135,14 @@ def bench_options(
             default="those of the protocol, else all",
         ),
     ] = None,
+    method: Annotated[
+        list[str] | None,
+        common(
+            "A method with its options, such as gda:optimizer=sgd,learning_rate=1e-5; repeatable, "
+            "instead of --methods.",
+            "--method",
+        ),
+    ] = None,
     metrics: Annotated[
         str | None,
         common(
