@@ -31,7 +31,7 @@ RESERVED_OPTIONS = frozenset(
         *("unfavorable", "reference"),
         *("id", "ignore", "weight", "features", "score", "data_spec", "arch", "arch_args"),
         *("output_kind", "output_name", "output_label", "trust_checkpoint", "checkpoint_key"),
-        *("device", "batch_size", "threshold", "cluster", "also", "floor", "ceiling"),
+        *("device", "batch_size", "threshold", "threads", "cluster", "also", "floor", "ceiling"),
         "no_subgroups",
         *("output", "export", "force", "json", "quiet", "debug", "help", "help_all"),
     }

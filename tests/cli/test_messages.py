@@ -97,7 +97,7 @@ def test_a_network_that_runs_on_any_number_of_inputs(fairfix: Run, place: Place)
     why = "the network runs on rows of 1, of 2 and more numbers"
     shown = facts(fairfix("inspect", place.model))
     for what in ("inputs", "output", "prunable units"):
-        assert f" {what} unknown ({why}) " in shown
+        assert f" {what} unknown: {why} " in shown
     assert " decision rule none in the file or next to it " in shown
     found = json.loads(fairfix("inspect", place.model, "--json").out)
     assert found["inputs"] is None
