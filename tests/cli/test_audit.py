@@ -349,3 +349,13 @@ def test_subgroups_are_not_searched_on_request(
     )
     assert document["subgroups"] is None
     assert fairfix("audit", "-", table, *SCORES, "--no-subgroups").code == 0
+
+
+def test_one_row_of_a_label_gives_undefined_figures_and_no_python_warning(
+    fairfix: Run, tmp_path: Path
+) -> None:
+    rows = [f"{int(i == 0)},{'fm'[i % 2]},{i / 100}" for i in range(80)]
+    (tmp_path / "rows.csv").write_text("\n".join(["label,sex,p", *rows]))
+    ended = fairfix("audit", "-", tmp_path / "rows.csv", *SCORES, "--metric", "eod", "--json")
+    assert json.loads(ended.out)["groups"]["sex"]["gaps"]["eod"]["value"] is None
+    assert "Warning" not in ended.err
