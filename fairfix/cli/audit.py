@@ -117,13 +117,15 @@ def _tables(document: Document) -> Iterator[Table | str]:
 def _verdict(document: Document, column: str) -> Iterator[str]:
     measured = document["groups"][column]
     claim = measured["evidence"]["claims"][0]
-    yield f"{column}: {audit_headline(document, measured).word.lower()}"
+    verdict = audit_headline(document, measured)
+    yield f"{column}: {verdict.word.lower()}"
     named = named_figures(claim["metric"], claim)
     figures = ", ".join(f"{name} {plain_figure(each)}" for name, each in named.items())
     for sentence in (
         f"{figures} against a budget of {claim['budget']:g}",
         f"{claim['reason'][:1].upper()}{claim['reason'][1:]}.",
         certifiable_sentence(measured) or "",
+        verdict.sentences[-1] if verdict.tone == "amber" else "",
     ):
         yield from wrap(f"  {sentence}", indent="  ")
 

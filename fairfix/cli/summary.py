@@ -35,6 +35,8 @@ def summary(report: dict[str, Any]) -> Iterator[Table | str]:
         yield _promises(further)
     yield from _rule(report["rule"])
     yield from _verdict(headline(report))
+    for each in report.get("unchecked", ()):
+        yield from wrap(f"Unchecked: {each}.")
 
 
 def short_warnings(warnings: list[str]) -> Iterator[str]:

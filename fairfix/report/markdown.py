@@ -32,6 +32,9 @@ def _sections(report: dict[str, Any]) -> Iterable[str]:
     if report["warnings"]:
         yield "## Warnings"
         yield "\n".join(f"- {text(warning)}" for warning in report["warnings"])
+    if unchecked := report.get("unchecked"):
+        yield "## Unchecked"
+        yield "\n".join(f"- {text(each)}" for each in unchecked)
     yield "## Before and after"
     yield _table(
         [

@@ -14,7 +14,7 @@ from typing import Any
 from fairfix._utils.text import plain_number, printable
 from fairfix.report.gate_sentences import check_name
 from fairfix.report.markdown import text
-from fairfix.report.sentences import promises
+from fairfix.report.sentences import amber_sentence, promises
 
 BEGIN, END = "<!-- fairfix:begin -->", "<!-- fairfix:end -->"
 YAML_BEGIN, YAML_END = "# fairfix:begin", "# fairfix:end"
@@ -83,7 +83,13 @@ def _section(report: dict[str, Any]) -> str:
         "\n".join(f"| {' | '.join(row)} |" for row in rows),
         f"Measured on {test['debiased']['rows']} test rows, which were not used for debiasing.",
         *_claims(report),
-        "\n".join(f"- {_safe(warning)}" for warning in report["warnings"]),
+        amber_sentence(report) if _certified(report) else "",
+        "\n".join(
+            [
+                *(f"- {_safe(warning)}" for warning in report["warnings"]),
+                *(f"- unchecked: {_safe(each)}" for each in report.get("unchecked", ())),
+            ]
+        ),
         "These results do not cover other groups, other data, or individuals.",
     ]
     return "\n\n".join(filter(None, lines))
@@ -97,6 +103,10 @@ def _figures(report: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict
     yield objective["metric_title"], before["gaps"][metric], after["gaps"][metric]
     name = measure.replace("_", " ")
     yield name, before["performance"][measure], after["performance"][measure]
+
+
+def _certified(report: dict[str, Any]) -> bool:
+    return any(claim["verdict"] == "certified" for claim in report["evidence"]["claims"])
 
 
 def _claims(report: dict[str, Any]) -> Iterable[str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fairfix._utils.text import format_count, shorten
+from fairfix._utils.text import format_count, plural, shorten
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.fairness_metrics import title as title_of
 from fairfix.report.figures import Figure, absolute_gap, is_ratio
@@ -26,8 +26,8 @@ class Headline:
     """The verdict box.
 
     Attributes:
-        tone: "certified", "amber" (certified with a serious warning), "violated" or "neutral";
-            selects color and icon.
+        tone: "certified", "amber" (certified, but with serious warnings or unchecked points),
+            "violated" or "neutral"; selects color and icon.
         word: the verdict, as a heading.
         sentences: the estimate, the meaning of the verdict, and its reason.
         rows_needed: for each group its name, its number of rows, and the number of rows that would
@@ -88,15 +88,31 @@ def _headline(
     report: Mapping[str, Any], claim: Mapping[str, Any], measured: Mapping[str, Any], estimate: str
 ) -> Headline:
     tone = claim["verdict"] if claim["verdict"] in ("certified", "violated") else "neutral"
-    serious = report.get("serious_warnings") or report.get("unchecked") or measured["trivial"]
-    if tone == "certified" and serious:
+    amber = amber_sentence(report) if tone == "certified" else ""
+    if tone == "certified" and (amber or measured["trivial"]):
         tone = "amber"
     return Headline(
         tone,
         _heading(claim["verdict"], measured),
-        (estimate, _meaning(report, claim), *_trivial(measured)),
+        (estimate, _meaning(report, claim), *_trivial(measured), *([amber] if amber else [])),
         _rows_needed(claim, measured["groups"]),
     )
+
+
+def reservations(serious_warnings: Sequence[str], unchecked: Sequence[str]) -> str:
+    """Return why a certified result is amber: numbers of warnings and of unchecked points."""
+    parts = []
+    if serious_warnings:
+        parts.append(plural(len(serious_warnings), "serious warning", "serious warnings"))
+    if unchecked:
+        parts.append(plural(len(unchecked), "point is", "points are") + " unchecked")
+    return "; ".join(parts)
+
+
+def amber_sentence(report: Mapping[str, Any]) -> str:
+    """Return why what is certified in a report or an audit is amber; empty if it is green."""
+    doubts = reservations(report.get("serious_warnings", ()), report.get("unchecked", ()))
+    return f"Amber, not green: {doubts}." if doubts else ""
 
 
 def _trivial(measured: Mapping[str, Any]) -> tuple[str, ...]:

@@ -260,6 +260,7 @@ def gate(
     strict: bool = False,
     on_inconclusive: Literal["fail", "warn"] = "fail",
     require_unseen: bool = False,
+    no_serious_warnings: bool = False,
 ) -> Gate:
     """Check a model against budgets and floors; ``Gate.exit_code`` is the verdict as a number.
 
@@ -277,6 +278,7 @@ def gate(
         confidence: 1 - alpha of each one-sided test, in (0.5, 1); ``strict`` takes exact limits.
         on_inconclusive: "warn" lets inconclusive demands pass with a warning.
         require_unseen: let nothing pass if the rows cannot be compared with the tuned ones.
+        no_serious_warnings: let nothing pass with a serious warning.
 
     Raises:
         UsageError: if a demand is invalid, or if most of the rows were used for tuning.
@@ -306,6 +308,7 @@ def gate(
         confidence=level,
         lenient=on_inconclusive == "warn",
         require_unseen=require_unseen,
+        no_serious_warnings=no_serious_warnings,
     )
 
 

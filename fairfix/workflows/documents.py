@@ -30,6 +30,7 @@ from fairfix.workflows.case import Case
 from fairfix.workflows.evidence import BINS, UNKNOWN, Evidence, Intervals
 from fairfix.workflows.gate.check_document import check_document
 from fairfix.workflows.outcome import Comparison, Outcome
+from fairfix.workflows.unchecked import reused_test_rows, unchecked_in_audit, unchecked_of
 from fairfix.workflows.warnings import reversed_scores, serious_warnings
 
 SCHEMA_VERSION = 2
@@ -104,9 +105,13 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
             },
             "tuned_rows": evidence.tuned_rows and evidence.tuned_rows.to_json(),
             "tuned_ids": evidence.tuned_ids and evidence.tuned_ids.to_json(),
-            "warnings": [*outcome.warnings, *evidence.warnings],
-            "serious_warnings": [*serious_warnings(outcome), *evidence.change.levelling_down],
-            "unchecked": [],
+            "warnings": [*outcome.warnings, *evidence.warnings, *reused_test_rows(outcome)],
+            "serious_warnings": [
+                *serious_warnings(outcome),
+                *evidence.change.levelling_down,
+                *reused_test_rows(outcome),
+            ],
+            "unchecked": list(unchecked_of(outcome)),
             "notes": [
                 *case.notes,
                 *outcome.result.notes,
@@ -137,7 +142,7 @@ def audit_document(case: Case, rule: DecisionRule, audit: Audit) -> dict[str, An
             },
             "threshold_sweep": audit.threshold_sweep and _threshold_sweep(audit.threshold_sweep),
             "serious_warnings": list(_audit_warnings(audit)),
-            "unchecked": [],
+            "unchecked": list(unchecked_in_audit(case, rule)),
             "notes": [*case.notes, *(audit.subgroups.notes if audit.subgroups else ())],
         }
     )

@@ -49,7 +49,7 @@ class Drawing(StrictModel):
     shapes: tuple[Shape, ...] = Field((), min_length=1)
     color: Color = Color.RED
     weights: dict[str, float] = Field(default_factory=dict)
-    margin: float | Literal["auto"] | None = None
+    margin: Literal["auto"] | float | None = None
     demands: str | tuple[str, ...] = ()
     seed: int = Field(0, ge=0, lt=2**63)
     code: str = Field("a", pattern="^[a-z]+$")
@@ -156,7 +156,7 @@ def test_numbers_keep_every_bit() -> None:
             {"shapes": SHAPES, "weights": {"Never married": []}},
             "weights['Never married'] must be a number, not a list.",
         ),
-        ({"shapes": SHAPES, "margin": "of"}, "margin must be a number or 'auto', not 'of'."),
+        ({"shapes": SHAPES, "margin": "of"}, "margin must be 'auto' or a number, not 'of'."),
         ({"shapes": SHAPES, "demands": 5}, "demands must be a string or a list, not 5."),
         ({"shapes": SHAPES, "demands": ["a", 5]}, "demands[1] must be a string, not 5."),
         ({"shapes": SHAPES, "seed": 3}, "seed must be even, not 3."),

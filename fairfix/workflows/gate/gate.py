@@ -15,9 +15,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fairfix._utils.text import plural
 from fairfix.errors import UsageError
 from fairfix.metrics.performance import PERFORMANCES, auc_by_group, is_trivial
+from fairfix.report.sentences import reservations
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.verdicts import Verdict
 from fairfix.thresholds.rule import DecisionRule
@@ -118,12 +118,8 @@ class Gate:
         """The outcome in one sentence."""
         if self.exit_code != OK or self.color == "green":
             return self._outcome
-        parts = [self._outcome.removesuffix(".")]
-        if self.serious_warnings:
-            parts.append(plural(len(self.serious_warnings), "serious warning", "serious warnings"))
-        if self.unchecked:
-            parts.append(plural(len(self.unchecked), "point is", "points are") + " unchecked")
-        return "; ".join(parts) + "."
+        doubts = reservations(self.serious_warnings, self.unchecked)
+        return f"{self._outcome.removesuffix('.')}; {doubts}."
 
     @property
     def color(self) -> Literal["green", "amber", "red", "gray"]:

@@ -1,0 +1,95 @@
+"""What could not be verified is listed, makes a certified result amber, and is shown everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+from rich.table import Table
+
+import fairfix as library
+from fairfix.cli.summary import summary
+from fairfix.report.html import audit_html, html
+from fairfix.report.markdown import markdown
+from fairfix.report.model_card import update
+from fairfix.report.sentences import headline
+from fairfix.workflows.documents import audit_document, report_document
+from tests.helpers.runs import Place
+
+
+def terminal(report: dict[str, Any]) -> str:
+    return " ".join(line for line in summary(report) if not isinstance(line, Table))
+
+
+def card(report: dict[str, Any]) -> str:
+    return update("", report)
+
+
+def report_of(place: Place, **options: Any) -> dict[str, Any]:
+    case = library.load(place.model, place.val)
+    return report_document(library.debias(case, "identity", budget=0.9, **options))
+
+
+def test_a_separate_test_table_leaves_nothing_unchecked(place: Place) -> None:
+    report = report_of(place, test=place.test)
+    assert report["unchecked"] == []
+    report["serious_warnings"] = []
+    assert headline(report).tone == "certified"
+    assert not any("Amber" in shown(report) for shown in (terminal, markdown, html, card))
+
+
+@pytest.mark.parametrize("shown", [terminal, markdown, html, card])
+def test_every_output_shows_that_a_holdout_is_amber(
+    place: Place, shown: Callable[[dict[str, Any]], str]
+) -> None:
+    report = report_of(place)
+    assert report["unchecked"] == [
+        "the test rows were held out from val.csv, so rows from elsewhere are unchecked"
+    ]
+    report["serious_warnings"] = []
+    assert headline(report).tone == "amber"
+    text = " ".join(shown(report).split())
+    assert "Amber, not green: 1 point is unchecked." in text
+    assert "he test rows were held out from val.csv, so rows from elsewhere are unchecked" in text
+
+
+def test_test_rows_that_were_also_tuned_on_are_a_serious_warning(place: Place) -> None:
+    rows = pd.concat([pd.read_csv(place.test), pd.read_csv(place.val)[:200]])
+    report = report_of(place, test=place.table(rows))
+    serious = report["serious_warnings"][-1]
+    assert "compared rows equal a row that the rule was tuned on" in serious
+    assert serious in report["warnings"]
+    assert headline(report).tone == "amber"
+
+
+def test_scores_without_a_model_are_unchecked(place: Place) -> None:
+    scores = pd.read_csv(place.val).assign(p=lambda table: table.index % 10 / 10)
+    case = library.load(None, place.table(scores), score="p")
+    rule = library.DecisionRule(threshold=0.5)
+    document = audit_document(case, rule, library.audit(case, rule, subgroups=False))
+    assert document["unchecked"] == [
+        "scores were given without a model, so it is unchecked which weights they are from"
+    ]
+    assert 'id="unchecked"' in audit_html(document)
+    assert "Subgroups were not searched." in audit_html(document)
+
+
+def test_a_gate_of_the_library_can_refuse_serious_warnings(place: Place) -> None:
+    case = library.load(place.model, place.test)
+    trivial = library.DecisionRule(threshold=1.0, output="logit")
+    exits = [
+        library.gate(case, {"spd": 0.5}, floors={"accuracy": 0.01}, rule=trivial, **asked).exit_code
+        for asked in ({}, {"no_serious_warnings": True}, {"require_unseen": True})
+    ]
+    assert exits == [0, 3, 3]
+
+
+def test_an_audit_of_a_tuned_rule_does_not_check_its_rows(place: Place) -> None:
+    rule = library.debias(library.load(place.model, place.val), "identity").rule
+    case = library.load(place.model, place.test)
+    document = audit_document(case, rule, library.audit(case, rule, subgroups=False))
+    assert document["unchecked"] == [
+        "an audit does not check whether the rule was tuned on these rows; gate does"
+    ]
