@@ -131,9 +131,11 @@ def _work(
     warnings.simplefilter("error")
     os.chdir(folder)
     target = TARGETS[name]
+    signal.signal(signal.SIGALRM, _too_slow)
     for position, seed in enumerate(seeds):  # everything is imported before effects are audited
         path = folder / f"valid{suffix_of(target, seed)}"
         path.write_bytes(seed.content)
+        signal.alarm(MAX_SECONDS)
         outcome(target, path, position)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MAX_MEMORY,) * 2)
@@ -141,7 +143,6 @@ def _work(
     sys.addaudithook(effects)
     for case in cases:
         path = mutate(name, case, folder, seeds)
-        signal.signal(signal.SIGALRM, _too_slow)
         signal.alarm(MAX_SECONDS)
         started = time.monotonic()
         effects.seen, effects.active = [], True
