@@ -7,8 +7,11 @@ optimal threshold.
 
 Deviations from the paper: training on labels overfits, after which the rows do not show how good
 the result is. So the network is trained on one half of the validation rows, and round and threshold
-are chosen on the other half. As in the authors' code, the prediction of the critic enters as an
-absolute value.
+are chosen on the other half. The critic predicts the gap of the scores, where the paper has the
+gap of the decisions, and its prediction enters as an absolute value, as in the authors' code: the
+network would drive a signed one to -1. Minibatches are drawn with replacement within each
+combination of group and label, in proportion to its rows, so that the gap of nearly every minibatch
+is defined; one whose gap is not is skipped and counted.
 
 When not to use it: the gap of 64 rows is mostly noise, and a last hidden layer that holds little
 more than the score tells a critic little about groups. The result then is the unmodified network at
@@ -67,7 +70,7 @@ def adversarial(
         rounds: alternations of critic and network, at most; 0 leaves the network unchanged.
         critic_steps: steps of the critic per round.
         network_steps: steps of the network per round.
-        minibatch: rows per step. They are drawn with replacement.
+        minibatch: rows per step. They are drawn with replacement, stratified by group and label.
         learning_rate: step size of Adam. It is the same for critic and network.
         entropy_share: lambda in the paper. It is the share of the cross-entropy in the loss
             "paper", the slope of the gap in the loss "hinge".
@@ -94,16 +97,18 @@ def adversarial(
     critic_optimizer = torch.optim.Adam(critic.parameters(), lr=learning_rate, fused=True)
     optimizer = torch.optim.Adam(scorer.parameters(), lr=learning_rate, fused=True)
 
-    def draw() -> Tensor:
-        return torch.randint(len(training), (minibatch,), generator=generator)
+    draw = _StratifiedDraw(2 * training.groups + training.labels, minibatch, generator)
+    skipped = 0
 
     def train_critic() -> None:
+        nonlocal skipped
         with torch.no_grad():  # the network is fixed here: one pass per round
             scores, hidden = reader.run(scorer, features)
         for _ in range(critic_steps):
             rows = draw()
             gap = soft_gap(objective.metric, scores[rows], cells[rows])
-            descend((critic(hidden[rows].reshape(-1)) - gap).square().mean(), critic_optimizer)
+            loss_of_critic = (critic(hidden[rows].reshape(-1)) - gap).square().mean()
+            skipped += not descend(loss_of_critic, critic_optimizer)
 
     def train_network() -> None:
         for _ in range(network_steps):
@@ -136,10 +141,53 @@ def adversarial(
         should_stop=out_of_patience,
         seed=seed,
     )
+    notes = [f"{skipped} minibatches of the critic lacked rows of a group and were skipped"]
     return search.result(
+        *(notes if skipped else ()),
         f"trained on {len(training)} of the validation rows; the candidate was chosen on the other "
-        f"{len(selection_rows)}"
+        f"{len(selection_rows)}",
     )
+
+
+class _StratifiedDraw:
+    """Draw minibatches with replacement that have rows of each stratum as its share of all rows.
+
+    Each stratum has at least one row in a minibatch, as far as there is room.
+
+    Args:
+        strata: (N,) integers.
+        minibatch: rows of a draw.
+        generator: of the draws.
+    """
+
+    def __init__(self, strata: Tensor, minibatch: int, generator: torch.Generator) -> None:
+        _, strata = strata.cpu().unique(return_inverse=True)
+        sizes = strata.bincount()
+        counts = _proportional(sizes, minibatch)
+        self._rows = strata.argsort(stable=True)
+        self._first = (sizes.cumsum(0) - sizes).repeat_interleave(counts)
+        self._sizes = sizes.repeat_interleave(counts)
+        self._generator = generator
+
+    def __call__(self) -> Tensor:
+        """Return the row numbers of a minibatch, in random order."""
+        share = torch.rand(len(self._sizes), generator=self._generator, dtype=torch.float64)
+        rows = self._rows[self._first + (share * self._sizes).long()]
+        return rows[torch.randperm(len(rows), generator=self._generator)]
+
+
+def _proportional(sizes: Tensor, total: int) -> Tensor:
+    """Return whole numbers with this total in proportion to sizes; 1 at least, if there is room."""
+    exact = sizes.double() * total / sizes.sum()
+    counts = exact.floor().long()
+    if len(sizes) <= total:
+        counts = counts.clamp(min=1)
+    missing = total - int(counts.sum())
+    step = 1 if missing > 0 else -1
+    for _ in range(abs(missing)):
+        surplus = torch.where(counts > 1, exact - counts, torch.inf) if step < 0 else counts - exact
+        counts[surplus.argmin()] += step
+    return counts
 
 
 def _critic(inputs: int, generator: torch.Generator, device: torch.device) -> nn.Module:

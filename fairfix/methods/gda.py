@@ -6,7 +6,9 @@ exact optimal threshold, and the best epoch is kept.
 Deviations from the paper: gradients are taken on the validation rows, on which the epoch is chosen
 as well; standard errors count 1.2 times for it. (On re-splits of six networks neither halving the
 rows nor cross-fitting the choice did better on new rows.) The optimizer is Adam, as in the authors'
-code; optimizer "sgd" is the paper's. A run ends once the gap has crossed 0 by more than the budget.
+code; optimizer "sgd" is the paper's. The step size is 1e-4 and a run has at most 40 epochs, where
+the paper has 1e-5 and 100 to 200; and a run ends early once the gap has crossed 0 by more than the
+budget, where the paper runs every epoch.
 
 When not to use it: the loss does not include performance, so long runs flatten the scores. If a
 group has few rows of a label, its gradient is mostly noise.

@@ -7,8 +7,9 @@ setting its outgoing weights to 0, so that nothing of it reaches the output.
 Deviations from the paper: a unit is ranked by the first-order change of the soft gap under its
 removal, which is minus the sum of weight times gradient over the outgoing weights. Equation 4
 (score "gradient") uses the mean gradient with respect to the activation, which assumes activations
-of one sign. Gradients are taken on the validation rows, on which the step is chosen as well;
-standard errors count 1.2 times for it.
+of one sign. Units are removed against the sign that the gap has at each step; with sign "initial",
+against its sign at the start, as in the paper, also after it has crossed 0. Gradients are taken on
+the validation rows, on which the step is chosen as well; standard errors count 1.2 times for it.
 
 When not to use it: on networks without spare units, if the gap reflects base rates that the whole
 network has learned, or if the gap is small already. It helps most with statistical parity.
@@ -49,6 +50,7 @@ def prune(
     per_step: Annotated[int, Range(0)] = 0,
     max_units: Annotated[int, Range(0)] = 0,
     score: Literal["removal", "gradient"] = "removal",
+    sign: Literal["current", "initial"] = "current",
     inputs: bool = False,
 ) -> Result:
     """Remove the hidden units that contribute most to the gap, step by step.
@@ -61,6 +63,8 @@ def prune(
         max_units: units removed, at most; 0 for all.
         score: ranking of the units: "removal" by the first-order change of the soft gap when the
             unit is removed, "gradient" by equation 4 of the paper.
+        sign: sign of the gap that removals reduce: "current" at each step, "initial" as in the
+            paper.
         inputs: treat the input features of the network as units as well.
 
     Raises:
@@ -75,13 +79,16 @@ def prune(
     per_step = per_step or math.ceil(removable / STEPS)
     parameters = dict(scorer.named_parameters())
     remaining = torch.ones(len(owner), dtype=torch.bool)
+    direction = 0.0
     for first in track(range(0, removable, per_step), "prune"):
         change, scores, gap = _change(score, scorer, problem, objective, layers)
         if gap == 0 or gap.isnan():
             break
         if first:
             search.add(scores, scorer.weights)
-        reduction = torch.where(remaining, -torch.sign(gap).cpu() * change, -math.inf)
+        if sign == "current" or not first:
+            direction = math.copysign(1.0, float(gap))
+        reduction = torch.where(remaining, -direction * change, -math.inf)
         for index in reduction.topk(min(per_step, removable - first)).indices.tolist():
             layer, unit = owner[index]
             layer.prune(parameters, unit)

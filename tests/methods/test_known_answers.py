@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from fairfix.data.problem import Problem
 from fairfix.methods._result import Step
 from fairfix.methods._search import CandidateSearch
+from fairfix.methods._soft_gap import soft_gap
 from fairfix.methods.gda import gda
 from fairfix.methods.prune import prune
 from fairfix.metrics.fairness_metrics import METRICS
@@ -189,6 +191,21 @@ def test_prune_without_bounds_goes_on_until_nothing_of_the_bias_is_left(score: s
     assert 1 < len(result.trajectory) <= 13
     last = result.trajectory[-1]
     assert (last.gap, last.performance) == (0, 0.5)
+
+
+def test_prune_keeps_the_initial_sign_on_request(added: Candidates) -> None:
+    """Beyond 0 the current sign leads back to it, the initial one further away."""
+    problem = biased_problem(zoo.scorer("modules"), zoo.features(200))
+    gaps = {}
+    for sign in ("current", "initial"):
+        added.clear()
+        prune(problem, Objective(), per_step=1, sign=sign)
+        gaps[sign] = [float(soft_gap(METRICS["spd"], scores, problem.cells)) for scores, _ in added]
+    start = math.copysign(1.0, gaps["current"][0])
+    crossed = next(i for i, gap in enumerate(gaps["current"]) if start * gap < 0)
+    assert gaps["initial"][: crossed + 1] == gaps["current"][: crossed + 1]
+    beyond = [min(start * gap for gap in gaps[sign]) for sign in ("current", "initial")]
+    assert beyond[1] < beyond[0] < 0
 
 
 @pytest.mark.parametrize("inputs", [True, False])

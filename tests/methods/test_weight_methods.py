@@ -20,6 +20,7 @@ from fairfix.methods import get
 from fairfix.methods._quantile_trees import QuantileTrees, TreeOptimizer
 from fairfix.methods._result import Result
 from fairfix.methods._search import CandidateSearch
+from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
 from fairfix.models.activations import LayerInput
 from fairfix.models.scorer import Output, Scorer
@@ -391,12 +392,12 @@ def test_adversarial_chooses_on_rows_that_it_did_not_learn_from() -> None:
     """The cut kept is the best one of the unseen half, whatever the other half says."""
     problem, aim = problem_of(n=400), Objective(kind="tradeoff", lambda_=0.5)
     options = {**QUICK, "rounds": 10, "network_steps": 20, "learning_rate": 0.01}
-    result = get("adversarial").run(problem, aim, seed=1, **options)
+    result = get("adversarial").run(problem, aim, seed=3, **options)
     assert result.state is not None
     assert result.notes == (
         "trained on 200 of the validation rows; the candidate was chosen on the other 200",
     )
-    _, rows = holdout(problem, 0.5, 1)
+    _, rows = holdout(problem, 0.5, 3)
     scorer, features = problem.network()
     scorer.network.load_state_dict(result.state)
     scores, unseen = scorer.score(features), problem.take(rows)
@@ -404,6 +405,49 @@ def test_adversarial_chooses_on_rows_that_it_did_not_learn_from() -> None:
     assert result.policy.thresholds(1) == (float(cut.threshold),)
     everywhere = best_threshold(scores, problem.labels, problem.groups, problem.n_groups, aim)
     assert float(everywhere.threshold) != float(cut.threshold)
+
+
+def strata_of(problem: Problem) -> Tensor:
+    return 2 * problem.groups + problem.labels
+
+
+@pytest.mark.parametrize(
+    ("sizes", "minibatch", "expected"),
+    [
+        ([100, 3, 1, 1000], 64, [5, 1, 1, 57]),
+        ([50, 50], 7, [4, 3]),
+        ([1, 1, 1, 10**6], 5, [1, 1, 1, 2]),
+        ([5, 5, 5], 2, [1, 1, 0]),
+    ],
+)
+def test_a_minibatch_has_rows_of_every_stratum_in_proportion(
+    sizes: list[int], minibatch: int, expected: list[int]
+) -> None:
+    strata = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    strata = strata[torch.randperm(len(strata), generator=torch.Generator().manual_seed(5))]
+    draw = adversarial_module._StratifiedDraw(strata, minibatch, torch.Generator().manual_seed(0))
+    draws = [draw() for _ in range(50)]
+    for rows in draws:
+        assert strata[rows].bincount(minlength=len(sizes)).tolist() == expected
+    drawn = torch.cat(draws)[strata[torch.cat(draws)] == 0]
+    assert len(drawn.unique()) > 0.3 * min(sizes[0], len(drawn))
+    assert len({tuple(strata[rows].tolist()) for rows in draws}) > 1
+
+
+def test_no_minibatch_lacks_a_rare_group() -> None:
+    """One row in fifty is of group 1; of random minibatches of 64, every fourth would lack it."""
+    problem = problem_of(n=400)
+    groups = (torch.arange(400) % 50 == 0).long()
+    rare = replace(problem, groups=groups)
+    result = get("adversarial").run(rare, Objective(METRICS["spd"]), **{**QUICK, "rounds": 4})
+    assert not any("skipped" in note for note in result.notes)
+
+
+def test_minibatches_without_rows_of_a_group_are_counted() -> None:
+    problem = problem_of(n=400)
+    many = replace(problem, groups=torch.arange(400) % 20, group_names=tuple(map(str, range(20))))
+    result = get("adversarial").run(many, Objective(METRICS["spd"]), **QUICK)
+    assert "6 minibatches of the critic lacked rows of a group and were skipped" in result.notes
 
 
 @pytest.mark.parametrize("loss", ["paper", "hinge"])
@@ -428,7 +472,7 @@ def test_one_step_by_hand(loss: str, critic_layer: str, run: Run) -> None:
     chance = torch.Generator().manual_seed(3)
     critic = adversarial_module._critic(8 * zoo.H, chance, torch.device("cpu"))
     learned = half_of(problem, seed=3)
-    rows = torch.randint(len(learned), (8,), generator=chance)
+    rows = adversarial_module._StratifiedDraw(strata_of(learned), 8, chance)()
     w = {name: value.clone().requires_grad_() for name, value in before.items()}
     assert learned.features is not None
     first = torch.relu(learned.features[rows] @ w["0.weight"].T + w["0.bias"])
