@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -32,6 +33,8 @@ from fairfix.workflows.gate.check_document import check_document
 from fairfix.workflows.outcome import Comparison, Outcome
 from fairfix.workflows.unchecked import reused_test_rows, unchecked_in_audit, unchecked_of
 from fairfix.workflows.warnings import reversed_scores, serious_warnings
+
+_SURROGATE = re.compile("[\ud800-\udfff]")  # bytes of a file name that is not UTF-8
 
 SCHEMA_VERSION = 2
 
@@ -349,7 +352,7 @@ def _group(g: GroupEvaluation, intervals: Mapping[str, Interval]) -> dict[str, A
 
 
 def _plain_document(content: dict[str, Any]) -> dict[str, Any]:
-    """Return the content with None for NaN and infinity."""
+    """Return the content with None for NaN and infinity, and text that UTF-8 can hold."""
     return {key: _plain(item) for key, item in content.items()}
 
 
@@ -360,4 +363,6 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
+    if isinstance(value, str) and not value.isascii():
+        return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value)
     return value

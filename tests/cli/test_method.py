@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 from io import StringIO
 from typing import Any
 
@@ -172,3 +174,12 @@ def test_a_ratio_has_its_gap_beside_it(fairfix: Run, place: Place) -> None:
     assert "ratio di" in ended.out
     audited = " ".join(fairfix("audit", place.model, place.val, "--budget", "di=0.2").out.split())
     assert re.search(r"gap of di 0\.\d{3} \[.*\], ratio di 0\.\d{3} \[", audited)
+
+
+def test_a_table_whose_name_is_not_utf_8(fairfix: Run, place: Place) -> None:
+    table = place.folder / os.fsdecode(b"na\xffme.csv")
+    shutil.copy(place.val, table)
+    ended = fairfix("thresholds", place.model, table, "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["data"]["table"] == "na\N{REPLACEMENT CHARACTER}me.csv"
+    assert place.folder.joinpath("model.debiased.report.json").is_file()
