@@ -20,6 +20,7 @@ from fairfix.methods.caleqodds import caleqodds
 from fairfix.methods.eqodds import eqodds
 from fairfix.methods.identity import identity
 from fairfix.methods.roc import roc
+from fairfix.metrics.counts import Counts
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
@@ -192,11 +193,46 @@ def test_eqodds_flips_the_decisions_of_the_best_cut() -> None:
         assert float(found) == pytest.approx(float(every.nan_to_num(0).max()))
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("key", ["accuracy", "balanced_accuracy", "f1"])
 @pytest.mark.parametrize("seed", range(3))
-def test_eqodds_decides_as_aif360_does_on_average(seed: int) -> None:
+def test_eqodds_is_best_among_equal_rates(seed: int, key: str, weighted: bool) -> None:
+    """Against a grid of the rates that flips can give both groups."""
+    problem = scored_rows(300, seed=seed, weighted=weighted)
+    objective = Objective(METRICS["eqodds"], performance=PERFORMANCES[key])
+    result = eqodds(problem, objective, base="current")
+    counts = problem.counts(result.policy.probability(problem.scores, problem.groups))
+    tpr, fpr = (counts.tp / (counts.tp + counts.fn)), (counts.fp / (counts.fp + counts.tn))
+    assert [float(tpr.diff()), float(fpr.diff())] == pytest.approx([0, 0], abs=1e-9)
+    base = rates_by_hand(count_by_hand(problem.scores > 0.5, problem))
+    grid = np.stack(np.meshgrid(*[np.linspace(0, 1, 201)] * 2), -1).reshape(-1, 2)
+    possible = np.ones(len(grid), bool)
+    for group in (0, 1):
+        rates = np.array([[r[group], 1 - r[group]] for r in (base["tpr"], base["fpr"])])
+        p = np.linalg.solve(rates, grid.T)
+        possible &= ((p >= 0) & (p <= 1)).all(0)
+    whole = problem.counts(torch.ones(300)).total()
+    ones, zeros = float(whole.tp), float(whole.fp)
+    t, f = (torch.from_numpy(side) for side in grid[possible].T)
+    others = Counts(
+        *(side[:, None] for side in (t * ones, f * zeros, (1 - t) * ones, (1 - f) * zeros))
+    )
+    best = float(objective.performance(others).nan_to_num(0).max())
+    assert best - 1e-9 <= float(objective.performance(counts).nan_to_num(0)) <= best + 0.02
+
+
+def test_eqodds_of_balanced_accuracy_is_that_of_aif360() -> None:
+    problem = scored_rows(400, seed=2)
+    one, other = (eqodds(problem, Objective(), cost=cost) for cost in ("performance", "aif360"))
+    assert np.array(expected(problem, one)) == pytest.approx(expected(problem, other), abs=1e-6)
+
+
+@pytest.mark.parametrize("cost", ["performance", "aif360"])
+@pytest.mark.parametrize("seed", range(3))
+def test_eqodds_decides_as_aif360_does_on_average(seed: int, cost: Any) -> None:
     """AIF360 shuffles rows and flips whole numbers of them: rounding costs a row a cell."""
     problem = scored_rows(400, seed=seed)
-    result = eqodds(problem, Objective(), base="current")
+    result = eqodds(problem, Objective(), base="current", cost=cost)
     decisions = binary_label_dataset(problem, problem.scores > 0.5, problem.scores)
     post = engine("EqOddsPostprocessing")
     post.fit(binary_label_dataset(problem, problem.labels, problem.scores), decisions)
@@ -314,12 +350,12 @@ def test_the_global_random_state_is_left_alone(method: Any) -> None:
     assert random_state() == before
 
 
-def test_eqodds_says_that_row_weights_do_not_count() -> None:
+def test_eqodds_says_that_row_weights_do_not_count_for_aif360() -> None:
     problem = scored_rows(300, weighted=True)
-    result = eqodds(problem, Objective(), base="current")
+    result = eqodds(problem, Objective(), base="current", cost="aif360")
     assert "rates are equalized without the row weights" in result.notes
     plain = replace(problem, weights=None)
-    assert result.policy == eqodds(plain, Objective(), base="current").policy
+    assert result.policy == eqodds(plain, Objective(), base="current", cost="aif360").policy
     rates = rates_by_hand(expected(plain, result))
     assert max(np.ptp(rates["tpr"]), np.ptp(rates["fpr"])) < 1e-9
 
