@@ -29,17 +29,19 @@ PIECE = 500
 def main() -> int:
     """Fuzz; return 1 if anything went wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("targets", nargs="*", default=list(TARGETS), choices=list(TARGETS))
+    parser.add_argument("targets", nargs="*", help=f"of {', '.join(TARGETS)}; default: all")
     parser.add_argument("--interrupt", action="store_true", help="also stop commands at each write")
     parser.add_argument("--start", type=int, default=0, help="number of the first case")
     parser.add_argument("--cases", type=int, help="cases a target instead of the full number")
     parser.add_argument("--jobs", type=int, default=2, help="processes at once")
     parser.add_argument("--keep", type=Path, help="folder for files that went wrong")
     arguments = parser.parse_args()
+    if unknown := set(arguments.targets) - set(TARGETS):
+        parser.error(f"no target {', '.join(sorted(unknown))}")
     if arguments.keep is not None:
         arguments.keep.mkdir(parents=True, exist_ok=True)
     failed = False
-    for name in arguments.targets:
+    for name in arguments.targets or TARGETS:
         stop = arguments.start + (arguments.cases or CASES[name])
         pieces = [
             range(start, min(start + PIECE, stop)) for start in range(arguments.start, stop, PIECE)
