@@ -319,6 +319,17 @@ def test_a_change_is_as_uncertain_as_its_bootstrap(key: str) -> None:
     assert (found.high - found.low) / (2 * Z) == pytest.approx(float(spread), rel=0.06)
 
 
+@pytest.mark.parametrize("key", PERFORMANCES)
+def test_the_interval_of_a_change_is_around_the_change_not_around_0(key: str) -> None:
+    labels = np.arange(2000) % 2
+    before, after = np.where(np.arange(2000) % 10 < 4, 1 - labels, labels), labels
+    found = performance_change(key, before, after, labels)
+    interval = found.interval(0.05)
+    assert found.value > 0.3
+    assert (interval.low + interval.high) / 2 == pytest.approx(found.value, abs=0.01)
+    assert interval.low > 0.3
+
+
 def test_no_observed_change_has_an_interval_of_positive_width() -> None:
     decided = np.arange(200) % 2
     found = performance_change("accuracy", decided, decided, np.arange(200) % 4 > 1).interval(0.05)

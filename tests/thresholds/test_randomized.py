@@ -144,6 +144,19 @@ def test_chance_constrained_is_as_good_as_any_fixed_bound(metric: str, kind: str
     assert result >= max(of_bounds) - 1e-6
 
 
+@pytest.mark.parametrize("metric", ["spd", "eod"])
+@pytest.mark.parametrize("n_groups", [2, 3])
+def test_chance_constrained_is_as_good_as_the_best_fixed_thresholds(
+    metric: str, n_groups: int
+) -> None:
+    """Mixing the best performance within a bound need not have the best chance of meeting it."""
+    problem, objective = scored_rows(40, n_groups, seed=2), Objective(METRICS[metric], 0.05)
+    fixed = best_group_thresholds(problem, objective)
+    policy = best_randomized_thresholds(problem, objective)
+    counts = problem.counts(policy.probability(problem.scores, problem.groups))
+    assert float(objective.utility(counts)) >= fixed.utility - 1e-9
+
+
 def test_few_thresholds_are_mixed() -> None:
     """A vertex of the program: with one gap, few of the groups need a second threshold."""
     for seed in range(10):
