@@ -12,12 +12,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 Cell = Literal["tp", "fp", "fn", "tn"]
 _CELLS: tuple[Cell, ...] = ("tp", "fp", "fn", "tn")
 _CHUNK = 16_384  # clusters at once in a covariance
+
+
+def design_effect_of_mean(
+    values: NDArray[np.float64], weights: NDArray[np.float64], clusters: NDArray[np.int64]
+) -> float:
+    """Return the design effect of clusters on a weighted mean, at least 1.
+
+    If all values agree, or there is one cluster, the rows of a cluster are taken as one row.
+
+    Args:
+        values, weights, clusters: (N,) each; the weights are not all 0.
+    """
+    _, position = np.unique(clusters, return_inverse=True)
+    residuals = values - weights @ values / weights.sum()
+    sums, n = np.bincount(position, weights * residuals), int(position.max()) + 1
+    squares = float(weights @ weights)
+    separate = float(weights @ residuals**2 / weights.sum()) * squares
+    if n < 2 or separate <= 0:
+        return float((np.bincount(position, weights) ** 2).sum()) / squares
+    return max(1.0, n / (n - 1) * float(sums @ sums) / separate)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from itertools import pairwise
 import numpy as np
 
 from fairfix.data.problem import Problem
+from fairfix.metrics.clusters import design_effect_of_mean
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
-from fairfix.stats.intervals import Interval, normal_quantile, rate_interval
+from fairfix.stats.intervals import Interval, few_clusters_alpha, normal_quantile, rate_interval
 
 BINS = 10
 
@@ -64,17 +65,36 @@ class Calibration:
 
 @dataclass(frozen=True)
 class _ScoredRows:
-    """Scores, labels and weights, (M,) each, by increasing score."""
+    """Scores, labels, weights and clusters, (M,) each, by increasing score."""
 
     scores: np.ndarray
     labels: np.ndarray
     weights: np.ndarray
+    clusters: np.ndarray | None
 
-    @property
-    def effective(self) -> float:
-        """Effective number of rows, sum(w)^2 / sum(w^2) (Kish); 0 if there is no weight."""
+    def take(self, rows: slice | np.ndarray) -> _ScoredRows:
+        """Return some of the rows."""
+        clusters = None if self.clusters is None else self.clusters[rows]
+        return _ScoredRows(self.scores[rows], self.labels[rows], self.weights[rows], clusters)
+
+    def effective(self, values: np.ndarray) -> float:
+        """Return the effective number of rows behind the mean of values (M,).
+
+        sum(w)^2 / sum(w^2) (Kish), divided by the design effect of clusters; 0 without weight.
+        """
         total = float(self.weights.sum())
-        return total**2 / float(self.weights @ self.weights) if total else 0.0
+        if not total:
+            return 0.0
+        rows = total**2 / float(self.weights @ self.weights)
+        if self.clusters is None:
+            return rows
+        return rows / design_effect_of_mean(values, self.weights, self.clusters)
+
+    def alpha(self, alpha: float) -> float:
+        """Return the alpha whose normal quantile is that of t, for few clusters."""
+        if self.clusters is None:
+            return alpha
+        return few_clusters_alpha(alpha, len(np.unique(self.clusters)))
 
     def mean(self, values: np.ndarray) -> float:
         """Return the weighted mean of values (M,); NaN if there is no weight."""
@@ -83,8 +103,8 @@ class _ScoredRows:
 
     def favorable_rate(self, alpha: float) -> tuple[float, Interval]:
         """Return the rate of favorable labels and its interval."""
-        rate, n = self.mean(self.labels), self.effective
-        return rate, rate_interval(rate * n if n else 0.0, n, alpha)
+        rate, n = self.mean(self.labels), self.effective(self.labels)
+        return rate, rate_interval(rate * n if n else 0.0, n, self.alpha(alpha))
 
 
 def calibration(
@@ -104,10 +124,11 @@ def calibration(
     weights = np.ones(len(order))
     if problem.weights is not None:
         weights = problem.weights.cpu().numpy()[order].astype(float)
+    clusters = None if problem.clusters is None else problem.clusters.cpu().numpy()[order]
+    rows = _ScoredRows(scores, labels, weights, clusters)
 
     def part(name: str, mask: np.ndarray) -> Calibration:
-        rows = _ScoredRows(scores[mask], labels[mask], weights[mask])
-        return _calibration(name, rows, bins, alpha)
+        return _calibration(name, rows.take(mask), bins, alpha)
 
     overall = part("all rows", np.ones(len(order), bool))
     return overall, *(part(name, groups == g) for g, name in enumerate(problem.group_names))
@@ -146,10 +167,7 @@ def _split_into_bins(rows: _ScoredRows, bins: int) -> list[_ScoredRows]:
     n = len(rows.scores)
     edges = rows.scores[[n * i // max(bins, 1) for i in range(1, bins)]]
     bounds = np.unique([0, *np.searchsorted(rows.scores, edges), n])
-    return [
-        _ScoredRows(rows.scores[a:b], rows.labels[a:b], rows.weights[a:b])
-        for a, b in pairwise(bounds.tolist())
-    ]
+    return [rows.take(slice(a, b)) for a, b in pairwise(bounds.tolist())]
 
 
 def _bin(rows: _ScoredRows, alpha: float) -> Bin:
@@ -167,17 +185,18 @@ def _bin(rows: _ScoredRows, alpha: float) -> Bin:
 def _expected_error(rows: _ScoredRows) -> float:
     """Return the mean absolute error of a rate under calibrated scores (half-normal)."""
     variance = rows.mean(rows.scores * (1 - rows.scores))
-    return math.sqrt(2 / math.pi * variance / rows.effective) if rows.effective else math.nan
+    n = rows.effective(rows.scores - rows.labels)
+    return math.sqrt(2 / math.pi * variance / n) if n else math.nan
 
 
 def _bias_interval(rows: _ScoredRows, alpha: float) -> Interval:
     """Return the interval of the mean of score - label, with a smoothed variance."""
-    n = rows.effective
+    differences = rows.scores - rows.labels
+    n = rows.effective(differences)
     if not n:
         return Interval(math.nan, math.nan, "normal")
-    differences = rows.scores - rows.labels
     bias = rows.mean(differences)
     # Smoothed like the rate (k + 1) / (n + 2), so that it is not 0 if all rows agree.
     variance = (n * rows.mean((differences - bias) ** 2) + 1) / (n + 2)
-    half_width = float(normal_quantile(alpha)) * math.sqrt(variance / n)
+    half_width = float(normal_quantile(rows.alpha(alpha))) * math.sqrt(variance / n)
     return Interval(max(-1.0, bias - half_width), min(1.0, bias + half_width), "normal")

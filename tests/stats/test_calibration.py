@@ -136,3 +136,18 @@ def test_confidence_widens_intervals() -> None:
         (narrow.bins[3].interval, wide.bins[3].interval),
     ):
         assert other.low < one.low < one.high < other.high
+
+
+def test_copies_in_clusters_leave_the_intervals_as_they_were() -> None:
+    problem = scored_rows(400)
+    copies = torch.arange(400).repeat_interleave(3)
+    once = calibration(problem)
+    clustered = calibration(replace(problem.take(copies), clusters=copies))
+    as_rows = calibration(problem.take(copies))
+    for one, many, wrong in zip(once, clustered, as_rows, strict=True):
+        for name in ("base_rate_interval", "bias_interval"):
+            (low, high), (low_c, high_c), (low_r, high_r) = (
+                (getattr(each, name).low, getattr(each, name).high) for each in (one, many, wrong)
+            )
+            assert (low_c, high_c) == pytest.approx((low, high), abs=0.003)
+            assert high_r - low_r < 0.65 * (high - low)

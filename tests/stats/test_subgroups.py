@@ -339,3 +339,22 @@ def test_many_columns_are_compared_by_partition_not_in_pairs() -> None:
     one = rng.integers(0, 4, 500)
     x = np.stack([one, 3 - one, one * 2.5, rng.integers(0, 4, 500)], 1).astype(float)
     assert [c.column for c in bin_columns([], x, ["a", "b", "c", "d"])] == ["a", "d"]
+
+
+def test_rows_of_one_cluster_are_no_further_evidence() -> None:
+    """Decisions drawn by cluster, 25 rows each: without the clusters most tables raise an alarm."""
+    alarms = {"rows": 0, "clusters": 0}
+    for seed in range(8):
+        problem, decisions, groups, names = people(120, seed)
+        copies = torch.arange(120).repeat_interleave(25)
+        groups = tuple(replace(group, ids=group.ids[copies.numpy()]) for group in groups)
+        rows = problem.take(copies)
+        clustered = replace(rows, clusters=copies)
+        scan = worst_subgroups(clustered, decisions[copies], groups, names)
+        assert (scan.searched, scan.tested) == (1800, 1200)
+        alarms["clusters"] += bool(scan.significant())
+        alarms["rows"] += bool(
+            worst_subgroups(rows, decisions[copies], groups, names).significant()
+        )
+    assert alarms["clusters"] <= 1
+    assert alarms["rows"] >= 6

@@ -7,13 +7,18 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
+from fairfix.data.problem import Problem
 from fairfix.data.table import Group
 
 OTHER, RARE = "(other)", "(rare)"
 PROBED_ROWS = 1000
 MAX_CATEGORIES = 12
 """Most values of a categorical column; the others are merged."""
+
+MAX_INPUTS = 1000
+"""Most inputs that are binned; the others are left out, which the result says."""
 
 
 @dataclass(frozen=True)
@@ -202,3 +207,37 @@ def _partition(column: BinnedColumn) -> bytes:
     rank = np.empty(size, np.uint8)
     rank[np.argsort(first)] = np.arange(size)
     return hashlib.blake2b(rank[column.codes].tobytes()).digest()
+
+
+def choose_inputs(
+    problem: Problem, decisions: Tensor, names: Sequence[str], rows: np.ndarray
+) -> tuple[np.ndarray | None, Sequence[str], int]:
+    """Return the inputs to bin, (N, D), their names, and the number of inputs left out.
+
+    Of more than 1,000 those are taken whose correlation with the decisions is strongest on
+    ``rows``, the rows of the search; inputs of one categorical column stay together. Inputs that
+    are not columns, such as images, are not binned.
+    """
+    if problem.features is None or not names:
+        return None, (), 0
+    features = problem.features.cpu().numpy()
+    if features.ndim != 2:
+        return None, (), len(names)
+    if len(names) <= MAX_INPUTS:
+        return features, names, 0
+    strength = _correlations(features[rows], decisions.cpu().numpy()[rows])
+    columns = [name.partition("=")[0] for name in names]
+    strongest: dict[str, float] = {}
+    for column, value in zip(columns, strength.tolist(), strict=True):
+        strongest[column] = max(value, strongest.get(column, 0.0))
+    order = sorted(range(len(names)), key=lambda i: (-strongest[columns[i]], columns[i], i))
+    kept = sorted(order[:MAX_INPUTS])
+    return features[:, kept], [names[i] for i in kept], len(names) - len(kept)
+
+
+def _correlations(features: np.ndarray, decisions: np.ndarray) -> np.ndarray:
+    """Return the absolute correlation of each input, (D,), with decisions (N,); 0 if constant."""
+    decided = decisions - decisions.mean()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = abs(decided @ (features - features.mean(0))) / features.std(0)
+    return np.asarray(np.nan_to_num(values, nan=0.0, posinf=0.0))

@@ -7,6 +7,7 @@ part, with Holm's correction for the number of candidates.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,18 +16,22 @@ from scipy import special
 from torch import Tensor
 
 from fairfix.data.problem import Problem
+from fairfix.data.splitting import random_parts
 from fairfix.data.table import Group
+from fairfix.metrics.clusters import design_effect_of_mean
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
-from fairfix.stats.gap_intervals import MIN_ROWS
+from fairfix.stats.gap_intervals import MIN_CLUSTERS, MIN_ROWS
 from fairfix.stats.intervals import (
     CLOPPER_PEARSON,
     MIETTINEN_NURMINEN,
     Interval,
     contrast_limits,
     exact_contrast_limits,
+    few_clusters_alpha,
+    few_clusters_p,
     has_small_counts,
 )
-from fairfix.stats.subgroups.column_bins import BinnedColumn, bin_columns
+from fairfix.stats.subgroups.column_bins import BinnedColumn, bin_columns, choose_inputs
 from fairfix.stats.subgroups.conjunctions import (
     Direction,
     find_strongest,
@@ -43,9 +48,6 @@ MAX_SEARCH_ROWS = 50_000
 
 MAX_FEATURES = 16
 """Most features that are searched; time grows with the third power of the columns."""
-
-MAX_INPUTS = 1000
-"""Most inputs that are binned; the others are left out, which the result says."""
 
 TITLES = {
     "selection_rate": "positive decisions",
@@ -153,16 +155,16 @@ def worst_subgroups(
         seed: of the split of rows; equal inputs and seed give equal results.
         confidence: of the intervals.
     """
-    order = np.random.default_rng(seed).permutation(len(problem))
-    searched = min(MAX_SEARCH_ROWS, int(SEARCH_FRACTION * len(order)))
-    features, names, left_out = _inputs(problem, decisions, feature_names, order[:searched])
+    search_rows, test_rows = _parts(problem, seed)
+    features, names, left_out = choose_inputs(problem, decisions, feature_names, search_rows)
     columns = bin_columns(groups, features, names)
     search = _SubgroupSearch(
         columns=columns,
         protected=frozenset(group.column for group in groups),
         weights=_weights(problem),
-        search_rows=np.sort(order[:searched]),
-        test_rows=np.sort(order[searched:]),
+        clusters=None if problem.clusters is None else problem.clusters.cpu().numpy(),
+        search_rows=np.sort(search_rows),
+        test_rows=np.sort(test_rows),
     )
     candidates = [
         candidate
@@ -171,8 +173,8 @@ def worst_subgroups(
     ]
     return SubgroupScan(
         subgroups=_tested([each for each in candidates if each.testable], confidence.alpha),
-        searched=searched,
-        tested=len(order) - searched,
+        searched=len(search_rows),
+        tested=len(test_rows),
         columns=tuple(column.column for column in columns),
         too_few=tuple(each.name for each in candidates if not each.testable),
         inputs=len(names),
@@ -180,38 +182,16 @@ def worst_subgroups(
     )
 
 
-def _inputs(
-    problem: Problem, decisions: Tensor, names: Sequence[str], rows: np.ndarray
-) -> tuple[np.ndarray | None, Sequence[str], int]:
-    """Return the inputs to bin, (N, D), their names, and the number of inputs left out.
-
-    Of more than 1,000 those are taken whose correlation with the decisions is strongest on
-    ``rows``, the rows of the search; inputs of one categorical column stay together. Inputs that
-    are not columns, such as images, are not binned.
-    """
-    if problem.features is None or not names:
-        return None, (), 0
-    features = problem.features.cpu().numpy()
-    if features.ndim != 2:
-        return None, (), len(names)
-    if len(names) <= MAX_INPUTS:
-        return features, names, 0
-    strength = _correlations(features[rows], decisions.cpu().numpy()[rows])
-    columns = [name.partition("=")[0] for name in names]
-    strongest: dict[str, float] = {}
-    for column, value in zip(columns, strength.tolist(), strict=True):
-        strongest[column] = max(value, strongest.get(column, 0.0))
-    order = sorted(range(len(names)), key=lambda i: (-strongest[columns[i]], columns[i], i))
-    kept = sorted(order[:MAX_INPUTS])
-    return features[:, kept], [names[i] for i in kept], len(names) - len(kept)
-
-
-def _correlations(features: np.ndarray, decisions: np.ndarray) -> np.ndarray:
-    """Return the absolute correlation of each input, (D,), with decisions (N,); 0 if constant."""
-    decided = decisions - decisions.mean()
-    with np.errstate(invalid="ignore", divide="ignore"):
-        values = abs(decided @ (features - features.mean(0))) / features.std(0)
-    return np.asarray(np.nan_to_num(values, nan=0.0, posinf=0.0))
+def _parts(problem: Problem, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the row numbers of the search and of the tests; clusters are kept together."""
+    n = len(problem)
+    searched = min(MAX_SEARCH_ROWS, int(SEARCH_FRACTION * n))
+    if problem.clusters is None:
+        order = np.random.default_rng(seed).permutation(n)
+        return order[:searched], order[searched:]
+    share, clusters = searched / n, problem.clusters.cpu().numpy()
+    parts = random_parts(n, {"search": (0, share), "test": (share, 1)}, seed, clusters)
+    return parts["search"], parts["test"]
 
 
 def _weights(problem: Problem) -> np.ndarray:
@@ -240,6 +220,7 @@ class _Candidate:
     Attributes:
         rows: number of test rows in the subgroup.
         hits, trials: (2,) effective test rows in the subgroup and in the rest.
+        clusters: the smaller number of clusters of the two; infinite for independent rows.
     """
 
     rate_of: str
@@ -249,6 +230,7 @@ class _Candidate:
     rows: int
     hits: np.ndarray
     trials: np.ndarray
+    clusters: float
 
     @property
     def name(self) -> str:
@@ -256,16 +238,17 @@ class _Candidate:
 
     @property
     def testable(self) -> bool:
-        return bool((self.trials >= MIN_ROWS).all())
+        return bool((self.trials >= MIN_ROWS).all()) and self.clusters >= MIN_CLUSTERS
 
 
 @dataclass(frozen=True)
 class _SubgroupSearch:
-    """Columns and weights of N rows, and the indices of the rows to search and to test on."""
+    """Columns, weights and clusters of N rows, and the rows to search and to test on."""
 
     columns: tuple[BinnedColumn, ...]
     protected: frozenset[str]
     weights: np.ndarray
+    clusters: np.ndarray | None
     search_rows: np.ndarray
     test_rows: np.ndarray
 
@@ -286,7 +269,8 @@ class _SubgroupSearch:
         for direction, conditions in strongest.items():
             rows = in_subgroup(conditions, codes)
             mask = rows[test_rows]
-            parts = [self._effective(test_rows[part], hits) for part in (mask, ~mask)]
+            sides = test_rows[mask], test_rows[~mask]
+            parts = [self._effective(side, hits) for side in sides]
             part_hits, part_trials = np.array(parts).T
             where = {
                 columns[index].column: columns[index].describe(values)
@@ -294,7 +278,10 @@ class _SubgroupSearch:
             }
             share = float(self.weights[rows].sum() / self.weights.sum())
             size = int(mask.sum())
-            yield _Candidate(rate_of, direction, where, share, size, part_hits, part_trials)
+            clusters = min(map(self._n_clusters, sides))
+            yield _Candidate(
+                rate_of, direction, where, share, size, part_hits, part_trials, clusters
+            )
 
     def _most_informative(self, searched: np.ndarray, hits: np.ndarray) -> list[BinnedColumn]:
         """Return the group columns, and the features whose values differ most in the rate."""
@@ -311,12 +298,20 @@ class _SubgroupSearch:
         return [c for c in self.columns if c.column in self.protected or c.column in kept]
 
     def _effective(self, rows: np.ndarray, hits: np.ndarray) -> tuple[float, float]:
-        """Return effective hits and trials, sum(w)^2 / sum(w^2), of rows given by index."""
+        """Return effective hits and trials of rows given by index.
+
+        Trials are sum(w)^2 / sum(w^2), divided by the design effect of clusters.
+        """
         w = self.weights[rows]
         if not w.any():
             return 0.0, 0.0
         trials = float(w.sum() ** 2 / (w @ w))
+        if self.clusters is not None:
+            trials /= design_effect_of_mean(hits[rows].astype(float), w, self.clusters[rows])
         return trials * float(w @ hits[rows] / w.sum()), trials
+
+    def _n_clusters(self, rows: np.ndarray) -> float:
+        return math.inf if self.clusters is None else len(np.unique(self.clusters[rows]))
 
 
 def _tested(candidates: Sequence[_Candidate], alpha: float) -> tuple[Subgroup, ...]:
@@ -350,6 +345,7 @@ def _interval(candidate: _Candidate, alpha: float) -> Interval:
     hits, trials = candidate.hits, candidate.trials
     is_exact = bool(has_small_counts(hits, trials).any())
     limits_of = exact_contrast_limits if is_exact else contrast_limits
+    alpha = few_clusters_alpha(alpha, candidate.clusters)
     limits = limits_of(hits, trials, [1.0, -1.0], alpha)
     method = CLOPPER_PEARSON if is_exact else MIETTINEN_NURMINEN
     return Interval(float(limits.low), float(limits.high), method)
@@ -363,7 +359,7 @@ def _p_value(candidate: _Candidate) -> float:
     log_ways = _log_binomial(size, possible) + _log_binomial(rest, total - possible)
     extreme = possible >= hits if candidate.direction == "higher" else possible <= hits
     log_p = special.logsumexp(log_ways[extreme]) - _log_binomial(size + rest, total)
-    return min(1.0, float(np.exp(log_p)))
+    return float(few_clusters_p(np.minimum(1.0, np.exp(log_p)), candidate.clusters))
 
 
 def _log_binomial(n: float, k: float | np.ndarray) -> np.ndarray:
