@@ -25,7 +25,8 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
-from fairfix.metrics.counts import Counts
+from fairfix.metrics.clusters import ClusterIndex
+from fairfix.metrics.counts import Counts, count
 from fairfix.stats.auc_intervals import auc, auc_change
 from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.stats.gap_intervals import MetricRates, certified, metric_limits
@@ -38,6 +39,7 @@ from fairfix.stats.power import rows_needed
 
 ALPHA = 0.05
 SLACK = 0.005
+CLUSTER_SLACK = 0.015
 POWER, POWER_SLACK = 0.8, 0.02
 
 Array = NDArray[np.float64]
@@ -299,6 +301,35 @@ def auc_rows(rng: np.random.Generator, repetitions: int) -> Iterator[SimulationR
             )
 
 
+def cluster_rows(rng: np.random.Generator, repetitions: int) -> Iterator[SimulationResult]:
+    """Simulate gaps of selection rates of clustered rows; rates of clusters are beta."""
+    for clusters, size, alike in product((20, 60, 200), (3, 10), (0.1, 0.5)):
+        groups = torch.arange(2).repeat_interleave(clusters * size)
+        index = ClusterIndex.of(torch.arange(2 * clusters).repeat_interleave(size), groups, 2)
+        rates, spread = np.array([0.5, 0.4]), 1 / alike - 1
+        labels, ones = torch.zeros_like(groups), torch.ones(len(groups)).double()
+        missed = falsely = 0
+        for _ in range(repetitions):
+            own = rng.beta(rates * spread, (1 - rates) * spread, (clusters, 2)).T
+            decided = torch.from_numpy(rng.random((2, clusters, size)) < own[..., None]).flatten()
+            drawn = replace(
+                count(decided, labels, groups, 2), clusters=index.counts(decided, labels, ones)
+            )
+            cells = MetricRates.from_counts("spd", drawn)
+            low, high = metric_limits(cells, ALPHA)
+            missed += not low <= 0.1 <= high
+            falsely += bool(certified(cells, 0.1, ALPHA))
+        yield SimulationResult(
+            f"spd, {clusters} clusters of {size}, correlation {alike:g} | 0.5, 0.4 | "
+            f"{clusters * size}, {clusters * size}",
+            0.4 * clusters * size,
+            repetitions,
+            missed / repetitions,
+            falsely / repetitions,
+            CLUSTER_SLACK,
+        )
+
+
 @dataclass(frozen=True)
 class PowerResult:
     """Rows computed for a power of 80 %, and the simulated power."""
@@ -382,6 +413,7 @@ def main() -> int:
         )
     passed &= table("Changes of performance", ERROR_HEADER, list(change_rows(rng, n)))
     passed &= table("Area under the curve", ERROR_HEADER, list(auc_rows(rng, n)))
+    passed &= table("Clusters", ERROR_HEADER, list(cluster_rows(rng, max(1, n // 10))))
     passed &= table("Rows needed for a power of 80 %", POWER_HEADER, list(power_rows(rng, n)))
     return 0 if passed else 1
 

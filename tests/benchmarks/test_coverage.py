@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import sys
 from dataclasses import fields
 from types import ModuleType
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from fairfix.stats.gap_intervals import MetricRates
 from fairfix.stats.intervals import Limits
@@ -107,6 +109,20 @@ def test_an_interval_that_is_too_narrow_breaks_its_bounds(rng: np.random.Generat
     assert check_faulty(MetricRates, common, rng).passed
 
 
+def test_rows_of_clusters_that_count_as_independent_are_detected(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alike = [next(itertools.islice(study.cluster_rows(rng, 60), 3, None))]
+    one = study.ClusterIndex.of
+
+    def by_row(clusters: torch.Tensor, groups: torch.Tensor, n_groups: int) -> Any:
+        return one(torch.arange(len(clusters)), groups, n_groups)
+
+    monkeypatch.setattr(study.ClusterIndex, "of", by_row)
+    alike.append(next(itertools.islice(study.cluster_rows(rng, 60), 3, None)))
+    assert [each.passed for each in alike] == [True, False]
+
+
 def test_too_few_rows_are_detected(rng: np.random.Generator) -> None:
     planned = next(study.power_rows(rng, REPETITIONS))
     fewer = study.PowerResult(planned.setting, 0.05, planned.rows, False, REPETITIONS, 0.7)
@@ -120,7 +136,7 @@ def test_a_broken_bound_is_shown_and_exits_with_1(
     setting = study.Setting("spd", ((0.5, 0.4),), ((1000, 1000),))
     monkeypatch.setattr(study, "gap_settings", lambda: iter([setting]))
     monkeypatch.setattr(study, "power_settings", lambda: iter([(setting, 0.2, False)]))
-    for part in ("performance_rows", "change_rows", "auc_rows"):
+    for part in ("performance_rows", "change_rows", "auc_rows", "cluster_rows"):
         monkeypatch.setattr(study, part, lambda *_: iter([]))
     monkeypatch.setattr(sys, "argv", ["coverage", "--repetitions", "1000"])
     assert study.main() == 0
