@@ -1222,3 +1222,12 @@ def test_damaged_parquet_files(folder: Path, monkeypatch: pytest.MonkeyPatch, da
     (folder / "val.parquet").write_bytes(content)
     with pytest.raises(TableError, match="write it again"):
         read_table(folder / "val.parquet", Columns())
+
+
+def test_a_signaling_nan_is_missing_without_a_warning(tmp_path: Path) -> None:
+    values = np.array([1.0, 2.0, 3.0, 4.0])
+    values.view(np.uint64)[2] = 0x7FF0_0000_0000_0001
+    frame = pd.DataFrame({"label": [0, 1, 0, 1], "group": ["a", "b", "b", "a"], "x": values})
+    frame.to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(TableError, match="'x'"):
+        read_table(tmp_path / "t.parquet", Columns())

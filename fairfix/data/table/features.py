@@ -56,7 +56,8 @@ class NumericColumns:
         remedy = "ignore the column or encode it with a data spec"
         block = np.empty((len(frame), len(self.columns)), np.float32)
         for position, name in enumerate(self.columns):
-            block[:, position] = parse_numbers(frame[name], remedy)
+            with np.errstate(invalid="ignore", over="ignore"):  # both are refused below
+                block[:, position] = parse_numbers(frame[name], remedy)
         return block
 
 

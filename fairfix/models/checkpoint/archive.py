@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
+import torch
+
 from fairfix.errors import CheckpointError
 
 ZIP_MAGIC = b"PK\x03\x04"
 _LOCAL_HEADER = 30  # bytes before a member's name
+_OF_TORCH = {"data.pkl", "version", ".data/version"}  # one is in every file of torch
 _CODE = "code/"  # TorchScript source, the only members that PyTorch compresses
 _MAX_CODE = 64 * 2**20  # bytes, uncompressed
 _ID_DIGITS = 40
@@ -192,7 +195,20 @@ def open_archive(path: Path) -> Archive:
         raise CheckpointError(
             f"{path} can be read in two ways: {doubt}. Save the model again with torch.save."
         )
+    if _OF_TORCH & names.keys():
+        _refuse_what_torch_refuses(path)
     return Archive(path, parts[0][0], names)
+
+
+def _refuse_what_torch_refuses(path: Path) -> None:
+    """Let torch's own reader parse the directory: an archive that it refuses is damaged."""
+    try:
+        torch._C.PyTorchFileReader(str(path))
+    except RuntimeError as error:
+        reason = str(error).partition(". ")[0].partition(": ")[2] or "unreadable directory"
+        raise CheckpointError(
+            f"{path} is damaged: torch cannot open it ({reason}). Copy or download it again."
+        ) from error
 
 
 def check_archive(path: Path) -> None:

@@ -422,3 +422,13 @@ def test_missing_values_are_refused_even_where_no_weight_needs_them(tmp_path: Pa
                     archive.writestr(name, content)
         with pytest.raises(CheckpointError, match="values of 1 tensors are missing"):
             checkpoints.read(path, **ARCH)
+
+
+def test_a_directory_that_torch_refuses_is_refused(tmp_path: Path) -> None:
+    path = exchange(KINDS["state_dict"].make(tmp_path), "version", b"3\n")
+    assert checkpoints.read(path, **ARCH).module is not None
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"PK\x05\x06") + 5] ^= 0x40  # the number of this disk
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match="torch cannot open it"):
+        checkpoints.read(path, **ARCH)
