@@ -21,6 +21,9 @@ from fairfix.metrics.fairness_metrics import Metric
 from fairfix.metrics.rates import Rate
 from fairfix.stats.gap_intervals import MIN_CLUSTERS
 
+ENDS = 6
+"""Groups at each end of a rate whose contrasts are compared, of more than 24 groups."""
+
 
 @dataclass(frozen=True)
 class PairedDecisions:
@@ -249,28 +252,34 @@ class PairedGap:
     Attributes:
         rates: all rates, concatenated.
         parts: matrices (contrasts, rates); each contrast subtracts one group's rate from another's.
+            Of many groups, only contrasts between those at either end.
+        n_contrasts: sums of one contrast of each part, of all groups.
     """
 
     rates: PairedRates
     parts: tuple[np.ndarray, ...]
+    n_contrasts: int
 
     @classmethod
     def from_rates(cls, metric: Metric, rates: Sequence[PairedRates]) -> PairedGap:
         """Return the gap of a metric, from its ``paired_rates``."""
         n_groups = len(rates[0].n)
-        pairs = (np.eye(n_groups)[:, None] - np.eye(n_groups)).reshape(-1, n_groups)
+        ends = np.eye(n_groups)[_groups_at_the_ends(rates)]
+        pairs = (ends[:, None] - ends).reshape(-1, n_groups)
         pairs = pairs[pairs.any(axis=1)]
+        n_pairs = n_groups * (n_groups - 1)
         joined = PairedRates(*map(np.concatenate, zip(*map(astuple, rates), strict=True)))
         if len(rates) == 1:
-            return cls(joined, (pairs,))
+            return cls(joined, (pairs,), n_pairs)
         none = np.zeros_like(pairs)
         by_rate = [
             np.hstack([pairs if i == j else none for j in range(len(rates))])
             for i in range(len(rates))
         ]
         if metric.contrast is Contrast.MEAN_ABSOLUTE:
-            return cls(joined, tuple(part / len(rates) for part in by_rate))
-        return cls(joined, (np.vstack(by_rate),))
+            parts = tuple(part / len(rates) for part in by_rate)
+            return cls(joined, parts, n_pairs ** len(rates))
+        return cls(joined, (np.vstack(by_rate),), n_pairs * len(rates))
 
     @property
     def largest_contrasts(self) -> tuple[np.ndarray, np.ndarray]:
@@ -305,10 +314,28 @@ class PairedGap:
             [part**2 @ r.var_before - 2 * (part * now) @ r.covariance for part in self.parts]
         )
         z = float((differences / np.sqrt(variance)).min())
-        n_contrasts = math.prod(len(part) for part in self.parts)
-        return min(1.0, n_contrasts * float(special.ndtr(-z)))
+        return min(1.0, self.n_contrasts * float(special.ndtr(-z)))
 
 
 def _outer_sum(terms: Sequence[np.ndarray]) -> np.ndarray:
     """Return every sum of one entry of each term."""
     return np.asarray(reduce(np.add.outer, terms))
+
+
+def _groups_at_the_ends(rates: Sequence[PairedRates]) -> np.ndarray:
+    """Return the groups whose contrasts can be the largest, (K,): all, if they are few.
+
+    Of each rate these are the groups with the highest and lowest values before and after, by
+    estimate and by both limits of one standard error.
+    """
+    n_groups = len(rates[0].n)
+    if n_groups <= 4 * ENDS:
+        return np.arange(n_groups)
+    values = [
+        value + sign * np.sqrt(variance)
+        for rate in rates
+        for value, variance in ((rate.before, rate.var_before), (rate.after, rate.var_after))
+        for sign in (-1.0, 0.0, 1.0)
+    ]
+    orders = [np.argsort(value, kind="stable") for value in values]
+    return np.unique([np.r_[order[:ENDS], order[-ENDS:]] for order in orders])
