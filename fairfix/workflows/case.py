@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,12 +16,12 @@ from fairfix.data.spec import DataSpec
 from fairfix.data.table import Columns, Table, equal_values, read_table
 from fairfix.errors import CheckpointError, TableError, UsageError
 from fairfix.models.checkpoint import Checkpoint
-from fairfix.models.input_width import accepted_widths
 from fairfix.models.run_network import OUTPUT_KINDS, Reading, checked_scores, make_scorer
 from fairfix.models.scorer import Output, Scorer
 from fairfix.models.threads import default_threads, limited_threads
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import NO_RULE, FoundRule, arch_hint
+from fairfix.workflows.input_width import check_width, match_rows
 from fairfix.workflows.model_options import ModelOptions
 from fairfix.workflows.named_columns import (
     by_name,
@@ -172,10 +171,12 @@ def load(
     columns, named = name_features(columns, Path(data), spec, found.contract, checkpoint)
     table = read(columns, spec=spec)
     with limited_threads(options.threads or default_threads(checkpoint.module, table.rows)):
+        read_again = partial(read, columns, spec=spec)
         try:
+            checkpoint = match_rows(checkpoint, table, options, read_again)
             scorer, output_label, notes = scorer_of(checkpoint, table, options)
         except CheckpointError:
-            check_width(checkpoint, table, lambda n: read(columns, spec=spec, expected_features=n))
+            check_width(checkpoint, table, read_again)
             raise
         problem = problem_of(table, scorer, options, threshold)
     return Case(
@@ -255,18 +256,6 @@ def read_model(model: str | Path, options: ModelOptions, rule: Path | None = Non
             "another activation) for a plain multilayer perceptron."
         )
     return checkpoint
-
-
-def check_width(checkpoint: Checkpoint, table: Table, read_again: Callable[[int], Table]) -> None:
-    """Raise TableError if the network runs on one other number of features only.
-
-    Args:
-        read_again: reads the table for a network with this number of inputs, which fails.
-    """
-    assert table.features is not None
-    widths = accepted_widths(checkpoint)
-    if len(widths) == 1 and table.features.shape[1] not in widths:
-        read_again(widths[0])
 
 
 def scorer_of(

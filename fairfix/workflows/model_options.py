@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from fairfix.errors import UsageError
+from fairfix.errors import CheckpointError, UsageError
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
 
@@ -42,7 +43,7 @@ class ModelOptions:
     checkpoint_key: str | None = None
     threads: int | None = None
 
-    def read_checkpoint(self, path: str | Path) -> Checkpoint:
+    def read_checkpoint(self, path: str | Path, rows: Tensor | None = None) -> Checkpoint:
         """Read a checkpoint as these options say. See ``fairfix.models.checkpoint.read``."""
         return checkpoints.read(
             path,
@@ -50,7 +51,21 @@ class ModelOptions:
             arch_args=self.arch_args,
             trust=self.trust,
             checkpoint_key=self.checkpoint_key,
+            rows=rows,
         )
+
+    def read_for_rows(self, checkpoint: Checkpoint, rows: Tensor) -> Checkpoint:
+        """Read a program again if it was converted with an input of another width than the rows.
+
+        Raises:
+            CheckpointError: if it cannot be converted with the rows, or the file has changed.
+        """
+        if checkpoint.tried_width in (None, rows.shape[1]):
+            return checkpoint
+        again = self.read_checkpoint(checkpoint.path, rows)
+        if again.file_stamp != checkpoint.file_stamp:
+            raise CheckpointError(f"{checkpoint.path} has changed since it was read. Start again.")
+        return again
 
     def torch_device(self) -> torch.device:
         """Return the device to run on.

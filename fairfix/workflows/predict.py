@@ -25,12 +25,12 @@ from fairfix.workflows.case import (
     check_options,
     check_score_source,
     check_scores,
-    check_width,
     output_notes,
     read_as,
     read_output_label,
     reading_of,
 )
+from fairfix.workflows.input_width import check_width, match_rows
 from fairfix.workflows.model_options import ModelOptions
 from fairfix.workflows.named_columns import data_spec, name_features, resolve_columns
 from fairfix.workflows.open_case import open_model, rule_notes
@@ -133,10 +133,12 @@ def predict(
     )
     table = read()
     try:
+        if checkpoint is not None:
+            checkpoint = match_rows(checkpoint, table, options, read)
         scores, score_notes = _scores(checkpoint, table, options, found.rule)
     except CheckpointError:
         if checkpoint is not None:
-            check_width(checkpoint, table, lambda n: read(expected_features=n))
+            check_width(checkpoint, table, read)
         raise
     group = next((g for g in table.groups if g.column == decision.group_column), None)
     ids = None if group is None else torch.from_numpy(group.ids).to(scores.device)

@@ -209,7 +209,7 @@ def _compare_decisions(outcome: Outcome, path: Path) -> None:
     case, problem = outcome.case, outcome.test_rows.problem
     assert problem.scorer is not None
     assert problem.features is not None
-    again = case.options.read_checkpoint(path)
+    again = case.options.read_checkpoint(path, problem.features)
     scorer = make_scorer(
         again,
         problem.features,

@@ -302,6 +302,9 @@ FILES = {
     "whole, untrusted": Form(nets.Embeddings, write=whole, options=NOTHING, refused=UNTRUSTED),
     "whole in a dictionary": Form(nets.Plain, write=whole_in_dict, options=TRUST),
     "scripted": Form(nets.Two, two, scripted, TRUST),
+    "scripted, head registered first": Form(nets.HeadFirst, write=scripted, options=TRUST),
+    "scripted lstm": Form(nets.Recurrent, write=scripted, options=TRUST, unprunable=NO_LAYERS),
+    "scripted over any width": Form(nets.AnyWidth, write=scripted, options=TRUST),
     "traced": Form(nets.Mixed, write=traced, options=TRUST),
     "traced embeddings": Form(
         nets.Embeddings, write=traced, options=TRUST, refused="cannot be converted to layers"

@@ -19,6 +19,8 @@ class ReadRequest:
         trust: allow executing code in the file.
         checkpoint_key: which of several networks of the file: a dotted prefix of its tensors'
             names, or the end of one.
+        rows: (N, D), rows of the table, for a program that does not record its input; None
+            tries inputs of several shapes.
     """
 
     path: Path
@@ -26,6 +28,7 @@ class ReadRequest:
     arch_args: Mapping[str, Any] | None = None
     trust: bool = False
     checkpoint_key: str | None = None
+    rows: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,9 @@ class Checkpoint:
             such as ``module.``.
         container: dotted keys of the dictionary in the file that has the tensors of these names.
         copies: full names of equal tensors under other prefixes, which are changed alike.
+        width: number of features that an exported program records; None if it records none.
+        tried_width: number of features with which a program that records none was converted
+            without rows of a table.
         is_fixed: the network can be run, but its weights cannot be changed.
         file_stamp: sizes and times of the files when read, to detect a change before writing.
     """
@@ -62,5 +68,7 @@ class Checkpoint:
     stored_names: Mapping[str, str] = field(default_factory=dict, repr=False)
     container: str = ""
     copies: tuple[Mapping[str, str], ...] = field(default=(), repr=False)
+    width: int | None = None
+    tried_width: int | None = None
     is_fixed: bool = False
     file_stamp: object = field(default=None, repr=False)

@@ -6,6 +6,7 @@ normalizations become layers of torch, under the names that their tensors have i
 become activations or an ``Operation``. The ``state_dict`` has the stored keys.
 """
 
+import copy
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
@@ -48,15 +49,13 @@ class Operation(nn.Module):
 
 
 class ExportedNetwork(fx.GraphModule):
-    """A graph of modules whose copies keep constants out of the ``state_dict``."""
+    """A graph of modules; a copy has all of its tensors, also those that the graph does not use."""
 
-    def __deepcopy__(self, memo: Any) -> fx.GraphModule:
-        copied = super().__deepcopy__(memo)
-        network = ExportedNetwork(copied, copied.graph, "ExportedNetwork")
-        for name, part in self.named_modules():
-            constants = part._non_persistent_buffers_set
-            network.get_submodule(name)._non_persistent_buffers_set.update(constants)
-        return network
+    def __deepcopy__(self, memo: dict[int, Any]) -> fx.GraphModule:
+        network = ExportedNetwork(self, copy.deepcopy(self.graph), "ExportedNetwork")
+        for place in ("_modules", "_parameters", "_buffers", "_non_persistent_buffers_set"):
+            setattr(network, place, copy.deepcopy(self.__dict__[place], memo))
+        return network.train(self.training)
 
 
 def module_from_graph(
@@ -208,9 +207,14 @@ def _replace_operations(
                 raise CheckpointError(_training_mode_message(path))
             if isinstance(node.meta.get("val"), Tensor):
                 _replace(node, arguments, tensors, parts, folder)
+    stored = {_place(tensor): name for name, tensor in tensors.items()}
     for node in list(graph.nodes):
         if node.op == "get_attr" and node.users:
-            parts[node.target] = tensors.get(node.target, _attribute(exported, node.target))
+            value = tensors.get(node.target)
+            if value is None:  # a constant of the code, or a weight that was taken for one
+                value = _attribute(exported, node.target)
+                node.target = stored.get(_place(value), node.target)
+            parts[node.target] = tensors.get(node.target, value)
         elif node.op == "get_attr":
             graph.erase_node(node)
     root = nn.Module()
@@ -331,6 +335,13 @@ def _activation(node: fx.Node) -> nn.Module | None:
     if activation is None or (kind.endswith("_") and len(source.users) > 1):
         return None
     return activation()
+
+
+def _place(value: Any) -> object:
+    """Return a key that tensors in the same memory share."""
+    if not isinstance(value, Tensor) or value.numel() == 0:
+        return id(value)
+    return value.data_ptr(), value.shape, value.dtype
 
 
 def _attribute(root: nn.Module, name: str) -> Any:

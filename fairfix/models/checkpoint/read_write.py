@@ -89,6 +89,7 @@ def read(
     arch_args: Mapping[str, Any] | None = None,
     trust: bool = False,
     checkpoint_key: str | None = None,
+    rows: Tensor | None = None,
 ) -> Checkpoint:
     """Read a checkpoint.
 
@@ -100,6 +101,7 @@ def read(
         trust: allow executing code in the file.
         checkpoint_key: which of several networks of the file: a dotted prefix of its tensors'
             names, or the end of one, such as ``teacher``.
+        rows: (N, D), rows of the table, for a program that does not record its input.
 
     Raises:
         CheckpointError: if the file cannot be read or run.
@@ -108,7 +110,7 @@ def read(
     """
     if arch_args and arch is None:
         raise UsageError("--arch-args needs --arch: name the class that takes these arguments.")
-    request = ReadRequest(Path(path), arch, arch_args, trust, checkpoint_key)
+    request = ReadRequest(Path(path), arch, arch_args, trust, checkpoint_key, rows)
     try:
         module = FORMATS[detect(request.path)]
         stamp = _file_stamp(request.path)

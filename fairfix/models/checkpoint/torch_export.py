@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,10 @@ def read(request: ReadRequest) -> Checkpoint:
         network = prepare_module(
             module_from_graph(program, program.state_dict, trained, request.path)
         )
-        check_same_outputs(network, program.module(), _example(program), request.path)
-    return attach_loaded_network(checkpoint, network)
+        example = _example(program)
+        check_same_outputs(network, program.module(), example, request.path)
+    width = example.shape[1] if example.ndim == 2 else None
+    return replace(attach_loaded_network(checkpoint, network), width=width)
 
 
 def save(

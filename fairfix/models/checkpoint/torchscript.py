@@ -6,13 +6,15 @@ the code is never compiled again.
 
 import io
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fairfix._utils.text import error_summary
 from fairfix.errors import CheckpointError, TrustError
 from fairfix.models.checkpoint import embedded_rule as embedded
 from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
@@ -32,9 +34,13 @@ from fairfix.models.checkpoint.safe_pickle import PickledObject, read_pickle
 from fairfix.models.checkpoint.state_dict import changes
 from fairfix.models.checkpoint.tensor_storage import StoredTensor
 from fairfix.models.checkpoint.torch_file import TorchFile, open_torch_file
+from fairfix.models.tensor_functions import tensors_in
 
 KEY = "torchscript"
 _TRACED_INPUTS = "traced_inputs.pkl"
+_ROWS = 3
+_DRAWS = (torch.randn, torch.rand)  # numbers, and numbers that are 0 as codes
+_TRIED = 128  # widths up to this one, and every size of a tensor
 _IMAGE_SIZES = (28, 32, 64, 96, 128, 224, 256, 299)
 _IMAGE_DIMENSIONS = {3: 1, 4: 2, 5: 3}  # by the number of dimensions of a convolution's weight
 
@@ -74,7 +80,14 @@ def read(request: ReadRequest) -> Checkpoint:
             "network's class with --arch file.py:Class to read only its weights, or allow it with "
             "--trust-checkpoint."
         )
-    return attach_loaded_network(checkpoint, _network(file), partial=True)
+    traced = _traced_shapes(file)
+    network, example = _network(file, traced, request.rows)
+    width = example.shape[1] if example.ndim == 2 else None
+    return replace(
+        attach_loaded_network(checkpoint, network, partial=True),
+        width=width if traced else None,
+        tried_width=None if traced or request.rows is not None else width,
+    )
 
 
 def save(
@@ -98,50 +111,83 @@ def read_back(checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:
     return by_module_name(checkpoint, file.tensors(named_tensors(file.content)))
 
 
-def _network(file: TorchFile) -> nn.Module:
+def _network(
+    file: TorchFile, traced: Sequence[tuple[int, ...]], rows: Tensor | None
+) -> tuple[nn.Module, Tensor]:
+    """Return the network of torch layers, and the input with which it was converted."""
     from torch._export.converter import TS2EPConverter
 
     with warnings.catch_warnings(), conversion_errors(file.path):
         warnings.simplefilter("ignore")  # that torch.jit is deprecated
         script, original = (torch.jit.load(file.path, map_location="cpu").eval() for _ in range(2))
-        example = _example(file, script)
+        example = _example(file, script, traced, rows)
         program = TS2EPConverter(script, (example,)).convert()
         trained = {name for name, _ in script.named_parameters(remove_duplicate=False)}
         network = prepare_module(
             module_from_graph(program, script.state_dict(), trained, file.path)
         )
         check_same_outputs(network, original, example, file.path)
-    return network
+    return network, example
 
 
-def _example(file: TorchFile, script: torch.jit.ScriptModule) -> Tensor:
-    """Return an input that the network accepts: as traced, else as the layers' shapes suggest."""
+def _example(
+    file: TorchFile,
+    script: torch.jit.ScriptModule,
+    traced: Sequence[tuple[int, ...]],
+    rows: Tensor | None,
+) -> Tensor:
+    """Return an input that the network runs on: as traced, else the rows, else what is tried."""
     dtype = next(p.dtype for p in script.state_dict().values() if p.is_floating_point())
+    if rows is not None and not traced:
+        return _checked(script, rows[:_ROWS].to("cpu", dtype))
     generator = torch.Generator().manual_seed(0)
-    for shape in _input_shapes(file, script):
-        example = torch.randn(shape, generator=generator).to(dtype)
+    tried = ((draw, shape) for shape in traced or _tried_shapes(script) for draw in _DRAWS)
+    for draw, shape in tried:
+        example = draw(shape, generator=generator).to(dtype)
         try:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                script(example)
-        except RuntimeError:
+                output = script(example)
+        except Exception:  # the code of the network may raise anything
             continue
-        return example
+        if any(len(tensor) == shape[0] for tensor in tensors_in(output) if tensor.ndim):
+            return example
     raise CheckpointError(
-        f"{file.path}: the shape of its input cannot be inferred from its layers. Name the "
-        "network's class with --arch file.py:Class."
+        f"{file.path}: the shape of its input cannot be inferred, since it runs on none of those "
+        "that were tried. Name the network's class with --arch file.py:Class."
     )
 
 
-def _input_shapes(file: TorchFile, script: torch.jit.ScriptModule) -> Iterator[tuple[int, ...]]:
-    if file.archive is not None and _TRACED_INPUTS in file.archive.members:
-        traced = read_pickle(io.BytesIO(file.archive.read(_TRACED_INPUTS)), file.path).content
-        yield from (tensor.shape for tensor in _tensors_in(traced))
-    for weight in script.state_dict().values():
-        if weight.ndim == 2:
-            yield 2, weight.shape[1]
-        elif weight.ndim in _IMAGE_DIMENSIONS:
+def _checked(script: torch.jit.ScriptModule, rows: Tensor) -> Tensor:
+    """Return the rows. Raises CheckpointError if the network does not run on them."""
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            script(rows)
+    except Exception as error:  # the code of the network may raise anything
+        raise CheckpointError(
+            f"The network does not run on {rows.shape[1]} features a row: {error_summary(error)}"
+        ) from error
+    return rows
+
+
+def _traced_shapes(file: TorchFile) -> list[tuple[int, ...]]:
+    """Return the shapes of the inputs that an archive records; a script records none."""
+    if file.archive is None or _TRACED_INPUTS not in file.archive.members:
+        return []
+    content = read_pickle(io.BytesIO(file.archive.read(_TRACED_INPUTS)), file.path).content
+    return [tuple(tensor.shape) for tensor in _tensors_in(content)]
+
+
+def _tried_shapes(script: torch.jit.ScriptModule) -> Iterator[tuple[int, ...]]:
+    """Yield shapes of rows of numbers, then of images with the channels of a convolution."""
+    weights = list(script.state_dict().values())
+    sizes = {size for weight in weights for size in weight.shape}
+    for width in sorted({*range(1, _TRIED + 1), *sizes} - {0}):
+        yield _ROWS, width
+    for weight in weights:
+        if weight.ndim in _IMAGE_DIMENSIONS:
             yield from (
-                (2, weight.shape[1], *[n] * _IMAGE_DIMENSIONS[weight.ndim]) for n in _IMAGE_SIZES
+                (_ROWS, weight.shape[1], *[n] * _IMAGE_DIMENSIONS[weight.ndim])
+                for n in _IMAGE_SIZES
             )
 
 
