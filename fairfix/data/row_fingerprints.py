@@ -31,6 +31,7 @@ MAX_EXCESS = 0.05  # share of reused rows beyond chance that is tolerated
 STANDARD_ERRORS = 3.0  # by which the share has to exceed chance
 Basis = Literal["features", "ids", "ids and labels"]
 _CHUNK_ROWS = 65_536
+_CHANCE = 20  # hashes that a table may lack by chance, beside half of those expected
 _HASH_RANGE = 2**64
 
 
@@ -71,11 +72,18 @@ class RowFingerprints(StrictModel):
         Raises:
             UsageError: names the first value that is wrong.
         """
+        remedy = "Use the report as it was written, or debias again."
         try:
-            return validate(cls, data, source)
+            found = validate(cls, data, source)
         except UsageError as error:
-            remedy = "Use the report as it was written, or debias again."
             raise UsageError(f"{error} {remedy}") from None
+        expected = found.share * found.rows * (1 - found.repeated)
+        if len(found.hashes) < expected / 2 - _CHANCE:
+            raise UsageError(
+                f"{source} has {len(found.hashes)} hashes where about {expected:.0f} belong. "
+                f"{remedy}"
+            )
+        return found
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch import nn
 
 LARGE_WORK = 10**9
 """Parameters times rows from which all threads of torch are used."""
+MAX_THREADS = 1024  # far more end the process
 
 
 def default_threads(network: nn.Module | None, rows: int) -> int:

@@ -172,7 +172,7 @@ def at_gap(rates: MetricRates, gap: float) -> MetricRates:
         center = rates.hits.sum(-1, keepdims=True) / rates.trials.sum(-1, keepdims=True)
         if rates.ratio:
             values, center = np.log(values), np.log(center)
-    deviations, size = values - center, float(rates.size)
+        deviations, size = values - center, float(rates.size)
     if not NO_GAP < size < math.inf:
         deviations, size = np.eye(values.shape[-1])[:1], 1.0
     moved = center + deviations * (rates.bound(gap) / size)

@@ -72,6 +72,11 @@ def rule_in(path: Path) -> FoundRule:
         UsageError: as ``read_rule``, or if the report beside it belongs to another rule.
     """
     found = FoundRule(read_rule(path), path.name, _report_of(path))
+    if found.rule.contract is not None and found.rule.weights_sha256 is None:
+        raise UsageError(
+            f"The rule in {found.where} does not say which weights it belongs to, so it was "
+            "changed after it was written. Use the rule as it was written, or debias again."
+        )
     _check_report(found)
     return found
 

@@ -18,7 +18,7 @@ from fairfix.errors import CheckpointError, TableError, UsageError
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.run_network import OUTPUT_KINDS, Reading, checked_scores, make_scorer
 from fairfix.models.scorer import Output, Scorer
-from fairfix.models.threads import default_threads, limited_threads
+from fairfix.models.threads import MAX_THREADS, default_threads, limited_threads
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import NO_RULE, FoundRule, arch_hint
 from fairfix.workflows.input_width import check_width, match_rows
@@ -218,8 +218,10 @@ def check_options(options: ModelOptions, threshold: float = 0.5) -> None:
         raise UsageError(f"The output kind must be auto, prob or logit, not {options.output_kind}.")
     if options.batch_size is not None and options.batch_size < 1:
         raise UsageError(f"The batch size must be at least 1, not {options.batch_size}.")
-    if options.threads is not None and options.threads < 1:
-        raise UsageError(f"The number of threads must be at least 1, not {options.threads}.")
+    if options.threads is not None and not 1 <= options.threads <= MAX_THREADS:
+        raise UsageError(
+            f"The number of threads must be from 1 to {MAX_THREADS}, not {options.threads}."
+        )
     options.torch_device()
 
 

@@ -31,7 +31,22 @@ def open_model(
     if model is None or str(model) == "-":
         return None, NO_RULE if rule is None else rule_in(rule)
     checkpoint = read_model(model, options, rule)
-    return checkpoint, find_rule(checkpoint, rule)
+    found = find_rule(checkpoint, rule)
+    _check_architecture(options, found)
+    return checkpoint, found
+
+
+def _check_architecture(options: ModelOptions, found: FoundRule) -> None:
+    """Raise UsageError if another plain network is named than the rule was made with."""
+    contract = None if found.rule is None else found.rule.contract
+    made_with = None if contract is None else contract.arch
+    given = options.arch
+    both = made_with is not None and given is not None and made_with != given
+    if both and str(made_with).startswith("mlp:") and str(given).startswith("mlp:"):
+        raise UsageError(
+            f"The rule in {found.where} was made with --arch {made_with}, and {given} is another "
+            f"network; give --arch {made_with}."
+        )
 
 
 def open_case(

@@ -320,3 +320,13 @@ def test_a_hundred_thousand_wide_rows_take_less_than_a_second() -> None:
     start = time.process_time()
     known(problem)
     assert time.process_time() - start < 1
+
+
+def test_a_list_of_hashes_that_was_emptied_is_refused() -> None:
+    rows = [f"{i:016x}" for i in range(400)]
+    document = {"version": 2, "salt": "a", "share": 1.0, "basis": "features", "rows": 400}
+    complete = document | {"repeated": 0.1, "hashes": rows[:380]}
+    assert len(RowFingerprints.from_json(complete).hashes) == 380
+    for kept in ([], rows[:100]):
+        with pytest.raises(UsageError, match=f"has {len(kept)} hashes where about 360 belong"):
+            RowFingerprints.from_json(complete | {"hashes": kept})

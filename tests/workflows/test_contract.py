@@ -350,3 +350,15 @@ def test_the_rule_beside_a_checkpoint_is_the_one_inside_it(
     ended = fairfix("predict", fair, place.test, "--arch", "mlp:relu")
     assert ended.code == 2
     assert "fair.rule.json is not the rule inside fair.safetensors" in ended.sentence
+
+
+def test_a_rule_without_the_hash_of_its_weights_is_refused(place: Place, fairfix: Run) -> None:
+    assert fairfix("identity", place.model, place.val, "--budget", 0.3).code == 0
+    rule = place.folder / "model.debiased.rule.json"
+    report = place.folder / "model.debiased.report.json"
+    changed = json.loads(rule.read_text()) | {"weights_sha256": None, "report_sha256": None}
+    rule.write_text(json.dumps(changed))
+    report.unlink()
+    ended = fairfix("gate", place.folder / "model.debiased.pt", place.test, "--budget", "spd=0.9")
+    assert ended.code == 2
+    assert "does not say which weights it belongs to" in ended.sentence

@@ -18,6 +18,8 @@ from fairfix.errors import TableError
 if TYPE_CHECKING:
     import pandas as pd
 
+_MAX_WEIGHT = 1e100  # so that sums of weights are finite
+
 
 @dataclass(frozen=True)
 class ColumnRoles:
@@ -68,7 +70,7 @@ def read_columns(reader: TableReader, roles: ColumnRoles, encoder: Encoder | Non
     }
     features = None if encoder is None else FeatureMatrixBuilder(file, encoder)
     ids = None if roles.id is None else _IdBuilder(roles.id)
-    weights = None if roles.weight is None else _WeightBuilder(file, roles.weight, np.inf)
+    weights = None if roles.weight is None else _WeightBuilder(file, roles.weight, _MAX_WEIGHT)
     scores = None if roles.score is None else _NumberBuilder(file, roles.score, 1.0)
 
     clusters = None if roles.cluster is None else _IdBuilder(roles.cluster)
@@ -163,7 +165,7 @@ class _NumberBuilder:
         if len(wrong):
             first = int(wrong[0])
             outside = f"missing or outside [0, {self._maximum:g}]"
-            fault = "missing, negative or infinite" if self._maximum == np.inf else outside
+            fault = "missing, negative or infinite" if self._maximum == _MAX_WEIGHT else outside
             raise TableError(
                 f"{self._place}: {plural(len(wrong), 'value is', 'values are')} {fault} "
                 f"(first: {values[first]:g} in {locate_row(first)}); correct the values or remove "

@@ -24,7 +24,6 @@ from fairfix.thresholds.rule import DecisionRule
 from fairfix.workflows.audit import check_labels, decide, ruled
 from fairfix.workflows.case import Case
 from fairfix.workflows.gate.checks import (
-    TRIVIAL,
     BudgetPower,
     Check,
     Rows,
@@ -90,8 +89,8 @@ class Gate:
         return tuple(c for c in self.checks if c.blocking and c.verdict not in decided)
 
     def forgives(self, check: Check) -> bool:
-        """Whether an inconclusive check may pass: lenient, and its value is defined."""
-        return self.lenient and (check.kind == TRIVIAL or not math.isnan(check.value))
+        """Whether an inconclusive check may pass: lenient, and defined; a trivial rule never."""
+        return self.lenient and not math.isnan(check.value)
 
     @property
     def exit_code(self) -> int:
@@ -305,6 +304,9 @@ def _serious_warnings(found: Gate, judged: Judged) -> Iterator[str]:
     everybody = torch.zeros_like(problem.groups)
     auc = auc_by_group(problem.scores, problem.labels, everybody, 1, problem.weights)
     yield from reversed_scores(float(auc), "these rows")
+    made_for, gated = judged.rule.group_column, {check.column for check in found.checks}
+    if judged.rule.metric is not None and made_for not in {None, *gated}:
+        yield f"the rule was made for the groups of {made_for!r}, but that column is not gated"
 
 
 def _warnings(found: Gate, judged: Judged) -> Iterator[str]:
@@ -312,9 +314,7 @@ def _warnings(found: Gate, judged: Judged) -> Iterator[str]:
     if judged.case.table.repeats:
         yield judged.case.table.repeats
     yield from found.serious_warnings
-    made_for, gated = judged.rule.group_column, {check.column for check in found.checks}
-    if judged.rule.metric is not None and made_for not in {None, *gated}:
-        yield f"the rule was made for the groups of {made_for!r}, but that column is not gated"
+    gated = {check.column for check in found.checks}
     for group in judged.case.table.groups:
         if group.column not in gated:
             yield (
