@@ -79,21 +79,23 @@ def mean_interval(
     values: np.ndarray,
     overlap: float = 0.0,
     bounds: tuple[float, float] = (-math.inf, math.inf),
+    fewest: int = 2,
 ) -> MeanInterval:
-    """Return the mean and its 95 % t interval; fewer than three values have no interval.
+    """Return the mean and its 95 % t interval.
 
     Args:
         values: (splits,) one value per split.
         overlap: test rows per other row that splits are drawn from; 0 if every split has rows of
             its own. It widens the variance of the mean from s^2 / n to s^2 (1 / n + overlap).
         bounds: smallest and largest possible value, at which the interval ends.
+        fewest: number of values below which there is no interval, at least 2.
 
     Source: Nadeau and Bengio, Inference for the generalization error, Machine Learning 2003.
     """
     from scipy import stats
 
     mean, error = _mean_and_error(values, overlap)
-    if len(values) < MIN_SPLITS:
+    if len(values) < fewest:
         return MeanInterval(mean, math.nan, math.nan)
     half = float(stats.t.ppf(1 - ALPHA / 2, max(1, len(values) - 1))) * error
     return MeanInterval(mean, max(mean - half, bounds[0]), min(mean + half, bounds[1]))
@@ -121,7 +123,7 @@ def paired_gain(
             return MeanInterval(0.0, 0.0, 0.0), 1.0
         return undefined._replace(value=mean), math.nan
     p = 2 * float(stats.t.sf(abs(mean) / error, max(1, len(differences) - 1)))
-    return mean_interval(differences, overlap, (-1.0, 1.0)), p
+    return mean_interval(differences, overlap, (-1.0, 1.0), MIN_SPLITS), p
 
 
 def _mean_and_error(values: np.ndarray, overlap: float) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from fairfix.bench.cell_table import BASELINE, UNMODIFIED, Row, cell_table, late
 from fairfix.bench.goal import Goal
 from fairfix.bench.split_statistics import (
     ALPHA,
+    MIN_SPLITS,
     MeanInterval,
     Quartiles,
     flatten,
@@ -145,7 +146,9 @@ def _summarize_method(
         splits=len(done),
         missing=len(cells) - len(done),
         objective=quartiles(done["objective"]),
-        mean_objective=mean_interval(done["objective"].to_numpy(dtype=float), overlap, (0.0, 1.0)),
+        mean_objective=mean_interval(
+            done["objective"].to_numpy(dtype=float), overlap, (0.0, 1.0), MIN_SPLITS
+        ),
         held=float(done["held"].mean()),
         ceiling=float(done["ceiling"].mean()),
         gap=quartiles(done["gap_size"]),

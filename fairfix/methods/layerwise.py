@@ -65,18 +65,17 @@ def layerwise(
         problem: the validation rows; needs the network.
         objective: what is optimized.
         seed: of coordinates and optimizer.
-        layers: layers to tune in this order, comma-separated, those to tune together joined by +;
-            empty for all that have parameters, from the last to the first.
+        layers: layers to tune in this order, comma-separated; + joins layers to tune together.
+            Empty for all, from the last to the first.
         calls: candidates per layer; 0 leaves the network unchanged.
         dims: coordinates tuned per layer, at most.
-        space: coordinates: "subset" single entries, "subspace" random directions of the whole
-            layer.
-        greedy: start each layer from the best network so far instead of the unmodified one.
-        initial: random points per layer before the first fit; 0 for half of the calls, as many as
-            the calls for random search.
-        kappa: standard deviations subtracted in the confidence bound; more explore further.
-        reach: largest change of an entry, in standard deviations of its layer's entries.
-        trees: boosted trees of each quantile.
+        space: kind of coordinates. "subset" is single entries, "subspace" random directions of the
+            whole layer.
+        greedy: start each layer from the best network. Otherwise from the unmodified one.
+        initial: random candidates before the first fit; 0 for half of the calls.
+        kappa: exploration. It is the number of deviations subtracted in the confidence bound.
+        reach: box width. It is the largest change, in standard deviations of the layer.
+        trees: boosted trees per quantile.
 
     Raises:
         TableError: if the problem has only scores.

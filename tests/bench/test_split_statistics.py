@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairfix.bench.split_statistics import mean_interval, paired_gain
+from fairfix.bench.split_statistics import MIN_SPLITS, mean_interval, paired_gain
 
 
 def test_intervals_over_splits_that_share_rows_cover_the_truth() -> None:
@@ -26,7 +26,7 @@ def test_intervals_over_splits_that_share_rows_cover_the_truth() -> None:
 
 @pytest.mark.parametrize("values", [[0.3], [0.2, 0.4]])
 def test_fewer_than_three_splits_have_no_interval(values: list[float]) -> None:
-    found = mean_interval(np.array(values))
+    found = mean_interval(np.array(values), fewest=MIN_SPLITS)
     assert found.value == pytest.approx(0.3)
     assert np.isnan([found.low, found.high]).all()
 

@@ -118,9 +118,9 @@ def _with_number_parser(parameter: inspect.Parameter) -> inspect.Parameter:
 def _parser(parse: Callable[[str], float]) -> Callable[[str], float]:
     """Return a parser whose refusal names the option."""
 
-    def parsed(text: str) -> float:
+    def parsed(value: str | float) -> float:
         try:
-            return parse(text)
+            return parse(str(value))  # a default is a number already
         except ValueError as error:
             raise typer.BadParameter(f"{error}.") from None
 
