@@ -141,6 +141,7 @@ def _register(spec: CommandSpec, typer_app: typer.Typer) -> None:
 
     def command(**values: Any) -> None:
         debug = values.pop("debug")
+        values.pop("help_all", None)  # acted on when it was read
 
         def body(**given: Any) -> int | None:
             run = import_module(f"fairfix.cli.{spec.module}").run

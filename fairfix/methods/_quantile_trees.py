@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.ensemble import GradientBoostingRegressor
+from skopt.acquisition import gaussian_lcb
 
 CANDIDATES = 10_000
 """Random points among which the confidence bound chooses."""
@@ -75,8 +76,7 @@ class TreeOptimizer:
             np.array(self._points), np.array(self._losses)
         )
         candidates = self._random(CANDIDATES)
-        median, deviation = model.predict(candidates, return_std=True)
-        bound = median - self._kappa * deviation
+        bound = gaussian_lcb(candidates, model, self._kappa)
         return np.asarray(candidates[np.argsort(bound, kind="stable")[:n]])
 
     def tell(self, points: np.ndarray, losses: Sequence[float]) -> None:

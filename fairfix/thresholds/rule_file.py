@@ -72,11 +72,6 @@ def rule_in(path: Path) -> FoundRule:
         UsageError: as ``read_rule``, or if the report beside it belongs to another rule.
     """
     found = FoundRule(read_rule(path), path.name, _report_of(path))
-    if found.rule.contract is not None and found.rule.weights_sha256 is None:
-        raise UsageError(
-            f"The rule in {found.where} does not say which weights it belongs to, so it was "
-            "changed after it was written. Use the rule as it was written, or debias again."
-        )
     _check_report(found)
     return found
 
@@ -109,6 +104,11 @@ def find_rule(checkpoint: Checkpoint, path: Path | None = None) -> FoundRule:
             f"The rule in {found.where} was made for other weights than those in "
             f"{checkpoint.path.name}. Name the rule that was written with them (--rule), or debias "
             "again."
+        )
+    if found.rule.contract is not None and found.rule.weights_sha256 is None:
+        raise UsageError(
+            f"The rule in {found.where} does not say which weights it belongs to, so it was "
+            "changed after it was written. Use the rule as it was written, or debias again."
         )
     _check_report(found)
     return found

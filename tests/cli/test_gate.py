@@ -258,7 +258,7 @@ def test_a_trivial_rule_passes_only_with_a_floor(fairfix: Run, table: Path) -> N
     assert ended.code == 3
     assert "warning: the rule is trivial" in ended.err
     assert "--floor" in ended.out
-    assert fairfix(*words, "--on-inconclusive", "warn").code == 0
+    assert fairfix(*words, "--on-inconclusive", "warn").code == 3
     assert fairfix(*words, "--floor", "balanced_accuracy=0.7").code == 1
     with_floor = fairfix(*words, "--floor", "accuracy=0.6", "--json")
     assert with_floor.code == 0

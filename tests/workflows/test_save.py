@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -264,10 +263,10 @@ def test_a_read_only_folder(outcome: Outcome, place: Place) -> None:
 def test_a_folder_that_takes_no_files(
     outcome: Outcome, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(**_: object) -> str:
+    def refuse(self: Path, *_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
     before = place.files()
     said = f"Cannot write in {place.folder}: Permission denied. Choose another folder."
     with pytest.raises(OutputError) as caught:
