@@ -73,6 +73,8 @@ def run(
 
 def _work(folder: Path, arguments: list[str], at: int, effect: str, sender: Any) -> None:
     os.chdir(folder)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     sys.stdout = sys.stderr = (folder.parent / f"{folder.name}.txt").open("w")
     sys.argv = ["fairfix", *arguments]
     hook = _Strike(folder, at, effect, sender)

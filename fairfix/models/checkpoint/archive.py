@@ -204,7 +204,7 @@ def _refuse_what_torch_refuses(path: Path) -> None:
     """Let torch's own reader parse the directory: an archive that it refuses is damaged."""
     try:
         torch._C.PyTorchFileReader(str(path))
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:  # torch names members in errors
         reason = str(error).partition(". ")[0].partition(": ")[2] or "unreadable directory"
         raise CheckpointError(
             f"{path} is damaged: torch cannot open it ({reason}). Copy or download it again."
