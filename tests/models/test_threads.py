@@ -47,7 +47,8 @@ def test_the_threads_of_a_run_are_recorded(fairfix: Run, place: Place) -> None:
         assert torch.get_num_threads() == before
 
 
-def test_no_threads_are_refused(fairfix: Run, place: Place) -> None:
-    ended = fairfix("audit", place.model, place.val, "--trust-checkpoint", "--threads", 0)
+@pytest.mark.parametrize("threads", [0, 100_000])
+def test_other_numbers_of_threads_are_refused(threads: int, fairfix: Run, place: Place) -> None:
+    ended = fairfix("audit", place.model, place.val, "--trust-checkpoint", "--threads", threads)
     assert ended.code == 2
-    assert "threads must be at least 1, not 0" in ended.sentence
+    assert f"threads must be from 1 to 1024, not {threads}" in ended.sentence
