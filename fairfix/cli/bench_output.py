@@ -87,7 +87,7 @@ def _write(
     import pandas as pd
 
     lines = pd.DataFrame([line.flat() for table in tasks for line in table.methods])
-    cells = cell_table(rows).rename(columns={"weight": "lambda"})
+    cells = cell_table(rows).rename(columns={"lambda_": "lambda"})
     contents = {
         "report.html": page(rows).encode(),
         "summary.csv": csv_text(lines).encode(),

@@ -45,6 +45,8 @@ def test_the_command_runs_resumes_and_summarizes(tmp_path: Path) -> None:
     assert len((out / "cells.csv").read_text().splitlines()) == 9
     read = pd.read_csv(out / "cells.csv")
     kept = pd.read_parquet(out / "cells.parquet")
+    assert {"lambda", "k", "risk"} <= {*read} & {*kept}
+    assert not {"weight", "lambda_"} & ({*read} | {*kept})
     assert list(kept) == list(read)
     assert kept["objective"].tolist() == pytest.approx(read["objective"].tolist())
     listed = pd.read_csv(out / "summary.csv").to_dict("records")
