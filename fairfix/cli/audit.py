@@ -19,7 +19,7 @@ from fairfix.report.markdown import figure, plain_figure
 from fairfix.report.sentences import audit_headline, certifiable_sentence
 from fairfix.workflows.audit import audit, choose_rule, ruled
 from fairfix.workflows.documents import audit_document
-from fairfix.workflows.open_case import open_case, position_warning
+from fairfix.workflows.open_case import position_warning
 from fairfix.workflows.warnings import reversed_scores
 
 Document = dict[str, Any]
@@ -40,16 +40,7 @@ def run(
     values = OptionValues.collect("audit", given, data)
     objective, threshold = values.objective(), values.threshold_without(rule)
     confidence = values.confidence()
-    case = open_case(
-        model,
-        data,
-        values.column_roles(),
-        values.model_options(),
-        threshold=values["threshold"],
-        rule=rule,
-        decides=threshold is None,
-        require_labels=False,
-    )
+    case = values.measured_case(model, data, rule, threshold)
     if html is not None:
         inputs = [case.table.path, *([case.checkpoint.path] if case.checkpoint else [])]
         check_destination(html, inputs, force=force, option="--html")

@@ -29,7 +29,7 @@ from fairfix.workflows.gate.document import gate_document
 from fairfix.workflows.gate.gate import Gate, Judged, gate
 from fairfix.workflows.gate.reused_rows import reuse
 from fairfix.workflows.model_options import ModelOptions
-from fairfix.workflows.open_case import open_case, open_model
+from fairfix.workflows.open_case import open_model
 
 _HEADER = ("demand", "by", "value", "interval", "verdict")
 
@@ -70,16 +70,7 @@ def _judge(model: str, data: Path, rule: Path | None, given: dict[str, Any]) -> 
     confidence = values.confidence()
     check_baseline(demands, given=baseline is not None)
     threshold_given = values.threshold_without(rule)
-    case = open_case(
-        model,
-        data,
-        values.column_roles(),
-        values.model_options(),
-        threshold=values["threshold"],
-        rule=rule,
-        decides=threshold_given is None,
-        require_labels=False,
-    )
+    case = values.measured_case(model, data, rule, threshold_given)
     return gate(
         Judged.by(case, *choose_rule(case, threshold=threshold_given, by_name=True)),
         demands,

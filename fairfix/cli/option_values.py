@@ -19,6 +19,7 @@ from fairfix.errors import TrustError, UsageError
 if TYPE_CHECKING:
     from fairfix.metrics.objective import Objective
     from fairfix.stats.confidence import ConfidenceLevel
+    from fairfix.workflows.case import Case
     from fairfix.workflows.gate.demands import Demand
     from fairfix.workflows.model_options import ModelOptions
 
@@ -172,6 +173,27 @@ class OptionValues:
         if threshold is not None and rule is not None:
             raise UsageError("--rule and --threshold exclude each other; give one.")
         return threshold
+
+    def measured_case(
+        self, model: str, data: Path, rule: Path | None, threshold: float | None
+    ) -> Case:
+        """Return model and table of an audit or a gate; the table may lack labels.
+
+        Args:
+            threshold: that on the command line, which decides instead of a rule.
+        """
+        from fairfix.workflows.open_case import open_case
+
+        return open_case(
+            model,
+            data,
+            self.column_roles(),
+            self.model_options(),
+            threshold=self["threshold"],
+            rule=rule,
+            decides=threshold is None,
+            require_labels=False,
+        )
 
     def test(self) -> Path | None:
         """Return the table of test rows, if any.
