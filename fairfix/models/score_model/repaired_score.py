@@ -1,0 +1,58 @@
+"""A recalibrated score: P(favorable) from features and the network's score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import numpy as np
+from torch import Tensor
+
+from fairfix.models.score_model.label_model import LabelModel
+from fairfix.models.score_model.logistic import Logistic
+from fairfix.models.score_model.parts import Setting
+from fairfix.models.score_model.score_model import ScoreModel
+from fairfix.models.score_model.tree_ensemble import TreeEnsemble
+
+
+class RepairedScore(ScoreModel):
+    """Score and probability are eta, P(favorable) given features and the network's score.
+
+    Args:
+        n_features, columns: see ``ScoreModel``.
+        eta: trees on the inputs.
+        calibrated: averaged with them, if given (``LabelModel``).
+    """
+
+    kind = "repair"
+
+    def __init__(
+        self,
+        n_features: int,
+        columns: Sequence[int] | np.ndarray,
+        eta: TreeEnsemble,
+        calibrated: Logistic | None = None,
+    ) -> None:
+        super().__init__(n_features, columns)
+        self.eta = LabelModel(eta, calibrated)
+
+    def evaluate(self, features: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        eta: Tensor = self.eta(self.inputs(features, scores))
+        return eta, eta
+
+    def settings(self) -> dict[str, Setting]:
+        return {"n_features": self.n_features}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"columns": self.columns.numpy(), **self.eta.arrays()}
+
+    @classmethod
+    def _from_parts(
+        cls,
+        n_features: int,
+        columns: np.ndarray,
+        settings: Mapping[str, Setting],
+        arrays: Mapping[str, np.ndarray],
+    ) -> Self:
+        eta = LabelModel.from_arrays(len(columns) + 1, arrays)
+        return cls(n_features, columns, eta.trees, eta.calibrated)
