@@ -1,4 +1,4 @@
-"""Every split of rows: stratified holdouts and re-splits, and the random parts of the papers.
+"""Every split of rows: stratified holdouts, re-splits and folds, and the papers' random parts.
 
 Each function is a pure function of its arguments; global random state is neither read nor changed.
 """
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fairfix.data.problem import Problem
@@ -133,6 +134,19 @@ def random_parts(
     }
 
 
+def stratified_folds(problem: Problem, n_folds: int, seed: int) -> np.ndarray:
+    """Return the fold of each row, (N,) in 0..n_folds-1, drawn at random.
+
+    Each combination of group and label has the same number of rows in every fold, up to one.
+    Clusters are kept together; each is drawn with the combination of most of its rows.
+    """
+    strata: np.ndarray = (2 * problem.groups + problem.labels).cpu().numpy()
+    if problem.clusters is None:
+        return _folds(strata, n_folds, seed)
+    of_cluster, position = _cluster_strata(strata, problem.clusters.cpu().numpy())
+    return _folds(of_cluster, n_folds, seed)[position]
+
+
 def random_halves(problem: Problem, seed: int) -> tuple[Problem, Problem]:
     """Split a problem into two random halves, not stratified; clusters are kept together."""
     clusters = None if problem.clusters is None else problem.clusters.cpu().numpy()
@@ -156,10 +170,7 @@ def _draw_by_stratum(
     clusters, each of which is that of most of its rows.
     """
     if clusters is not None:
-        _, position = np.unique(clusters, return_inverse=True)
-        rows_of_stratum = np.zeros((int(position.max()) + 1, int(strata.max()) + 1))
-        np.add.at(rows_of_stratum, (position, strata), 1)
-        of_cluster = rows_of_stratum.argmax(1)
+        of_cluster, position = _cluster_strata(strata, clusters)
         return _draw_by_stratum(of_cluster, share, seed, on_both_sides=on_both_sides)[position]
     generator = np.random.default_rng(seed)
     drawn = np.zeros(len(strata), dtype=bool)
@@ -170,3 +181,21 @@ def _draw_by_stratum(
             n = min(max(1, n), len(rows) - 1)
         drawn[rows[:n]] = True
     return drawn
+
+
+def _folds(strata: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+    """Return folds (N,): rows are numbered stratum by stratum, at random within each, modulo."""
+    order = np.lexsort((np.random.default_rng(seed).permutation(len(strata)), strata))
+    folds = np.empty(len(strata), dtype=np.int64)
+    folds[order] = np.arange(len(strata)) % n_folds
+    return folds
+
+
+def _cluster_strata(
+    strata: np.ndarray, clusters: np.ndarray
+) -> tuple[np.ndarray, NDArray[np.int64]]:
+    """Return the stratum of most rows of each cluster, (C,), and the cluster of each row, (N,)."""
+    _, position = np.unique(clusters, return_inverse=True)
+    rows_of_stratum = np.zeros((int(position.max()) + 1, int(strata.max()) + 1))
+    np.add.at(rows_of_stratum, (position, strata), 1)
+    return rows_of_stratum.argmax(1), position

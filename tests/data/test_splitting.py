@@ -17,6 +17,7 @@ from fairfix.data.splitting import (
     random_parts,
     resplit,
     split_problem,
+    stratified_folds,
 )
 from fairfix.errors import TableError, UsageError
 from tests.helpers.toys import scored_rows
@@ -189,3 +190,23 @@ def test_random_halves_keep_clusters_together(seed: int) -> None:
     assert second.clusters is not None
     assert not set(first.clusters.tolist()) & set(second.clusters.tolist())
     assert len(first) == len(second) == 120
+
+
+@pytest.mark.parametrize("n_groups", [2, 3])
+def test_folds_divide_every_cell_evenly(n_groups: int) -> None:
+    problem = scored_rows(131, n_groups)
+    folds = torch.from_numpy(stratified_folds(problem, 5, seed=0))
+    by_fold = np.array([cell_sizes(problem, folds == fold) for fold in range(5)])
+    assert by_fold.sum() == 131
+    assert np.ptp(by_fold, axis=0).max() <= 1
+    assert np.ptp(by_fold.sum(1)) <= 1
+    assert np.array_equal(folds, stratified_folds(problem, 5, seed=0))
+    assert not np.array_equal(folds, stratified_folds(problem, 5, seed=1))
+
+
+def test_folds_keep_clusters_together() -> None:
+    clusters = torch.arange(132) // 3
+    problem = replace(scored_rows(132), clusters=clusters)
+    folds = stratified_folds(problem, 5, seed=0).reshape(-1, 3)
+    assert (folds == folds[:, :1]).all()
+    assert sorted(np.bincount(folds[:, 0])) == [8, 9, 9, 9, 9]
