@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check lint types pyright format bench fuzz coverage samples clean
+.PHONY: demo test check lint types pyright format bench choose fuzz coverage samples clean
 
 demo: $(VENV)/.installed
 	$(BIN)/fairfix prune sample_models/loh/model.pt sample_models/loh/val.csv \
@@ -33,6 +33,9 @@ format: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/costs.py
+
+choose: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.choose
 
 fuzz: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --interrupt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,9 @@ from fairfix.data.table import Columns
 from fairfix.workflows.model_options import ModelOptions
 
 ARCH = "mlp:relu-bn"
+_MODEL = "model.safetensors"
 _SYNTHETIC_ROWS = 10_000
+_FRESH_SEED = 1_000_000  # seeds of fresh test rows follow it, apart from those of splits
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,19 @@ class EncodedSplit:
         return digest.hexdigest()
 
 
-def encoded_split(name: str, seed: int) -> EncodedSplit:
-    """Return a split of "name/attribute", or rows of a synthetic problem drawn with the seed."""
+def encoded_split(name: str, seed: int, *, fresh_test_rows: int = 0) -> EncodedSplit:
+    """Return a split of "name/attribute", or rows of a synthetic problem drawn with the seed.
+
+    Args:
+        name: data set and attribute, or synthetic problem and parameter.
+        seed: of the split or the rows.
+        fresh_test_rows: if positive, the test rows of a synthetic problem are this many, drawn
+            separately; training and validation rows stay the same.
+    """
     first, _, rest = name.partition("/")
     if first in SYNTHETIC:
-        return _synthetic_split(name, SYNTHETIC[first], float(rest.partition("=")[2]), seed)
+        value = float(rest.partition("=")[2])
+        return _synthetic_split(name, SYNTHETIC[first], value, seed, fresh_test_rows)
     prepared = prepare_split(dataset(first), rest, seed=seed)
     column = group_column(rest)
     privileged = prepared.privileged
@@ -84,18 +94,30 @@ def _label_values(column: Any) -> tuple[str, str]:
     return first, second
 
 
-def _synthetic_split(name: str, problem: SyntheticProblem, value: float, seed: int) -> EncodedSplit:
-    rows = problem.draw(_SYNTHETIC_ROWS, seed=seed, **{problem.parameter: value})
-    slices = consecutive_parts(_SYNTHETIC_ROWS, PART_RANGES)
-    train_rows = rows.features[slices["train"]]
+def _synthetic_split(
+    name: str, problem: SyntheticProblem, value: float, seed: int, fresh_test_rows: int
+) -> EncodedSplit:
+    parameter = {problem.parameter: value}
+    drawn = problem.draw(_SYNTHETIC_ROWS, seed=seed, **parameter)
+    parts = {
+        part: (drawn.features[of], drawn.label[of], drawn.group[of])
+        for part, of in consecutive_parts(_SYNTHETIC_ROWS, PART_RANGES).items()
+    }
+    if fresh_test_rows:
+        fresh = problem.draw(fresh_test_rows, seed=_FRESH_SEED + seed, **parameter)
+        parts["test"] = fresh.features, fresh.label, fresh.group
+    train_rows = parts["train"][0]
     mean, scale = train_rows.mean(0), train_rows.std(0)
-    standardized = ((rows.features - mean) / np.where(scale == 0, 1, scale)).astype(np.float32)
+    scale = np.where(scale == 0, 1, scale)
     return EncodedSplit(
         name=name,
         seed=seed,
-        features={part: standardized[rows_of] for part, rows_of in slices.items()},
-        labels={part: rows.label[rows_of] for part, rows_of in slices.items()},
-        groups={part: rows.group[rows_of] for part, rows_of in slices.items()},
+        features={
+            part: ((features - mean) / scale).astype(np.float32)
+            for part, (features, _, _) in parts.items()
+        },
+        labels={part: labels for part, (_, labels, _) in parts.items()},
+        groups={part: groups for part, (_, _, groups) in parts.items()},
         group_names=("0", "1"),
         label_values=("0", "1"),
         favorable="1",
@@ -125,21 +147,35 @@ def trained_network(split: EncodedSplit, recipe: Recipe) -> bytes:
 def protocol_task(name: str, seed: int, base: BaseClassifier, variant: str = "") -> Task:
     """Return a split of a data set with its trained network or another classifier's scores."""
     split = encoded_split(name, seed)
+    label = f"{name} {variant}" if variant else name
     if isinstance(base, Recipe):
-        model = "model.safetensors"
-        files = {model: trained_network(split, base)}
-        validation, test = (_rows(split, part) for part in ("val", "test"))
-    else:
-        model, files = "", {}
-        train_rows = split.features["train"], split.labels["train"]
-        parts = {part: split.features[part] for part in ("val", "test")}
-        scores = classifier_scores(base, train_rows, parts, seed=seed)
-        validation, test = (_rows(split, part, scores[part]) for part in parts)
+        return network_task(split, trained_network(split, base), base, label)
+    train_rows = split.features["train"], split.labels["train"]
+    parts = {part: split.features[part] for part in ("val", "test")}
+    scores = classifier_scores(base, train_rows, parts, seed=seed)
+    rows = [_rows(split, part, scores[part]) for part in parts]
+    return _task(split, rows, {}, label, _source(name, base))
+
+
+def network_task(split: EncodedSplit, network: bytes, recipe: Recipe, name: str) -> Task:
+    """Return the task of a split with its network, as ``trained_network`` returns it."""
+    rows = [_rows(split, part) for part in ("val", "test")]
+    return _task(split, rows, {_MODEL: network}, name, _source(split.name, recipe))
+
+
+def _task(
+    split: EncodedSplit,
+    rows: Sequence[RowArrays],
+    files: Mapping[str, bytes],
+    name: str,
+    source: str,
+) -> Task:
+    validation, test = rows
     return Task(
-        name=f"{name} {variant}" if variant else name,
-        split=seed,
+        name=name,
+        split=split.seed,
         files=files,
-        model=model,
+        model=_MODEL if files else "",
         options=ModelOptions(arch=ARCH, output_kind="logit", device="cpu"),
         columns=Columns(favorable=split.favorable, privileged=split.group_names[1]),
         favorable=split.favorable,
@@ -148,7 +184,7 @@ def protocol_task(name: str, seed: int, base: BaseClassifier, variant: str = "")
         rows=validation.concatenate(test),
         validation_index=np.arange(len(validation)),
         test_index=np.arange(len(validation), len(validation) + len(test)),
-        source=_source(name, base),
+        source=source,
         overlap=0.0 if split.fresh else _overlap(split),
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fairfix.bench.plan import chosen_methods, plan_tasks
-from fairfix.bench.protocol_task import protocol_task
+from fairfix.bench.protocol_task import encoded_split, protocol_task
 from fairfix.bench.protocols import PROTOCOLS, chosen_datasets, protocol
 from fairfix.bench.training import Recipe
 from fairfix.errors import UsageError
@@ -41,3 +41,15 @@ def test_a_network_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert kept.stat().st_mtime_ns == written
     protocol_task("loh/alpha=1", 1, recipe)
     assert len(list((tmp_path / "networks").iterdir())) == 2
+
+
+def test_fresh_test_rows_leave_the_other_rows_alone() -> None:
+    split = encoded_split("loh/alpha=1", 3)
+    fresh = encoded_split("loh/alpha=1", 3, fresh_test_rows=5_000)
+    assert fresh.sha256() == split.sha256()
+    assert len(fresh.labels["test"]) == len(fresh.groups["test"]) == 5_000
+    shared = min(len(split.features["test"]), 100)
+    assert (fresh.features["test"][:shared] != split.features["test"][:shared]).any()
+    assert abs(fresh.features["test"].mean(0)[:4]).max() < 0.1  # standardized by training rows
+    other = encoded_split("loh/alpha=1", 4, fresh_test_rows=5_000)
+    assert (fresh.features["test"] != other.features["test"]).any()

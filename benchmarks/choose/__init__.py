@@ -1,0 +1,1 @@
+"""A bed to choose methods and their settings on: ``python -m benchmarks.choose``."""

@@ -1,0 +1,99 @@
+"""Choose methods and their settings on many networks, then confirm the choice on others.
+
+python -m benchmarks.choose networks
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import torch
+
+from benchmarks.choose.bed import CHOOSING, CONFIRMING, DATA_SETS, Bed, Cell, cells
+from benchmarks.choose.confirming import committed_choice, open_confirming_seeds
+from benchmarks.choose.report import report
+from benchmarks.choose.results import METRIC_KEYS, Line, kept_results, results
+from benchmarks.choose.stages import network_scores
+from fairfix.errors import FairfixError
+
+FOLDER = Path(__file__).resolve().parents[2] / "build" / "choose"
+BASELINES = ("gda", "identity", "thresholds", "prune", "fairlearn")
+
+
+def train_networks(bed: Bed, seeds: Iterable[int]) -> None:
+    """Train the networks, which looks at no result."""
+    timed(cells(DATA_SETS, seeds), lambda cell: network_scores(bed, cell))
+
+
+def run_baselines(bed: Bed) -> None:
+    """Run the reference methods on the choosing seeds."""
+    for method in BASELINES:
+        timed(cells(DATA_SETS, CHOOSING), lambda cell, name=method: [*results(bed, cell, [name])])
+
+
+def print_report(lines: Sequence[Line], methods: Sequence[str]) -> None:
+    """Print the tables of every metric."""
+    for metric in METRIC_KEYS:
+        print(report(lines, metric, methods), end="\n\n")
+
+
+def confirm(bed: Bed) -> None:
+    """Run the methods of the committed choice and the baselines on the confirming seeds."""
+    choice = committed_choice()
+    print(open_confirming_seeds(bed.folder, choice), file=sys.stderr)
+    names = tuple(dict.fromkeys((*choice.methods, *BASELINES)))
+    timed(cells(DATA_SETS, CONFIRMING), lambda cell: [*results(bed, cell, names)])
+    print_report(kept_results(bed, cells(DATA_SETS, CONFIRMING), names), names)
+
+
+def timed(cells: Iterable[Cell], work: Callable[[Cell], object]) -> None:
+    """Do the work of every cell; print the seconds it took unless it was done before."""
+    for cell in cells:
+        wall, cpu = time.perf_counter(), time.process_time()
+        work(cell)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        if cpu > 0.1:
+            print(f"{cell}: {wall:.1f} s, {cpu:.1f} s CPU", file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one stage, or all stages of the choosing seeds."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.choose", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument(
+        "stage",
+        nargs="?",
+        choices=["networks", "baselines", "report", "confirm"],
+        help="default: all but confirm",
+    )
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where every file is kept")
+    parser.add_argument(
+        "--confirming", action="store_true", help="networks: those of the confirming seeds"
+    )
+    parser.add_argument(
+        "--methods", nargs="+", default=BASELINES, help="report: methods to compare"
+    )
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    bed = Bed(options.folder)
+    try:
+        if options.stage in ("networks", None):
+            train_networks(bed, CONFIRMING if options.confirming else CHOOSING)
+        if options.stage in ("baselines", None):
+            run_baselines(bed)
+        if options.stage in ("report", None):
+            lines = kept_results(bed, cells(DATA_SETS, CHOOSING), options.methods)
+            print_report(lines, options.methods)
+        if options.stage == "confirm":
+            confirm(bed)
+    except FairfixError as error:
+        parser.exit(2, f"error: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""Results of methods on test rows, as counts by group, from which every figure follows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.choose.bed import Bed, Cell, write_file
+from benchmarks.fairlearn_thresholds import fairlearn_rule
+from fairfix import methods
+from fairfix.data.problem import Problem
+from fairfix.metrics.counts import Counts
+from fairfix.metrics.fairness_metrics import METRICS, noise_ceiling
+from fairfix.metrics.objective import Objective
+
+METRIC_KEYS = ("spd", "eod")
+RESULTS = "results"
+SIDES = ("tp", "fp", "fn", "tn")
+
+Decide = Callable[[Problem], Tensor]
+
+
+@dataclass(frozen=True)
+class Line:
+    """The test counts of one method on one cell for one metric.
+
+    Attributes:
+        counts: rows by side of the confusion matrix ("tp", "fp", "fn", "tn") and group.
+    """
+
+    cell: Cell
+    metric: str
+    method: str
+    counts: Mapping[str, tuple[int, ...]]
+
+    def figures(self) -> dict[str, Any]:
+        """Return the figures of a report.
+
+        ``objective`` is balanced accuracy if the budget held, else 0; ``above_chance`` the same
+        with balanced accuracy above 0.5; ``ceiling`` the probability that a rule with these rates
+        and a true gap of 0 holds the budget on these test rows.
+        """
+        objective = objective_of(self.metric)
+        counts = Counts(*(torch.tensor(self.counts[s], dtype=torch.float64) for s in SIDES))
+        held = bool(objective.met(counts))
+        balanced_accuracy = float(objective.performance(counts))
+        return {
+            "data_set": self.cell.data_set,
+            "family": self.cell.family,
+            "seed": self.cell.seed,
+            "metric": self.metric,
+            "method": self.method,
+            "objective": balanced_accuracy if held else 0.0,
+            "above_chance": balanced_accuracy - 0.5 if held else 0.0,
+            "held": held,
+            "ceiling": noise_ceiling(objective.metric, objective.budget, counts),
+            "balanced_accuracy": balanced_accuracy,
+            "gap": float(objective.metric(counts).value),
+        }
+
+    def to_json(self) -> str:
+        """Return one line of JSON."""
+        return json.dumps(
+            {
+                "data_set": self.cell.data_set,
+                "seed": self.cell.seed,
+                "metric": self.metric,
+                "method": self.method,
+                "counts": self.counts,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Line:
+        """Read what ``to_json`` returned."""
+        row = json.loads(text)
+        counts = {side: tuple(by_group) for side, by_group in row["counts"].items()}
+        return cls(Cell(row["data_set"], row["seed"]), row["metric"], row["method"], counts)
+
+
+def objective_of(metric: str) -> Objective:
+    """Return the objective of every choice: best balanced accuracy within a budget of 0.05."""
+    return Objective(METRICS[metric])
+
+
+def line_of(cell: Cell, metric: str, method: str, problem: Problem, decisions: Tensor) -> Line:
+    """Count the decisions (N,) on the test rows."""
+    counts = problem.counts(decisions)
+    by_side = {
+        side: tuple(int(n) for n in getattr(counts, side).round().tolist()) for side in SIDES
+    }
+    return Line(cell, metric, method, by_side)
+
+
+def decide_by(method: str, validation: Problem, metric: str, seed: int) -> Decide:
+    """Tune a method, or fairlearn, on the validation rows and return how it decides on others."""
+    if method == "fairlearn":
+        return fairlearn_rule(validation, metric)
+    result = methods.describe(method).run(validation, objective_of(metric), seed=seed)
+
+    def decide(problem: Problem) -> Tensor:
+        scores = problem.scores if result.state is None else problem.score(result.state)
+        return result.policy.decide(scores, problem.groups)
+
+    return decide
+
+
+def results(bed: Bed, cell: Cell, names: Sequence[str]) -> Iterator[Line]:
+    """Yield the line of every method and metric; what is missing is computed and kept."""
+    problems: tuple[Problem, Problem] | None = None
+    for method, metric in product(names, METRIC_KEYS):
+        path = bed.path(RESULTS, cell, f"-{metric}-{method}.json")
+        if not path.is_file():
+            problems = problems or bed.problems(cell)
+            validation, test = problems
+            decide = decide_by(method, validation, metric, cell.seed)
+            line = line_of(cell, metric, method, test, decide(test))
+            write_file(path, line.to_json().encode())
+        yield Line.from_json(path.read_text())
+
+
+def kept_results(bed: Bed, cells: Iterable[Cell], names: Sequence[str]) -> list[Line]:
+    """Return the lines that are there already."""
+    paths = (
+        bed.path(RESULTS, cell, f"-{metric}-{method}.json")
+        for cell, method, metric in product(cells, names, METRIC_KEYS)
+    )
+    return [Line.from_json(path.read_text()) for path in paths if path.is_file()]

@@ -1,0 +1,242 @@
+"""The bed to choose methods on: kept files, figures, reports, and the confirming seeds."""
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from fairfix.bench.training import Recipe
+from fairfix.errors import UsageError
+from tests.helpers.paths import ROOT
+
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.choose import __main__ as program
+from benchmarks.choose.bed import CONFIRMING, Bed, Cell, cells
+from benchmarks.choose.confirming import committed_choice, open_confirming_seeds
+from benchmarks.choose.report import clustered_mean, report
+from benchmarks.choose.results import Line, kept_results, results
+from benchmarks.choose.stages import network_scores
+
+CELL = Cell("loh/alpha=1", 0)
+NAMES = ("identity", "thresholds")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def bed(tmp_path: Path) -> Bed:
+    return Bed(tmp_path, Recipe(depth=1, width=4, epochs=1), fresh_test_rows=300)
+
+
+def line(method: str, data_set: str, seed: int, tp: int, fp: int) -> Line:
+    """A line of 100 favorable and 100 unfavorable rows a group, with equal rates by default."""
+    counts = {"tp": (tp, 60), "fp": (fp, 20), "fn": (100 - tp, 40), "tn": (100 - fp, 80)}
+    return Line(Cell(data_set, seed), "spd", method, counts)
+
+
+def test_a_stopped_run_continues_with_what_is_missing(bed: Bed) -> None:
+    first = list(results(bed, CELL, NAMES))
+    files = {path: path.stat().st_mtime_ns for path in bed.folder.rglob("*") if path.is_file()}
+    assert len(files) == 1 + 4  # network; two methods and two metrics
+    lost = bed.path("results", CELL, "-eod-thresholds.json")
+    lost.unlink()
+    assert list(results(bed, CELL, NAMES)) == first
+    again = {path: path.stat().st_mtime_ns for path in files}
+    assert {path for path in files if again[path] != files[path]} == {lost}
+    assert kept_results(bed, [CELL, Cell("loh/alpha=1", 1)], NAMES) == first
+
+
+def test_scores_are_kept_with_labels_and_groups(bed: Bed) -> None:
+    network_scores(bed, CELL)
+    with np.load(bed.path("scores", CELL, ".npz")) as kept:
+        arrays = dict(kept)
+    for part, problem in zip(("validation", "test"), bed.problems(CELL), strict=True):
+        for name in ("scores", "labels", "groups"):
+            expected = getattr(problem, name).numpy()
+            np.testing.assert_array_equal(arrays[f"{part}_{name}"], expected)
+    assert len(arrays["test_scores"]) == 300
+
+
+def test_counts_are_those_of_the_test_rows(bed: Bed) -> None:
+    (found,) = (each for each in results(bed, CELL, ["identity"]) if each.metric == "spd")
+    _, test = bed.problems(CELL)
+    cell = [((test.groups == g) & (test.labels == label)).sum() for label in (0, 1) for g in (0, 1)]
+    counts = found.counts
+    assert [*counts["fp"], *counts["tp"]] != cell
+    for both, (hit, miss) in zip((cell[:2], cell[2:]), (("fp", "tn"), ("tp", "fn")), strict=True):
+        assert [h + m for h, m in zip(counts[hit], counts[miss], strict=True)] == both
+
+
+def test_cells_run_seed_by_seed() -> None:
+    order = [(cell.data_set, cell.seed) for cell in cells(["a", "b"], range(2))]
+    assert order == [("a", 0), ("b", 0), ("a", 1), ("b", 1)]
+
+
+def test_the_ceiling_is_how_often_equal_rates_hold_the_budget() -> None:
+    counts = {"tp": (30, 240), "fp": (0, 0), "fn": (70, 560), "tn": (250, 2000)}
+    figures = Line(CELL, "eod", "gda", counts).figures()
+    rng = np.random.default_rng(0)
+    gaps = rng.binomial(100, 0.3, 200_000) / 100 - rng.binomial(800, 0.3, 200_000) / 800
+    simulated = (np.abs(gaps) < 0.05 - 1e-9).mean()
+    assert figures["ceiling"] == pytest.approx(simulated, abs=0.01)
+    assert figures["held"]
+    assert figures["gap"] == 0
+
+
+def test_figures_of_a_line() -> None:
+    held = line("gda", "adult/sex", 0, 64, 24).figures()
+    assert held["gap"] == pytest.approx((64 + 24) / 200 - (60 + 20) / 200)
+    accuracy = ((64 + 60) / 200 + 1 - (24 + 20) / 200) / 2
+    assert held["objective"] == held["balanced_accuracy"] == pytest.approx(accuracy)
+    assert held["above_chance"] == pytest.approx(accuracy - 0.5)
+    missed = line("gda", "adult/sex", 0, 67, 24).figures()
+    assert missed["gap"] == pytest.approx(0.055)
+    assert (missed["held"], missed["objective"], missed["above_chance"]) == (False, 0, 0)
+    assert missed["family"] == "adult"
+
+
+def test_errors_are_clustered() -> None:
+    values = pd.Series([0.0, 0.2, 0.6, 0.8])
+    mean = clustered_mean(values, pd.Series(["a", "a", "b", "b"]))
+    # cluster sums of residuals: -0.6 and 0.6
+    assert mean.value == pytest.approx(0.4)
+    assert mean.error == pytest.approx(math.sqrt(2 / 1 * (0.36 + 0.36)) / 4)
+    assert mean.low == pytest.approx(0.4 - 3.0777 * mean.error, abs=1e-4)
+    alone = clustered_mean(values, pd.Series(range(4)))
+    assert alone.error == pytest.approx(values.std() / 2)
+    assert math.isnan(clustered_mean(values, pd.Series([0] * 4)).error)
+
+
+def test_the_report_against_figures_by_hand() -> None:
+    lines = [
+        *(line("gda", "adult/sex", seed, 60, 20) for seed in (0, 1)),  # BA 0.7, held
+        *(line("gda", "bank/age", seed, 60, 20) for seed in (0, 1)),
+        line("new", "adult/sex", 0, 70, 10),  # BA 0.75, gap 0, held
+        line("new", "adult/sex", 1, 70, 40),  # gap 0.15, not held
+        line("new", "bank/age", 0, 70, 10),
+        line("new", "bank/age", 1, 70, 10),
+        line("new", "compas/race", 0, 70, 10),  # no gda: left out
+    ]
+    text = report(lines, "spd", ["new", "gda"])
+    assert "adult/sex 2, bank/age 2." in text
+    rows = {
+        (table, cells[0]): cells[1:]
+        for table, part in enumerate(text.split("\n\n"))
+        for cells in [row.strip("| ").split(" | ") for row in part.splitlines()]
+    }
+    # objective of new: 0.75, 0, 0.75, 0.75
+    objective, above, held, ceiling, accuracy = rows[1, "new"]
+    assert objective.startswith("0.562 ± ")
+    assert (above, held) == ("0.188", "0.750")
+    assert accuracy == f"{(0.75 * 3 + 0.675) / 4:.3f}"
+    assert 0 < float(ceiling) < 1
+    assert rows[1, "gda"][0] == "0.700 ± 0.000"
+    assert rows[2, "new"][0].startswith("0.375 ± 0.375; 0.50/")
+    assert rows[2, "new"][1].startswith("0.750 ± 0.000; 1.00/")
+    assert rows[3, "new"][1] == f"-0.325 (0.375; {-0.325 - 3.0777 * 0.375:+.3f})"
+    assert rows[3, "new"][2] == "+0.050 (0.000; +0.050)"
+    assert "No cell" in report(lines, "eod", ["gda"])
+
+
+# The confirming seeds.
+
+
+@pytest.fixture
+def committed(tmp_path: Path) -> Path:
+    if shutil.which("git") is None:
+        pytest.skip("needs git")
+    file = tmp_path / "repository" / "choice.toml"
+    file.parent.mkdir()
+    git(file, "init", "-q")
+    commit(file, 'spd = ["gda"]\neod = ["prune", "gda"]\n')
+    return file
+
+
+def git(file: Path, *words: str) -> None:
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", *identity, *words], cwd=file.parent, check=True, capture_output=True)
+
+
+def commit(file: Path, text: str) -> None:
+    file.write_text(text)
+    git(file, "add", file.name)
+    git(file, "commit", "-q", "-m", "Choose")
+
+
+def test_a_committed_choice_is_accepted(committed: Path) -> None:
+    choice = committed_choice(committed)
+    assert choice.named == {"spd": ("gda",), "eod": ("prune", "gda")}
+    assert choice.methods == ("gda", "prune")
+    assert len(choice.commit) == 40
+
+
+def test_a_choice_that_is_not_committed_is_refused(committed: Path) -> None:
+    committed.write_text('spd = ["prune"]\neod = ["prune"]\n')
+    with pytest.raises(UsageError, match="not as committed"):
+        committed_choice(committed)
+    new = committed.with_name("other.toml")
+    new.write_text(committed.read_text())
+    with pytest.raises(UsageError, match="not as committed"):
+        committed_choice(new)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [('spd = ["gda"]\n', "no method for eod"), ('spd = ["gda"]\neod = ["gdaa"]\n', "gdaa")],
+)
+def test_a_choice_without_a_known_method_is_refused(
+    committed: Path, text: str, message: str
+) -> None:
+    commit(committed, text)
+    with pytest.raises(UsageError, match=message):
+        committed_choice(committed)
+
+
+def test_the_confirming_seeds_serve_one_choice(committed: Path, tmp_path: Path) -> None:
+    choice = committed_choice(committed)
+    assert "first time" in open_confirming_seeds(tmp_path, choice)
+    record = json.loads((tmp_path / "confirming.json").read_text())
+    assert record["methods"] == ["gda", "prune"]
+    assert record["commit"] == choice.commit
+    assert "used before" in open_confirming_seeds(tmp_path, choice)
+    commit(committed, 'spd = ["prune"]\neod = ["prune"]\n')
+    with pytest.raises(UsageError, match="confirm another choice on new seeds"):
+        open_confirming_seeds(tmp_path, committed_choice(committed))
+
+
+def test_confirming_without_a_choice_computes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> None:
+        raise UsageError("choice.toml names no method")
+
+    monkeypatch.setattr(program, "committed_choice", refuse)
+    with pytest.raises(SystemExit) as stopped:
+        program.main(["confirm", "--folder", str(tmp_path)])
+    assert stopped.value.code == 2
+    assert "names no method" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reports_never_read_the_confirming_seeds(
+    bed: Bed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = list(results(bed, Cell("loh/alpha=1", CONFIRMING[0]), ["gda", "identity"]))
+    assert kept
+    program.main(["report", "--folder", str(bed.folder), "--methods", "gda", "identity"])
+    assert capsys.readouterr().out.count("No cell") == 2
