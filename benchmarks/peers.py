@@ -57,7 +57,7 @@ def their_fit(python: Path, tool: str, rows: Path) -> TimedFit:
     """Time one fit of a peer in a separate process."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     done = subprocess.run(
-        [python, HERE / "peer_fits.py", tool, rows, str(LIMIT)],
+        [python, HERE / "peer_fits.py", "time", tool, rows, str(LIMIT)],
         env=os.environ | threads,
         capture_output=True,
         check=True,

@@ -15,6 +15,7 @@ import torch
 
 from benchmarks.choose.bed import CHOOSING, CONFIRMING, DATA_SETS, Bed, Cell, cells
 from benchmarks.choose.confirming import committed_choice, open_confirming_seeds
+from benchmarks.choose.peer_results import PEERS, compute_peer_results, peer_python
 from benchmarks.choose.report import report
 from benchmarks.choose.results import METRIC_KEYS, Line, kept_results, results
 from benchmarks.choose.stages import network_scores
@@ -47,6 +48,8 @@ def confirm(bed: Bed) -> None:
     print(open_confirming_seeds(bed.folder, choice), file=sys.stderr)
     names = tuple(dict.fromkeys((*choice.methods, *BASELINES)))
     timed(cells(DATA_SETS, CONFIRMING), lambda cell: [*results(bed, cell, names)])
+    compute_peer_results(bed, cells(DATA_SETS, CONFIRMING), peer_python())
+    names = (*names, *PEERS)
     print_report(kept_results(bed, cells(DATA_SETS, CONFIRMING), names), names)
 
 
@@ -68,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "stage",
         nargs="?",
-        choices=["networks", "baselines", "report", "confirm"],
+        choices=["networks", "baselines", "peers", "report", "confirm"],
         help="default: all but confirm",
     )
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where every file is kept")
@@ -76,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--confirming", action="store_true", help="networks: those of the confirming seeds"
     )
     parser.add_argument(
-        "--methods", nargs="+", default=BASELINES, help="report: methods to compare"
+        "--methods", nargs="+", default=(*BASELINES, *PEERS), help="report: methods to compare"
     )
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -86,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             train_networks(bed, CONFIRMING if options.confirming else CHOOSING)
         if options.stage in ("baselines", None):
             run_baselines(bed)
+        if options.stage in ("peers", None):
+            compute_peer_results(bed, cells(DATA_SETS, CHOOSING), peer_python())
         if options.stage in ("report", None):
             lines = kept_results(bed, cells(DATA_SETS, CHOOSING), options.methods)
             print_report(lines, options.methods)

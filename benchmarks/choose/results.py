@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -111,11 +112,16 @@ def decide_by(method: str, validation: Problem, metric: str, seed: int) -> Decid
     return decide
 
 
+def result_path(bed: Bed, cell: Cell, metric: str, method: str) -> Path:
+    """Return the file of one line."""
+    return bed.path(RESULTS, cell, f"-{metric}-{method}.json")
+
+
 def results(bed: Bed, cell: Cell, names: Sequence[str]) -> Iterator[Line]:
     """Yield the line of every method and metric; what is missing is computed and kept."""
     problems: tuple[Problem, Problem] | None = None
     for method, metric in product(names, METRIC_KEYS):
-        path = bed.path(RESULTS, cell, f"-{metric}-{method}.json")
+        path = result_path(bed, cell, metric, method)
         if not path.is_file():
             problems = problems or bed.problems(cell)
             validation, test = problems
@@ -128,7 +134,7 @@ def results(bed: Bed, cell: Cell, names: Sequence[str]) -> Iterator[Line]:
 def kept_results(bed: Bed, cells: Iterable[Cell], names: Sequence[str]) -> list[Line]:
     """Return the lines that are there already."""
     paths = (
-        bed.path(RESULTS, cell, f"-{metric}-{method}.json")
+        result_path(bed, cell, metric, method)
         for cell, method, metric in product(cells, names, METRIC_KEYS)
     )
     return [Line.from_json(path.read_text()) for path in paths if path.is_file()]

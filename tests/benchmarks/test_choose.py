@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,9 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.choose import __main__ as program
 from benchmarks.choose.bed import CONFIRMING, Bed, Cell, cells
 from benchmarks.choose.confirming import committed_choice, open_confirming_seeds
+from benchmarks.choose.peer_results import PEERS, compute_peer_results
 from benchmarks.choose.report import clustered_mean, report
-from benchmarks.choose.results import Line, kept_results, results
+from benchmarks.choose.results import Line, kept_results, result_path, results
 from benchmarks.choose.stages import network_scores
 
 CELL = Cell("loh/alpha=1", 0)
@@ -240,3 +242,34 @@ def test_reports_never_read_the_confirming_seeds(
     assert kept
     program.main(["report", "--folder", str(bed.folder), "--methods", "gda", "identity"])
     assert capsys.readouterr().out.count("No cell") == 2
+
+
+def test_peers_run_in_their_own_process_and_continue(bed: Bed, tmp_path: Path) -> None:
+    """A stand-in for their Python: it counts its calls and answers for each file."""
+    python = tmp_path / "python"
+    answer = '{"tp": [1, 2], "fp": [3, 4], "fn": [5, 6], "tn": [7, 8]}'
+    python.write_text(
+        f"#!/bin/sh\necho $2-$3-$4-$5 >> {tmp_path}/calls\nshift 5\n"
+        f"for file; do echo '{answer}'; done\n"
+    )
+    python.chmod(0o755)
+    compute_peer_results(bed, [CELL], python)
+    found = kept_results(bed, [CELL], PEERS)
+    assert [(each.method, each.metric) for each in found] == [*product(PEERS, ("spd", "eod"))]
+    assert found[0].counts == {"tp": (1, 2), "fp": (3, 4), "fn": (5, 6), "tn": (7, 8)}
+    result_path(bed, CELL, "eod", "oxonfair").unlink()
+    compute_peer_results(bed, [CELL], python)
+    calls = (tmp_path / "calls").read_text().split()
+    assert calls == [
+        *(f"decide-{tool}-{metric}-0.05" for tool, metric in product(PEERS, ("spd", "eod"))),
+        "decide-oxonfair-eod-0.05",
+    ]
+    assert kept_results(bed, [CELL], PEERS) == found
+
+
+def test_a_peer_that_fails_stops_the_run(bed: Bed, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 3\n")
+    python.chmod(0o755)
+    with pytest.raises(RuntimeError, match="oxonfair ended with exit code 3"):
+        compute_peer_results(bed, [CELL], python)

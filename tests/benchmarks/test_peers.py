@@ -17,10 +17,10 @@ from peer_fits import Array, Decide
 from run import random_scores
 
 
-def at_half(scores: Array, labels: Array, groups: Array, bound: float) -> Decide:
+def at_half(scores: Array, labels: Array, groups: Array, bound: float, metric: str) -> Decide:
     assert len(scores) == len(labels) == len(groups)
     assert bound == 0.04
-    return lambda: scores > 0.5
+    return lambda scores, groups: (scores > 0.5) if metric == "spd" else (groups == 0)
 
 
 def test_a_fit_prints_the_figures_of_its_decisions(
@@ -32,7 +32,7 @@ def test_a_fit_prints_the_figures_of_its_decisions(
     )
     np.savez(tmp_path / "rows.npz", scores=scores, labels=labels, groups=groups)
     monkeypatch.setitem(peer_fits.FITS, "half", at_half)
-    peer_fits.main("half", str(tmp_path / "rows.npz"), "0.04")
+    peer_fits.time_fit("half", str(tmp_path / "rows.npz"), "0.04")
     result = json.loads(capsys.readouterr().out)
     positive = scores > 0.5
     true_positive_rate, false_positive_rate = (
@@ -45,6 +45,28 @@ def test_a_fit_prints_the_figures_of_its_decisions(
     gap = positive[groups == 0].mean() - positive[groups == 1].mean()
     assert result["gap"] == pytest.approx(gap)
     assert result["seconds"] >= 0
+
+
+def test_a_fit_decides_the_test_rows_of_each_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = {
+        "validation_scores": np.array([0.1, 0.9], np.float32),
+        "validation_labels": np.array([0, 1], np.int8),
+        "validation_groups": np.array([0, 1], np.int8),
+        "test_scores": np.array([0.7, 0.2, 0.6, 0.4], np.float32),
+        "test_labels": np.array([1, 1, 0, 0], np.int8),
+        "test_groups": np.array([0, 0, 1, 1], np.int8),
+    }
+    files = [str(tmp_path / f"{n}.npz") for n in range(2)]
+    for file in files:
+        np.savez(file, allow_pickle=False, **rows)
+    monkeypatch.setitem(peer_fits.FITS, "half", at_half)
+    peer_fits.decide_test_rows("half", "spd", "0.04", *files)
+    peer_fits.decide_test_rows("half", "eod", "0.04", files[0])
+    first, second, other = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first == second == {"tp": [1, 0], "fp": [0, 1], "fn": [1, 0], "tn": [0, 1]}
+    assert other == {"tp": [2, 0], "fp": [0, 0], "fn": [0, 0], "tn": [0, 2]}
 
 
 def test_all_tools_fit_the_same_rows_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
