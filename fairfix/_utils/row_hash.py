@@ -1,4 +1,4 @@
-"""Keyed hashes of rows: BLAKE2b, 64 bits a row."""
+"""Hashes of rows, 64 bits a row: keyed by BLAKE2b, and fast ones."""
 
 from __future__ import annotations
 
@@ -38,3 +38,15 @@ def bytes_of_rows(matrix: np.ndarray) -> Iterator[bytes]:
     for start in range(0, len(matrix), step):
         part = np.ascontiguousarray(matrix[start : start + step]).reshape(-1)
         yield from cast(list[bytes], part.view(np.dtype((np.void, width))).tolist())
+
+
+def mixed_hashes(rows: np.ndarray) -> np.ndarray:
+    """Return a fast hash (N,) of each row of uint64 (N, C), for comparisons within one process."""
+    multipliers = np.random.default_rng(0).integers(1, 2**63, rows.shape[1], np.uint64)
+    multipliers = multipliers * np.uint64(2) + np.uint64(1)
+    found = np.empty(len(rows), np.uint64)
+    step = max(1, _CHUNK_BYTES // max(1, 8 * rows.shape[1]))
+    for start in range(0, len(rows), step):
+        bits = (rows[start : start + step] + np.uint64(1)) * multipliers
+        found[start : start + step] = (bits ^ (bits >> np.uint64(29))).sum(1, dtype=np.uint64)
+    return found

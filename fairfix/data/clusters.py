@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fairfix._utils.row_hash import mixed_hashes
+
 MIN_VALUES = 50
 """Distinct values that a column of measurements exceeds."""
 
@@ -20,7 +22,6 @@ MIN_STEPS = 10_000
 CHANCE_ERRORS = 3.0
 """Standard errors by which copies exceed equality by chance."""
 
-_CHUNK_ROWS = 65_536
 _MAX_COLUMNS = 256  # that are searched for measurements
 _ON_GRID = 0.02  # steps by which round-off moves a value off its grid
 
@@ -107,15 +108,11 @@ def _shared(values: np.ndarray) -> np.ndarray:
 
 def _hashes(values: np.ndarray) -> np.ndarray:
     """Return a 64-bit hash of each row of float32 values, (N,)."""
-    multipliers = np.random.default_rng(0).integers(1, 2**63, values.shape[1], np.uint64)
-    multipliers = multipliers * np.uint64(2) + np.uint64(1)
     found = np.empty(len(values), np.uint64)
-    chunk = max(1, min(_CHUNK_ROWS, 2**24 // max(1, values.shape[1])))
-    for start in range(0, len(values), chunk):
-        part = np.ascontiguousarray(values[start : start + chunk] + np.float32(0.0), np.float32)
-        bits = part.view(np.uint32).astype(np.uint64) + np.uint64(1)
-        mixed = (bits * multipliers) ^ ((bits * multipliers) >> np.uint64(29))
-        found[start : start + chunk] = mixed.sum(1, dtype=np.uint64)
+    step = max(1, 2**22 // max(1, values.shape[1]))
+    for start in range(0, len(values), step):
+        part = np.ascontiguousarray(values[start : start + step] + np.float32(0.0), np.float32)
+        found[start : start + step] = mixed_hashes(part.view(np.uint32).astype(np.uint64))
     return found
 
 

@@ -96,12 +96,16 @@ class Overlap:
             the basis of the fingerprints.
         by_chance: the share that new rows of the same kind would have, in [0, 1].
         rows_tuned: rows from which ``by_chance`` is known; 0 if it is exact.
+        design_effect: factor on the variances for rows that are equal among themselves.
+        nearly: whether rows were compared by coarse values of most columns.
     """
 
     share_of_rows: float
     rows_compared: int
     by_chance: float
     rows_tuned: int = 0
+    design_effect: float = 1.0
+    nearly: bool = False
 
     @property
     def known(self) -> bool:
@@ -117,7 +121,7 @@ class Overlap:
         variance = share * (1 - share) / self.rows_compared
         if self.rows_tuned:
             variance += chance * (1 - chance) / self.rows_tuned
-        return share - chance > STANDARD_ERRORS * math.sqrt(variance)
+        return share - chance > STANDARD_ERRORS * math.sqrt(self.design_effect * variance)
 
     @property
     def too_many(self) -> bool:
@@ -146,8 +150,9 @@ class Overlap:
                 "them, so equal rows do not show reuse"
             )
         return (
-            f"{self.share_of_rows:.1%} of {self.rows_compared:,} compared rows equal a row that "
-            f"the rule was tuned on, {self.by_chance:.1%} expected by chance"
+            f"{self.share_of_rows:.1%} of {self.rows_compared:,} compared rows "
+            f"{'nearly ' if self.nearly else ''}equal a row that the rule was tuned on, "
+            f"{self.by_chance:.1%} expected by chance"
         )
 
 
@@ -177,7 +182,7 @@ def _fingerprints(hashes: np.ndarray | None, basis: Basis, salt: str) -> RowFing
         basis=basis,
         rows=len(hashes),
         repeated=float(counts[counts > 1].sum() / counts.sum()),
-        hashes=tuple(f"{value:016x}" for value in _in_share(distinct, share).tolist()),
+        hashes=tuple(f"{value:016x}" for value in in_share(distinct, share).tolist()),
     )
 
 
@@ -189,7 +194,7 @@ def overlap(tuned: RowFingerprints, problem: Problem) -> Overlap:
     hashes = _row_hashes(problem, tuned.basis, tuned.salt)
     if hashes is None:
         return Overlap(math.nan, 0, tuned.repeated)
-    compared = _in_share(hashes, tuned.share)
+    compared = in_share(hashes, tuned.share)
     if not len(compared):
         return Overlap(math.nan, 0, tuned.repeated)
     share_of_rows = float(np.isin(compared, _hashes_of(tuned)).mean())
@@ -200,7 +205,7 @@ def id_overlap(tuned: RowFingerprints, problem: Problem) -> Overlap:
     """Return how many of a problem's rows have the id of a row that a rule was tuned on.
 
     Tables that number their rows anew share ids without sharing rows. Equal ids therefore count
-    only if they agree in the label more often than by chance.
+    only if they agree in the label, or disagree, more often than by chance.
     """
     if problem.ids is None or not problem.labeled:
         return Overlap(math.nan, 0, 0.0)
@@ -208,19 +213,19 @@ def id_overlap(tuned: RowFingerprints, problem: Problem) -> Overlap:
     same, other = (
         np.isin(compared, known)
         for compared in (
-            _in_share(_labeled_ids(problem.ids, each, tuned.salt), tuned.share)
+            in_share(_labeled_ids(problem.ids, each, tuned.salt), tuned.share)
             for each in (labels, 1 - labels)
         )
     )
     if not len(same):
         return Overlap(math.nan, 0, 0.0)
-    favorable = labels.mean()
-    agreement = Overlap(
-        float(same.sum() / max(1, same.sum() + other.sum())),
-        int(same.sum() + other.sum()),
-        float(favorable**2 + (1 - favorable) ** 2),
-    )
-    return Overlap(float(same.mean()) if agreement.beyond_chance else 0.0, len(same), 0.0)
+    favorable, known_ids = labels.mean(), int(same.sum() + other.sum())
+    by_chance = float(favorable**2 + (1 - favorable) ** 2)
+    for found, chance in ((same, by_chance), (other, 1 - by_chance)):
+        agreement = Overlap(float(found.sum() / max(1, known_ids)), known_ids, chance)
+        if agreement.beyond_chance:
+            return Overlap(float(found.mean()), len(found), 0.0)
+    return Overlap(0.0, len(same), 0.0)
 
 
 def _hashes_of(tuned: RowFingerprints) -> np.ndarray:
@@ -232,7 +237,7 @@ def _labeled_ids(ids: np.ndarray, labels: np.ndarray, salt: str) -> np.ndarray:
     return _hashed(rows, salt)
 
 
-def _in_share(hashes: np.ndarray, share: float) -> np.ndarray:
+def in_share(hashes: np.ndarray, share: float) -> np.ndarray:
     """Return the hashes in the lowest ``share`` of the hash range."""
     return hashes if share >= 1 else hashes[hashes < np.uint64(int(share * _HASH_RANGE))]
 

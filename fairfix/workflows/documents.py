@@ -108,6 +108,7 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
             },
             "tuned_rows": evidence.tuned_rows and evidence.tuned_rows.to_json(),
             "tuned_ids": evidence.tuned_ids and evidence.tuned_ids.to_json(),
+            "tuned_values": evidence.tuned_values and evidence.tuned_values.to_json(),
             "warnings": [*outcome.warnings, *evidence.warnings, *reused_test_rows(outcome)],
             "serious_warnings": [
                 *serious_warnings(outcome),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fairfix.data.coarse_fingerprints import CoarseFingerprints, fingerprint_coarsely
 from fairfix.data.problem import Problem
 from fairfix.data.row_fingerprints import RowFingerprints, fingerprint_ids, fingerprint_rows
 from fairfix.data.table import Group
@@ -135,7 +136,7 @@ class Evidence:
         subgroups: those whose decisions or errors differ most from the rest; None if they were not
             searched.
         histograms: by group, counts of scores before and after in 20 bins of equal width.
-        tuned_rows, tuned_ids: salted fingerprints of the validation rows, for the gate.
+        tuned_rows, tuned_ids, tuned_values: fingerprints of the validation rows, for the gate.
     """
 
     unmodified: Intervals
@@ -150,6 +151,7 @@ class Evidence:
     histograms: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
     tuned_rows: RowFingerprints | None
     tuned_ids: RowFingerprints | None
+    tuned_values: CoarseFingerprints | None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -211,6 +213,7 @@ def collect_evidence(
         histograms=_histograms(before, after),
         tuned_rows=fingerprint_rows(validation.problem, salt),
         tuned_ids=fingerprint_ids(validation.problem, salt),
+        tuned_values=fingerprint_coarsely(validation.problem, salt),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import jsonschema
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -484,6 +485,31 @@ def test_tuned_rows_with_a_changed_last_digit_are_refused(
     assert "cannot test this rule" in ended.sentence
     frame.round(5).to_csv(place.folder / "rounded.csv", index=False, float_format="%.7g")
     assert fairfix("gate", fair, place.folder / "rounded.csv").code == 2
+
+
+def test_tuned_rows_with_flipped_labels_and_noise_are_refused(fairfix: Run, place: Place) -> None:
+    fair = place.folder / "fair.pt"
+    assert fairfix("thresholds", place.model, place.val, "-o", fair).code == 0
+    frame = pd.read_csv(place.val)
+    frame["label"] = 1 - frame["label"]
+    frame["x0"] += 0.3
+    frame[["x1", "x2", "x3"]] *= 1 + 1e-4 * frame[["x0"]].to_numpy()
+    changed = place.table(frame, "changed.csv")
+    assert "nearly equal a row" in fairfix("gate", fair, changed).sentence
+    unlabeled = place.table(frame.drop(columns="label"), "unlabeled.csv")
+    assert "nearly equal a row" in fairfix("gate", fair, unlabeled).sentence
+
+
+def test_tuned_scores_are_known_without_features(fairfix: Run, tmp_path: Path) -> None:
+    rows = people(f=(400, 0.3), m=(400, 0.3))
+    rows["p"] = (rows["p"] - 0.5) * np.random.default_rng(0).random(800) + 0.5
+    rows["sex"] = np.random.default_rng(1).choice(["f", "m"], 800)
+    tuned = write(tmp_path / "val.csv", rows)
+    assert fairfix("thresholds", "-", tuned, *SCORES, "-o", tmp_path / "fair").code == 0
+    rows["label"] = 1 - rows["label"]
+    words = ("--rule", tmp_path / "fair.rule.json", *SCORES, *SPD)
+    ended = fairfix("gate", "-", write(tmp_path / "copy.csv", rows), *words)
+    assert "nearly equal a row that the rule was tuned on" in ended.sentence
 
 
 def test_tuned_rows_are_known_by_their_ids(fairfix: Run, place: Place, draw: Draw) -> None:

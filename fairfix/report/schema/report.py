@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fairfix._utils.strict_json import StrictModel
+from fairfix.data.coarse_fingerprints import CoarseFingerprints
 from fairfix.data.row_fingerprints import RowFingerprints
 from fairfix.report.schema.gate import Check
 from fairfix.report.schema.shared import (
@@ -282,6 +283,10 @@ class Report(StrictModel):
     )
     tuned_ids: RowFingerprints | None = Field(
         description="The same for ids with labels; null without ids or labels."
+    )
+    tuned_values: CoarseFingerprints | None = Field(
+        description="The same by coarse values of most columns, without labels, or by scores; null "
+        "if rows cannot be told apart so."
     )
     warnings: tuple[str, ...] = Field(description="Warnings.")
     serious_warnings: tuple[str, ...] = Field(

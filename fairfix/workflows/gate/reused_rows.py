@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fairfix._utils.strict_json import read_json
+from fairfix.data.coarse_fingerprints import CoarseFingerprints, coarse_overlaps
 from fairfix.data.row_fingerprints import (
     MAX_EXCESS,
     VERSION,
@@ -66,6 +67,9 @@ def reuse(case: Case, rule: Path | None = None) -> Reuse:
         for key, compare in (("tuned_rows", overlap), ("tuned_ids", id_overlap))
         if (known := _fingerprints(report, key, path.name)) is not None
     ]
+    if (values := report.get("tuned_values")) is not None:
+        known_values = CoarseFingerprints.from_json(values, f"{path.name}, tuned_values")
+        found += coarse_overlaps(known_values, case.problem)
     if not found:
         return _unchecked(f"{path.name} does not list the tuned rows", notes)
     most = max(found, key=_strength)
