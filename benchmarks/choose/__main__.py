@@ -9,19 +9,23 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 from pathlib import Path
 
 import torch
 
 from benchmarks.choose.bed import CHOOSING, CONFIRMING, DATA_SETS, Bed, Cell, cells
 from benchmarks.choose.confirming import committed_choice, open_confirming_seeds
+from benchmarks.choose.label_models import rule_lines
 from benchmarks.choose.peer_results import PEERS, compute_peer_results, peer_python
-from benchmarks.choose.report import report
-from benchmarks.choose.results import METRIC_KEYS, Line, kept_results, results
+from benchmarks.choose.report import compare_settings, report
+from benchmarks.choose.results import METRIC_KEYS, Line, kept_results, results, setting_lines
 from benchmarks.choose.stages import network_scores
 from fairfix.errors import FairfixError
 
 FOLDER = Path(__file__).resolve().parents[2] / "build" / "choose"
+RULES = "rules"
+FAMILIES = (RULES,)
 BASELINES = ("gda", "identity", "thresholds", "prune", "fairlearn")
 
 
@@ -34,6 +38,26 @@ def run_baselines(bed: Bed) -> None:
     """Run the reference methods on the choosing seeds."""
     for method in BASELINES:
         timed(cells(DATA_SETS, CHOOSING), lambda cell, name=method: [*results(bed, cell, [name])])
+
+
+def run_rules(bed: Bed) -> None:
+    """Fit models of labels and groups and choose rules with every setting."""
+    for metric in METRIC_KEYS:
+        timed(
+            cells(DATA_SETS, CHOOSING),
+            lambda cell, metric=metric: setting_lines(bed, cell, metric, RULES, rule_lines),
+        )
+
+
+def print_settings(bed: Bed) -> None:
+    """Print a table of all settings for every family of methods and metric."""
+    for family, metric in product(FAMILIES, METRIC_KEYS):
+        lines = [
+            line
+            for cell in cells(DATA_SETS, CHOOSING)
+            for line in setting_lines(bed, cell, metric, family)
+        ]
+        print(compare_settings(lines, metric), end="\n\n")
 
 
 def print_report(lines: Sequence[Line], methods: Sequence[str]) -> None:
@@ -71,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "stage",
         nargs="?",
-        choices=["networks", "baselines", "peers", "report", "confirm"],
+        choices=["networks", "baselines", "rules", "peers", "report", "settings", "confirm"],
         help="default: all but confirm",
     )
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where every file is kept")
@@ -89,11 +113,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             train_networks(bed, CONFIRMING if options.confirming else CHOOSING)
         if options.stage in ("baselines", None):
             run_baselines(bed)
+        if options.stage in ("rules", None):
+            run_rules(bed)
         if options.stage in ("peers", None):
             compute_peer_results(bed, cells(DATA_SETS, CHOOSING), peer_python())
         if options.stage in ("report", None):
             lines = kept_results(bed, cells(DATA_SETS, CHOOSING), options.methods)
             print_report(lines, options.methods)
+        if options.stage in ("settings", None):
+            print_settings(bed)
         if options.stage == "confirm":
             confirm(bed)
     except FairfixError as error:

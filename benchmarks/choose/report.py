@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from benchmarks.choose.results import Line
+from fairfix.bench.synthetic import SYNTHETIC
 
 BASELINE = "gda"
 LIMIT_CONFIDENCE = 0.9
@@ -59,6 +60,51 @@ def report(lines: Iterable[Line], metric: str, methods: Sequence[str]) -> str:
     if BASELINE in by_method:
         tables.append(_gains(by_method, list(seeds.index)))
     return "\n\n".join([f"{metric}: networks by data set: {counts}.", *tables])
+
+
+def compare_settings(lines: Sequence[Line], metric: str) -> str:
+    """Return a table of all methods among the lines, best first, over the cells that all have.
+
+    The last column is the paired difference in objective to the best one, with its error.
+    """
+    methods = list(dict.fromkeys(line.method for line in lines if line.metric == metric))
+    frame = _common_cells(lines, metric, methods)
+    if frame.empty:
+        return f"No cell has a result of every setting for {metric}."
+    real = ~frame["family"].isin(SYNTHETIC)
+    keys = ["data_set", "seed"]
+    parts = dict(iter(frame.groupby("method", sort=False)))
+    ranked = sorted(parts, key=lambda name: -parts[name]["objective"].mean())
+    best = parts[ranked[0]].set_index(keys)["objective"]
+    rows = []
+    for name in ranked:
+        part = parts[name]
+        behind = part.assign(behind=part.set_index(keys)["objective"].sub(best).to_numpy())
+        difference = clustered_mean(behind["behind"], behind["family"])
+        rows.append(
+            [
+                name,
+                str(clustered_mean(part["objective"], part["family"])),
+                f"{part.loc[real, 'objective'].mean():.3f}",
+                f"{part.loc[~real, 'objective'].mean():.3f}",
+                *(f"{part[column].mean():.3f}" for column in ("above_chance", "held", "ceiling")),
+                f"{part['balanced_accuracy'].mean():.3f}",
+                f"{difference.value:+.3f} ({difference.error:.3f})",
+            ]
+        )
+    header = [
+        "setting",
+        "objective",
+        "real",
+        "synthetic",
+        "BA - 0.5 where held",
+        "budget held",
+        "ceiling",
+        "balanced accuracy",
+        "behind the best (error)",
+    ]
+    cells = frame[keys].drop_duplicates()
+    return f"{metric}, {len(cells)} networks:\n\n{_table(header, rows)}"
 
 
 def _common_cells(lines: Iterable[Line], metric: str, methods: Sequence[str]) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from fairfix.metrics.objective import Objective
 
 METRIC_KEYS = ("spd", "eod")
 RESULTS = "results"
+SETTINGS = "settings"
 SIDES = ("tp", "fp", "fn", "tn")
 
 Decide = Callable[[Problem], Tensor]
@@ -129,6 +130,31 @@ def results(bed: Bed, cell: Cell, names: Sequence[str]) -> Iterator[Line]:
             line = line_of(cell, metric, method, test, decide(test))
             write_file(path, line.to_json().encode())
         yield Line.from_json(path.read_text())
+
+
+def setting_lines(
+    bed: Bed,
+    cell: Cell,
+    metric: str,
+    family: str,
+    compute: Callable[[Bed, Cell, str], list[Line]] | None = None,
+) -> list[Line]:
+    """Return the lines of every setting of a family of methods, from one file.
+
+    Args:
+        bed: where the file is kept.
+        cell: data set and seed.
+        metric: key of the metric.
+        family: name of the file.
+        compute: makes the lines if the file is missing; without it there are none.
+    """
+    path = bed.path(SETTINGS, cell, f"-{metric}-{family}.jsonl")
+    if compute is not None and not path.is_file():
+        lines = compute(bed, cell, metric)
+        write_file(path, "".join(line.to_json() + "\n" for line in lines).encode())
+    if not path.is_file():
+        return []
+    return [Line.from_json(text) for text in path.read_text().splitlines()]
 
 
 def kept_results(bed: Bed, cells: Iterable[Cell], names: Sequence[str]) -> list[Line]:

@@ -16,16 +16,35 @@ import torch
 
 from fairfix.bench.training import Recipe
 from fairfix.errors import UsageError
+from fairfix.metrics.counts import count_cells
+from fairfix.thresholds.shared import best_threshold
 from tests.helpers.paths import ROOT
 
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.choose import __main__ as program
-from benchmarks.choose.bed import CONFIRMING, Bed, Cell, cells
+from benchmarks.choose.bed import (
+    CHOOSING,
+    CONFIRMING,
+    Bed,
+    Cell,
+    cells,
+    write_arrays,
+    write_file,
+)
 from benchmarks.choose.confirming import committed_choice, open_confirming_seeds
+from benchmarks.choose.label_models import LABEL_MODELS, blind_scores, reveals, rule_lines
 from benchmarks.choose.peer_results import PEERS, compute_peer_results
-from benchmarks.choose.report import clustered_mean, report
-from benchmarks.choose.results import Line, kept_results, result_path, results
+from benchmarks.choose.report import clustered_mean, compare_settings, report
+from benchmarks.choose.results import (
+    Line,
+    kept_results,
+    objective_of,
+    result_path,
+    results,
+    setting_lines,
+)
+from benchmarks.choose.settings import Candidates, Setting, all_settings, threshold_counts
 from benchmarks.choose.stages import network_scores
 
 CELL = Cell("loh/alpha=1", 0)
@@ -238,10 +257,11 @@ def test_confirming_without_a_choice_computes_nothing(
 def test_reports_never_read_the_confirming_seeds(
     bed: Bed, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kept = list(results(bed, Cell("loh/alpha=1", CONFIRMING[0]), ["gda", "identity"]))
-    assert kept
-    program.main(["report", "--folder", str(bed.folder), "--methods", "gda", "identity"])
-    assert capsys.readouterr().out.count("No cell") == 2
+    for seed, tables in ((CONFIRMING[0], 0), (CHOOSING[0], 1)):
+        kept = line("gda", CELL.data_set, seed, 60, 20)
+        write_file(result_path(bed, kept.cell, "spd", "gda"), kept.to_json().encode())
+        program.main(["report", "--folder", str(bed.folder), "--methods", "gda"])
+        assert capsys.readouterr().out.count("| gda | 0.700 |") == tables
 
 
 def test_peers_run_in_their_own_process_and_continue(bed: Bed, tmp_path: Path) -> None:
@@ -273,3 +293,121 @@ def test_a_peer_that_fails_stops_the_run(bed: Bed, tmp_path: Path) -> None:
     python.chmod(0o755)
     with pytest.raises(RuntimeError, match="oxonfair ended with exit code 3"):
         compute_peer_results(bed, [CELL], python)
+
+
+# Choices offline.
+
+
+def candidates(n: int = 60) -> Candidates:
+    rng = np.random.default_rng(3)
+    labels, groups = (torch.from_numpy(rng.integers(2, size=n)) for _ in range(2))
+    scores = torch.from_numpy(rng.integers(20, size=(5, n)) / 20).float() * 0.8
+    scores[1:3] = (scores[1:3] + 0.2 * labels).clamp(max=1)
+    p = torch.from_numpy(rng.uniform(0.1, 0.9, n))
+    kinds = ("", "true", "true", "smooth", "smooth")
+    return Candidates(scores, labels, groups, {"smooth": p}, kinds)
+
+
+def test_counts_by_threshold_are_sums_over_the_rows_above_it() -> None:
+    c = candidates()
+    p = c.probabilities["smooth"]
+    thresholds, counts = threshold_counts(c.scores[0], p, c.groups)
+    assert len(thresholds) == len(c.scores[0].unique()) + 1
+    for at, threshold in enumerate(thresholds.tolist()):
+        above = c.scores[0].double() > threshold
+        for group in (0, 1):
+            here = c.groups == group
+            for side, weight, rows in (
+                (counts.tp, p, above),
+                (counts.fp, 1 - p, above),
+                (counts.fn, p, ~above),
+                (counts.tn, 1 - p, ~above),
+            ):
+                assert float(side[at, group]) == pytest.approx(float(weight[rows & here].sum()))
+
+
+def test_with_labels_the_choice_is_the_best_exact_threshold() -> None:
+    c, objective = candidates(), objective_of("spd")
+    setting = Setting("true", "labels", objective.k, 0.0)
+    choice = c.best([setting], objective)[setting]
+    exact = best_threshold(c.scores[:3], c.labels, c.groups, 2, objective)
+    assert choice.snapshot == int(exact.utility.argmax())
+    assert choice.utility == pytest.approx(float(exact.utility.max()))
+    above = c.scores[choice.snapshot].double()
+    assert torch.equal(above > choice.threshold, above > float(exact.threshold[choice.snapshot]))
+
+
+@pytest.mark.parametrize("metric", ["spd", "eod"])
+def test_every_setting_is_the_best_by_brute_force(metric: str) -> None:
+    c, objective = candidates(), objective_of(metric)
+    settings = [each for each in all_settings() if each.labels != "repaired"]
+    assert len(settings) == 10 + 20
+    found = c.best(settings, objective)
+    assert list(found) == settings
+    above = (c.scores[:, None] > torch.linspace(-0.02, 1.02, 27)[:, None]).double()
+    for setting in settings[::3]:
+        p = c.labels.double() if setting.counted == "labels" else c.probabilities["smooth"]
+        cells = torch.stack([weight * (c.groups == g) for g in (0, 1) for weight in (1 - p, p)], 1)
+        counts = count_cells(above, cells)
+        chance = objective.metric(counts).probability_within(0.05, setting.k)
+        utility = (objective.performance(counts) - setting.offset) * chance
+        allowed = torch.tensor([kind in ("", setting.labels) for kind in c.kinds])
+        assert found[setting].utility == pytest.approx(float(utility[allowed].max()))
+
+
+def made_up(validation: int, test: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(4)
+    names = ("eta", "eta_aware", "gamma", "gamma1", "calibrated")
+    return {
+        f"{part}_{name}": rng.uniform(0.05, 0.95, rows)
+        for part, rows in (("validation", validation), ("test", test))
+        for name in names
+    }
+
+
+def test_scores_of_the_blind_rule_by_hand() -> None:
+    arrays = made_up(6, 2)
+    labels, groups = torch.tensor([1, 1, 0, 1, 0, 0]), torch.tensor([1, 1, 1, 0, 0, 0])
+    by_metric = {
+        metric: blind_scores(arrays, labels, groups, metric, "mixed") for metric in ("spd", "eod")
+    }
+    for metric, scores in by_metric.items():
+        assert scores["validation"].shape == (61, 6)
+        assert scores["test"].shape == (61, 2)
+        p = (arrays["test_eta"] + arrays["test_calibrated"]) / 2
+        plain = p - (1 - p)  # pi is 1 / 2
+        np.testing.assert_allclose(scores["test"][30], 1 / (1 + np.exp(-plain)))
+        one, other = np.log(1 / scores["test"][[31, 32]] - 1)
+        step, gamma = one - other, arrays["test_gamma1" if metric == "eod" else "test_gamma"]
+        unfair = (
+            p * (gamma / (2 / 6) - (1 - gamma) / (1 / 6))
+            if metric == "eod"
+            else 2 * gamma - 2 * (1 - gamma)
+        )
+        np.testing.assert_allclose(step / step[0], -unfair / -unfair[0])
+    assert (by_metric["spd"]["test"][0] != by_metric["eod"]["test"][0]).all()
+
+
+def test_every_setting_of_rules_is_kept(bed: Bed) -> None:
+    validation, test = bed.problems(CELL)
+    arrays = made_up(len(validation), len(test))
+    write_arrays(bed.path(LABEL_MODELS, CELL, ".npz"), arrays)
+    lines = setting_lines(bed, CELL, "spd", "rules", rule_lines)
+    assert len({each.method for each in lines}) == len(lines) == 2 * 5 * 2 + 3 * 3
+    assert setting_lines(bed, CELL, "spd", "rules") == lines
+    assert setting_lines(bed, CELL, "eod", "rules") == []
+    (exact,) = (each for each in lines if each.method == "thresholds k=1.41")
+    (own,) = (e for e in results(bed, CELL, ["thresholds"]) if e.metric == "spd")
+    assert exact.counts == own.counts
+    table = compare_settings(lines, "spd").splitlines()
+    assert table[0] == "spd, 1 networks:"
+    assert len(table) == 4 + len(lines)
+    objectives = [float(row.split(" | ")[1]) for row in table[4:]]
+    assert objectives == sorted(objectives, reverse=True)
+
+
+def test_columns_that_reveal_the_group_are_found(bed: Bed) -> None:
+    validation, _ = bed.problems(CELL)
+    assert validation.features is not None
+    columns = range(validation.features.shape[1])
+    assert [c for c in columns if reveals(validation, c)] == [19]  # the last feature of loh is A
