@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
@@ -13,6 +14,7 @@ from fairfix.errors import CheckpointError
 from fairfix.models.network_output import select_output
 
 MAX_BATCH = 65_536  # rows
+_SMALLEST_PROBABILITY = 1e-6  # whose logit is not clipped
 
 
 class Output(StrEnum):
@@ -99,11 +101,26 @@ class Scorer(nn.Module):
         memory does not grow with the number of rows. In training mode all rows run at once, as
         BatchNorm needs.
         """
+        return self._in_parts(self, features)
+
+    def differentiable_logit(self, features: Tensor) -> Tensor:
+        """Return the logit of P(favorable) of every row, (N,), as ``differentiable`` does scores.
+
+        That of a probability is clipped to about +-14.
+        """
+        return self._in_parts(self._logit, features)
+
+    def _logit(self, features: Tensor) -> Tensor:
+        if len(features) == 1:
+            return self._logit(features.expand(2, *features.shape[1:]))[:1]
+        logits = output_logit(self.raw(features), self.output)
+        return (-logits if self.complement else logits).to(features.dtype)
+
+    def _in_parts(self, function: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
         if len(features) <= self.batch_size or self.training:
-            scores: Tensor = self(features)
-            return scores
+            return function(features)
         parts = features.split(self.batch_size)
-        return torch.cat([recompute(self, part, use_reentrant=False) for part in parts])
+        return torch.cat([recompute(function, part, use_reentrant=False) for part in parts])
 
     def check_changeable(self) -> None:
         """Raise CheckpointError if the weights of the network cannot be changed."""
@@ -129,6 +146,17 @@ def probability(raw: Tensor, output: Output) -> Tensor:
             return raw[:, 1]
         case Output.LOGITS:
             return raw.softmax(1)[:, 1]
+
+
+def output_logit(raw: Tensor, output: Output) -> Tensor:
+    """Return the logit of ``probability``, (N,), from the output for a batch."""
+    match output:
+        case Output.LOGIT:
+            return raw.reshape(-1)
+        case Output.LOGITS:
+            return raw[:, 1] - raw[:, 0]
+        case _:
+            return probability(raw, output).logit(_SMALLEST_PROBABILITY)
 
 
 def raw_output(network: nn.Module, features: Tensor, name: str | None = None) -> Tensor:

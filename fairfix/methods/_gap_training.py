@@ -1,0 +1,234 @@
+"""Train a network on balanced cross-entropy and a soft gap, from its own weights.
+
+Each minibatch has rows of every combination of group and label, so that the gap of a minibatch is
+always defined; importance weights restore the shares of all rows. Snapshots are exponential moving
+averages of the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import one_hot, softplus
+
+from fairfix._utils.progress import track
+from fairfix.data.problem import Problem
+from fairfix.errors import TableError
+from fairfix.methods._fine_tuning import descend
+from fairfix.metrics.counts import Counts, in_rows
+from fairfix.metrics.fairness_metrics import Metric
+from fairfix.models.parameter_names import select_parameters
+
+ROWS_PER_CELL = 48
+TEMPERATURE = 0.5
+DECAY = 0.95
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run.
+
+    Attributes:
+        labels: (N,) probability of the favorable label of every row.
+        mu: weight of the soft gap in the loss.
+    """
+
+    labels: Tensor
+    mu: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The averaged network after some steps of a job.
+
+    Attributes:
+        job: position of the job.
+        step: number of steps, from 1.
+        scores: (N,) in [0, 1], of the rows it was trained on.
+        weights: complete state of the network.
+    """
+
+    job: int
+    step: int
+    scores: Tensor
+    weights: dict[str, Tensor]
+
+
+def train_jobs(
+    problem: Problem,
+    metric: Metric,
+    jobs: Sequence[Job],
+    *,
+    seed: int,
+    layers: str = "",
+    steps: int = 240,
+    every: int = 40,
+    learning_rate: float = 1e-3,
+) -> Iterator[Snapshot]:
+    """Train the network of a problem once for each job and yield snapshots, job by job.
+
+    All jobs see the same minibatches. BatchNorm and dropout are in evaluation mode. A job ends
+    early once its loss or its scores are no longer finite.
+
+    Args:
+        problem: the rows; needs the network, which is left unchanged.
+        metric: of the gap.
+        jobs: one training run each.
+        seed: of the minibatches.
+        layers: parameters to train, see ``select_parameters``; empty for all.
+        steps: Adam steps of a job.
+        every: steps between two snapshots; the last step has one as well.
+        learning_rate: step size.
+
+    Raises:
+        CheckpointError: if the weights of the network cannot be changed.
+        TableError: if the problem has only scores, or a group has no row of a label.
+        UsageError: if ``layers`` names no parameter.
+    """
+    scorer, features = problem.network()
+    parameters = select_parameters(scorer.network, layers)
+    for name, parameter in scorer.network.named_parameters():
+        parameter.requires_grad_(name in parameters)
+    start = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    batches = StratifiedBatches(problem, ROWS_PER_CELL, seed)
+    losses = [_Loss(problem, metric, job, batches) for job in jobs]
+    for index in track(range(len(jobs) * steps), "finetune"):
+        job, step = index // steps, index % steps + 1
+        if step == 1:
+            _assign(parameters, start)
+            batches.restart()
+            optimizer = torch.optim.Adam(parameters.values(), lr=learning_rate, fused=True)
+            average = {name: value.clone() for name, value in start.items()}
+            is_finite = True
+        if not is_finite:
+            continue
+        rows = batches.draw()
+        logits = scorer.differentiable_logit(features[rows])
+        is_finite = descend(losses[job](logits, rows), optimizer)
+        _update_average(average, parameters, step)
+        if is_finite and (step % every == 0 or step == steps):
+            current = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+            _assign(parameters, average)
+            scores = scorer.score(features)
+            is_finite = bool(scores.isfinite().all())
+            if is_finite:
+                yield Snapshot(job, step, scores, scorer.weights())
+            _assign(parameters, current)
+
+
+class StratifiedBatches:
+    """Minibatches with the same number of rows of each group and label.
+
+    Rows are drawn without replacement within a minibatch, or with replacement where a cell has too
+    few. Rows with weight 0 are not drawn.
+
+    Args:
+        problem: the rows.
+        rows_per_cell: rows of each cell in a minibatch.
+        seed: of the draws.
+
+    Raises:
+        TableError: if a group has no row of a label.
+    """
+
+    def __init__(self, problem: Problem, rows_per_cell: int, seed: int) -> None:
+        weights = torch.ones_like(problem.scores, dtype=torch.float64)
+        if problem.weights is not None:
+            weights = in_rows(problem.weights)
+        cell = (2 * problem.groups + problem.labels).cpu().numpy()
+        drawable = weights.cpu().numpy() > 0
+        self._cells: list[NDArray[np.int64]] = [
+            np.flatnonzero((cell == c) & drawable) for c in range(2 * problem.n_groups)
+        ]
+        for c, rows in enumerate(self._cells):
+            if len(rows) == 0:
+                group, label = divmod(c, 2)
+                raise TableError(
+                    "Training needs rows of both labels in every group, but group "
+                    f"{problem.group_names[group]!r} has no row with label {label}; add rows, or "
+                    "merge or drop the group."
+                )
+        self._rows_per_cell, self._seed = rows_per_cell, seed
+        self._device = problem.groups.device
+        sizes = torch.tensor([len(rows) for rows in self._cells], device=self._device)
+        scale = sizes.double() / (rows_per_cell * len(problem))
+        self._scale = scale.repeat_interleave(rows_per_cell)
+        self._weights = weights
+        self.groups = (
+            torch.arange(2 * problem.n_groups, device=self._device)
+            .div(2, rounding_mode="floor")
+            .repeat_interleave(rows_per_cell)
+        )
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin again with the first minibatch."""
+        self._generator = np.random.default_rng(self._seed)
+
+    def draw(self) -> Tensor:
+        """Return the row numbers of the next minibatch, (B,), cell by cell."""
+        n = self._rows_per_cell
+        drawn = [self._generator.choice(c, n, replace=len(c) < n) for c in self._cells]
+        return torch.from_numpy(np.concatenate(drawn)).to(self._device)
+
+    def importance(self, rows: Tensor) -> Tensor:
+        """Return the weights (B,) with which a minibatch stands for all rows, about 1 in sum."""
+        return self._scale * self._weights[rows]
+
+
+class _Loss:
+    """The loss of a job on a minibatch: balanced cross-entropy plus mu times the soft gap.
+
+    The soft gap is the metric with sigmoid(logit / 0.5) in place of decisions and the job's
+    probabilities in place of labels.
+    """
+
+    def __init__(
+        self, problem: Problem, metric: Metric, job: Job, batches: StratifiedBatches
+    ) -> None:
+        weights = 1.0 if problem.weights is None else in_rows(problem.weights)
+        self._labels = job.labels.double()
+        self._base_rate = float((weights * self._labels).mean())
+        self._metric, self._mu, self._batches = metric, job.mu, batches
+        self._membership = one_hot(batches.groups, problem.n_groups)
+
+    def __call__(self, logits: Tensor, rows: Tensor) -> Tensor:
+        weight = self._batches.importance(rows).to(logits.dtype)
+        favorable = self._labels[rows].to(logits.dtype)
+        entropy = favorable * softplus(-logits) / (2 * self._base_rate)
+        entropy = entropy + (1 - favorable) * softplus(logits) / (2 * (1 - self._base_rate))
+        decision = torch.sigmoid(logits / TEMPERATURE)
+        membership = self._membership.to(logits.dtype)
+        counts = Counts(
+            *(
+                (weight * label * side) @ membership
+                for label, side in (
+                    (favorable, decision),
+                    (1 - favorable, decision),
+                    (favorable, 1 - decision),
+                    (1 - favorable, 1 - decision),
+                )
+            )
+        )
+        return (weight * entropy).sum() + self._mu * self._metric(counts).size
+
+
+@torch.no_grad()
+def _assign(parameters: dict[str, nn.Parameter], values: dict[str, Tensor]) -> None:
+    for name, value in values.items():
+        parameters[name].copy_(value)
+
+
+@torch.no_grad()
+def _update_average(
+    average: dict[str, Tensor], parameters: dict[str, nn.Parameter], step: int
+) -> None:
+    """Move the average to the parameters, faster in the first steps."""
+    decay = min(DECAY, step / (step + 5))
+    for name, value in average.items():
+        value.lerp_(parameters[name], 1 - decay)
