@@ -109,7 +109,7 @@ def _shared(values: np.ndarray) -> np.ndarray:
 def _hashes(values: np.ndarray) -> np.ndarray:
     """Return a 64-bit hash of each row of float32 values, (N,)."""
     found = np.empty(len(values), np.uint64)
-    step = max(1, 2**22 // max(1, values.shape[1]))
+    step = max(1, 2**20 // max(1, values.shape[1]))
     for start in range(0, len(values), step):
         part = np.ascontiguousarray(values[start : start + step] + np.float32(0.0), np.float32)
         found[start : start + step] = mixed_hashes(part.view(np.uint32).astype(np.uint64))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.network_output import named_outputs
-from fairfix.models.run_network import castings
+from fairfix.models.run_network import castings, restore_float32
 
 _TRIED = 128  # widths up to this one, and every size of a parameter
 _ROWS = 3
@@ -25,14 +25,15 @@ def accepted_widths(checkpoint: Checkpoint) -> list[int]:
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     sizes = {size for tensor in checkpoint.tensors.values() for size in tensor.shape}
     found: list[int] = []
-    for dtype in castings(checkpoint, network):  # to the end, so that it is in float32 again
-        if found:
-            continue
+    for dtype in castings(checkpoint, network):
         for width in sorted({*range(1, _TRIED + 1), *sizes} - {0}):
             if len(found) < 2 and _runs(
                 network, torch.zeros(_ROWS, width, dtype=dtype, device=device)
             ):
                 found.append(width)
+        if found:  # not cast further: a cast copies all weights
+            break
+    restore_float32(checkpoint, network)
     return found
 
 

@@ -193,15 +193,24 @@ def castings(checkpoint: Checkpoint, network: nn.Module) -> Iterator[torch.dtype
         yield max(stored, key=lambda dtype: torch.finfo(dtype).bits)
     _cast(checkpoint, network, torch.float64)
     yield torch.float32
-    _cast(checkpoint, network, torch.float32)
+    restore_float32(checkpoint, network)
+
+
+def restore_float32(checkpoint: Checkpoint, network: nn.Module) -> None:
+    """Return a network to float32, with the stored values, after ``castings`` has cast it."""
+    if not checkpoint.is_fixed:
+        _cast(checkpoint, network, torch.float32)
 
 
 def _cast(checkpoint: Checkpoint, network: nn.Module, dtype: torch.dtype | None) -> None:
-    """Cast parameters and buffers to a dtype; None is that of each stored tensor."""
+    """Cast the stored values of parameters and buffers to a dtype; None is the stored one."""
     for name, tensor in network.state_dict(keep_vars=True).items():
         stored = checkpoint.tensors.get(name)
-        if stored is not None and stored.is_floating_point():
-            tensor.data = stored.to(tensor.device, dtype or stored.dtype, copy=True)
+        if stored is None or not stored.is_floating_point():
+            continue
+        wanted = dtype or stored.dtype
+        if tensor.dtype != wanted:
+            tensor.data = stored.to(tensor.device, wanted, copy=True)
 
 
 def _check_repeatable(first: Tensor, second: Tensor) -> None:

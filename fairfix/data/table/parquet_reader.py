@@ -39,6 +39,12 @@ class ParquetReader:
 
     def chunks(self, columns: Collection[str], text: Collection[str]) -> Iterator[pd.DataFrame]:
         """See ``TableReader``."""
+        import pyarrow as pa
+
+        yield from self._frames(columns)
+        pa.default_memory_pool().release_unused()  # as much as the whole file is kept otherwise
+
+    def _frames(self, columns: Collection[str]) -> Iterator[pd.DataFrame]:
         import pandas as pd
         import pyarrow.parquet as pq
 

@@ -24,7 +24,7 @@ from fairfix.models.checkpoint.choose_tensors import (
     split_by_part,
 )
 from fairfix.models.checkpoint.fixed_network import attach_fixed_network, is_fixed
-from fairfix.models.checkpoint.mapped_storage import copy_values, is_mapped
+from fairfix.models.checkpoint.mapped_storage import copy_values, is_mapped, same_values
 from fairfix.models.checkpoint.mlp import infer_mlp
 from fairfix.models.checkpoint.tensor_checks import check_weights
 from fairfix.models.checkpoint.tensor_names import common_prefix, unwrapped_names
@@ -66,7 +66,7 @@ def attach_network(
         if used:
             note = f"Arguments of {request.arch} from the checkpoint: {arguments_text(used)}."
             checkpoint = replace(checkpoint, notes=(*checkpoint.notes, note))
-        return _fit(checkpoint, module, file, partial=partial)
+        return _load(_fit(checkpoint, module, file, partial=partial), module)
     main = main_set(file, path)
     if request.arch is None:
         chosen, others = _alone(_unwrapped(main), file, path)
@@ -106,16 +106,16 @@ def attach_loaded_network(
     """
     if is_fixed(module):
         return attach_fixed_network(checkpoint, module)
-    loaded = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     file = file or FileTensors(checkpoint.tensors)
     checkpoint = _fit(checkpoint, module, file, partial=partial)
-    for name, tensor in checkpoint.tensors.items():
-        if not torch.equal(loaded[name].float(), tensor.float()):
+    _check_fit(module.state_dict(), checkpoint.tensors, checkpoint.path)
+    for name, loaded in module.state_dict().items():
+        if not same_values(loaded, checkpoint.tensors[name]):
             raise CheckpointError(
                 f"{checkpoint.path}: {name!r} has other values when loaded than in the file, so it "
                 "could not be written back. Name the network's class with --arch file.py:Class."
             )
-    return checkpoint
+    return _load(checkpoint, module)
 
 
 def by_stored_name(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -176,6 +176,7 @@ def _full_names(checkpoint: Checkpoint) -> dict[str, str]:
 def _fit(
     checkpoint: Checkpoint, module: nn.Module, file: FileTensors, *, partial: bool
 ) -> Checkpoint:
+    """Return the checkpoint with the tensors of the file that fit the module."""
     layout = Layout.of_module(module)
     found = find_sets(layout, file, partial=partial)
     if found:
@@ -186,7 +187,7 @@ def _fit(
         names = {n: main.names[t] for n, t in tied.items()} | dict(main.names)
         chosen, others = replace(main, names=names), ()
     check_weights(checkpoint.path, {n: file.tensors[s] for n, s in chosen.names.items()})
-    return _load(_named(checkpoint, chosen, file, others), module)
+    return _named(checkpoint, chosen, file, others)
 
 
 def _fit_mlp(

@@ -16,13 +16,18 @@ _PIECE = 4 * 2**20  # bytes looked at before their memory is given back
 _mappings: "weakref.WeakValueDictionary[int, mmap.mmap]" = weakref.WeakValueDictionary()
 
 
+def is_large(size: int) -> bool:
+    """Whether a storage of this many bytes is mapped."""
+    return size >= _MIN_BYTES
+
+
 def read_storage(path: Path, offset: int, size: int) -> Tensor:
     """Return the bytes of a storage, (size,) of uint8: read, or mapped if there are many.
 
     A mapped storage must not be written to.
     """
     with path.open("rb") as file:
-        if size < _MIN_BYTES:
+        if not is_large(size):
             file.seek(offset)
             data = bytearray(file.read(size))
             return torch.frombuffer(data, dtype=torch.uint8) if data else torch.empty(0).byte()
@@ -57,6 +62,13 @@ def same_bits(one: Tensor, other: Tensor) -> bool:
     return all(
         torch.equal(a.view(torch.uint8), b.view(torch.uint8))
         for a, b in zip(pieces(one), pieces(other), strict=True)
+    )
+
+
+def same_values(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have equal shapes, and equal values in float32."""
+    return one.shape == other.shape and all(
+        torch.equal(a.float(), b.float()) for a, b in zip(pieces(one), pieces(other), strict=True)
     )
 
 

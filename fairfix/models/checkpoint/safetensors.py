@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,21 @@ from fairfix.errors import CheckpointError
 from fairfix.models.checkpoint import embedded_rule as embedded
 from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
 from fairfix.models.checkpoint.load_weights import attach_network, by_module_name, by_stored_name
-from fairfix.models.checkpoint.mapped_storage import pieces
+from fairfix.models.checkpoint.mapped_storage import is_large, pieces, read_storage
 from fairfix.models.checkpoint.tensor_names import natural_sort_key
 
 KEY = "safetensors"
 _METADATA = "__metadata__"
 _ALIGNMENT = 8
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+}
+"""Types of large tensors; those of others are known to the library."""
 
 
 def read(request: ReadRequest) -> Checkpoint:
@@ -54,13 +64,18 @@ def read_back(checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors of a file, ``fcs.9`` before ``fcs.10``, and its metadata."""
+    """Return the tensors of a file, ``fcs.9`` before ``fcs.10``, and its metadata.
+
+    Large tensors are mapped and must not be written to.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="pt") as file:  # checks the header and all positions
             names = sorted(file.keys(), key=natural_sort_key)
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+            header, start = _header(path)
+            tensors = {name: _tensor(path, file, name, header[name], start) for name in names}
+            return tensors, file.metadata() or {}
     except SafetensorError as error:
         raise CheckpointError(
             f"{path} is truncated or damaged: {error}. Copy or download it again."
@@ -75,10 +90,7 @@ def rewrite(
     The header is not written by the safetensors library, which shuffles the metadata: equal inputs
     give equal bytes, and keys and tensors keep the file's order.
     """
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
-    start = 8 + size
+    header, start = _header(path)
     places = {name: header[name]["data_offsets"][0] for name in tensors}
     metadata = {k: v for k, v in header.pop(_METADATA, {}).items() if k != embedded.NAME}
     if (text := embedded.rule_text(rule)) is not None:
@@ -96,3 +108,32 @@ def rewrite(
             file.seek(body + places[name])
             for piece in pieces(tensor.cpu()):
                 file.write(piece.view(torch.uint8).numpy().data)
+
+
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """Return the header of a file that the library has checked, and where its tensors start."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header: dict[str, Any] = json.loads(file.read(size))
+    return header, 8 + size
+
+
+def _tensor(path: Path, file: Any, name: str, entry: Mapping[str, Any], start: int) -> Tensor:
+    """Return a tensor, which is mapped if it is large.
+
+    Args:
+        path: the file.
+        file: the same, as the library has opened it.
+        name: of the tensor.
+        entry: of the tensor in the header.
+        start: position of the first tensor.
+    """
+    part, offset = file.get_slice(name), start + entry["data_offsets"][0]
+    dtype, shape = _DTYPES.get(part.get_dtype()), part.get_shape()
+    size = 0 if dtype is None else prod(shape) * dtype.itemsize
+    if dtype is None or not is_large(size) or offset % dtype.itemsize:
+        tensor: Tensor = file.get_tensor(name)
+        return tensor
+    if offset + size > path.stat().st_size:
+        raise CheckpointError(f"{path} changed while it was read. Start again.")
+    return read_storage(path, offset, size).view(dtype).reshape(shape)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from fairfix.models import checkpoint as checkpoints
@@ -18,14 +19,16 @@ CODE = """
 import resource, sys
 from pathlib import Path
 from fairfix.models import checkpoint as checkpoints
-from torch import nn
+from fairfix.models.input_width import accepted_widths
 folder = Path(sys.argv[1])
 checkpoint = checkpoints.read(folder / sys.argv[2], arch="mlp:relu")
+if sys.argv[3] == "run":
+    accepted_widths(checkpoint)
 checkpoints.weights_sha256(checkpoint.tensors)
 if sys.argv[3] == "save":
     state = {name: tensor.clone() for name, tensor in checkpoint.module.state_dict().items()}
     state["0.bias"] += 1
-    checkpoints.write(checkpoint, state, folder / "out.pt", force=True)
+    checkpoints.write(checkpoint, state, folder / f"out{checkpoint.path.suffix}", force=True)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 
@@ -33,15 +36,22 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("large")
-    for name, width in (("large.pt", WIDTH), ("small.pt", 2)):
+    for name, width in (("large", WIDTH), ("small", 2)):
         layers = [nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
-        torch.save(nn.Sequential(*layers, nn.Linear(width, 1)).state_dict(), place / name)
+        state = nn.Sequential(*layers, nn.Linear(width, 1)).state_dict()
+        torch.save(state, place / f"{name}.pt")
+        save_file(state, place / f"{name}.safetensors")
     return place
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="units of memory differ")
-@pytest.mark.parametrize(("what", "multiple"), [("look", 1.3), ("save", 2.3)])
-def test_memory_is_a_small_multiple_of_the_file(what: str, multiple: float, folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "what", "multiple"),
+    [(".pt", "run", 1.3), (".pt", "save", 2.3), (".safetensors", "run", 1.3)],
+)
+def test_memory_is_a_small_multiple_of_the_file(
+    suffix: str, what: str, multiple: float, folder: Path
+) -> None:
     used = [
         int(
             subprocess.run(
@@ -51,22 +61,29 @@ def test_memory_is_a_small_multiple_of_the_file(what: str, multiple: float, fold
                 text=True,
             ).stdout
         )
-        for name in ("small.pt", "large.pt")
+        for name in (f"small{suffix}", f"large{suffix}")
     ]
-    size = (folder / "large.pt").stat().st_size
+    size = (folder / f"large{suffix}").stat().st_size
     assert used[1] - used[0] < multiple * size + 2**23  # and the allocator's slack
 
 
-def test_mapped_weights_are_read_run_and_written_exactly(folder: Path, tmp_path: Path) -> None:
-    checkpoint = checkpoints.read(folder / "large.pt", arch="mlp:relu")
-    original = torch.load(folder / "large.pt", weights_only=True)
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_mapped_weights_are_read_run_and_written_exactly(
+    suffix: str, folder: Path, tmp_path: Path
+) -> None:
+    def load(path: Path) -> dict[str, torch.Tensor]:
+        tensors = torch.load(path, weights_only=True) if suffix == ".pt" else load_file(path)
+        return dict(tensors)
+
+    checkpoint = checkpoints.read(folder / f"large{suffix}", arch="mlp:relu")
+    original = load(checkpoint.path)
     assert is_mapped(checkpoint.tensors["0.weight"])
     assert checkpoint.module is not None
     loaded = checkpoint.module.state_dict()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in original.items())
     state = {**loaded, "2.weight": loaded["2.weight"] * 2}
-    checkpoints.write(checkpoint, state, tmp_path / "out.pt")
-    after = torch.load(tmp_path / "out.pt", weights_only=True, mmap=True)
+    checkpoints.write(checkpoint, state, tmp_path / f"out{suffix}")
+    after = load(tmp_path / f"out{suffix}")
     assert torch.equal(after["2.weight"], original["2.weight"] * 2)
     assert torch.equal(after["0.weight"], original["0.weight"])
     assert torch.equal(checkpoint.tensors["2.weight"], original["2.weight"])
