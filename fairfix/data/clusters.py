@@ -12,18 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairfix._utils.row_hash import mixed_hashes
-
-MIN_VALUES = 50
-"""Distinct values that a column of measurements exceeds."""
-
-MIN_STEPS = 10_000
-"""Steps between its smallest and largest value: 5 significant digits."""
-
-CHANCE_ERRORS = 3.0
-"""Standard errors by which copies exceed equality by chance."""
-
-_MAX_COLUMNS = 256  # that are searched for measurements
-_ON_GRID = 0.02  # steps by which round-off moves a value off its grid
+from fairfix.data.measurements import measurements
+from fairfix.data.near_copies import CHANCE_ERRORS, copied, near_copies
 
 
 @dataclass(frozen=True)
@@ -67,9 +57,44 @@ def find_clusters(
     return INDEPENDENT if values is None else _copies(values, labels)
 
 
+def scores_again(scores: np.ndarray, labels: np.ndarray) -> Clustering:
+    """Return a warning if scores (N,) repeat with their labels, which does not show copies."""
+    if not measurements(scores[:, None]):
+        return INDEPENDENT
+    rows = np.column_stack([scores, labels])
+    sizes = np.unique(rows, axis=0, return_counts=True)[1]
+    repeated = int(sizes[sizes > 1].sum())
+    if not repeated:
+        return INDEPENDENT
+    return Clustering(
+        None,
+        f"{repeated:,} of {len(scores):,} rows have the score and label of another row, and it is "
+        "unchecked whether they are copies; name persons with several rows by --cluster",
+        True,
+    )
+
+
 def _copies(values: np.ndarray, labels: np.ndarray) -> Clustering:
     """Return copies of rows as clusters, if they are more than chance explains."""
     values = values.reshape(len(values), -1)
+    columns = measurements(values)
+    equal = _equal_rows(values, labels, columns)
+    alike = near_copies(values, columns)
+    if alike is None or (equal.codes is not None and copied(alike) <= copied(equal.codes)):
+        return equal
+    note = (
+        f"{copied(alike):,} of {len(values):,} rows are copies of another row, some with small "
+        f"changes, so that they count as {len(np.unique(alike)):,} independent rows"
+    )
+    return Clustering(alike, note, True)
+
+
+def _equal_rows(values: np.ndarray, labels: np.ndarray, columns: list[int]) -> Clustering:
+    """Return rows that are equal, label included.
+
+    Args:
+        columns: those with measurements, that with the most values first.
+    """
     hashes = _hashes(values) * np.uint64(2) + labels.astype(np.uint64)
     _, first, code, size = np.unique(
         hashes, return_index=True, return_inverse=True, return_counts=True
@@ -78,24 +103,22 @@ def _copies(values: np.ndarray, labels: np.ndarray) -> Clustering:
     if not repeated:
         return INDEPENDENT
     n, distinct = len(values), values[first]
-    column = _measurements(distinct)
     rows = f"{repeated:,} of {n:,} rows equal another row"
     honest = Clustering(
         None, f"{rows} and count as independent; name persons with several rows by --cluster", True
     )
-    if column is None:
+    if not columns:
         return honest
-    alone = ~_shared(distinct[:, column])  # the value belongs to one distinct row
-    copied = alone & (size > 1)
-    rest = np.delete(distinct, column, axis=1)
+    alone = ~_shared(distinct[:, columns[0]])  # the value belongs to one distinct row
+    equal = alone & (size > 1)
+    rest = np.delete(distinct, columns[0], axis=1)
     chance = float((~alone).mean() * _shared(_hashes(rest)).mean()) * n
-    if not size[copied].sum() > chance + CHANCE_ERRORS * math.sqrt(max(chance, 1.0)):
+    if not size[equal].sum() > chance + CHANCE_ERRORS * math.sqrt(max(chance, 1.0)):
         return honest
-    codes = np.where(copied[code], code, len(first) + np.arange(n)).astype(np.int64)
-    clusters = len(np.unique(codes))
+    codes = np.where(equal[code], code, len(first) + np.arange(n)).astype(np.int64)
     note = (
-        f"{int(size[copied].sum()):,} of {n:,} rows are copies of another row, so that "
-        f"they count as {clusters:,} independent rows"
+        f"{copied(codes):,} of {n:,} rows are copies of another row, so that "
+        f"they count as {len(np.unique(codes)):,} independent rows"
     )
     return Clustering(codes, note, True)
 
@@ -114,33 +137,3 @@ def _hashes(values: np.ndarray) -> np.ndarray:
         part = np.ascontiguousarray(values[start : start + step] + np.float32(0.0), np.float32)
         found[start : start + step] = mixed_hashes(part.view(np.uint32).astype(np.uint64))
     return found
-
-
-def _measurements(distinct: np.ndarray) -> int | None:
-    """Return the column with the most distinct values, if it holds measurements.
-
-    Those are more than 50 values that are neither whole numbers nor, shifted and scaled, on a grid
-    of fewer than 10,000 steps.
-    """
-    best, most = None, MIN_VALUES
-    for column in np.unique(np.linspace(0, distinct.shape[1] - 1, _MAX_COLUMNS).astype(int)):
-        values = np.unique(distinct[:, column].astype(np.float64))
-        whole = bool((values == np.rint(values)).all())
-        if len(values) > most and not whole and _grid_steps(values) >= MIN_STEPS:
-            best, most = int(column), len(values)
-    return best
-
-
-def _grid_steps(values: np.ndarray) -> float:
-    """Return the steps from the first to the last of ascending values on their common grid.
-
-    The step is found as by Euclid's algorithm; from 10,000 steps on the search ends.
-    """
-    span, step = values[-1] - values[0], float(np.diff(values).min())
-    while span / step < MIN_STEPS:
-        steps = (values - values[0]) / step
-        off = np.abs(steps - np.rint(steps))
-        if (off < _ON_GRID).all():
-            break
-        step *= float(off[off >= _ON_GRID].min())
-    return float(span / step)

@@ -89,7 +89,8 @@ class CoarseFingerprints(StrictModel):
     def grid(self) -> Grid:
         """The columns and bins."""
         origins, units = np.array(self.origins), np.array(self.units)
-        return Grid(np.array(self.columns, np.int64), origins, units, np.ones(len(self.columns)))
+        ones = np.ones(len(self.columns))
+        return Grid(np.array(self.columns, np.int64), origins, units, ones, ones)
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def fingerprint_coarsely(problem: Problem, salt: str) -> CoarseFingerprints | No
 def _of_scores(values: np.ndarray, ids: np.ndarray | None) -> tuple[Grid, list[_Part]]:
     """Return the bins of scores, fine ones and coarse ones, and the parts that use them."""
     units = np.array([SCORE_UNIT, SCORE_UNIT_WITH_ID])
-    grid = Grid(np.zeros(2, np.int64), -units / 2, units, np.ones(2))
+    grid = Grid(np.zeros(2, np.int64), -units / 2, units, np.ones(2), np.ones(2))
     parts = [_Part(np.array([0]))]
     if ids is not None:
         counts = np.unique(grid.codes(values)[:, 1], return_counts=True)[1]

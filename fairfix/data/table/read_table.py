@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fairfix._utils.text import did_you_mean, plural
-from fairfix.data.clusters import INDEPENDENT, Clustering, find_clusters
+from fairfix.data.clusters import INDEPENDENT, Clustering, find_clusters, scores_again
 from fairfix.data.table.columns import Columns, Header
 from fairfix.data.table.features import Encoder, choose_encoder
 from fairfix.data.table.groups import GroupOptions, encode_group
@@ -104,9 +104,10 @@ def read_table(
 
 def _clusters(data: ColumnData, labels: EncodedLabels | None) -> Clustering:
     """Return the clusters of rows, which evidence on groups needs."""
-    none = np.zeros(data.rows, np.int64)
-    values = data.features if labels is not None else None  # copies agree in their labels too
-    return find_clusters(data.clusters, data.ids, values, none if labels is None else labels.labels)
+    known = np.zeros(data.rows, np.int64) if labels is None else labels.labels
+    found = find_clusters(data.clusters, data.ids, data.features, known)
+    alone = data.clusters is None and data.ids is None and data.features is None
+    return scores_again(data.scores, known) if alone and data.scores is not None else found
 
 
 def _find_roles(
