@@ -20,12 +20,12 @@ from benchmarks.choose.label_models import rule_lines
 from benchmarks.choose.peer_results import PEERS, compute_peer_results, peer_python
 from benchmarks.choose.report import compare_settings, report
 from benchmarks.choose.results import METRIC_KEYS, Line, kept_results, results, setting_lines
+from benchmarks.choose.snapshots import snapshot_lines
 from benchmarks.choose.stages import network_scores
 from fairfix.errors import FairfixError
 
 FOLDER = Path(__file__).resolve().parents[2] / "build" / "choose"
-RULES = "rules"
-FAMILIES = (RULES,)
+FAMILIES = {"rules": rule_lines, "snapshots": snapshot_lines}
 BASELINES = ("gda", "identity", "thresholds", "prune", "fairlearn")
 
 
@@ -40,13 +40,11 @@ def run_baselines(bed: Bed) -> None:
         timed(cells(DATA_SETS, CHOOSING), lambda cell, name=method: [*results(bed, cell, [name])])
 
 
-def run_rules(bed: Bed) -> None:
-    """Fit models of labels and groups and choose rules with every setting."""
-    for metric in METRIC_KEYS:
-        timed(
-            cells(DATA_SETS, CHOOSING),
-            lambda cell, metric=metric: setting_lines(bed, cell, metric, RULES, rule_lines),
-        )
+def run_settings(bed: Bed, family: str) -> None:
+    """Fit or train what a family of methods chooses from, and choose with every setting."""
+    compute = FAMILIES[family]
+    for cell, metric in product(list(cells(DATA_SETS, CHOOSING)), METRIC_KEYS):
+        timed([cell], lambda cell, metric=metric: setting_lines(bed, cell, metric, family, compute))
 
 
 def print_settings(bed: Bed) -> None:
@@ -95,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "stage",
         nargs="?",
-        choices=["networks", "baselines", "rules", "peers", "report", "settings", "confirm"],
+        choices=["networks", "baselines", *FAMILIES, "peers", "report", "settings", "confirm"],
         help="default: all but confirm",
     )
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where every file is kept")
@@ -113,8 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             train_networks(bed, CONFIRMING if options.confirming else CHOOSING)
         if options.stage in ("baselines", None):
             run_baselines(bed)
-        if options.stage in ("rules", None):
-            run_rules(bed)
+        for family in FAMILIES:
+            if options.stage in (family, None):
+                run_settings(bed, family)
         if options.stage in ("peers", None):
             compute_peer_results(bed, cells(DATA_SETS, CHOOSING), peer_python())
         if options.stage in ("report", None):

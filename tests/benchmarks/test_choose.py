@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import torch
 
 from fairfix.bench.training import Recipe
 from fairfix.errors import UsageError
+from fairfix.methods._gap_training import train_jobs
 from fairfix.metrics.counts import count_cells
 from fairfix.thresholds.shared import best_threshold
 from tests.helpers.paths import ROOT
@@ -23,6 +25,7 @@ from tests.helpers.paths import ROOT
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.choose import __main__ as program
+from benchmarks.choose import snapshots as snapshot_module
 from benchmarks.choose.bed import (
     CHOOSING,
     CONFIRMING,
@@ -45,6 +48,7 @@ from benchmarks.choose.results import (
     setting_lines,
 )
 from benchmarks.choose.settings import Candidates, Setting, all_settings, threshold_counts
+from benchmarks.choose.snapshots import snapshot_lines, snapshot_weights, snapshots
 from benchmarks.choose.stages import network_scores
 
 CELL = Cell("loh/alpha=1", 0)
@@ -411,3 +415,28 @@ def test_columns_that_reveal_the_group_are_found(bed: Bed) -> None:
     assert validation.features is not None
     columns = range(validation.features.shape[1])
     assert [c for c in columns if reveals(validation, c)] == [19]  # the last feature of loh is A
+
+
+def test_snapshots_are_trained_once_and_every_setting_chosen_from(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot_module, "train_jobs", partial(train_jobs, steps=2, every=1))
+    lines = setting_lines(bed, CELL, "eod", "snapshots", snapshot_lines)
+    assert len({each.method for each in lines}) == len(lines) == 10 + 20 + 20
+    monkeypatch.setattr(snapshot_module, "train_jobs", None)
+    kept = snapshots(bed, CELL, "eod")
+    assert kept["job"].tolist() == [job for job in range(6) for _ in range(2)]
+    assert kept["step"].tolist() == [1, 2] * 6
+    validation, test = bed.problems(CELL)
+    assert torch.equal(validation.labels.double(), kept["p.true"])
+    rescored = validation.score(snapshot_weights(kept, 11))
+    torch.testing.assert_close(rescored, kept["scores"][11])
+    assert snapshot_lines(bed, CELL, "eod") == lines
+    (plain,) = (each for each in lines if each.method == "finetune true k=1.41")
+    scores = torch.cat([validation.scores[None], kept["scores"][:4]])
+    best = best_threshold(scores, validation.labels, validation.groups, 2, objective_of("eod"))
+    at = int(best.utility.argmax())
+    chosen = test.scores if at == 0 else test.score(snapshot_weights(kept, at - 1))
+    counts = test.counts(chosen > float(best.threshold[at]))
+    assert plain.counts["tp"] == tuple(map(int, counts.tp))
+    assert plain.counts["fp"] == tuple(map(int, counts.fp))
