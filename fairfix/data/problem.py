@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from fairfix.errors import TableError
 from fairfix.metrics.clusters import ClusterCounts, ClusterIndex
 from fairfix.metrics.counts import Counts, cells, count_cells, design_effect, in_rows
+from fairfix.metrics.group_columns import GroupColumns
 from fairfix.metrics.rates import selection_rate
 from fairfix.models.scorer import Scorer
 
@@ -43,6 +44,8 @@ class Problem:
         ids: (N,) strings that identify the rows, for rules with randomized thresholds and for
             fingerprints; None if the rows have none.
         labeled: whether the labels are known; without, only figures of decisions are defined.
+        further: by name, the groups (N,) int64 in 0, 1, ... of further columns that limits of the
+            objective name.
 
     Raises:
         TableError: there are no rows, the lengths differ, a value is out of range, there are
@@ -60,6 +63,7 @@ class Problem:
     ids: np.ndarray | None = None
     clusters: Tensor | None = None
     labeled: bool = True
+    further: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.scores) == 0:
@@ -95,7 +99,7 @@ class Problem:
             name: len(values)
             for name in ("scores", "labels", "groups", "features", "weights", "ids", "clusters")
             if (values := getattr(self, name)) is not None
-        }
+        } | {name: len(ids) for name, ids in self.further.items()}
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{name} {n}" for name, n in lengths.items())
             raise TableError(f"Lengths differ: {listed}. Each needs one entry per row.")
@@ -111,7 +115,10 @@ class Problem:
 
     def counts(self, decisions: Tensor) -> Counts:
         """Return the counts by group of decisions (..., N) in [0, 1], hard or soft."""
-        counts = count_cells(decisions, self.cells, self.design_effect)
+        if self.columns is not None:
+            counts = self.columns.counts(*count_cells(decisions, self._joint_cells).sides)
+        else:
+            counts = count_cells(decisions, self.cells, self.design_effect)
         return replace(counts, labeled=self.labeled)
 
     def clustered_counts(self, decisions: Tensor) -> Counts:
@@ -152,6 +159,20 @@ class Problem:
         counts = count_cells(decided, self.cells, of_weights)
         counts = replace(counts, clusters=self._clusters(decided))
         return torch.as_tensor(selection_rate(counts).design_effect)
+
+    @cached_property
+    def columns(self) -> GroupColumns | None:
+        """All group columns as joint groups; None if there is one column."""
+        if not self.further:
+            return None
+        effect, own = self.design_effect, (self.groups, self.n_groups)
+        return GroupColumns.of(*own, effect, self.further, self.weights)
+
+    @cached_property
+    def _joint_cells(self) -> Tensor:
+        """(N, 2 J) as ``cells``, by joint group."""
+        assert self.columns is not None
+        return cells(self.labels, self.columns.joint, self.columns.n_joint, self.weights)
 
     def _clusters(self, decisions: Tensor) -> ClusterCounts | None:
         """Return the counts by cluster of decisions (N,); None if rows are independent."""
@@ -208,6 +229,7 @@ class Problem:
             weights=None if self.weights is None else self.weights[index],
             ids=None if self.ids is None else self.ids[index.cpu().numpy()],
             clusters=None if self.clusters is None else self.clusters[index],
+            further={name: ids[index] for name, ids in self.further.items()},
         )
 
 

@@ -97,6 +97,7 @@ class CandidateSearch:
             q.n_groups,
             self._ranking_objective,
             q.weights,
+            q.columns,
         )
         utility, threshold = float(best.utility), float(best.threshold)
         if index == 0:
@@ -144,7 +145,9 @@ class CandidateSearch:
     def _steps(self, scores: Tensor, objective: Objective, first: int) -> list[Step]:
         """Return the steps of scores (B, N) at their best thresholds, numbered from ``first``."""
         p = self.problem
-        best = best_threshold(scores, p.labels, p.groups, p.n_groups, objective, p.weights)
+        best = best_threshold(
+            scores, p.labels, p.groups, p.n_groups, objective, p.weights, p.columns
+        )
         figures = zip(
             objective.metric(best.counts).value.tolist(),
             objective.performance(best.counts).tolist(),

@@ -6,13 +6,47 @@ a differentiable proxy (Marcinkevics 2022, section 3.1).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from fairfix.metrics.clusters import Cell, ClusterCounts
+
+
+@dataclass(frozen=True)
+class JointCounts:
+    """Counts by the joint groups of several group columns.
+
+    Attributes:
+        sides: tp, fp, fn and tn, (..., J) each, in rows.
+        groups: (J,) group of each joint group in the first column.
+        n_groups: number of groups of the first column.
+        columns: by name of a further column, the groups (J,), their number, and the design effect.
+    """
+
+    sides: tuple[Tensor, Tensor, Tensor, Tensor]
+    groups: Tensor
+    n_groups: int
+    columns: Mapping[str, tuple[Tensor, int, Tensor | float]]
+
+    def take(self, index: int | Tensor) -> JointCounts:
+        """One entry of the leading axis, or several."""
+        tp, fp, fn, tn = (side[index] for side in self.sides)
+        return JointCounts((tp, fp, fn, tn), self.groups, self.n_groups, self.columns)
+
+    def by(self, column: str, *, labeled: bool = True) -> Counts:
+        """Return the counts by the groups of a further column."""
+        groups, number, effect = self.columns[column]
+        tp, fp, fn, tn = (sum_groups(side, groups, number) for side in self.sides)
+        return Counts(tp, fp, fn, tn, effect, labeled=labeled)
+
+
+def sum_groups(side: Tensor, groups: Tensor, n_groups: int) -> Tensor:
+    """Return the sums (..., n_groups) of values (..., J) over joint groups of the same group."""
+    zeros = side.new_zeros(*side.shape[:-1], n_groups)
+    return zeros.index_add(-1, groups, side)
 
 
 @dataclass(frozen=True)
@@ -27,6 +61,8 @@ class Counts:
             replace ``design_effect`` where they show a larger one.
         labeled: whether the rows have labels. Without, they count as rows with an unfavorable
             label, and every rate that depends on labels is undefined.
+        joint: the same rows by joint group of several columns, if limits need them.
+        auc: (...) area under the ROC curve of the scores that are decided, if a limit needs it.
     """
 
     tp: Tensor
@@ -36,6 +72,8 @@ class Counts:
     design_effect: Tensor | float = 1.0
     clusters: ClusterCounts | None = field(default=None, kw_only=True)
     labeled: bool = field(default=True, kw_only=True)
+    joint: JointCounts | None = field(default=None, kw_only=True)
+    auc: Tensor | None = field(default=None, kw_only=True)
 
     @property
     def sides(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -44,7 +82,37 @@ class Counts:
     def take(self, index: int | Tensor) -> Counts:
         """One entry of the leading axis, or several."""
         tp, fp, fn, tn = (side[index] for side in self.sides)
-        return Counts(tp, fp, fn, tn, self.design_effect, labeled=self.labeled)
+        joint = None if self.joint is None else self.joint.take(index)
+        auc = None if self.auc is None else self.auc.expand(self.tp.shape[:-1])[index]
+        return Counts(
+            tp, fp, fn, tn, self.design_effect, labeled=self.labeled, joint=joint, auc=auc
+        )
+
+    def by(self, column: str | None) -> Counts:
+        """Return the counts by the groups of a further column; None for the first.
+
+        Raises:
+            KeyError: if the column was not counted.
+        """
+        if column is None:
+            return self
+        if self.joint is None:
+            raise KeyError(column)
+        return self.joint.by(column, labeled=self.labeled)
+
+    def cells(self) -> Tensor:
+        """Return tp, fp, fn and tn of all groups, or joint groups if there are any, (..., 4 J)."""
+        return torch.cat(self.sides if self.joint is None else self.joint.sides, -1)
+
+    def with_cells(self, cells: Tensor) -> Counts:
+        """Return the counts of other ``cells``."""
+        tp, fp, fn, tn = cells.chunk(4, -1)
+        if self.joint is None:
+            return replace(self, tp=tp, fp=fp, fn=fn, tn=tn, clusters=None)
+        joint = replace(self.joint, sides=(tp, fp, fn, tn))
+        groups = self.joint.groups, self.joint.n_groups
+        tp, fp, fn, tn = (sum_groups(side, *groups) for side in joint.sides)
+        return replace(self, tp=tp, fp=fp, fn=fn, tn=tn, clusters=None, joint=joint)
 
     def total(self) -> Counts:
         """The same counts over all groups, shape (..., 1)."""

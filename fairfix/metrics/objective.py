@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,6 +15,8 @@ from fairfix.errors import UsageError
 from fairfix.metrics.contrasts import Gap
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.fairness_metrics import METRICS, Metric
+from fairfix.metrics.joint_chance import NEGLIGIBLE, chances, joint_chance
+from fairfix.metrics.limits import AucLimit, GapLimit, Limit
 from fairfix.metrics.performance import PERFORMANCES, Performance
 
 KINDS = "constrained", "tradeoff"
@@ -24,9 +27,6 @@ RISK_RANGE = Range(0, 1, low_open=True, high_open=True)
 
 RATIO_BUDGET = 0.5
 """Budget of a ratio from which it is taken for the ratio itself, and refused."""
-
-NEGLIGIBLE = 1e-9
-"""Probability that is treated as 0."""
 
 
 def check_budget_of(metric: Metric, budget: float) -> None:
@@ -103,6 +103,10 @@ class Objective:
             sqrt(1 + n / m) for the gap on m new rows after tuning on n, so sqrt(2) for as many.
         risk: largest allowed probability of exceeding the budget, in (0, 1); None to multiply
             performance by the probability of meeting it.
+        limits: further limits that must hold. Performance is then multiplied by the probability
+            that the budget and all limits hold (``metrics.joint_chance``), or it counts only where
+            all hold on the given rows; elsewhere the point whose largest excess over a limit is
+            smallest ranks highest.
 
     Raises:
         UsageError: if a value is out of range, or if ``risk`` has no effect.
@@ -116,6 +120,7 @@ class Objective:
     lambda_: Annotated[float, LAMBDA_RANGE] = 0.75
     k: Annotated[float, K_RANGE] = math.sqrt(2)
     risk: Annotated[float | None, RISK_RANGE] = None
+    limits: tuple[Limit, ...] = ()
 
     def __post_init__(self) -> None:
         check_budget_of(self.metric, self.budget)
@@ -141,8 +146,20 @@ class Objective:
         """Whether utility depends on the probability that the budget is met."""
         return self.kind == "constrained" and self.margin is None
 
+    @property
+    def goals(self) -> tuple[Limit, ...]:
+        """The budget as a limit, then the further limits."""
+        return GapLimit(self.metric, self.budget), *self.limits
+
+    @property
+    def needs_auc(self) -> bool:
+        """Whether a limit is on the area under the ROC curve."""
+        return any(isinstance(limit, AucLimit) for limit in self.limits)
+
     def utility(self, counts: Counts) -> Tensor:
         """Return the utility, (...), of counts (..., G); -inf if undefined."""
+        if self.limits:
+            return self._utility_within_limits(counts)
         performance, gap = self.performance(counts), self.metric(counts)
         if self.kind == "tradeoff":
             value = trade_off(performance, gap.size, self.lambda_)
@@ -154,13 +171,50 @@ class Objective:
             value = chance_constrained(performance, gap, self.budget, self.k)
         return value.nan_to_num(-math.inf, neginf=-math.inf)
 
+    def _utility_within_limits(self, counts: Counts) -> Tensor:
+        performance = self.performance(counts)
+        if self.kind == "tradeoff":
+            value = trade_off(performance, self.metric(counts).size, self.lambda_)
+            held, excess = _all_held(self.limits, counts)
+            value = torch.where(held, value, -1 - excess)
+        elif self.margin is not None:
+            budget = GapLimit(self.metric, self.budget - self.margin)
+            held, excess = _all_held((budget, *self.limits), counts)
+            value = torch.where(held, performance, -excess)
+        else:
+            within = joint_chance(self.goals, counts, self.k)
+            _, excess = _all_held(self.goals, counts)
+            if self.risk is None:
+                expected = performance * within
+                value = torch.where(expected > NEGLIGIBLE, expected, -excess)
+            else:
+                infeasible = torch.where(within > NEGLIGIBLE, within - 1, -1 - excess)
+                value = torch.where(within >= 1 - self.risk, performance, infeasible)
+        return value.nan_to_num(-math.inf, neginf=-math.inf)
+
     def probability_met(self, counts: Counts) -> Tensor:
-        """Return the probability, (...), that the gap is within the budget; 0 if undefined.
+        """Return the probability, (...), that the budget and all limits hold; 0 if undefined.
 
         The standard error is multiplied by ``k``.
         """
+        if self.limits:
+            return joint_chance(self.goals, counts, self.k)
         return self.metric(counts).probability_within(self.budget, self.k)
 
+    def chances(self, counts: Counts) -> Tensor:
+        """Return the probability of each of ``goals``, (R, ...); 0 if undefined."""
+        return chances(self.goals, counts, self.k)
+
     def met(self, counts: Counts) -> Tensor:
-        """Return whether the gap is strictly below the budget, (...); False if undefined."""
-        return self.metric(counts).size < self.budget
+        """Return whether budget and limits hold on these rows, (...); False if undefined."""
+        met = self.metric(counts).size < self.budget
+        for limit in self.limits:
+            met = met & limit.held(counts)
+        return met
+
+
+def _all_held(limits: Sequence[Limit], counts: Counts) -> tuple[Tensor, Tensor]:
+    """Return whether all limits hold, and the largest excess, at least 0, NaN if undefined."""
+    held = torch.stack([limit.held(counts) for limit in limits]).all(0)
+    excess = torch.stack([limit.excess(counts) for limit in limits])
+    return held, excess.amax(0).clamp(min=0)

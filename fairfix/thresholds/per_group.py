@@ -4,7 +4,7 @@ Every rate used here increases with the number of positive decisions of a group.
 threshold of one group, the thresholds of another group that keep the gap within a bound therefore
 form an interval, and the best of them is a range maximum: O(n log n) per bound. For the
 chance-constrained and the trade-off objective, a series of bounds is tried and every candidate is
-rated by the objective itself.
+rated by the objective itself. Further limits are searched over pairs of thresholds (pair_search).
 """
 
 from __future__ import annotations
@@ -19,20 +19,14 @@ import torch
 from torch import Tensor
 
 from fairfix.data.problem import Problem
-from fairfix.errors import TableError, UsageError
+from fairfix.errors import UsageError
 from fairfix.metrics.contrasts import Contrast
-from fairfix.metrics.counts import Counts, in_rows
+from fairfix.metrics.counts import Counts
 from fairfix.metrics.fairness_metrics import METRICS, Metric
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.rates import Rate
-from fairfix.thresholds.shared import (
-    ALL_POSITIVE,
-    NONE_POSITIVE,
-    allowed_positions,
-    batched_utility,
-    cumulative_counts,
-    separation_bound,
-)
+from fairfix.thresholds.group_curves import Curve, check_defined, coordinates, group_curves
+from fairfix.thresholds.pair_search import best_by_pairs
+from fairfix.thresholds.shared import batched_utility, separation_bound
 
 N_BOUNDS = 41
 _THINNED = 4096  # most thresholds per group in a coarse search
@@ -48,64 +42,13 @@ class GroupThresholds:
         thresholds: (G,) in [-1, 1]; a row is positive where score > threshold of its group.
         utility: the objective at these thresholds.
         counts: (G,) the counts at these thresholds.
+        at: (G,) their positions among the thresholds of each group.
     """
 
     thresholds: tuple[float, ...]
     utility: float
     counts: Counts
-
-
-@dataclass(frozen=True)
-class Curve:
-    """The ROC curve of one group in weighted counts, from none positive to all positive.
-
-    Attributes:
-        tp, fp: (K,) true and false positives at each threshold, ascending.
-        threshold: (K,) descending, in [-1, 1].
-        below, above: (K,) the scores between which each threshold lies.
-        positives, negatives: scalars, the weighted rows with label 1 and 0.
-    """
-
-    tp: Tensor
-    fp: Tensor
-    threshold: Tensor
-    below: Tensor
-    above: Tensor
-    positives: Tensor
-    negatives: Tensor
-
-    def take(self, at: Tensor) -> Curve:
-        """Return the thresholds with these indices."""
-        tp, fp, threshold = self.tp[at], self.fp[at], self.threshold[at]
-        below, above = self.below[at], self.above[at]
-        return Curve(tp, fp, threshold, below, above, self.positives, self.negatives)
-
-    def thinned(self, most: int) -> Curve:
-        """Return at most ``most`` evenly spaced thresholds, both ends included."""
-        k = len(self.tp)
-        if k <= most:
-            return self
-        return self.take(torch.linspace(0, k - 1, most, device=self.tp.device).round().long())
-
-
-def coordinates(metric: Metric, curve: Curve) -> tuple[Tensor, ...]:
-    """Return the rates (K,) that a bound on the metric's gap keeps close between groups.
-
-    They grow with every positive decision, which makes the search exact: a rate that falls is
-    replaced by its complement, which differs between groups by as much.
-    """
-    rates = [_growing(rate, curve) for rate in metric.rates]
-    if metric.contrast is Contrast.MEAN_DIFFERENCE:
-        return (sum(rates[1:], rates[0]) / len(rates),)
-    if metric.ratio:
-        return (rates[0].log(),)
-    return tuple(rates)
-
-
-def _growing(rate: Rate, curve: Curve) -> Tensor:
-    size = [{1: curve.positives, 0: curve.negatives}[label] for label in rate.labels]
-    hits = [{1: curve.tp, 0: curve.fp}[label] for label in rate.labels]
-    return sum(hits[1:], hits[0]) / sum(size[1:], size[0])
+    at: Tensor
 
 
 def supported_metrics() -> list[str]:
@@ -143,6 +86,9 @@ def best_group_thresholds(
     each of 41 bounds on the gap, of which the best is returned. On more than 8,192 thresholds per
     group (fewer with more than six groups), a coarse search selects the bounds that are searched
     exactly.
+
+    With further limits, every pair of thresholds of two groups is rated if there are at most 2^18;
+    otherwise, and with more groups, the search above is followed by one of pairs of groups.
 
     Args:
         problem: scores, labels and groups; two groups for "eqodds" and with ``lower_group``.
@@ -203,11 +149,6 @@ def _coarse(groups: int) -> int:
     return max(8, min(_THINNED, _COARSE_RATED // (groups * math.comb(groups, 2))))
 
 
-def group_curves(problem: Problem) -> list[Curve]:
-    """Return the ROC curve of every group."""
-    return [_curve(problem, g) for g in range(problem.n_groups)]
-
-
 def gap_bounds(objective: Objective) -> list[float]:
     """Return the bounds on the gap to try, in the metric's coordinates, ascending."""
     if objective.kind == "constrained" and objective.margin is not None:
@@ -217,43 +158,6 @@ def gap_bounds(objective: Objective) -> list[float]:
         most = 1.0 - 1e-9 if trade_off else objective.budget - _ROUNDING
         sizes = [most * rung / (N_BOUNDS - 1) for rung in range(N_BOUNDS)]
     return [objective.metric.bound(size) for size in sizes]
-
-
-def _curve(problem: Problem, group: int) -> Curve:
-    here = problem.groups == group
-    ordered, sums = cumulative_counts(
-        problem.scores[here].unsqueeze(0),
-        problem.labels[here],
-        2,
-        None if problem.weights is None else in_rows(problem.weights)[here],
-    )
-    scores, (fp, tp) = ordered[0], sums[:, 0].double()
-    inner = allowed_positions(scores.unsqueeze(0))[0, 1:-1].nonzero().squeeze(1) + 1
-    ends = torch.tensor([0, len(scores)], device=inner.device)
-    keep = torch.cat([ends[:1], inner, ends[1:]])
-    above, below = scores[inner - 1].double(), scores[inner].double()
-    middle = ((above + below) / 2).float().double()
-    none, all_ = middle.new_tensor([NONE_POSITIVE]), middle.new_tensor([ALL_POSITIVE])
-    return Curve(
-        tp[keep],
-        fp[keep],
-        torch.cat([none, middle, all_]),
-        torch.cat([scores[:1].double(), below, all_]),
-        torch.cat([none + 1, above, scores[-1:].double()]),
-        tp[-1],
-        fp[-1],
-    )
-
-
-def check_defined(curves: Sequence[Curve], metric: Metric, names: Sequence[str]) -> None:
-    """Raise TableError if a group lacks the rows that the metric needs."""
-    for curve, name in zip(curves, names, strict=True):
-        for label, n in ((1, curve.positives), (0, curve.negatives)):
-            if n == 0 and any(c.isnan().any() for c in coordinates(metric, curve)):
-                raise TableError(
-                    f"{metric.key} is undefined here: group {name!r} has no rows with label "
-                    f"{label}. Add such rows or choose another metric."
-                )
 
 
 class _Search:
@@ -276,7 +180,9 @@ class _Search:
             utilities = [self.within(thin, bound).utility for bound in bounds]
             top = max(range(len(bounds)), key=utilities.__getitem__)
             bounds = bounds[max(0, top - 1) : top + 2]
-        return max((self.within(curves, bound) for bound in bounds), key=lambda f: f.utility)
+        found = [self.within(curves, bound) for bound in bounds]
+        best = max(found, key=lambda each: each.utility)
+        return best if not self.objective.limits else self._within_limits(curves, best)
 
     def within(self, curves: Sequence[Curve], bound: float) -> GroupThresholds:
         """Return the best thresholds with a gap, in the metric's coordinates, within the bound."""
@@ -284,13 +190,33 @@ class _Search:
         counts = self.counts(curves, candidates)
         utility = batched_utility(self.objective, counts)
         best = int(utility.argmax())
-        tp, fp, fn, tn = (side[best] for side in counts.sides)
-        chosen = [c.take(at) for c, at in zip(curves, candidates[best], strict=True)]
-        return GroupThresholds(
-            self._thresholds(chosen),
-            float(utility[best]),
-            Counts(tp, fp, fn, tn, self.whole.design_effect),
-        )
+        return self._found(curves, candidates[best], float(utility[best]), counts.take(best))
+
+    def _within_limits(self, curves: Sequence[Curve], start: GroupThresholds) -> GroupThresholds:
+        """Return the best thresholds under all limits, from those of the budget alone."""
+
+        def rate(candidates: Tensor) -> Tensor:
+            utility = batched_utility(self.objective, self.counts(curves, candidates))
+            return utility.masked_fill(~self._ordered(curves, candidates), -math.inf)
+
+        best = best_by_pairs(start.at, [len(curve.tp) for curve in curves], rate)
+        counts = self.counts(curves, best.unsqueeze(0))
+        utility = float(batched_utility(self.objective, counts))
+        return self._found(curves, best, utility, counts.take(0))
+
+    def _ordered(self, curves: Sequence[Curve], candidates: Tensor) -> Tensor:
+        """Return whether candidates (M, 2) keep the threshold of ``lower_group`` the lower one."""
+        lower = self.lower_group
+        if lower is None:
+            return torch.ones(len(candidates), dtype=torch.bool, device=candidates.device)
+        last = _last_above(curves[lower], curves[1 - lower])
+        return candidates[:, 1 - lower] <= last[candidates[:, lower]]
+
+    def _found(
+        self, curves: Sequence[Curve], at: Tensor, utility: float, counts: Counts
+    ) -> GroupThresholds:
+        chosen = [curve.take(index) for curve, index in zip(curves, at, strict=True)]
+        return GroupThresholds(self._thresholds(chosen), utility, counts, at)
 
     def candidates(self, curves: Sequence[Curve], bound: float) -> Tensor:
         """Return indices (M, G) of candidate thresholds within the bound.
@@ -314,8 +240,7 @@ class _Search:
             low = torch.maximum(low, _places(b, a - bound))
             high = torch.minimum(high, _places(b, a + bound, right=True) - 1)
         if self.lower_group == short:
-            last = torch.searchsorted(-separation_bound(other.above), -curve.below) - 1
-            high = torch.minimum(high, last)
+            high = torch.minimum(high, _last_above(curve, other))
         elif self.lower_group == 1 - short:
             first = torch.searchsorted(-other.below, -separation_bound(curve.above), right=True)
             low = torch.maximum(low, first)
@@ -357,7 +282,19 @@ class _Search:
         """Return the counts (M, G) at the candidates (M, G)."""
         tp = torch.stack([c.tp[candidates[:, g]] for g, c in enumerate(curves)], dim=1)
         fp = torch.stack([c.fp[candidates[:, g]] for g, c in enumerate(curves)], dim=1)
-        return Counts(tp, fp, self.whole.tp - tp, self.whole.fp - fp, self.whole.design_effect)
+        if self.whole.joint is None:
+            return Counts(tp, fp, self.whole.tp - tp, self.whole.fp - fp, self.whole.design_effect)
+        positives = torch.zeros(len(candidates), 2 * len(self.whole.joint.groups)).to(tp)
+        for g, curve in enumerate(curves):
+            assert curve.joint is not None
+            positives += curve.joint[candidates[:, g]]
+        all_rows = torch.cat(self.whole.joint.sides[:2])
+        return self.whole.with_cells(torch.cat([positives, all_rows - positives], 1))
+
+
+def _last_above(lower: Curve, upper: Curve) -> Tensor:
+    """Return, for each threshold of one curve, the last of another that is not below it, (K,)."""
+    return torch.searchsorted(-separation_bound(upper.above), -lower.below) - 1
 
 
 def _places(rising: Tensor, values: Tensor, *, right: bool = False) -> Tensor:

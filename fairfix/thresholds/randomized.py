@@ -16,14 +16,11 @@ from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
+from fairfix.thresholds.group_curves import Curve, check_defined, coordinates, group_curves
 from fairfix.thresholds.per_group import (
     GAINS,
-    Curve,
     best_group_thresholds,
-    check_defined,
-    coordinates,
     gap_bounds,
-    group_curves,
     searchable,
     supported_metrics,
 )

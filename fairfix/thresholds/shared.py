@@ -7,13 +7,15 @@ then rates them all. There is no grid.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from fairfix.data.problem import Problem
 from fairfix.metrics.counts import Counts, design_effect, in_rows
+from fairfix.metrics.group_columns import GroupColumns
 from fairfix.metrics.objective import Objective
 
 ALL_POSITIVE, NONE_POSITIVE = -1.0, 1.0
@@ -49,6 +51,7 @@ def best_threshold(
     n_groups: int,
     objective: Objective,
     weights: Tensor | None = None,
+    columns: GroupColumns | None = None,
 ) -> SharedThreshold:
     """Return the threshold that maximizes the objective, for each row of ``scores``.
 
@@ -63,22 +66,18 @@ def best_threshold(
         n_groups: number of groups G.
         objective: what to maximize.
         weights: (N,) non-negative row weights, rescaled to mean 1; None = 1 for every row.
+        columns: all group columns, if the objective has limits by another one than ``groups``.
     """
     batch = scores if scores.dim() == 2 else scores.unsqueeze(0)
-    step = max(1, _MAX_CELLS // (batch.shape[1] * n_groups + 1))
-    parts = [
-        _best_thresholds(part, labels, groups, n_groups, objective, weights)
-        for part in batch.split(step)
-    ]
+    rows = _Rows.of(labels, groups, n_groups, weights, columns)
+    step = max(1, _MAX_CELLS // (batch.shape[1] * rows.n_cells // 2 + 1))
+    parts = [_best_thresholds(part, rows, objective) for part in batch.split(step)]
     if len(parts) == 1:
         return parts[0]
-    tp, fp, fn, tn = (
-        torch.cat(side) for side in zip(*(part.counts.sides for part in parts), strict=True)
-    )
     return SharedThreshold(
         torch.cat([part.threshold for part in parts]),
         torch.cat([part.utility for part in parts]),
-        Counts(tp, fp, fn, tn, parts[0].counts.design_effect),
+        concatenate([part.counts for part in parts]),
     )
 
 
@@ -88,36 +87,78 @@ def evaluate_all_thresholds(problem: Problem) -> tuple[Tensor, Counts]:
     They run from none positive (1) to all positive (-1) and skip pairs of scores that round-off
     may swap.
     """
-    ordered, cumulative = cumulative_counts(
-        problem.scores.unsqueeze(0),
-        2 * problem.groups + problem.labels,
-        2 * problem.n_groups,
-        None if problem.weights is None else in_rows(problem.weights),
-    )
-    effect = problem.design_effect
+    own = problem.labels, problem.groups, problem.n_groups, problem.weights
+    rows = _Rows.of(*own, problem.columns).with_effect(problem.design_effect)
+    ordered, cumulative = rows.cumulative_counts(problem.scores.unsqueeze(0))
     at = allowed_positions(ordered)[0].nonzero()
     thresholds = _threshold(ordered.expand(len(at), -1), at)
-    return thresholds, _counts(cumulative[:, 0, at.squeeze(1)], cumulative[:, 0, -1:], effect)
+    return thresholds, rows.counts(cumulative[:, 0, at.squeeze(1)], cumulative[:, 0, -1:])
 
 
-def _best_thresholds(
-    scores: Tensor,
-    labels: Tensor,
-    groups: Tensor,
-    n_groups: int,
-    objective: Objective,
-    weights: Tensor | None,
-) -> SharedThreshold:
-    ordered, cumulative = cumulative_counts(
-        scores, 2 * groups + labels, 2 * n_groups, None if weights is None else in_rows(weights)
-    )
-    effect = design_effect(groups, n_groups, weights)
+@dataclass(frozen=True)
+class _Rows:
+    """Rows as cells of group, or joint group, and label.
+
+    Attributes:
+        cell: (N,) in 0..n_cells-1; cell 2 g + y holds label y of group g.
+        effect: design effect of the groups.
+        weights: (N,) row weights; None = 1 for every row.
+        columns: all group columns, if the groups are joint groups.
+    """
+
+    cell: Tensor
+    n_cells: int
+    effect: Tensor | float
+    weights: Tensor | None
+    columns: GroupColumns | None
+
+    @classmethod
+    def of(
+        cls,
+        labels: Tensor,
+        groups: Tensor,
+        n_groups: int,
+        weights: Tensor | None,
+        columns: GroupColumns | None,
+    ) -> _Rows:
+        weight = None if weights is None else in_rows(weights)
+        effect = design_effect(groups, n_groups, weights)
+        if columns is not None:
+            n_joint = columns.n_joint
+            columns = replace(columns, effect=effect)
+            return cls(2 * columns.joint + labels, 2 * n_joint, effect, weight, columns)
+        return cls(2 * groups + labels, 2 * n_groups, effect, weight, None)
+
+    def with_effect(self, effect: Tensor | float) -> _Rows:
+        columns = None if self.columns is None else replace(self.columns, effect=effect)
+        return replace(self, effect=effect, columns=columns)
+
+    def cumulative_counts(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``cumulative_counts`` of scores (B, N)."""
+        return cumulative_counts(scores, self.cell, self.n_cells, self.weights)
+
+    def counts(self, cumulative: Tensor, total: Tensor) -> Counts:
+        """Return counts (..., G) from positives by cell (C, ...) and all rows by cell."""
+        hits, all_ = cumulative.double().movedim(0, -1), total.double().movedim(0, -1)
+        tp, fp = hits[..., 1::2], hits[..., 0::2]
+        fn, tn = all_[..., 1::2] - tp, all_[..., 0::2] - fp
+        if self.columns is not None:
+            return self.columns.counts(tp, fp, fn, tn)
+        return Counts(tp, fp, fn, tn, self.effect)
+
+
+def _best_thresholds(scores: Tensor, rows: _Rows, objective: Objective) -> SharedThreshold:
+    ordered, cumulative = rows.cumulative_counts(scores)
+    area = _auc(ordered, cumulative) if objective.needs_auc else None
     allowed, total = allowed_positions(ordered), cumulative[..., -1:]
     width = _chunk_width(cumulative)
     best, utility = cumulative.new_zeros(len(scores), dtype=torch.long), None
     for first in range(0, cumulative.shape[2], width):
         part = slice(first, first + width)
-        rated = objective.utility(_counts(cumulative[..., part], total, effect))
+        counted = rows.counts(cumulative[..., part], total)
+        if area is not None:
+            counted = replace(counted, auc=area.unsqueeze(1))
+        rated = objective.utility(counted)
         top, at = torch.where(allowed[:, part], rated, -math.inf).max(dim=1)
         if utility is None:
             best, utility = at, top
@@ -127,8 +168,25 @@ def _best_thresholds(
     assert utility is not None
     best = best.unsqueeze(1)
     chosen = cumulative.gather(2, best.expand(len(cumulative), -1, -1))
-    tp, fp, fn, tn = (side.squeeze(1) for side in _counts(chosen, total, effect).sides)
-    return SharedThreshold(_threshold(ordered, best), utility, Counts(tp, fp, fn, tn, effect))
+    counts = rows.counts(chosen.squeeze(2), total.squeeze(2))
+    return SharedThreshold(_threshold(ordered, best), utility, replace(counts, auc=area))
+
+
+def _auc(ordered: Tensor, cumulative: Tensor) -> Tensor:
+    """Return the area under the ROC curve of each score vector, (B,), ties counted one half.
+
+    Args:
+        ordered: scores (B, N), descending.
+        cumulative: (C, B, N + 1), as ``cumulative_counts`` returns it.
+    """
+    n = ordered.shape[1]
+    ends = torch.nn.functional.pad(ordered[:, :-1] != ordered[:, 1:], (1, 1), value=True)
+    index = torch.arange(n + 1, device=ordered.device)
+    # Within equal scores the curve is straight, from the last position before them to their end.
+    last = torch.where(ends, index, 0).cummax(1).values
+    tp, fp = (cumulative[label::2].double().sum(0).gather(1, last) for label in (1, 0))
+    area = (fp.diff(dim=1) * (tp[:, 1:] + tp[:, :-1]) / 2).sum(1)
+    return area / (tp[:, -1] * fp[:, -1])
 
 
 def _chunk_width(cumulative: Tensor) -> int:
@@ -144,6 +202,9 @@ def batched_utility(objective: Objective, counts: Counts) -> Tensor:
     width = len(counts.tp)
     if counts.tp.device.type == "cpu":
         width = max(1, _MAX_RATED // counts.tp.shape[1])
+    if counts.joint is not None:
+        some = counts.cells().split(width)
+        return torch.cat([objective.utility(counts.with_cells(part)) for part in some])
     by_group = [side.t().contiguous().t() for side in counts.sides]  # sums over groups are faster
     parts = zip(*(side.split(width) for side in by_group), strict=True)
     return torch.cat(
@@ -152,6 +213,13 @@ def batched_utility(objective: Objective, counts: Counts) -> Tensor:
             for tp, fp, fn, tn in parts
         ]
     )
+
+
+def concatenate(parts: Sequence[Counts]) -> Counts:
+    """Return counts with the same groups as one, along the leading axis."""
+    areas = [part.auc for part in parts if part.auc is not None]
+    whole = parts[0].with_cells(torch.cat([part.cells() for part in parts]))
+    return replace(whole, auc=torch.cat(areas) if areas else None)
 
 
 def allowed_positions(ordered: Tensor) -> Tensor:
@@ -222,13 +290,6 @@ def sort_descending(scores: Tensor, carried: Tensor) -> tuple[Tensor, Tensor]:
     else:
         keys = keys.sort(dim=1).values
     return (~(keys >> 32).int()).view(torch.float32), keys.int()
-
-
-def _counts(cumulative: Tensor, total: Tensor, effect: Tensor | float) -> Counts:
-    """Return counts (..., G) from positives by cell (2 G, ...) and all rows by cell, ``total``."""
-    hits, all_ = cumulative.double().movedim(0, -1), total.double().movedim(0, -1)
-    tp, fp = hits[..., 1::2], hits[..., 0::2]
-    return Counts(tp, fp, all_[..., 1::2] - tp, all_[..., 0::2] - fp, effect)
 
 
 def _threshold(ordered: Tensor, positives: Tensor) -> Tensor:

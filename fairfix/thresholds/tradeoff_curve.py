@@ -19,7 +19,7 @@ from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import is_trivial
 from fairfix.thresholds.per_group import candidate_counts, searchable
 from fairfix.thresholds.policy import Policy
-from fairfix.thresholds.shared import evaluate_all_thresholds
+from fairfix.thresholds.shared import concatenate, evaluate_all_thresholds
 
 MAX_POINTS = 25
 
@@ -29,7 +29,7 @@ class TradeoffPoint:
     """One choice of thresholds, measured on the validation rows.
 
     Attributes:
-        probability: that the budget is met (``Objective.chance``), in [0, 1].
+        probability: that budget and limits are met (``Objective.probability_met``), in [0, 1].
         performance: in the objective's measure, in [0, 1].
         gap: value of the metric.
         trivial: whether (nearly) all rows get the same decision.
@@ -62,8 +62,7 @@ def tradeoff_curve(
     parts = [_undominated(counts, objective) for counts in _met(problem, policy, objective)]
     points = [chosen]
     if parts:
-        tp, fp, fn, tn = (torch.cat(side) for side in zip(*(p.sides for p in parts), strict=True))
-        pooled = Counts(tp, fp, fn, tn, own.design_effect)
+        pooled = replace(concatenate(parts), design_effect=own.design_effect)
         front = _undominated(pooled, objective, besides=chosen)
         at = _thin(objective.probability_met(front), objective.performance(front), MAX_POINTS - 1)
         points += [_point(front.take(i), objective) for i in at]

@@ -244,6 +244,7 @@ def _as_stored(
         validation.n_groups,
         objective,
         validation.weights,
+        validation.columns,
     )
     return state, scorer, Policy.shared(float(cut.threshold))
 
