@@ -13,6 +13,7 @@ from typing import Any
 from fairfix._utils.text import shorten
 from fairfix.cli.ci_outputs import CiOutputs
 from fairfix.cli.console import build_table, print_json, print_messages, print_output, wrap
+from fairfix.cli.demand_values import also, gate_demands
 from fairfix.cli.failures import describe_failure
 from fairfix.cli.option_values import OptionValues
 from fairfix.report.gate_sentences import (
@@ -66,7 +67,7 @@ def run(
 
 def _judge(model: str, data: Path, rule: Path | None, given: dict[str, Any]) -> Gate:
     values = OptionValues.collect("gate", given, data)
-    demands, also, baseline = values.demands(), values.also(), values["baseline"]
+    demands, further, baseline = gate_demands(values), also(values), values["baseline"]
     confidence = values.confidence()
     check_baseline(demands, given=baseline is not None)
     threshold_given = values.threshold_without(rule)
@@ -74,7 +75,7 @@ def _judge(model: str, data: Path, rule: Path | None, given: dict[str, Any]) -> 
     return gate(
         Judged.by(case, *choose_rule(case, threshold=threshold_given, by_name=True)),
         demands,
-        also=also,
+        also=further,
         model=model,
         reuse=reuse(case, rule),
         baseline=baseline and _baseline(baseline, data, case, values.model_options()),

@@ -10,6 +10,7 @@ from typing import Any
 
 from fairfix import methods
 from fairfix.cli.console import print_json, print_messages, print_output, progress_bars
+from fairfix.cli.demand_values import promises
 from fairfix.cli.option_values import OptionValues
 from fairfix.cli.summary import short_warnings, summary, written_files
 from fairfix.metrics.objective import Objective
@@ -31,7 +32,7 @@ def run(
     values = OptionValues.collect(name, given, data, own)
     objective, test_table = values.objective(), values.test()
     confidence = values.confidence()
-    promises = (*values.also(), *values.limits())
+    goals = promises(values)
     options = checked_options(
         name,
         values.own,
@@ -71,7 +72,7 @@ def run(
             seed=values["seed"],
             fold=bool(values["fold_threshold"]),
             confidence=confidence,
-            promises=promises,
+            promises=goals,
             subgroups=not values["no_subgroups"],
             options=options,
         )

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from fairfix.metrics.objective import Objective
     from fairfix.stats.confidence import ConfidenceLevel
     from fairfix.workflows.case import Case
-    from fairfix.workflows.gate.demands import Demand
     from fairfix.workflows.model_options import ModelOptions
 
 MIN_FILE_CONFIDENCE = 0.9
@@ -271,9 +270,7 @@ class OptionValues:
             return metric, budget
         entry, *others = budget
         if others:
-            raise UsageError(
-                "This command has one --budget; test the others on its result with --also or gate."
-            )
+            raise UsageError("This command has one --budget; give the others as --also.")
         key, smallest, column, limit, severity = split_entry("budget", entry)
         if smallest or severity != "error" or column not in (None, self["group"][0]):
             raise UsageError(
@@ -283,50 +280,6 @@ class OptionValues:
         if "metric" in self.given and key not in ("", metric):
             raise UsageError(f"--metric is {metric} and --budget is of {key}; give one metric.")
         return key or metric, limit
-
-    def demands(self) -> tuple[Demand, ...]:
-        """Return the demands of a gate except ``--also``; none without options and settings.
-
-        Raises:
-            UsageError: a demand is invalid.
-        """
-        from fairfix.workflows.gate.demands import Kind, demands
-
-        places = (self.given, self.settings)  # without the default: it is not a demand
-        budget = next((place["budget"] for place in places if "budget" in place), ())
-        one = not isinstance(budget, list | tuple)
-        return (
-            *demands(
-                Kind.BUDGET,
-                [str(budget)] if one else budget,
-                default=self["metric"] if one else None,
-            ),
-            *self.limits(),
-            *demands(Kind.MAX_DROP, self["max_drop"] or (), default=self["performance"]),
-        )
-
-    def also(self) -> tuple[Demand, ...]:
-        """Return the further budgets.
-
-        Raises:
-            UsageError: one is invalid.
-        """
-        from fairfix.workflows.gate.demands import Kind, demands
-
-        return tuple(demands(Kind.BUDGET, self["also"] or (), option="also"))
-
-    def limits(self) -> tuple[Demand, ...]:
-        """Return floors and ceilings.
-
-        Raises:
-            UsageError: one is invalid.
-        """
-        from fairfix.workflows.gate.demands import Kind, demands
-
-        return (
-            *demands(Kind.FLOOR, self["floor"] or (), default=self["performance"]),
-            *demands(Kind.CEILING, self["ceiling"] or (), default=self["performance"]),
-        )
 
 
 def _written(value: Any) -> str:

@@ -234,6 +234,7 @@ class _SettingsTable(StrictModel):
     floor: _Demands | None = None
     ceiling: _Demands | None = None
     max_drop: _Demands | None = None
+    selection_rate_change: float | None = None
     baseline: str | None = None
     on_inconclusive: Literal["fail", "warn"] | None = None
     require_unseen: bool | None = None

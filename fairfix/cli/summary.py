@@ -12,7 +12,7 @@ from fairfix.cli.console import build_table, wrap
 from fairfix.report.figures import named_figures
 from fairfix.report.gate_sentences import check_intervals, check_values
 from fairfix.report.markdown import ROWS, STATES, plain_figure
-from fairfix.report.sentences import Headline, headline, promises
+from fairfix.report.sentences import GOALS_HEADER, Headline, goal_rows, headline, promises
 from fairfix.workflows.save import Destination
 
 _MAX_WARNING = 140  # characters; the report has the full text
@@ -31,6 +31,9 @@ def summary(report: dict[str, Any]) -> Iterator[Table | str]:
     for rows in ROWS:
         yield _comparison(report, rows)
     yield _by_group(report["results"]["test"])
+    if goals := goal_rows(report):
+        shown = [[goal, shorten(by), *rest] for goal, by, *rest in goals]
+        yield build_table("Goals of the search", GOALS_HEADER, shown, numbers=False)
     if further := promises(report):
         yield _promises(further)
     yield from _rule(report["rule"])

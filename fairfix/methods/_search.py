@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from fairfix.data.problem import Problem
 from fairfix.methods._result import Result, Step
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.objective import Objective
+from fairfix.metrics.performance import auc_by_group
 from fairfix.thresholds.policy import Policy
 from fairfix.thresholds.shared import best_threshold
 
@@ -102,7 +104,7 @@ class CandidateSearch:
         utility, threshold = float(best.utility), float(best.threshold)
         if index == 0:
             return self._step(scores, self.objective, 0), utility
-        counts = p.counts(scores > threshold)
+        counts = _with_auc(p.counts(scores > threshold), p, scores, self.objective)
         return step_of_counts(index, self.objective, counts, threshold), utility
 
     def add_approximate(
@@ -189,6 +191,16 @@ def step_of_counts(index: int, objective: Objective, counts: Counts, threshold: 
     )
 
 
+def _with_auc(counts: Counts, problem: Problem, scores: Tensor, objective: Objective) -> Counts:
+    """Return the counts with the area under the ROC curve, if the objective has a limit on it."""
+    if not objective.needs_auc:
+        return counts
+    together = torch.zeros_like(problem.groups)
+    return replace(
+        counts, auc=auc_by_group(scores, problem.labels, together, 1, problem.weights)[0]
+    )
+
+
 def policy_result(problem: Problem, objective: Objective, policy: Policy, *notes: str) -> Result:
     """Return the result of a method that keeps the network and decides by group.
 
@@ -200,6 +212,7 @@ def policy_result(problem: Problem, objective: Objective, policy: Policy, *notes
     """
     search = CandidateSearch(problem, objective)
     counts = problem.counts(policy.probability(problem.scores, problem.groups))
+    counts = _with_auc(counts, problem, problem.scores, objective)
     step = step_of_counts(1, objective, counts, math.nan)
     if step.utility < search.best.utility:
         notes = (*notes, BETTER_RETUNED)

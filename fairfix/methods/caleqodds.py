@@ -21,6 +21,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
+from torch import Tensor
+
 from fairfix.data.problem import Problem
 from fairfix.methods._aif360 import (
     PRIVILEGED,
@@ -72,12 +75,7 @@ def caleqodds(
     thresholds, counts = evaluate_all_thresholds(problem)
     share = thresholds.new_tensor(shares)
     replaced_favorable = (thresholds.new_tensor(base_rates) > thresholds.unsqueeze(1)) * share
-    tp = (1 - share) * counts.tp + replaced_favorable * (counts.tp + counts.fn)
-    fp = (1 - share) * counts.fp + replaced_favorable * (counts.fp + counts.tn)
-    mixed = Counts(
-        tp, fp, counts.tp + counts.fn - tp, counts.fp + counts.tn - fp, counts.design_effect
-    )
-    best = int(objective.utility(mixed).argmax())
+    best = int(objective.utility(_mixed(counts, share, replaced_favorable)).argmax())
     policy = Policy(
         tuple(
             randomize_threshold(
@@ -91,3 +89,20 @@ def caleqodds(
     group = problem.group_names[0 if shares[0] > 0 else 1]
     note = f"{max(shares):.1%} of group {group!r} receive the base rate of the group as their score"
     return policy_result(problem, objective, policy, note)
+
+
+def _mixed(counts: Counts, share: Tensor, favorable: Tensor) -> Counts:
+    """Return the expected counts (T, G) if the decisions of a random share of rows are replaced.
+
+    Args:
+        counts: (T, G) of the decisions that are kept.
+        share: (G,) of the rows of each group whose decision is replaced.
+        favorable: (T, G) share of the rows that then have a favorable decision.
+    """
+    if counts.joint is not None:
+        share, favorable = share[counts.joint.groups], favorable[:, counts.joint.groups]
+    tp, fp, fn, tn = counts.cells().chunk(4, -1)
+    mixed_tp = (1 - share) * tp + favorable * (tp + fn)
+    mixed_fp = (1 - share) * fp + favorable * (fp + tn)
+    sides = mixed_tp, mixed_fp, tp + fn - mixed_tp, fp + tn - mixed_fp
+    return counts.with_cells(torch.cat(sides, -1))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from fairfix.errors import UsageError
 from fairfix.metrics.clusters import Cell, ClusterCounts
 
 
@@ -92,12 +93,14 @@ class Counts:
         """Return the counts by the groups of a further column; None for the first.
 
         Raises:
-            KeyError: if the column was not counted.
+            UsageError: if the column was not counted.
         """
         if column is None:
             return self
-        if self.joint is None:
-            raise KeyError(column)
+        if self.joint is None or column not in self.joint.columns:
+            raise UsageError(
+                f"A limit is by {column!r}, which was not counted; take counts from problem.counts."
+            )
         return self.joint.by(column, labeled=self.labeled)
 
     def cells(self) -> Tensor:

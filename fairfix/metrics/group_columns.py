@@ -62,8 +62,5 @@ class GroupColumns:
         """Return counts by the first column, with those by joint group, from sides (..., J)."""
         sides = tp, fp, fn, tn
         joint = JointCounts(sides, self.groups, self.n_groups, self.further)
-        return Counts(
-            *(sum_groups(side, self.groups, self.n_groups) for side in sides),
-            self.effect,
-            joint=joint,
-        )
+        tp, fp, fn, tn = (sum_groups(side, self.groups, self.n_groups) for side in sides)
+        return Counts(tp, fp, fn, tn, self.effect, joint=joint)

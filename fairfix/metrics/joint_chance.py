@@ -17,9 +17,10 @@ from fairfix.metrics.limits import Figures, Limit
 NEGLIGIBLE = 1e-9
 """Probability that is treated as 0."""
 
+_NEARLY_SURE = 1e-7  # probability of missing a limit whose correlation with others is ignored
 _LARGEST_CORRELATION = 0.999
 _NO_VARIANCE = 1e-15  # of a rate that is 0 or 1, up to round-off
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(10)
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,9 @@ class _Bound:
     chance: Tensor
     gradient: Tensor
 
+    def take(self, at: Tensor) -> _Bound:
+        return _Bound(self.low[at], self.high[at], self.chance[at], self.gradient[at])
+
 
 def chances(limits: Sequence[Limit], counts: Counts, k: float) -> Tensor:
     """Return the probability of each limit, (R, ...); 0 if undefined.
@@ -47,7 +51,9 @@ def chances(limits: Sequence[Limit], counts: Counts, k: float) -> Tensor:
     return torch.stack([_chance(limit.figures(counts), k) for limit in limits])
 
 
-def joint_chance(limits: Sequence[Limit], counts: Counts, k: float) -> Tensor:
+def joint_chance(
+    limits: Sequence[Limit], counts: Counts, k: float, needed: Tensor | float = 0.0
+) -> Tensor:
     """Return the probability, (...), that all limits hold on new rows.
 
     Limits are correlated through the rows that they share. The correlation of two limits is that of
@@ -63,6 +69,8 @@ def joint_chance(limits: Sequence[Limit], counts: Counts, k: float) -> Tensor:
         limits: at least one.
         counts: (..., G).
         k: factor on the standard errors.
+        needed: (...) probability of interest: where no limit alone can reach it, the product of
+            the single probabilities is returned, which cannot either.
 
     Source: Chow and Liu 1968; Genz 2004 (bivariate normal).
     """
@@ -70,7 +78,8 @@ def joint_chance(limits: Sequence[Limit], counts: Counts, k: float) -> Tensor:
     joint = each.prod(0)
     # Correlation matters only where two limits or more are uncertain and all are possible.
     uncertain = (each < 1 - NEGLIGIBLE).sum(0) > 1
-    at = uncertain & (each.amin(0) > NEGLIGIBLE)
+    least = each.amin(0)
+    at = uncertain & (least > NEGLIGIBLE) & (least >= needed)
     if len(limits) == 1 or not bool(at.any()):
         return joint
     joint[at] = _correlated(limits, counts.take(at), each[:, at], k)
@@ -85,16 +94,18 @@ def _correlated(limits: Sequence[Limit], counts: Counts, each: Tensor, k: float)
     varies = [variance > _NO_VARIANCE for variance in variances]
     log_gains = each.new_zeros(len(limits), *each.shape)
     for i, j in combinations(range(len(limits)), 2):
-        one, other = bounds[i], bounds[j]
-        covariance = (rows * one.gradient * other.gradient).sum(-1)
-        correlation = covariance / (variances[i] * variances[j]).sqrt()
-        correlation = torch.where(varies[i] & varies[j], correlation, 0.0)
+        at = ((each[[i, j]] < 1 - _NEARLY_SURE).all(0) & varies[i] & varies[j]).nonzero().squeeze(1)
+        if not len(at):
+            continue
+        one, other, p, q = bounds[i].take(at), bounds[j].take(at), each[i, at], each[j, at]
+        covariance = (rows[at] * one.gradient * other.gradient).sum(-1)
+        correlation = covariance / (variances[i][at] * variances[j][at]).sqrt()
         both = _rectangle((one.low, one.high), (other.low, other.high), correlation)
         # The gain of the pair over independence, 1 where there is nothing to correlate.
         gain = (both / (one.chance * other.chance)).nan_to_num(1.0, 1.0, 1.0)
-        least = (each[i] + each[j] - 1).clamp(min=NEGLIGIBLE)
-        pair = torch.minimum(torch.maximum(each[i] * each[j] * gain, least), each[[i, j]].amin(0))
-        log_gains[i, j] = log_gains[j, i] = (pair / (each[i] * each[j])).log()
+        least = (p + q - 1).clamp(min=NEGLIGIBLE)
+        pair = torch.minimum(torch.maximum(p * q * gain, least), torch.minimum(p, q))
+        log_gains[i, j, at] = log_gains[j, i, at] = (pair / (p * q)).log()
     joint = each.prod(0) * _strongest_tree(log_gains).exp()
     return torch.minimum(joint, each.amin(0))
 
@@ -133,7 +144,9 @@ def _bounds(limits: Sequence[Limit], counts: Counts, k: float) -> list[_Bound]:
             if value.requires_grad:
                 (gradient,) = torch.autograd.grad(value, leaf, allow_unused=True)
         low, high, chance = (each.gather(-1, worst).squeeze(-1) for each in (low, high, within))
-        found.append(_Bound(low, high, chance, torch.zeros_like(cells) if gradient is None else gradient))
+        found.append(
+            _Bound(low, high, chance, torch.zeros_like(cells) if gradient is None else gradient)
+        )
     return found
 
 
@@ -154,7 +167,7 @@ def _rectangle(
     """Return P(first and second standard normal variables lie in their ranges), (M,).
 
     The derivative by the correlation r is the density at the corners with alternating sign; it is
-    integrated over arcsin(r) by 16 Gauss-Legendre nodes.
+    integrated over arcsin(r) by 10 Gauss-Legendre nodes.
     """
     angle = correlation.clamp(-_LARGEST_CORRELATION, _LARGEST_CORRELATION).asin()
     nodes, weights = (torch.from_numpy(x).to(angle) for x in (_NODES, _WEIGHTS))

@@ -39,10 +39,15 @@ class Figures:
 
 
 class Limit(ABC):
-    """A limit on decisions; ``str`` gives it as a formula."""
+    """A limit on decisions; ``str`` gives it as a formula, without the column."""
 
     column: str | None = None
     """Name of the further group column; None for the first one, or for all rows together."""
+
+    @property
+    def name(self) -> str:
+        """The formula with the further group column."""
+        return str(self) if self.column in (None, TODAY) else f"{self} by {self.column}"
 
     @abstractmethod
     def figures(self, counts: Counts) -> Figures:
@@ -70,7 +75,7 @@ class GapLimit(Limit):
     column: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.metric.key}{_by(self.column)} < {self.budget:g}"
+        return f"gap of {self.metric.key} < {self.budget:g}"
 
     def figures(self, counts: Counts) -> Figures:
         gap = self.metric(counts.by(self.column))
@@ -129,7 +134,7 @@ class SmallestRateLimit(Limit):
     column: str | None = None
 
     def __str__(self) -> str:
-        return f"smallest {self.rate.key}{_by(self.column)} >= {self.low:g}"
+        return f"smallest {self.rate.key.replace('_', ' ')} of a group >= {self.low:g}"
 
     def figures(self, counts: Counts) -> Figures:
         share = self.rate(counts.by(self.column))
@@ -227,10 +232,6 @@ def _check_range(low: float, high: float) -> None:
 
 def _outside(value: Tensor, low: float, high: float) -> Tensor:
     return torch.maximum(low - value, value - high)
-
-
-def _by(column: str | None) -> str:
-    return "" if column is None else f" by {column}"
 
 
 def _range_text(name: str, low: float, high: float) -> str:

@@ -156,10 +156,14 @@ class Objective:
         """Whether a limit is on the area under the ROC curve."""
         return any(isinstance(limit, AucLimit) for limit in self.limits)
 
-    def utility(self, counts: Counts) -> Tensor:
-        """Return the utility, (...), of counts (..., G); -inf if undefined."""
+    def utility(self, counts: Counts, needed: float = -math.inf) -> Tensor:
+        """Return the utility, (...), of counts (..., G); -inf if undefined.
+
+        Args:
+            needed: utility of interest; a smaller one may be returned as any smaller value.
+        """
         if self.limits:
-            return self._utility_within_limits(counts)
+            return self._utility_within_limits(counts, needed)
         performance, gap = self.performance(counts), self.metric(counts)
         if self.kind == "tradeoff":
             value = trade_off(performance, gap.size, self.lambda_)
@@ -171,7 +175,7 @@ class Objective:
             value = chance_constrained(performance, gap, self.budget, self.k)
         return value.nan_to_num(-math.inf, neginf=-math.inf)
 
-    def _utility_within_limits(self, counts: Counts) -> Tensor:
+    def _utility_within_limits(self, counts: Counts, needed: float) -> Tensor:
         performance = self.performance(counts)
         if self.kind == "tradeoff":
             value = trade_off(performance, self.metric(counts).size, self.lambda_)
@@ -182,7 +186,8 @@ class Objective:
             held, excess = _all_held((budget, *self.limits), counts)
             value = torch.where(held, performance, -excess)
         else:
-            within = joint_chance(self.goals, counts, self.k)
+            chance = needed / performance if self.risk is None else 0.0
+            within = joint_chance(self.goals, counts, self.k, chance)
             _, excess = _all_held(self.goals, counts)
             if self.risk is None:
                 expected = performance * within

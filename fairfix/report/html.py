@@ -93,6 +93,8 @@ def _page(report: Report) -> dict[str, Any]:
         "claims": sections.claims(report),
         "promises": [check_cells(each) for each in sentences.promises(report)],
         "promise_header": HEADER,
+        "goals": sentences.goal_rows(report),
+        "goals_header": sentences.GOALS_HEADER,
         "gaps": sections.gaps(report),
         "groups": sections.groups({kind: test[kind] for kind in ("unmodified", "debiased")}, names),
         "change": sections.change(report, names),

@@ -9,7 +9,7 @@ from typing import Any
 from fairfix._utils.text import plain_number, printable
 from fairfix.report.figures import Figure, named_figures
 from fairfix.report.gate_sentences import HEADER, check_cells
-from fairfix.report.sentences import headline, promises
+from fairfix.report.sentences import GOALS_HEADER, goal_rows, headline, promises
 
 STATES = {
     "unmodified": "unmodified model",
@@ -58,6 +58,9 @@ def _sections(report: dict[str, Any]) -> Iterable[str]:
             for state, e in results[rows].items()
         ],
     )
+    if goals := goal_rows(report):
+        yield "## Goals of the search"
+        yield _table(GOALS_HEADER, [[text(cell) for cell in cells] for cells in goals])
     if further := promises(report):
         yield "## Further demands, test rows"
         yield _table(HEADER, [[text(cell) for cell in check_cells(each)] for each in further])

@@ -93,6 +93,7 @@ def _rule(check: Document) -> dict[str, Any]:
         "floor": f"The {check['title']} is at or above its floor",
         "ceiling": f"The {check['title']} is at or below its ceiling",
         "max-drop": f"The {check['title']} is not further below the baseline's than allowed",
+        "selection-rate-change": f"The {check['title']} is within the allowed one",
     }.get(check["kind"], "The rule does not decide nearly all rows alike")
     meaning = (
         f"{demand}, with confidence. A point estimate is never a verdict: the confidence interval "

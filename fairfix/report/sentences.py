@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fairfix._utils.text import format_count, plural, shorten
+from fairfix._utils.text import format_count, plain_number, plural, shorten
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.fairness_metrics import title as title_of
 from fairfix.report.figures import Figure, absolute_gap, is_ratio
@@ -44,6 +44,27 @@ def claims(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the claims of a report, the debiased metric first; none in a version 1 report."""
     unsorted: list[dict[str, Any]] = list(report.get("evidence", {}).get("claims", ()))
     return sorted(unsorted, key=lambda claim: claim["metric"] != report["objective"]["metric"])
+
+
+GOALS_HEADER = ("goal", "by", "validation rows", "probability", "verdict on test rows")
+
+
+def goal_rows(report: Mapping[str, Any]) -> list[list[str]]:
+    """Return the goals of the search under ``GOALS_HEADER``, then all together; empty without."""
+    found = report.get("goals")
+    if not found:
+        return []
+    rows = [
+        [
+            each["goal"],
+            each["column"] or "all rows",
+            plain_number(each["value"]),
+            f"{each['probability']:.2f}",
+            each["verdict"],
+        ]
+        for each in found["goals"]
+    ]
+    return [*rows, ["all together", "-", "-", f"{found['probability']:.2f}", "-"]]
 
 
 def promises(report: Mapping[str, Any]) -> list[dict[str, Any]]:

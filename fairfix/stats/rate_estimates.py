@@ -1,11 +1,13 @@
-"""Rates of all rows together, and the smallest rate of any group, with their intervals."""
+"""Rates of all rows, the smallest rate of any group, and a relative change, with intervals."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from fairfix.metrics.clusters import design_effect_of_mean
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.rates import Rate
 from fairfix.stats.gap_intervals import MIN_ROWS, to_array
@@ -14,6 +16,7 @@ from fairfix.stats.intervals import (
     WILSON,
     Interval,
     few_clusters_alpha,
+    normal_quantile,
     rate_limits,
 )
 from fairfix.stats.performance_intervals import PerformanceEstimate, few_clusters_reason
@@ -56,3 +59,43 @@ def _smallest(rate: Rate, counts: Counts, *, exact: bool) -> PerformanceEstimate
     if np.any(trials < MIN_ROWS):
         few = f"a group has fewer than {MIN_ROWS} rows behind the rate"
     return PerformanceEstimate(float((hits / trials).min()), interval, few)
+
+
+def selection_rate_change(
+    before: ArrayLike,
+    after: ArrayLike,
+    weights: ArrayLike | None = None,
+    clusters: ArrayLike | None = None,
+) -> PerformanceEstimate:
+    """Return the selection rate of decisions ``after`` over that of ``before``, minus 1.
+
+    A ratio of sums over the same rows, by the delta method. One row is added to each change of
+    decision, so that the variance is never 0. NaN if ``before`` selects no row.
+
+    Args:
+        before, after: (N,) 0/1 each; weights, clusters: (N,).
+    """
+    was, now = (np.asarray(a).astype(np.float64) for a in (before, after))
+    w = np.ones(len(was)) if weights is None else np.asarray(weights, np.float64)
+    w = w / ((w**2).sum() / w.sum())  # in effective rows
+    today = float(w @ was)
+    n_clusters = math.inf
+    if not today:
+        return PerformanceEstimate(math.nan, lambda _: Interval(math.nan, math.nan, "none"))
+    ratio = float(w @ now) / today
+    residuals = now - ratio * was
+    variance = (float(w @ residuals**2) + 1 + ratio**2) / today**2
+    if clusters is not None:
+        ids = np.asarray(clusters)
+        variance *= design_effect_of_mean(residuals, w, ids)
+        n_clusters = len(np.unique(ids))
+    sd = math.sqrt(variance)
+
+    def interval(alpha: float) -> Interval:
+        half = normal_quantile(few_clusters_alpha(alpha, n_clusters)) * sd
+        return Interval(ratio - 1 - half, ratio - 1 + half, "paired, delta method")
+
+    few = few_clusters_reason(n_clusters)
+    if today < MIN_ROWS:
+        few = f"the baseline has fewer than {MIN_ROWS} positive decisions"
+    return PerformanceEstimate(ratio - 1, interval, few)

@@ -21,8 +21,11 @@ _GRID = 2**16  # pairs in one grid
 _REFINED = 8  # best points of a grid that are refined
 _CHUNK = 2**14  # candidates rated together
 
-Rate = Callable[[Tensor], Tensor]
-"""Returns the utility (M,) of candidates (M, G), indices of each group's thresholds."""
+Rate = Callable[[Tensor, float], Tensor]
+"""Returns the utility (M,) of candidates (M, G), indices of each group's thresholds.
+
+A utility below the number given may be any smaller value.
+"""
 
 
 def best_by_pairs(start: Tensor, lengths: list[int], rate: Rate) -> Tensor:
@@ -36,28 +39,27 @@ def best_by_pairs(start: Tensor, lengths: list[int], rate: Rate) -> Tensor:
         lengths: number of thresholds of each group.
         rate: the utility; -inf excludes a candidate.
     """
-    best, utility = start, float(rate(start.unsqueeze(0)))
+    best, utility = start, float(rate(start.unsqueeze(0), -math.inf))
     pairs = list(combinations(range(len(lengths)), 2))
     improved = True
     while improved:
         improved = False
         for pair in pairs:
-            found, value = _best_of_pair(best, pair, lengths, rate)
+            found, value = _best_of_pair(best, utility, pair, lengths, rate)
             if value > utility:
                 best, utility, improved = found, value, len(pairs) > 1
     return best
 
 
 def _best_of_pair(
-    fixed: Tensor, pair: tuple[int, int], lengths: list[int], rate: Rate
+    fixed: Tensor, utility: float, pair: tuple[int, int], lengths: list[int], rate: Rate
 ) -> tuple[Tensor, float]:
-    """Return the best candidate that differs from ``fixed`` in two groups, and its utility."""
+    """Return the best candidate that differs from ``fixed`` in two groups at most."""
     windows = [tuple((0, lengths[group] - 1) for group in pair)]
-    best, utility = fixed, -math.inf
+    best = fixed
     while windows:
         following = []
-        rated = [_rate_window(fixed, pair, window, rate) for window in windows]
-        for axes, values in rated:
+        for axes, values in [_rate_window(fixed, utility, pair, w, rate) for w in windows]:
             for place in values.flatten().topk(min(_REFINED, values.numel())).indices.tolist():
                 at = divmod(place, values.shape[1])
                 value = float(values[at])
@@ -73,7 +75,11 @@ def _best_of_pair(
 
 
 def _rate_window(
-    fixed: Tensor, pair: tuple[int, int], window: tuple[tuple[int, int], ...], rate: Rate
+    fixed: Tensor,
+    needed: float,
+    pair: tuple[int, int],
+    window: tuple[tuple[int, int], ...],
+    rate: Rate,
 ) -> tuple[list[Tensor], Tensor]:
     """Return the indices of both groups on a grid in a window, and the utilities of all pairs."""
     sizes = [high - low + 1 for low, high in window]
@@ -88,7 +94,8 @@ def _rate_window(
     for part in grid.split(_CHUNK):
         candidates = fixed.repeat(len(part), 1)
         candidates[:, list(pair)] = part
-        values.append(rate(candidates))
+        values.append(rate(candidates, needed))
+        needed = max(needed, float(values[-1].max()))
     return axes, torch.cat(values).view(len(axes[0]), len(axes[1]))
 
 

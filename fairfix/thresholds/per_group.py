@@ -195,8 +195,9 @@ class _Search:
     def _within_limits(self, curves: Sequence[Curve], start: GroupThresholds) -> GroupThresholds:
         """Return the best thresholds under all limits, from those of the budget alone."""
 
-        def rate(candidates: Tensor) -> Tensor:
-            utility = batched_utility(self.objective, self.counts(curves, candidates))
+        def rate(candidates: Tensor, needed: float) -> Tensor:
+            counts = self.counts(curves, candidates)
+            utility = batched_utility(self.objective, counts, needed)
             return utility.masked_fill(~self._ordered(curves, candidates), -math.inf)
 
         best = best_by_pairs(start.at, [len(curve.tp) for curve in curves], rate)

@@ -197,19 +197,23 @@ def _chunk_width(cumulative: Tensor) -> int:
     return max(1, 2 * _MAX_RATED // (cells * max(1, batch)))
 
 
-def batched_utility(objective: Objective, counts: Counts) -> Tensor:
-    """Return the utility (M,) of counts (M, G), computed in chunks that fit the CPU's cache."""
+def batched_utility(objective: Objective, counts: Counts, needed: float = -math.inf) -> Tensor:
+    """Return the utility (M,) of counts (M, G), computed in chunks that fit the CPU's cache.
+
+    Args:
+        needed: as ``Objective.utility`` takes it.
+    """
     width = len(counts.tp)
     if counts.tp.device.type == "cpu":
         width = max(1, _MAX_RATED // counts.tp.shape[1])
     if counts.joint is not None:
         some = counts.cells().split(width)
-        return torch.cat([objective.utility(counts.with_cells(part)) for part in some])
+        return torch.cat([objective.utility(counts.with_cells(part), needed) for part in some])
     by_group = [side.t().contiguous().t() for side in counts.sides]  # sums over groups are faster
     parts = zip(*(side.split(width) for side in by_group), strict=True)
     return torch.cat(
         [
-            objective.utility(Counts(tp, fp, fn, tn, counts.design_effect))
+            objective.utility(Counts(tp, fp, fn, tn, counts.design_effect), needed)
             for tp, fp, fn, tn in parts
         ]
     )

@@ -16,7 +16,7 @@ from fairfix.workflows.audit import audit as audit_case
 from fairfix.workflows.case import Case
 from fairfix.workflows.debias import debias as debias_case
 from fairfix.workflows.debias import make_objective
-from fairfix.workflows.gate.demands import Kind, demands_of
+from fairfix.workflows.gate.demands import Kind, demands_of, selection_change
 from fairfix.workflows.gate.gate import Gate, Judged
 from fairfix.workflows.gate.gate import gate as gate_case
 from fairfix.workflows.gate.reused_rows import reuse
@@ -153,6 +153,7 @@ def debias(
     also: Mapping[str, float] | None = None,
     floors: Mapping[str, float] | None = None,
     ceilings: Mapping[str, float] | None = None,
+    selection_rate_change: float | None = None,
     subgroups: bool = True,
     **options: Any,
 ) -> Outcome:
@@ -174,8 +175,10 @@ def debias(
         seed: equal seeds give equal bytes.
         fold_threshold: move the threshold into the last bias, so that 0.5 is the threshold.
         confidence: 1 - alpha of each one-sided test, in (0.5, 1); ``strict`` takes exact limits.
-        also, floors, ceilings: further budgets and limits to test on the test rows, as ``gate``
-            takes them; the method does not search for them.
+        also, floors, ceilings: further budgets and limits, as ``gate`` takes them. The search
+            weighs performance by the chance that all hold, and the test rows test each.
+        selection_rate_change: largest change of the selection rate relative to the decisions in
+            use today, likewise.
         subgroups: whether the evidence includes a search for subgroups.
         options: the method's own.
 
@@ -209,6 +212,7 @@ def debias(
             *demands_of(Kind.BUDGET, also),
             *demands_of(Kind.FLOOR, floors),
             *demands_of(Kind.CEILING, ceilings),
+            *selection_change(selection_rate_change),
         ],
         subgroups=subgroups,
         options=options,
@@ -254,6 +258,7 @@ def gate(
     floors: Mapping[str, float] | None = None,
     ceilings: Mapping[str, float] | None = None,
     max_drops: Mapping[str, float] | None = None,
+    selection_rate_change: float | None = None,
     baseline: Case | None = None,
     rule: DecisionRule | str | Path | None = None,
     confidence: float = 0.95,
@@ -273,7 +278,8 @@ def gate(
             ``"tpr.min"`` or ``"tpr.min@race"`` the smallest rate of any group.
         ceilings: highest allowed performance or rate by its key, in (0, 1).
         max_drops: largest allowed fall below the performance of ``baseline``, in [0, 1).
-        baseline: the same rows with the other model; needed with ``max_drops`` alone.
+        selection_rate_change: largest change of the selection rate relative to the baseline's.
+        baseline: the same rows with the other model; needed with the last two alone.
         rule: a rule, a rule file, or None for the one that belongs to the checkpoint.
         confidence: 1 - alpha of each one-sided test, in (0.5, 1); ``strict`` takes exact limits.
         on_inconclusive: "warn" lets inconclusive demands pass with a warning.
@@ -295,6 +301,7 @@ def gate(
         *demands_of(Kind.FLOOR, floors),
         *demands_of(Kind.CEILING, ceilings),
         *demands_of(Kind.MAX_DROP, max_drops),
+        *selection_change(selection_rate_change),
     ]
     return gate_case(
         Judged.by(case, *_rule_of(case, rule, by_name=True)),

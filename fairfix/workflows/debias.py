@@ -35,6 +35,7 @@ from fairfix.workflows.contract import contract_of
 from fairfix.workflows.evidence import DecidedRows
 from fairfix.workflows.gate.checks import with_column
 from fairfix.workflows.gate.demands import Demand
+from fairfix.workflows.goals import goals_at, limits_of, searched, with_columns
 from fairfix.workflows.outcome import Comparison, Outcome
 from fairfix.workflows.warnings import warnings_of
 
@@ -108,7 +109,8 @@ def debias(
         seed: of every random choice; equal seeds give equal bytes.
         fold: move the threshold into the last layer's bias, so that 0.5 is the threshold.
         confidence: of the verdict and the intervals on the test rows.
-        promises: further budgets, floors and ceilings, tested on the test rows.
+        promises: further budgets, floors and ceilings: goals of the search beside the budget,
+            which are tested on the test rows; those of severity ``warn`` are only tested.
         subgroups: whether the evidence includes a search for subgroups.
         options: the method's own, by name.
 
@@ -120,6 +122,8 @@ def debias(
     )
     objective = objective or Objective()
     promised = tuple(with_column(each, case.table.groups) for each in promises)
+    first = case.table.groups[0].column
+    objective = replace(objective, limits=limits_of(searched(promised), first))
     if not case.problem.labeled:
         raise TableError(
             f"{case.table.path.name} has no labels, which every method needs; name the label "
@@ -133,6 +137,7 @@ def debias(
         validation, held_out, groups = _split(case, holdout_share, seed)
     _check_defined(validation, objective, "validation")
     _check_defined(held_out, objective, "test")
+    validation = with_columns(validation, objective.limits, groups[0])
     result = described.run(validation, objective, seed=seed, **chosen)
     retuned = identity(validation, objective)
     state, scorer, policy = _as_stored(case, validation, objective, result)
@@ -143,6 +148,8 @@ def debias(
         _decided(problem, _scores(problem, scorer), retuned.policy, policy, salt, columns)
         for problem, columns in zip((validation, held_out), groups, strict=True)
     )
+    aimed_at = in_sample_objective(objective) if state else objective
+    comparison = _compare(validation_rows, retuned.policy, policy, objective)
     outcome = Outcome(
         case=case,
         test_case=test,
@@ -155,15 +162,20 @@ def debias(
         state=state,
         result=result,
         retuned=retuned,
-        validation=_compare(validation_rows, retuned.policy, policy, objective),
+        validation=comparison,
         test=_compare(test_rows, retuned.policy, policy, objective),
         validation_rows=validation_rows,
         test_rows=test_rows,
         confidence=confidence,
         tradeoff_curve=tradeoff_curve(
-            replace(validation, scores=validation_rows.scores),
-            policy,
-            in_sample_objective(objective) if state else objective,
+            replace(validation, scores=validation_rows.scores), policy, aimed_at
+        ),
+        goals=goals_at(
+            validation,
+            policy.probability(validation_rows.scores, validation.groups),
+            aimed_at,
+            first,
+            comparison.debiased.performance["auc"],
         ),
         warnings=(),
         promises=promised,

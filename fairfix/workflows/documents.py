@@ -80,6 +80,7 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
                 "standard_errors": objective.k if objective.uses_probability else None,
                 "risk": objective.risk,
             },
+            "goals": _goals(outcome),
             "method": {
                 "name": outcome.method,
                 "options": dict(outcome.options),
@@ -254,6 +255,32 @@ def _evidence(outcome: Outcome) -> dict[str, Any]:
         "certifiable_gap": evidence.power.certifiable_gap,
         "rows_needed": _copy_rows(evidence.power.rows_needed),
         "rows": outcome.test.debiased.rows,
+    }
+
+
+def _goals(outcome: Outcome) -> dict[str, Any] | None:
+    """Return the goals on the validation rows with their verdicts; None without further limits."""
+    if outcome.goals is None:
+        return None
+    evidence = outcome.evidence
+    verdicts = [
+        evidence.claim.verdict,
+        *(check.verdict for check in evidence.promises if check.blocking),
+    ]
+    return {
+        "probability": outcome.goals.probability,
+        "binding": outcome.goals.binding.name,
+        "goals": [
+            {
+                "goal": goal.text,
+                "column": goal.column,
+                "value": goal.value,
+                "probability": goal.probability,
+                "held": goal.held,
+                "verdict": str(verdict),
+            }
+            for goal, verdict in zip(outcome.goals.goals, verdicts, strict=True)
+        ],
     }
 
 

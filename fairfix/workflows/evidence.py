@@ -30,8 +30,9 @@ from fairfix.stats.subgroups.intersections import intersections
 from fairfix.stats.subgroups.worst_subgroups import SubgroupScan, worst_subgroups
 from fairfix.stats.verdicts import Claim, Verdict, claim
 from fairfix.workflows.case import Case
-from fairfix.workflows.gate.checks import Check, Rows, after_holm, run_check
+from fairfix.workflows.gate.checks import Check, Rows, Scored, run_check
 from fairfix.workflows.gate.demands import Demand
+from fairfix.workflows.gate.holm_correction import after_holm
 
 BINS = 20
 
@@ -186,7 +187,8 @@ def collect_evidence(
     after = replace(before, scores=test.scores)
     metric, counts, names = objective.metric, before.clustered_counts(decided), before.group_names
     described, feature_names = case.in_table_units(before)
-    rows, alpha = Rows(after, decided, test.groups), confidence.alpha
+    today = Scored(before.scores, test.unmodified)
+    rows, alpha = Rows(after, decided, test.groups, today), confidence.alpha
     columns = (*test.groups[1:], *(each.group for each in intersections(test.groups)))
     salt = f"{case.table.sha256}-{seed}"
     return Evidence(

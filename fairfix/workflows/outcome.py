@@ -18,6 +18,7 @@ from fairfix.thresholds.tradeoff_curve import TradeoffPoint
 from fairfix.workflows.case import Case
 from fairfix.workflows.evidence import DecidedRows, Evidence, collect_evidence
 from fairfix.workflows.gate.demands import Demand
+from fairfix.workflows.goals import Goals
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Outcome:
         tradeoff_curve: other thresholds on the result's scores, on the validation rows.
         warnings: short sentences without a full stop.
         promises: further budgets, floors and ceilings that are tested on the test rows.
+        goals: all goals of the search at the result, on the validation rows; None without limits
+            besides the budget.
         subgroups: whether to search for subgroups.
     """
 
@@ -77,6 +80,7 @@ class Outcome:
     tradeoff_curve: tuple[TradeoffPoint, ...]
     warnings: tuple[str, ...]
     promises: tuple[Demand, ...] = ()
+    goals: Goals | None = None
     subgroups: bool = True
 
     def __repr__(self) -> str:

@@ -10,6 +10,8 @@ REVERSED_AUC = 0.45
 """An AUC below this is not an accident of sampling."""
 LARGE_LOSS = 0.05
 """A loss of performance that is worth a warning."""
+SMALL_GAIN = 0.005
+"""A gain of probability that rounds to 0."""
 NEARLY_TRIVIAL = 0.55
 """Balanced accuracy; deciding all rows alike gives 0.5."""
 
@@ -39,6 +41,7 @@ def _of_the_result(outcome: Outcome) -> list[str]:
             found.append(
                 f"budget not met on the {rows} rows: abs({key}) = {size:.3f}, not < {budget:g}"
             )
+    found += outcome.goals.warnings if outcome.goals is not None else ()
     found += serious_warnings(outcome)
     if outcome.validation.debiased.objective < outcome.validation.retuned.objective:
         found.append("on the validation rows the result is worse than the retuned threshold")
@@ -83,7 +86,7 @@ def _cost_of_certainty(outcome: Outcome) -> list[str]:
     chosen = next(point for point in outcome.tradeoff_curve if point.chosen)
     best = max(outcome.tradeoff_curve, key=lambda point: point.performance)
     cost = best.performance - chosen.performance
-    if cost < LARGE_LOSS:
+    if cost < LARGE_LOSS or chosen.probability - best.probability < SMALL_GAIN:
         return []
     return [
         f"the threshold gives up {cost:.3f} of {outcome.objective.performance.title} on the "

@@ -146,7 +146,7 @@ def test_further_demands_are_tested_on_the_test_rows(fairfix: Run, place: Place)
     ("options", "said"),
     [
         (("--budget", "eod=0.1", "--metric", "spd"), "--metric is spd and --budget is of eod"),
-        (("--budget", "0.1", "--budget", "eod=0.1"), "This command has one --budget; test the"),
+        (("--budget", "0.1", "--budget", "eod=0.1"), "one --budget; give the others as --also."),
         (("--budget", "spd@race=0.1"), "of the first group column 'group'; write --budget spd=0.1"),
         (("--budget", "spd=0.1:warn"), "write --budget spd=0.1"),
         (("--also", "spd@race=0.1"), "'race', which is not a group column; add --group race."),

@@ -136,7 +136,7 @@ def test_correlation_matters() -> None:
 
 
 def test_figures_are_those_of_the_tables() -> None:
-    tp, fp, fn, tn = CELLS
+    tp, fp, fn, _ = CELLS
     race = RACE.numpy()
     by_race = [(tp + fp)[race == r].sum() / CELLS[:, race == r].sum() for r in (0, 1)]
     assert value(GapLimit(SPD, 0.1, "race")) == pytest.approx(by_race[0] - by_race[1])
@@ -159,7 +159,10 @@ def test_the_variance_of_a_change_is_that_of_simulated_tables() -> None:
 def test_the_area_under_the_curve_has_the_variance_of_hanley_and_mcneil() -> None:
     counts = replace(COUNTS, auc=torch.tensor(0.8))
     figures = AucLimit(low=0.78).figures(counts)
-    favorable, unfavorable = (float(COUNTS.tp.sum() + COUNTS.fn.sum()), float((COUNTS.fp + COUNTS.tn).sum()))
+    favorable, unfavorable = (
+        float(COUNTS.tp.sum() + COUNTS.fn.sum()),
+        float((COUNTS.fp + COUNTS.tn).sum()),
+    )
     one, other = 0.8 / 1.2, 2 * 0.64 / 1.8
     spread = 0.16 + (favorable - 1) * (one - 0.64) + (unfavorable - 1) * (other - 0.64)
     expected = spread / (favorable * unfavorable)
@@ -177,7 +180,9 @@ def test_a_slack_limit_changes_no_utility(kind: dict[str, Any]) -> None:
 def test_the_smallest_excess_ranks_highest_where_limits_cannot_hold(kind: dict[str, Any]) -> None:
     many = counts_of(CELLS * 1e6)  # so that chances are negligible
     limits = [(RangeLimit(BALANCED, low=low),) for low in (0.75, 0.8, 0.95)]
-    found = [float(replace(Objective(SPD, 0.3, **kind), limits=each).utility(many)) for each in limits]
+    found = [
+        float(replace(Objective(SPD, 0.3, **kind), limits=each).utility(many)) for each in limits
+    ]
     assert found == sorted(found, reverse=True)
     assert all(np.diff(found) < 0)
     assert max(found) < 0

@@ -119,8 +119,9 @@ def test_limits_measure_what_is_counted_by_hand(name: str, weighted: bool) -> No
             assert found == pytest.approx(excess_by_hand(limit, problem, decisions))
 
 
-@pytest.mark.parametrize("n_groups", [2, 3])
-@pytest.mark.parametrize("form", [{}, {"weighted": True}, {"levels": 12}], ids=str)
+@pytest.mark.parametrize(
+    ("n_groups", "form"), [(2, {}), (2, {"levels": 12}), (3, {"weighted": True})], ids=str
+)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", LIMITS)
 def test_the_shared_threshold_is_the_best_of_all(
@@ -180,18 +181,18 @@ def test_pairs_of_thresholds_have_the_best_utility(name: str, kind: str, weighte
 
 
 def test_a_grid_that_is_refined_comes_close(monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = rows(n=600)
+    problem = rows(n=300)
     objective = Objective(SPD, 0.05, limits=LIMITS["several"])
     exact = best_group_thresholds(problem, objective).utility
-    monkeypatch.setattr(pair_search, "ALL_PAIRS", 2**10)
-    monkeypatch.setattr(pair_search, "_GRID", 2**10)
+    monkeypatch.setattr(pair_search, "ALL_PAIRS", 2**8)
+    monkeypatch.setattr(pair_search, "_GRID", 2**8)
     assert best_group_thresholds(problem, objective).utility == pytest.approx(exact, abs=0.005)
 
 
 def test_three_groups_are_at_least_as_good_as_their_best_shared_threshold() -> None:
     problem = rows(3, n=90)
-    for name, limits in LIMITS.items():
-        objective = Objective(SPD, 0.1, limits=limits)
+    for name in ("another column", "several", "impossible"):
+        objective = Objective(SPD, 0.1, limits=LIMITS[name])
         found = best_group_thresholds(problem, objective)
         assert found.utility >= float(shared(problem, objective).utility) - 1e-9, name
 

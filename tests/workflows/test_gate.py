@@ -17,9 +17,10 @@ from fairfix.stats.intervals import Interval, rate_interval
 from fairfix.stats.verdicts import Verdict
 from fairfix.workflows.audit import choose_rule
 from fairfix.workflows.case import load
-from fairfix.workflows.gate.checks import Check, after_holm
+from fairfix.workflows.gate.checks import Check
 from fairfix.workflows.gate.demands import Demand, Kind, Severity, demands, demands_of
 from fairfix.workflows.gate.gate import Gate, Judged, gate
+from fairfix.workflows.gate.holm_correction import after_holm
 from fairfix.workflows.gate.reused_rows import Reuse
 
 

@@ -64,7 +64,11 @@ def gate_options(
     ] = None,
     baseline: Annotated[
         Path | None,
-        common("Checkpoint that --max-drop compares with, on the same rows.", "--baseline"),
+        common(
+            "Checkpoint that --max-drop and --selection-rate-change compare with, on the same "
+            "rows.",
+            "--baseline",
+        ),
     ] = None,
     max_drop: Annotated[
         list[str] | None,
@@ -72,6 +76,13 @@ def gate_options(
             "Largest allowed drop in performance below the baseline, as number or "
             "measure=number; repeatable, :warn as above.",
             "--max-drop",
+        ),
+    ] = None,
+    selection_rate_change: Annotated[
+        float | None,
+        advanced(
+            "Largest allowed change of the selection rate relative to the baseline's, such as 0.1.",
+            "--selection-rate-change",
         ),
     ] = None,
     on_inconclusive: Annotated[

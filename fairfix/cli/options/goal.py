@@ -89,15 +89,15 @@ def promise_options(
     also: Annotated[
         list[str] | None,
         advanced(
-            "Another budget to test on the test rows, as metric=number or metric@column=number; "
-            "repeatable.",
+            "A further budget that the search keeps, as metric=number or metric@column=number; "
+            "repeatable. With :warn, it and the limits below are only tested on the test rows.",
             "--also",
         ),
     ] = None,
     floor: Annotated[
         list[str] | None,
         advanced(
-            "Lowest rate or performance, tested on the test rows: measure=number, di=number for a "
+            "Lowest rate or performance that the search keeps: measure=number, di=number for a "
             "ratio, or rate.min@column=number for the smallest group; repeatable.",
             "--floor",
         ),
@@ -105,8 +105,16 @@ def promise_options(
     ceiling: Annotated[
         list[str] | None,
         advanced(
-            "Highest rate or performance, tested on the test rows, as measure=number; repeatable.",
+            "Highest rate or performance that the search keeps, as measure=number; repeatable.",
             "--ceiling",
+        ),
+    ] = None,
+    selection_rate_change: Annotated[
+        float | None,
+        advanced(
+            "Largest change of the selection rate that the search makes, relative to that of the "
+            "decisions in use today, such as 0.1.",
+            "--selection-rate-change",
         ),
     ] = None,
 ) -> None: ...

@@ -57,8 +57,8 @@ class Check(StrictModel):
     """One demand and its verdict."""
 
     demand: str = Field(description="The demand as a formula.")
-    kind: Literal["budget", "floor", "ceiling", "max-drop", "trivial"] = Field(
-        description="Kind of the demand."
+    kind: Literal["budget", "floor", "ceiling", "max-drop", "selection-rate-change", "trivial"] = (
+        Field(description="Kind of the demand.")
     )
     key: Key = Field(description="Key of the metric, rate or performance measure.")
     title: str = Field(description="Full name of the metric, rate or performance measure.")

@@ -23,6 +23,7 @@ from fairfix.report.schema.shared import (
     Sha256,
     Share,
     Subgroup,
+    Verdict,
 )
 
 OpenShare = Annotated[float, Field(gt=0, lt=1)]
@@ -108,6 +109,25 @@ class Objective(StrictModel):
         description="Largest allowed probability of missing the budget; null if performance is "
         "weighted by that probability, or with a fixed margin."
     )
+
+
+class Goal(StrictModel):
+    """One goal of the search at its result, on validation rows."""
+
+    goal: str = Field(description="The goal as a formula.")
+    column: str | None = Field(description="The group column; null for all rows together.")
+    value: float | None = Field(description="The figure on validation rows; null if undefined.")
+    probability: Share = Field(description="Probability that the goal holds on new rows.")
+    held: bool = Field(description="Whether it holds on the validation rows.")
+    verdict: Verdict = Field(description="The verdict on the test rows.")
+
+
+class Goals(StrictModel):
+    """The goals of the search, the budget first."""
+
+    probability: Share = Field(description="Probability that all goals hold on new rows.")
+    binding: str = Field(description="The goal that is least likely to hold.")
+    goals: tuple[Goal, ...] = Field(description="Every goal.")
 
 
 class Step(StrictModel):
@@ -260,6 +280,10 @@ class Report(StrictModel):
     model: Model | None = Field(description="The network; null if the table has the scores.")
     data: Data = Field(description="The tables and their columns.")
     objective: Objective = Field(description="What the method optimized.")
+    goals: Goals | None = Field(
+        description="The budget and all further limits that the search kept; null with the budget "
+        "alone."
+    )
     method: Method = Field(description="The debiasing method and its search.")
     rule: Rule = Field(description="The decision rule, as in the rule file.")
     confidence: Confidence = Field(description=CONFIDENCE)

@@ -26,8 +26,8 @@ from fairfix.stats.performance_intervals import (
     performance_change,
 )
 from fairfix.stats.power import power_analysis
-from fairfix.stats.rate_estimates import overall_rate, smallest_rate
-from fairfix.stats.verdicts import Claim, Verdict, claim, floor_claim, holm
+from fairfix.stats.rate_estimates import overall_rate, selection_rate_change, smallest_rate
+from fairfix.stats.verdicts import Claim, Verdict, claim, floor_claim
 from fairfix.workflows.gate.demands import AUC, Demand, Kind, Severity
 
 TRIVIAL = "trivial"
@@ -154,6 +154,9 @@ def run_check(demand: Demand, rows: Rows, confidence: ConfidenceLevel) -> Check:
     if demand.kind is Kind.MAX_DROP:
         assert rows.before is not None
         return _check_drop(demand, problem, rows.decisions, rows.before, confidence)
+    if demand.kind is Kind.SELECTION_CHANGE:
+        assert rows.before is not None
+        return _check_change(demand, problem, rows.decisions, rows.before, confidence)
     return _check_rate(demand, problem, rows.decisions, confidence)
 
 
@@ -250,6 +253,39 @@ def _check_drop(
     )
 
 
+def _check_change(
+    demand: Demand, problem: Problem, decisions: Tensor, before: Scored, confidence: ConfidenceLevel
+) -> Check:
+    """Check a largest relative change of the selection rate against that of ``before``.
+
+    The nearer end of the allowed range is tested: the farther one is then met as well.
+    """
+    _, weights, clusters = _row_data(problem)
+    found = selection_rate_change(_array(before.decisions), _array(decisions), weights, clusters)
+    rose = found.value > 0
+    held = _held(demand, found.negated() if rose else found, -demand.limit, confidence)
+    low, high = held.interval.low, held.interval.high
+    if rose:
+        low, high = -high, -low
+    return replace(
+        held,
+        title="relative change of the selection rate",
+        sign="this / baseline - 1",
+        value=found.value,
+        interval=replace(held.interval, low=low, high=high),
+        reason=_of_change(held.verdict, held.reason, low, high),
+    )
+
+
+def _of_change(verdict: Verdict, reason: str, low: float, high: float) -> str:
+    interval = f"the interval from {low:.3f} to {high:.3f}"
+    return {
+        Verdict.CERTIFIED: f"{interval} lies inside the allowed change",
+        Verdict.VIOLATED: f"{interval} lies outside the allowed change",
+        Verdict.INCONCLUSIVE: f"{interval} reaches beyond the allowed change",
+    }.get(verdict, reason)
+
+
 def _of_drop(verdict: Verdict, reason: str, most: float, least: float) -> str:
     """Return the reason in terms of the drop, the negative of the change."""
     return {
@@ -342,27 +378,3 @@ def check_trivial() -> Check:
         p_violated=math.nan,
         test="count",
     )
-
-
-def after_holm(checks: Sequence[Check], alpha: float) -> list[Check]:
-    """The checks with violations that do not stand Holm's correction taken back.
-
-    Those that decide the exit code are one family, those that only warn another.
-    """
-    kept = list(checks)
-    for severity in Severity:
-        family = [
-            index
-            for index, check in enumerate(checks)
-            if check.severity is severity and not math.isnan(check.p_violated)
-        ]
-        stands = holm([checks[index].p_violated for index in family], alpha)
-        for index, still in zip(family, stands, strict=True):
-            if checks[index].verdict is Verdict.VIOLATED and not still:
-                kept[index] = _taken_back(checks[index], len(family))
-    return kept
-
-
-def _taken_back(check: Check, tests: int) -> Check:
-    reason = f"{check.reason}, but not after Holm's correction for {tests} demands"
-    return replace(check, verdict=Verdict.INCONCLUSIVE, reason=reason)

@@ -2,7 +2,8 @@
 
 ``KEY[.min][@COLUMN]=NUMBER[:warn]``: a budget limits the gap of a metric; a floor and a ceiling
 limit a rate, a performance measure, or (a floor) the smallest rate of any group or a ratio of
-rates; a largest drop limits how far performance falls below a baseline.
+rates; a largest drop limits how far performance falls below a baseline, and a selection rate change
+how far the selection rate moves from that of a baseline or of the decisions in use today.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from fairfix.errors import UsageError
 from fairfix.metrics.fairness_metrics import METRICS, rates
 from fairfix.metrics.objective import check_budget_of
 from fairfix.metrics.performance import PERFORMANCES
+from fairfix.metrics.rates import selection_rate
 
 AUC = "auc"
 MEASURES = (*PERFORMANCES, AUC)
@@ -32,12 +34,18 @@ _ENTRY = re.compile(
 
 
 class Kind(StrEnum):
-    """What is limited: a fairness gap, a rate or performance, or a drop below a baseline."""
+    """What is limited: a fairness gap, a rate or performance, or a change against a baseline."""
 
     BUDGET = "budget"
     FLOOR = "floor"
     CEILING = "ceiling"
     MAX_DROP = "max-drop"
+    SELECTION_CHANGE = "selection-rate-change"
+
+    @property
+    def needs_baseline(self) -> bool:
+        """Whether it compares with other decisions on the same rows."""
+        return self in (Kind.MAX_DROP, Kind.SELECTION_CHANGE)
 
 
 class Severity(StrEnum):
@@ -52,6 +60,7 @@ _EXAMPLES: dict[str, str] = {
     Kind.FLOOR: "balanced_accuracy=0.7",
     Kind.CEILING: "selection_rate=0.5",
     Kind.MAX_DROP: "balanced_accuracy=0.02",
+    Kind.SELECTION_CHANGE: "0.1",
 }
 
 
@@ -62,9 +71,11 @@ class Demand:
     Attributes:
         kind: what is limited.
         key: a metric for a budget; a rate or a performance measure for a floor or a ceiling, or
-            for a floor a metric that is a ratio; a performance measure for a largest drop.
+            for a floor a metric that is a ratio; a performance measure for a largest drop; the
+            selection rate for its change.
         limit: the size of a gap stays strictly below it, a ratio above it, a rate or performance
-            at or on the right side of it, and a performance falls by no more than it.
+            at or on the right side of it, and a performance falls by no more than it; the change
+            of a selection rate is relative.
         severity: whether it decides the exit code.
         column: the group column; None for the first one, or for all rows together.
         smallest: a floor of the smallest rate of any group.
@@ -138,6 +149,8 @@ class Demand:
                 return f"{name} <= {self.limit:g}"
             case Kind.MAX_DROP:
                 return f"drop of {name} <= {self.limit:g}"
+            case Kind.SELECTION_CHANGE:
+                return f"relative change of {name} <= {self.limit:g}"
         if self.smallest:
             return f"smallest {name} of a group >= {self.limit:g}"
         return f"ratio of {name} > {self.limit:g}" if self.is_gap else f"{name} >= {self.limit:g}"
@@ -257,6 +270,8 @@ def _known_keys(kind: Kind, *, smallest: bool) -> tuple[str, ...]:
         return tuple(METRICS)
     if kind is Kind.MAX_DROP:
         return MEASURES
+    if kind is Kind.SELECTION_CHANGE:
+        return (selection_rate.key,)
     if smallest:
         return tuple(rates())
     ratios = [key for key, metric in METRICS.items() if metric.ratio]
@@ -264,15 +279,27 @@ def _known_keys(kind: Kind, *, smallest: bool) -> tuple[str, ...]:
 
 
 def check_baseline(asked: Sequence[Demand], *, given: bool) -> None:
-    """Check that there is a baseline if and only if there is a largest drop.
+    """Check that there is a baseline if and only if a demand compares with it.
 
     Raises:
         UsageError: if there is one without the other.
     """
-    if given != any(demand.kind is Kind.MAX_DROP for demand in asked):
+    if given != any(demand.kind.needs_baseline for demand in asked):
         raise UsageError(
-            "A largest drop needs a baseline: give --max-drop and --baseline together."
+            "--max-drop and --selection-rate-change need a baseline: give one of them and "
+            "--baseline together."
         )
+
+
+def selection_change(limit: float | None) -> list[Demand]:
+    """Return the demand of a largest relative change of the selection rate, if there is one.
+
+    Raises:
+        UsageError: if it is not between 0 and 1.
+    """
+    if limit is None:
+        return []
+    return [Demand(Kind.SELECTION_CHANGE, selection_rate.key, limit)]
 
 
 def has_floor(asked: Sequence[Demand]) -> bool:

@@ -28,13 +28,13 @@ from fairfix.workflows.gate.checks import (
     Check,
     Rows,
     Scored,
-    after_holm,
     check_trivial,
     power_of,
     run_check,
     with_column,
 )
 from fairfix.workflows.gate.demands import Demand, Kind, check_baseline, has_floor
+from fairfix.workflows.gate.holm_correction import after_holm
 from fairfix.workflows.gate.reused_rows import Reuse
 from fairfix.workflows.warnings import NEARLY_TRIVIAL, reversed_scores
 
@@ -200,7 +200,7 @@ def gate(
         also: further demands, which do not replace the rule's budget.
         model: name for the report.
         reuse: how many of the rows the rule was tuned on (``reused_rows.reuse``).
-        baseline: the same rows decided by another model, for demands of kind ``max-drop``.
+        baseline: the same rows decided by another model, for demands that compare with it.
         confidence: of each one-sided test.
         lenient: inconclusive demands pass, unless undefined.
         require_unseen: nothing passes if ``reuse`` is unknown.
