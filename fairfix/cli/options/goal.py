@@ -61,9 +61,11 @@ def goal_options(
     objective: Annotated[
         Literal["constrained", "tradeoff"] | None,
         advanced(
-            "Best performance within the budget, or a weighted sum of gap and performance.",
+            "constrained: best performance within the budget; tradeoff: a weighted sum of gap and "
+            "performance.",
             "--objective",
             default=default_text("objective"),
+            metavar="<choice>",
         ),
     ] = None,
     lambda_: Annotated[
@@ -89,23 +91,24 @@ def promise_options(
     also: Annotated[
         list[str] | None,
         advanced(
-            "A further budget that the search keeps, as metric=number or metric@column=number; "
-            "repeatable. With :warn, it and the limits below are only tested on the test rows.",
+            "A further budget that the search keeps, such as eod=0.1 or spd@race=0.05; repeatable. "
+            "With :warn, it and the limits below are only tested on the test rows.",
             "--also",
         ),
     ] = None,
     floor: Annotated[
         list[str] | None,
         advanced(
-            "Lowest rate or performance that the search keeps: measure=number, di=number for a "
-            "ratio, or rate.min@column=number for the smallest group; repeatable.",
+            "Lowest rate or performance that the search keeps, such as accuracy=0.7, di=0.8 for a "
+            "ratio, or tpr.min@race=0.6 for the smallest group; repeatable.",
             "--floor",
         ),
     ] = None,
     ceiling: Annotated[
         list[str] | None,
         advanced(
-            "Highest rate or performance that the search keeps, as measure=number; repeatable.",
+            "Highest rate or performance that the search keeps, such as selection_rate=0.5; "
+            "repeatable.",
             "--ceiling",
         ),
     ] = None,

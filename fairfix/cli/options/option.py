@@ -46,14 +46,22 @@ def common(text: str, *names: str, default: str = "") -> Any:
     return _option(COMMON, text, names, default)
 
 
-def advanced(text: str, *names: str, default: str = "") -> Any:
-    """Return an option that only ``--help-all`` shows; ``default`` is the default in words."""
-    return _option(ADVANCED, text, names, default)
+def advanced(text: str, *names: str, default: str = "", metavar: str | None = None) -> Any:
+    """Return an option that only ``--help-all`` shows; ``default`` is the default in words.
+
+    Args:
+        metavar: the value in help, where the list of all choices is too wide for it.
+    """
+    return _option(ADVANCED, text, names, default, metavar)
 
 
-def _option(panel: str, text: str, names: Sequence[str], default: str) -> Any:
+def _option(
+    panel: str, text: str, names: Sequence[str], default: str, metavar: str | None = None
+) -> Any:
     help_text = f"{text} (default: {default})" if default else text
-    return typer.Option(*names, help=help_text, rich_help_panel=panel, show_default=False)
+    return typer.Option(
+        *names, help=help_text, rich_help_panel=panel, show_default=False, metavar=metavar
+    )
 
 
 def default_text(name: str) -> str:
