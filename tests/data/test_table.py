@@ -18,12 +18,12 @@ from fairfix.data.table import (
     Columns,
     Table,
     bounded_stream,
-    csv_reader,
     equal_values,
     parquet_reader,
     read_table,
     table_reader,
 )
+from fairfix.data.table.csv_reader import CsvReader
 from fairfix.errors import FairfixError, TableError, UsageError
 
 PLAIN = "label,group,age,hours\n1,0,20,1.5\n0,1,30,2.5\n1,1,40,-3\n0,0,50,4e2\n"
@@ -1190,13 +1190,27 @@ def test_a_pipe_is_not_a_table(folder: Path, name: str) -> None:
         read_table(folder / name, Columns())
 
 
-def test_an_archive_that_unpacks_to_far_more_than_its_size(
+BOMB = b"1,0,20,1.5\n" * 400_000
+
+
+@pytest.mark.parametrize("rows", [BOMB, b"\n" * len(BOMB)], ids=["rows", "blank lines"])
+def test_an_archive_that_unpacks_to_far_more_than_its_size_is_not_parsed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, rows: bytes
+) -> None:
+    monkeypatch.setattr(bounded_stream, "MIN_UNPACKED", 3 << 20)
+    (folder / "val.csv.gz").write_bytes(gzip.compress(PLAIN.encode() + rows))
+    with pytest.raises(TableError, match="unpacks to more than 200 times its size"):
+        CsvReader(folder / "val.csv.gz")
+
+
+def test_an_archive_that_unpacks_to_far_more_after_plain_rows(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(csv_reader, "MIN_UNPACKED", 1 << 20)
-    (folder / "val.csv.gz").write_bytes(gzip.compress(PLAIN.encode() + b"1,0,20,1.5\n" * 400_000))
+    monkeypatch.setattr(bounded_stream, "MIN_UNPACKED", 1 << 20)
+    (folder / "val.csv.gz").write_bytes(gzip.compress(PLAIN.encode() + BOMB))
+    reader = CsvReader(folder / "val.csv.gz")
     with pytest.raises(TableError, match="unpacks to more than 200 times its size"):
-        read_table(folder / "val.csv.gz", Columns())
+        list(reader.chunks(reader.header.names, ()))
 
 
 @pytest.mark.parametrize("name", ["val.csv", "val.csv.gz"])

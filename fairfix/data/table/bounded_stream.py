@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 from io import RawIOBase
+from pathlib import Path
 from typing import Protocol
 
 from fairfix.errors import TableError
@@ -10,9 +12,9 @@ from fairfix.errors import TableError
 MAX_LINE = 64 << 20
 """Most bytes between two line breaks."""
 
-MIN_UNPACKED = 256 << 20
+MIN_UNPACKED = 64 << 20
 MAX_RATIO = 200
-"""An archive may unpack to 256 MiB, or to 200 times its size; text shrinks 3 to 30 times."""
+"""An archive may unpack to 64 MiB, or to 200 times its size; text shrinks 3 to 30 times."""
 
 
 class _Source(Protocol):
@@ -55,13 +57,39 @@ class BoundedStream(RawIOBase):
                 "table with one line per row."
             )
         if self._most is not None and self._total > self._most:
-            raise TableError(
-                f"{self._name} unpacks to more than {MAX_RATIO} times its size; unpack it and "
-                "check it."
-            )
+            raise _too_large(self._name)
         return size
 
     def close(self) -> None:
         """Close the source too."""
         self._source.close()
         super().close()
+
+
+def most_unpacked(path: Path) -> int:
+    """Return the largest number of bytes that an archive may unpack to."""
+    return max(MIN_UNPACKED, MAX_RATIO * path.stat().st_size)
+
+
+def check_unpacked_size(path: Path) -> None:
+    """Unpack the start of a gzip archive, and all of it if that shrank more than text does.
+
+    An archive that is too large is so refused before any of it is parsed.
+
+    Raises:
+        TableError: if it unpacks to more than ``most_unpacked``.
+    """
+    most, total = most_unpacked(path), 0
+    with path.open("rb") as file, gzip.GzipFile(fileobj=file) as archive:
+        while data := archive.read(1 << 20):
+            total += len(data)
+            if total > most:
+                raise _too_large(path.name)
+            if MIN_UNPACKED <= total <= MAX_RATIO * file.tell():
+                return
+
+
+def _too_large(name: str) -> TableError:
+    return TableError(
+        f"{name} unpacks to more than {MAX_RATIO} times its size; unpack it and check it."
+    )

@@ -17,7 +17,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO
 
-from fairfix.data.table.bounded_stream import MAX_RATIO, MIN_UNPACKED, BoundedStream
+from fairfix.data.table.bounded_stream import (
+    BoundedStream,
+    check_unpacked_size,
+    most_unpacked,
+)
 from fairfix.data.table.cell_values import MISSING
 from fairfix.data.table.columns import Header
 from fairfix.data.table.csv_format import CsvFormat, detect_format, find_decimal_mark, with_points
@@ -37,7 +41,10 @@ class CsvReader:
         self._path = path
         self._format = CsvFormat()
         self._decimal_comma = False
+        self._is_packed = path.name.lower().endswith(".gz")
         with self._table_errors():
+            if self._is_packed:
+                check_unpacked_size(path)
             with self._open_bytes() as file:
                 self._format = detect_format(file, path.name)
             with self._open() as text:
@@ -104,10 +111,10 @@ class CsvReader:
 
     def _open_bytes(self) -> BinaryIO:
         name = self._path.name
-        if not name.lower().endswith(".gz"):
+        if not self._is_packed:
             return BufferedReader(BoundedStream(self._path.open("rb"), name))
-        most = max(MIN_UNPACKED, MAX_RATIO * self._path.stat().st_size)
-        return BufferedReader(BoundedStream(gzip.GzipFile(self._path), name, most))
+        archive = gzip.GzipFile(self._path)
+        return BufferedReader(BoundedStream(archive, name, most_unpacked(self._path)))
 
     def _open(self) -> TextIO:
         return TextIOWrapper(self._open_bytes(), encoding=self._format.encoding, newline="")
