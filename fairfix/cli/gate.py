@@ -6,6 +6,7 @@ the result of an earlier run.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,9 @@ def run(
     except Exception as error:
         ci_outputs.write_failure(describe_failure(error))
         raise
-    print_messages((*result.notes, *result.unchecked), quiet=quiet)
+    warned = set(result.warnings)
+    said = (*result.notes, *(each for each in result.unchecked if each not in warned))
+    print_messages(said, quiet=quiet)
     if json:
         print_json(document)
     elif not quiet:
@@ -85,7 +88,17 @@ def _judge(model: str, data: Path, rule: Path | None, given: dict[str, Any]) -> 
         no_serious_warnings=bool(values["no_serious_warnings"]),
         notes=values.file_notes,
         warnings=values.file_warnings,
+        unchecked=(*values.file_warnings, *_other_rule(case, threshold_given)),
     )
+
+
+def _other_rule(case: Case, threshold: float | None) -> Iterator[str]:
+    """Yield that a threshold replaced the rule of the model."""
+    if threshold is not None and case.found.where:
+        yield (
+            f"decisions are by --threshold {threshold:g}, so the rule in {case.found.where}, which "
+            "belongs to the model, is unchecked"
+        )
 
 
 def _baseline(model: Path, data: Path, case: Case, options: ModelOptions) -> Judged:

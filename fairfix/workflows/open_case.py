@@ -9,7 +9,7 @@ from typing import Any
 
 from fairfix.errors import UsageError
 from fairfix.models.checkpoint import Checkpoint
-from fairfix.thresholds.rule_file import NO_RULE, FoundRule, find_rule, rule_in
+from fairfix.thresholds.rule_file import NO_RULE, FoundRule, beside, find_rule, rule_in
 from fairfix.workflows.case import Case, check_options, load, read_model
 from fairfix.workflows.model_options import ModelOptions
 from fairfix.workflows.named_columns import resolve_columns
@@ -82,6 +82,7 @@ def open_case(
         try:
             found = find_rule(checkpoint)
         except UsageError as error:
+            found = FoundRule(None, beside(checkpoint.path, ".rule.json").name)
             text = str(error).partition(". ")[0]
             notes = (f"no rule is used to find columns: {text[:1].lower()}{text[1:]}",)
     columns = resolve_columns(given, found.rule)

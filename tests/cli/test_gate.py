@@ -267,6 +267,21 @@ def test_a_trivial_rule_passes_only_with_a_floor(fairfix: Run, table: Path) -> N
     assert any("trivial" in warning for warning in json.loads(with_floor.out)["warnings"])
 
 
+def test_a_floor_that_any_constant_decision_meets_excludes_nothing(
+    fairfix: Run, table: Path
+) -> None:
+    words = ("gate", "-", write(table, ALIKE), *SCORES, *SPD)
+    for floor in ("accuracy=0.01", "accuracy=0.29"):
+        assert fairfix(*words, "--floor", floor, "--threshold", 1).code == 3
+        ended = fairfix(*words, "--floor", floor, "--json")
+        found = json.loads(ended.out)
+        assert ended.code == 0
+        (said,) = found["serious_warnings"]
+        assert f"{floor.replace('=', ' >= ')} excludes nothing" in said
+    ended = fairfix(*words, "--floor", "accuracy=0.31", "--json")
+    assert not json.loads(ended.out)["serious_warnings"]
+
+
 # Demands: command line, settings, the rule.
 
 
@@ -553,6 +568,29 @@ def test_what_could_not_be_compared_is_part_of_the_verdict(
     assert "Inconclusive: --require-unseen does not let unchecked rows pass." in ended.out
 
 
+def test_a_rule_that_is_not_bound_to_its_report_is_unchecked(
+    fairfix: Run, place: Place, debiased: Path
+) -> None:
+    rule = debiased.with_suffix(".rule.json")
+    bound = json.loads(rule.read_text())
+    rule.write_text(json.dumps(bound | {"report_sha256": None}))
+    words = ("gate", debiased, place.test, "--budget", "spd=0.9", "--rule", rule)
+    assert "not bound to a report, so it is unchecked" in " ".join(fairfix(*words).out.split())
+    assert fairfix(*words, "--require-unseen").code == 3
+
+
+def test_a_threshold_in_place_of_the_rule_is_unchecked(
+    fairfix: Run, place: Place, debiased: Path
+) -> None:
+    words = ("gate", debiased, place.test, "--budget", "spd=0.9", "--threshold", 0.5)
+    found = json.loads(fairfix(*words, "--json").out)
+    assert any("which belongs to the model, is unchecked" in each for each in found["unchecked"])
+    assert fairfix(*words, "--require-unseen").code == 3
+    words = ("gate", place.model, *words[2:-2], "--threshold", 0.4, "--json")
+    unchecked = json.loads(fairfix(*words).out)["unchecked"]
+    assert not any("belongs to the model" in each for each in unchecked)
+
+
 def test_another_privileged_group_than_the_reports_is_noted(
     fairfix: Run, place: Place, debiased: Path
 ) -> None:
@@ -714,6 +752,9 @@ def test_every_setting_of_a_file_is_named(fairfix: Run, table: Path) -> None:
         "the confidence of 0.8 comes from fairfix.toml",
         "inconclusive demands pass because fairfix.toml sets on-inconclusive = warn",
     ]
+    assert set(found["warnings"][:2]) < set(found["unchecked"])
+    assert ended.err.count("comes from fairfix.toml") == 1
+    assert fairfix("gate", "-", table, "--require-unseen").code == 3
     given = ("--confidence", "0.8", "--on-inconclusive", "warn", "--json")
     found = json.loads(fairfix("gate", "-", table, *given).out)
     assert not any("fairfix.toml" in warning for warning in found["warnings"])

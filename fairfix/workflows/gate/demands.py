@@ -300,10 +300,3 @@ def selection_change(limit: float | None) -> list[Demand]:
     if limit is None:
         return []
     return [Demand(Kind.SELECTION_CHANGE, selection_rate.key, limit)]
-
-
-def has_floor(asked: Sequence[Demand]) -> bool:
-    """Whether some floor of performance decides the exit code."""
-    return any(
-        d.kind is Kind.FLOOR and d.key in MEASURES and d.severity is Severity.ERROR for d in asked
-    )

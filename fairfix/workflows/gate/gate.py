@@ -33,7 +33,8 @@ from fairfix.workflows.gate.checks import (
     run_check,
     with_column,
 )
-from fairfix.workflows.gate.demands import Demand, Kind, check_baseline, has_floor
+from fairfix.workflows.gate.constant_decisions import excludes_constants, met_by_constants
+from fairfix.workflows.gate.demands import Demand, Kind, check_baseline
 from fairfix.workflows.gate.holm_correction import after_holm
 from fairfix.workflows.gate.reused_rows import Reuse
 from fairfix.workflows.warnings import NEARLY_TRIVIAL, reversed_scores
@@ -192,6 +193,7 @@ def gate(
     no_serious_warnings: bool = False,
     notes: Sequence[str] = (),
     warnings: Sequence[str] = (),
+    unchecked: Sequence[str] = (),
 ) -> Gate:
     """Test every demand on the rows.
 
@@ -203,9 +205,9 @@ def gate(
         baseline: the same rows decided by another model, for demands that compare with it.
         confidence: of each one-sided test.
         lenient: inconclusive demands pass, unless undefined.
-        require_unseen: nothing passes if ``reuse`` is unknown.
+        require_unseen: nothing passes if ``reuse`` is unknown or something else is unchecked.
         no_serious_warnings: nothing passes with a serious warning.
-        notes, warnings: further sentences for the verdict, without a full stop.
+        notes, warnings, unchecked: further sentences for the verdict, without a full stop.
 
     Raises:
         TableError: if a demand needs labels and the table has none.
@@ -225,7 +227,7 @@ def gate(
     gaps = sorted(asked, key=lambda demand: not demand.is_gap)
     checks = [
         *(run_check(demand, rows, confidence) for demand in gaps),
-        *([check_trivial()] if trivial and not has_floor(asked) else []),
+        *([check_trivial()] if trivial and not excludes_constants(asked, problem) else []),
     ]
     checks = after_holm(checks, confidence.alpha)
     found = Gate(
@@ -250,8 +252,9 @@ def gate(
             *budget_notes,
             *notes,
         ),
+        unchecked=tuple(unchecked),
     )
-    found = replace(found, serious_warnings=tuple(_serious_warnings(found, judged)))
+    found = replace(found, serious_warnings=tuple(_serious_warnings(found, judged, asked)))
     return _with_reuse(replace(found, warnings=(*warnings, *_warnings(found, judged))), reuse)
 
 
@@ -290,7 +293,7 @@ def _baseline_notes(baseline: Judged | None) -> tuple[str, ...]:
     return (f"the baseline is {name}, decided by {baseline.where}",)
 
 
-def _serious_warnings(found: Gate, judged: Judged) -> Iterator[str]:
+def _serious_warnings(found: Gate, judged: Judged, asked: Sequence[Demand]) -> Iterator[str]:
     """Yield what keeps a certified model from being green, as sentences without a full stop."""
     if found.trivial:
         yield "the rule is trivial: deciding nearly all rows alike meets any budget"
@@ -301,6 +304,9 @@ def _serious_warnings(found: Gate, judged: Judged) -> Iterator[str]:
             f"the rule is nearly trivial: its balanced accuracy is {kept:.3f}, and deciding all "
             "rows alike gives 0.5; set a --floor"
         )
+    for demand in asked:
+        if met_by_constants(demand, problem):
+            yield f"{demand.condition} excludes nothing: deciding all rows alike meets it"
     everybody = torch.zeros_like(problem.groups)
     auc = auc_by_group(problem.scores, problem.labels, everybody, 1, problem.weights)
     yield from reversed_scores(float(auc), "these rows")

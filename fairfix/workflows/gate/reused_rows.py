@@ -76,6 +76,8 @@ def reuse(case: Case, rule: Path | None = None) -> Reuse:
     _refuse(case, most.description, most.too_many)
     if not most.known:
         return _unchecked(most.description, notes)
+    if case.found.rule is not None and case.found.rule.report_sha256 is None:
+        return _unchecked(f"the rule in {case.found.where} is not bound to a report", notes)
     return Reuse(most.reused if most.beyond_chance else 0.0, most.description, notes)
 
 
