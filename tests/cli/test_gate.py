@@ -322,8 +322,8 @@ def test_demands_in_a_settings_file(fairfix: Run, table: Path) -> None:
             "a floor does not limit; write --budget spd=0.5.",
         ),
         ((*SPD, "--confidence", "0.5"), "confidence must be in (0.5, 1), not 0.5."),
-        ((*SPD, "--baseline", "old.pt"), "give --max-drop and --baseline together."),
-        ((*SPD, "--max-drop", "0.02"), "give --max-drop and --baseline together."),
+        ((*SPD, "--baseline", "old.pt"), "give one of them and --baseline together."),
+        ((*SPD, "--max-drop", "0.02"), "give one of them and --baseline together."),
         ((*SPD, "--threshold", "0.5", "--rule", "r.json"), "exclude each other; give one."),
     ],
 )
