@@ -38,6 +38,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "k = 2": {"k": 2.0},
     "risk 0.1": {"risk": 0.1},
     "risk 0.1, k = 1": {"risk": 0.1, "k": 1.0},
+    "risk low": {"risk": "low"},
+    "risk high": {"risk": "high"},
 }
 PEER = "fairlearn"
 METHODS = [name for name in methods.names() if name not in ("eqodds", "caleqodds")]

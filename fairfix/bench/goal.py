@@ -52,7 +52,7 @@ class Goal:
     margin: float | None
     lambda_: float
     k: float
-    risk: float | None
+    risk: float | str | None
 
     @classmethod
     def from_json(cls, goal: Mapping[str, Any]) -> Goal:

@@ -26,7 +26,7 @@ class Goal(_Part):
     kind: str
     lambda_: float = Field(alias="lambda")
     k: float
-    risk: float | None
+    risk: float | str | None
 
 
 class Evaluated(_Part):

@@ -238,7 +238,7 @@ class OptionValues:
             performance=self["performance"],
             kind=self["objective"],
             lambda_=self["lambda"],
-            risk=None if ignore_risk else self["risk"],
+            risk=None if ignore_risk else _risk(self["risk"]),
             k=self["k"],
         )
 
@@ -331,6 +331,16 @@ def _budget_of(metric: str, entries: tuple[str, ...], column: str) -> float:
         if found.key == metric and found.column in (None, column):
             return found.limit
     raise UsageError(f"There is no budget for {metric}, only {', '.join(entries)}; add --budget.")
+
+
+def _risk(value: str | float | None) -> str | float | None:
+    """Return the name of a preset, or a number."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_float(value)
+    except ValueError:
+        return value.strip()
 
 
 def _margin(value: str | float) -> float | None:

@@ -224,7 +224,7 @@ class _SettingsTable(StrictModel):
     performance: str | None = None
     objective: str | None = None
     lambda_: float | None = None
-    risk: float | None = None
+    risk: float | str | None = None
     k: float | None = None
     test: str | None = None
     holdout: float | None = None

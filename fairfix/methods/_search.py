@@ -228,10 +228,11 @@ BETTER_RETUNED = (
 
 def _risk_note(objective: Objective, utility: float) -> tuple[str, ...]:
     """Return a note if the best candidate misses the budget with more than the allowed risk."""
-    if objective.risk is None or utility >= 0 or math.isinf(utility):
+    risk = objective.largest_risk
+    if risk is None or utility >= 0 or math.isinf(utility):
         return ()
     return (
-        f"no candidate meets the budget with a probability of {1 - objective.risk:g}, as a risk of "
-        f"{objective.risk:g} requires; the most probable one, with {max(0.0, 1 + utility):.3f}, "
+        f"no candidate meets the budget with a probability of {1 - risk:g}, as a risk of "
+        f"{risk:g} requires; the most probable one, with {max(0.0, 1 + utility):.3f}, "
         "is kept",
     )

@@ -25,6 +25,28 @@ LAMBDA_RANGE = Range(0, 1)
 K_RANGE = Range(0, low_open=True)
 RISK_RANGE = Range(0, 1, low_open=True, high_open=True)
 
+
+@dataclass(frozen=True)
+class RiskPreset:
+    """A named balance of performance and surety.
+
+    Attributes:
+        k_factor: factor on ``Objective.k``.
+        above_trivial: share of the performance of the best trivial rule, which decides all rows
+            alike, that is subtracted before performance is multiplied by the probability. A larger
+            one gives differences of performance more weight, and probability less.
+    """
+
+    k_factor: float
+    above_trivial: float
+
+
+RISK_PRESETS = {
+    "low": RiskPreset(math.sqrt(2), 0.0),
+    "medium": RiskPreset(1.0, 0.0),
+    "high": RiskPreset(1 / math.sqrt(2), 0.5),
+}
+
 RATIO_BUDGET = 0.5
 """Budget of a ratio from which it is taken for the ratio itself, and refused."""
 
@@ -102,7 +124,8 @@ class Objective:
         k: factor on the standard error in that probability, > 0: 1 for the true gap,
             sqrt(1 + n / m) for the gap on m new rows after tuning on n, so sqrt(2) for as many.
         risk: largest allowed probability of exceeding the budget, in (0, 1); None to multiply
-            performance by the probability of meeting it.
+            performance by the probability of meeting it; or a preset of that product by its name in
+            ``RISK_PRESETS``. None is the same as "medium".
         limits: further limits that must hold. Performance is then multiplied by the probability
             that the budget and all limits hold (``metrics.joint_chance``), or it counts only where
             all hold on the given rows; elsewhere the point whose largest excess over a limit is
@@ -119,7 +142,7 @@ class Objective:
     kind: str = "constrained"
     lambda_: Annotated[float, LAMBDA_RANGE] = 0.75
     k: Annotated[float, K_RANGE] = math.sqrt(2)
-    risk: Annotated[float | None, RISK_RANGE] = None
+    risk: Annotated[float | str | None, RISK_RANGE] = None
     limits: tuple[Limit, ...] = ()
 
     def __post_init__(self) -> None:
@@ -134,12 +157,32 @@ class Objective:
         LAMBDA_RANGE.check("lambda", self.lambda_)
         K_RANGE.check("k", self.k)
         if self.risk is not None:
-            RISK_RANGE.check("risk", self.risk)
+            if not isinstance(self.risk, str):
+                RISK_RANGE.check("risk", self.risk)
+            elif self.risk not in RISK_PRESETS:
+                raise UsageError(
+                    f"risk must be {', '.join(RISK_PRESETS)} or a number in (0, 1), "
+                    f"not {self.risk!r}."
+                )
             if not self.uses_probability:
                 raise UsageError(
                     "risk limits the probability of exceeding the budget; use it with margin auto "
                     "and the constrained objective."
                 )
+
+    @property
+    def largest_risk(self) -> float | None:
+        """The largest allowed probability of exceeding the budget; None without."""
+        return None if self.risk is None or isinstance(self.risk, str) else float(self.risk)
+
+    @property
+    def standard_errors(self) -> float:
+        """The factor on standard errors: ``k``, times that of a preset."""
+        return self.k * self._preset.k_factor
+
+    @property
+    def _preset(self) -> RiskPreset:
+        return RISK_PRESETS[self.risk if isinstance(self.risk, str) else "medium"]
 
     @property
     def uses_probability(self) -> bool:
@@ -169,10 +212,11 @@ class Objective:
             value = trade_off(performance, gap.size, self.lambda_)
         elif self.margin is not None:
             value = constrained(performance, gap.size, self.budget - self.margin)
-        elif self.risk is not None:
-            value = risk_constrained(performance, gap, self.budget, self.risk, self.k)
+        elif self.largest_risk is not None:
+            value = risk_constrained(performance, gap, self.budget, self.largest_risk, self.k)
         else:
-            value = chance_constrained(performance, gap, self.budget, self.k)
+            performance = self._above_trivial(performance, counts)
+            value = chance_constrained(performance, gap, self.budget, self.standard_errors)
         return value.nan_to_num(-math.inf, neginf=-math.inf)
 
     def _utility_within_limits(self, counts: Counts, needed: float) -> Tensor:
@@ -186,29 +230,45 @@ class Objective:
             held, excess = _all_held((budget, *self.limits), counts)
             value = torch.where(held, performance, -excess)
         else:
-            chance = needed / performance if self.risk is None else 0.0
-            within = joint_chance(self.goals, counts, self.k, chance)
+            risk = self.largest_risk
+            if risk is None:
+                performance = self._above_trivial(performance, counts)
+            chance = needed / performance if risk is None else 0.0
+            within = joint_chance(self.goals, counts, self.standard_errors, chance)
             _, excess = _all_held(self.goals, counts)
-            if self.risk is None:
+            if risk is None:
                 expected = performance * within
                 value = torch.where(expected > NEGLIGIBLE, expected, -excess)
             else:
                 infeasible = torch.where(within > NEGLIGIBLE, within - 1, -1 - excess)
-                value = torch.where(within >= 1 - self.risk, performance, infeasible)
+                value = torch.where(within >= 1 - risk, performance, infeasible)
         return value.nan_to_num(-math.inf, neginf=-math.inf)
+
+    def _above_trivial(self, performance: Tensor, counts: Counts) -> Tensor:
+        """Return performance less the preset's share of that of the best trivial rule."""
+        share = self._preset.above_trivial
+        if not share:
+            return performance
+        favorable, unfavorable = counts.tp + counts.fn, counts.fp + counts.tn
+        none = torch.zeros_like(favorable)
+        trivial = torch.fmax(
+            self.performance(Counts(favorable, unfavorable, none, none, counts.design_effect)),
+            self.performance(Counts(none, none, favorable, unfavorable, counts.design_effect)),
+        )
+        return performance - share * trivial
 
     def probability_met(self, counts: Counts) -> Tensor:
         """Return the probability, (...), that the budget and all limits hold; 0 if undefined.
 
-        The standard error is multiplied by ``k``.
+        The standard error is multiplied by ``standard_errors``.
         """
         if self.limits:
-            return joint_chance(self.goals, counts, self.k)
-        return self.metric(counts).probability_within(self.budget, self.k)
+            return joint_chance(self.goals, counts, self.standard_errors)
+        return self.metric(counts).probability_within(self.budget, self.standard_errors)
 
     def chances(self, counts: Counts) -> Tensor:
         """Return the probability of each of ``goals``, (R, ...); 0 if undefined."""
-        return chances(self.goals, counts, self.k)
+        return chances(self.goals, counts, self.standard_errors)
 
     def met(self, counts: Counts) -> Tensor:
         """Return whether budget and limits hold on these rows, (...); False if undefined."""

@@ -246,7 +246,7 @@ def objective_phrase(objective: Mapping[str, Any]) -> str:
             f"{1 - objective['lambda']:g} times (1 - {performance})"
         )
     risk, margin = objective.get("risk"), objective["margin"]
-    if risk is not None:
+    if isinstance(risk, float):
         probability = f"{100 * (1 - risk):g} %"
         return (
             f"maximize {performance} where the true gap is within the budget with a probability of "
@@ -257,4 +257,5 @@ def objective_phrase(objective: Mapping[str, Any]) -> str:
         if margin == "auto"
         else f"with a gap on validation rows below the budget minus {margin:g}"
     )
-    return f"maximize {performance}, {condition}"
+    preset = f" (risk {risk})" if isinstance(risk, str) else ""
+    return f"maximize {performance}, {condition}{preset}"

@@ -142,7 +142,7 @@ def debias(
     performance: str = "balanced_accuracy",
     objective: Literal["constrained", "tradeoff"] = "constrained",
     lambda_: float | None = None,
-    risk: float | None = None,
+    risk: float | Literal["low", "medium", "high"] | None = None,
     k: float = Objective.k,
     test: Case | str | Path | None = None,
     holdout: float = 0.3,
@@ -169,7 +169,9 @@ def debias(
             number in [0, budget) asks for a gap below budget - margin on the validation rows.
         performance: "balanced_accuracy", "accuracy" or "f1".
         objective: "constrained", or "tradeoff" with the weight ``lambda_`` in [0, 1].
-        risk: largest allowed chance of missing the budget, in (0, 1), instead of weighing.
+        risk: "low", "medium" (as without) or "high" weighs performance more and surety less; a
+            number in (0, 1) is the largest allowed chance of missing the budget, instead of
+            weighing.
         k: factor on the standard error of the gap, above 0.
         test: test rows; without them a share ``holdout`` in (0, 1) of the case's rows is held out.
         seed: equal seeds give equal bytes.

@@ -48,7 +48,7 @@ def make_objective(
     performance: str = "balanced_accuracy",
     kind: str = "constrained",
     lambda_: float = Objective.lambda_,
-    risk: float | None = None,
+    risk: float | str | None = None,
     k: float = Objective.k,
 ) -> Objective:
     """Make an objective from the keys of its metric and performance measure.

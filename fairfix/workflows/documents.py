@@ -77,7 +77,9 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
                 "performance": objective.performance.key,
                 "kind": objective.kind,
                 "lambda": objective.lambda_ if objective.kind == "tradeoff" else None,
-                "standard_errors": objective.k if objective.uses_probability else None,
+                "standard_errors": objective.standard_errors
+                if objective.uses_probability
+                else None,
                 "risk": objective.risk,
             },
             "goals": _goals(outcome),

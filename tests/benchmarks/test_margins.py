@@ -6,7 +6,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -15,11 +15,13 @@ import torch
 
 import fairfix as library
 from fairfix.errors import UsageError
+from fairfix.methods._result import Result
 from fairfix.methods._search import IN_SAMPLE_FACTOR, CandidateSearch
 from fairfix.methods.eqodds import eqodds
 from fairfix.methods.identity import identity
 from fairfix.methods.thresholds import thresholds
 from fairfix.metrics.fairness_metrics import METRICS, noise_ceiling
+from fairfix.metrics.limits import Limit, RangeLimit
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
 from tests.helpers.paths import ROOT
@@ -63,6 +65,44 @@ def test_a_larger_risk_gives_more_performance_and_less_certainty(
         found.append(float(BA(counts)))
     assert found == sorted(found)
     assert found[0] < found[-1]
+
+
+@pytest.mark.parametrize("method", [identity, thresholds])
+def test_presets_trade_performance_for_surety(method: Callable[..., Result]) -> None:
+    problem = scored_rows(700, seed=1)
+    plain = Objective(budget=0.1)
+    chances, performances = [], []
+    for risk in ("low", None, "high"):
+        policy = method(problem, replace(plain, risk=risk)).policy
+        counts = problem.counts(policy.probability(problem.scores, problem.groups))
+        chances.append(float(plain.probability_met(counts)))
+        performances.append(float(BA(counts)))
+    assert sorted(chances, reverse=True) == chances
+    assert sorted(performances) == performances
+    assert chances[0] > chances[2]
+    assert performances[0] < performances[2]
+
+
+def test_the_preset_medium_is_the_default() -> None:
+    problem = scored_rows(300, seed=4)
+    found = [identity(problem, Objective(risk=risk)).trajectory for risk in (None, "medium")]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("key", "trivial"), [("balanced_accuracy", 0.5), ("accuracy", 0.6), ("f1", 0.8 / 1.4)]
+)
+@pytest.mark.parametrize("limits", [(), (RangeLimit(BA, low=0.01),)])
+def test_a_high_risk_counts_performance_above_half_of_a_trivial_rule(
+    key: str, trivial: float, limits: tuple[Limit, ...]
+) -> None:
+    counts = table(tp=[30, 30], fp=[10, 12], fn=[10, 10], tn=[50, 48])
+    performance = PERFORMANCES[key]
+    objective = Objective(budget=0.1, performance=performance, risk="high", k=2.0, limits=limits)
+    within = float(objective.metric(counts).probability_within(0.1, math.sqrt(2)))
+    expected = (float(performance(counts)) - trivial / 2) * within
+    assert float(objective.utility(counts)) == pytest.approx(expected)
+    assert float(objective.probability_met(counts)) == pytest.approx(within)
 
 
 def test_a_shared_threshold_is_the_best_that_meets_the_risk() -> None:
@@ -140,6 +180,7 @@ def test_command_and_library_agree(place: Place, fairfix: Run) -> None:
     ("words", "message"),
     [
         (("--risk", "1.5"), "risk must be in (0, 1), not 1.5."),
+        (("--risk", "bold"), "risk must be low, medium, high or a number in (0, 1), not 'bold'."),
         (("--k", "0"), "k must be above 0, not 0.0."),
         (("--risk", "0.1", "--margin", "0.01"), "--risk has an effect only with --margin auto"),
         (("--k", "1", "--objective", "tradeoff"), "--k has an effect only with --margin auto"),

@@ -34,11 +34,12 @@ def goal_options(
         ),
     ] = None,
     risk: Annotated[
-        float | None,
+        str | None,
         advanced(
-            "With --margin auto: largest allowed probability of exceeding the budget, such as 0.1.",
+            "With --margin auto: low for more surety that the budget holds on new rows, high for "
+            "more performance; or the largest allowed probability of exceeding it, such as 0.1.",
             "--risk",
-            default="none; performance is weighed by the probability",
+            default="medium",
         ),
     ] = None,
     k: Annotated[

@@ -105,9 +105,9 @@ class Objective(StrictModel):
         description="With margin auto, factor on the standard error of the gap: 1 for the true "
         "gap, sqrt(2) for the gap on a test set of equal size; null otherwise."
     )
-    risk: OpenShare | None = Field(
-        description="Largest allowed probability of missing the budget; null if performance is "
-        "weighted by that probability, or with a fixed margin."
+    risk: OpenShare | Literal["low", "medium", "high"] | None = Field(
+        description="Largest allowed probability of missing the budget, or a preset by its name; "
+        "null if performance is weighted by that probability, or with a fixed margin."
     )
 
 
