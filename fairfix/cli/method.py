@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from fairfix import methods
+from fairfix._utils.text import format_count, shorten
 from fairfix.cli.console import print_json, print_messages, print_output, progress_bars
 from fairfix.cli.demand_values import promises
 from fairfix.cli.option_values import OptionValues
 from fairfix.cli.summary import short_warnings, summary, written_files
 from fairfix.metrics.objective import Objective
-from fairfix.report.sentences import certifiable_sentence
 from fairfix.stats.power import power_analysis
 from fairfix.workflows.case import Case
 from fairfix.workflows.debias import checked_options, debias
@@ -88,7 +88,7 @@ def run(
 
 
 def _power(case: Case, test: Case | None, values: OptionValues, objective: Objective) -> str:
-    """Return which gap the test rows can certify, at today's threshold, in words."""
+    """Return which gap the test rows can certify at today's threshold, in words."""
     problem = case.problem if test is None else test.problem
     share = values["holdout"] if test is None else 1.0
     counts = problem.clustered_counts(problem.scores > problem.threshold)
@@ -101,6 +101,15 @@ def _power(case: Case, test: Case | None, values: OptionValues, objective: Objec
         objective.budget,
         confidence=values.confidence(),
     )
-    evidence = {"certifiable_gap": result.certifiable_gap, "rows_needed": result.rows_needed}
-    text = certifiable_sentence({"evidence": evidence}) or ""
-    return f"before the run: {text[:1].lower()}{text[1:].removesuffix('.')}"
+    if result.certifiable_gap is not None:
+        return (
+            "before the run: decisions like today's certify the budget on the test rows if their "
+            f"estimated gap is at most {result.certifiable_gap:.4f}"
+        )
+    needed = result.rows_needed or {}
+    rows = ", ".join(f"{format_count(n)} of {shorten(name)}" for name, n in needed.items())
+    remedy = f": even a gap of 0 needs about {rows}" if needed else ", whatever their gap"
+    return (
+        f"before the run: the test rows are too few for decisions like today's{remedy}; other "
+        "rates of decisions may need fewer"
+    )

@@ -87,16 +87,17 @@ def column_changes(
         before, after: decisions (N,) bool on the problem's rows.
         columns: group columns other than the debiased one, and intersections.
     """
-    changes = [_change(problem, before, after, metric, column) for column in columns]
+    changes = [column_change(problem, before, after, metric, column) for column in columns]
     rejected = holm([change.p for change in changes], ALPHA)
     return tuple(
         replace(change, worse=grew) for change, grew in zip(changes, rejected, strict=True)
     )
 
 
-def _change(
+def column_change(
     problem: Problem, before: Tensor, after: Tensor, metric: Metric, column: GroupColumn
 ) -> ColumnChange:
+    """Return the change of the gap of ``metric`` between the groups of one column, by itself."""
     ids = torch.as_tensor(column.ids, device=problem.labels.device)
     rates = paired_rates(metric, _paired_decisions(problem, before, after, ids, len(column.names)))
     large = np.all([each.n >= MIN_ROWS for each in rates], axis=0)

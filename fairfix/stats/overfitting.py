@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,6 +17,15 @@ from fairfix.metrics.performance import Performance
 Z_CRITICAL = 1.96
 """Standard errors by which test rows must be worse."""
 
+
+@dataclass(frozen=True)
+class Overfitted:
+    """A figure that is worse on test rows: the key of the metric or measure, and a sentence."""
+
+    key: str
+    sentence: str
+
+
 Estimate = tuple[float, float]
 """A value and its variance."""
 
@@ -26,8 +36,8 @@ def overfitting(
     test: Problem,
     test_decisions: Tensor,
     objective: Objective,
-) -> tuple[str, ...]:
-    """Return warnings, without a full stop, on what is worse on test rows.
+) -> tuple[Overfitted, ...]:
+    """Return what is worse on test rows, with sentences without a full stop.
 
     The gap and the performance of the objective are compared by a z-test of two independent
     estimates.
@@ -41,20 +51,25 @@ def overfitting(
     totals = [each.total() for each in counts]
     comparisons = (
         (
+            metric.key,
             f"abs({metric.key})",
             [float(metric(each).size) for each in counts],
             _z_score(_gap(metric, counts[1]), _gap(metric, counts[0])),
         ),
         (
+            measure.key,
             measure.title,
             [float(measure(each)) for each in counts],
             _z_score(*(_performance(measure, total) for total in totals)),
         ),
     )
     return tuple(
-        f"overfitting: {name} is {values[0]:.3f} on the {len(validation):,} validation rows and "
-        f"{values[1]:.3f} on the {len(test):,} test rows, worse by {z:.1f} standard errors"
-        for name, values, z in comparisons
+        Overfitted(
+            key,
+            f"overfitting: {name} is {values[0]:.3f} on the {len(validation):,} validation rows "
+            f"and {values[1]:.3f} on the {len(test):,} test rows, worse by {z:.1f} standard errors",
+        )
+        for key, name, values, z in comparisons
         if z > Z_CRITICAL and math.isfinite(sum(values))
     )
 

@@ -17,6 +17,7 @@ from fairfix.data.problem import Problem
 from fairfix.metrics.counts import Counts, design_effect, in_rows
 from fairfix.metrics.group_columns import GroupColumns
 from fairfix.metrics.objective import Objective
+from fairfix.metrics.performance import Performance
 
 ALL_POSITIVE, NONE_POSITIVE = -1.0, 1.0
 
@@ -93,6 +94,12 @@ def evaluate_all_thresholds(problem: Problem) -> tuple[Tensor, Counts]:
     at = allowed_positions(ordered)[0].nonzero()
     thresholds = _threshold(ordered.expand(len(at), -1), at)
     return thresholds, rows.counts(cumulative[:, 0, at.squeeze(1)], cumulative[:, 0, -1:])
+
+
+def performance_threshold(problem: Problem, performance: Performance) -> float:
+    """Return the threshold of best performance on a problem's scores, whatever the gap."""
+    thresholds, counts = evaluate_all_thresholds(problem)
+    return float(thresholds[performance(counts).nan_to_num(-math.inf).argmax()])
 
 
 @dataclass(frozen=True)

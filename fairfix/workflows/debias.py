@@ -27,7 +27,7 @@ from fairfix.stats.evaluation import Evaluation, evaluate
 from fairfix.thresholds.folding import fold_threshold
 from fairfix.thresholds.policy import Policy, row_draws, row_ids
 from fairfix.thresholds.rule import DecisionRule
-from fairfix.thresholds.shared import best_threshold
+from fairfix.thresholds.shared import best_threshold, performance_threshold
 from fairfix.thresholds.tradeoff_curve import tradeoff_curve
 from fairfix.workflows.case import Case
 from fairfix.workflows.case_threads import on_its_threads
@@ -143,9 +143,10 @@ def debias(
     state, scorer, policy = _as_stored(case, validation, objective, result)
     if fold:
         scorer, policy, state = _folded(case, validation, scorer, policy)
+    optimum = performance_threshold(validation, objective.performance)
     salt = f"fairfix-{seed}"
     validation_rows, test_rows = (
-        _decided(problem, _scores(problem, scorer), retuned.policy, policy, salt, columns)
+        _decided(problem, _scores(problem, scorer), retuned.policy, optimum, policy, salt, columns)
         for problem, columns in zip((validation, held_out), groups, strict=True)
     )
     aimed_at = in_sample_objective(objective) if state else objective
@@ -275,13 +276,20 @@ def _scores(problem: Problem, scorer: Scorer | None) -> Tensor:
 
 
 def _decided(
-    problem: Problem, scores: Tensor, retuned: Policy, policy: Policy, salt: str, groups: Groups
+    problem: Problem,
+    scores: Tensor,
+    retuned: Policy,
+    optimum: float,
+    policy: Policy,
+    salt: str,
+    groups: Groups,
 ) -> DecidedRows:
     return DecidedRows(
         problem=problem,
         scores=scores,
         unmodified=problem.scores > problem.threshold,
         retuned=_decide(problem, problem.scores, retuned, salt),
+        optimum=problem.scores > optimum,
         debiased=_decide(problem, scores, policy, salt),
         groups=groups,
     )

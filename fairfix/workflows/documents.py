@@ -32,7 +32,11 @@ from fairfix.workflows.evidence import BINS, UNKNOWN, Evidence, Intervals
 from fairfix.workflows.gate.check_document import check_document
 from fairfix.workflows.outcome import Comparison, Outcome
 from fairfix.workflows.unchecked import reused_test_rows, unchecked_in_audit, unchecked_of
-from fairfix.workflows.warnings import reversed_scores, serious_warnings
+from fairfix.workflows.warnings import (
+    lesser_deteriorations,
+    reversed_scores,
+    serious_warnings,
+)
 
 _SURROGATE = re.compile("[\ud800-\udfff]")  # bytes of a file name that is not UTF-8
 
@@ -42,6 +46,7 @@ SCHEMA_VERSION = 2
 def report_document(outcome: Outcome, command: str | None = None) -> dict[str, Any]:
     """Return the report of a debiasing run; ``command`` is the command line, if there was one."""
     case, objective, evidence = outcome.case, outcome.objective, outcome.evidence
+    serious = [*serious_warnings(outcome), *reused_test_rows(outcome)]
     return _plain_document(
         {
             "schema_version": SCHEMA_VERSION,
@@ -112,16 +117,13 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
             "tuned_rows": evidence.tuned_rows and evidence.tuned_rows.to_json(),
             "tuned_ids": evidence.tuned_ids and evidence.tuned_ids.to_json(),
             "tuned_values": evidence.tuned_values and evidence.tuned_values.to_json(),
-            "warnings": [*outcome.warnings, *evidence.warnings, *reused_test_rows(outcome)],
-            "serious_warnings": [
-                *serious_warnings(outcome),
-                *evidence.change.levelling_down,
-                *reused_test_rows(outcome),
-            ],
+            "warnings": list(dict.fromkeys((*outcome.warnings, *evidence.warnings, *serious))),
+            "serious_warnings": serious,
             "unchecked": list(unchecked_of(outcome)),
             "notes": [
                 *case.notes,
                 *outcome.result.notes,
+                *lesser_deteriorations(outcome),
                 *(evidence.subgroups.notes if evidence.subgroups else ()),
             ],
         }

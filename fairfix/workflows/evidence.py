@@ -21,9 +21,9 @@ from fairfix.metrics.performance import PERFORMANCES
 from fairfix.stats.auc_intervals import auc, auc_gap
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.decision_changes import DecisionChange, decision_change
+from fairfix.stats.deterioration import Deterioration, deteriorations
 from fairfix.stats.gap_intervals import MetricRates, metric_limits
 from fairfix.stats.intervals import Interval, few_clusters_alpha, rate_interval
-from fairfix.stats.overfitting import overfitting
 from fairfix.stats.performance_intervals import performance
 from fairfix.stats.power import PowerAnalysis, power_analysis
 from fairfix.stats.subgroups.intersections import intersections
@@ -112,6 +112,8 @@ class DecidedRows:
         problem: the rows with the scores of the unmodified network; ``scores`` (N,) are those of
             the result.
         unmodified, retuned, debiased: decisions (N,) bool, as in ``outcome.Comparison``.
+        optimum: those of the unmodified network at its threshold of best performance, without a
+            budget.
         groups: every group column on these rows, the one that was debiased first.
     """
 
@@ -119,6 +121,7 @@ class DecidedRows:
     scores: Tensor
     unmodified: Tensor
     retuned: Tensor
+    optimum: Tensor
     debiased: Tensor
     groups: tuple[Group, ...]
 
@@ -134,6 +137,7 @@ class Evidence:
         power: the largest gap that these rows can certify, or the rows that it would take.
         change: decisions before and after by group, levelling down, other group columns.
         overfitting: sentences on figures that are worse on test rows than on validation rows.
+        deteriorations: figures past their limit, serious or not.
         subgroups: those whose decisions or errors differ most from the rest; None if they were not
             searched.
         histograms: by group, counts of scores before and after in 20 bins of equal width.
@@ -148,6 +152,7 @@ class Evidence:
     power: PowerAnalysis
     change: DecisionChange
     overfitting: tuple[str, ...]
+    deteriorations: tuple[Deterioration, ...]
     subgroups: SubgroupScan | None
     histograms: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
     tuned_rows: RowFingerprints | None
@@ -190,6 +195,7 @@ def collect_evidence(
     today = Scored(before.scores, test.unmodified)
     rows, alpha = Rows(after, decided, test.groups, today), confidence.alpha
     columns = (*test.groups[1:], *(each.group for each in intersections(test.groups)))
+    deteriorated = deteriorations(validation, test, objective)
     salt = f"{case.table.sha256}-{seed}"
     return Evidence(
         unmodified=intervals(before, test.unmodified, confidence=confidence),
@@ -199,9 +205,8 @@ def collect_evidence(
         promises=tuple(after_holm([run_check(p, rows, confidence) for p in promises], alpha)),
         power=power_analysis(metric.key, counts, names, objective.budget, confidence=confidence),
         change=decision_change(before, test.unmodified, decided, metric, columns),
-        overfitting=overfitting(
-            validation.problem, validation.debiased, before, decided, objective
-        ),
+        overfitting=tuple(each.detail for each in deteriorated if each.what == "overfitting"),
+        deteriorations=deteriorated,
         subgroups=None
         if not subgroups
         else worst_subgroups(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from fairfix.stats.deterioration import STANDARD_ERRORS, Deterioration
 from fairfix.workflows.outcome import Comparison, Outcome
 
 REVERSED_AUC = 0.45
@@ -42,14 +43,30 @@ def _of_the_result(outcome: Outcome) -> list[str]:
                 f"budget not met on the {rows} rows: abs({key}) = {size:.3f}, not < {budget:g}"
             )
     found += outcome.goals.warnings if outcome.goals is not None else ()
-    found += serious_warnings(outcome)
+    found += _useless_rules(outcome)
     if outcome.validation.debiased.objective < outcome.validation.retuned.objective:
         found.append("on the validation rows the result is worse than the retuned threshold")
     return found
 
 
 def serious_warnings(outcome: Outcome) -> list[str]:
-    """Warnings with which a certified result is amber: (nearly) trivial rules, reversed scores."""
+    """Warnings with which a certified result is amber."""
+    serious = [each for each in outcome.evidence.deteriorations if each.serious]
+    return [*_useless_rules(outcome), *(_sentence(each) for each in serious)]
+
+
+def lesser_deteriorations(outcome: Outcome) -> list[str]:
+    """What is past a limit without being worse than today's decisions and the network's optimum."""
+    return [
+        f"{_sentence(each)}; this is not worse than both by more than {STANDARD_ERRORS:g} "
+        "standard errors"
+        for each in outcome.evidence.deteriorations
+        if not each.serious and not each.detail
+    ]
+
+
+def _useless_rules(outcome: Outcome) -> list[str]:
+    """Return warnings of trivial and nearly trivial rules, and of reversed scores."""
     sides = (("validation", outcome.validation), ("test", outcome.test))
     trivial = [rows for rows, comparison in sides if comparison.debiased.trivial]
     return [
@@ -57,6 +74,42 @@ def serious_warnings(outcome: Outcome) -> list[str]:
         *_nearly_trivial(outcome.test),
         *reversed_scores(outcome.test.unmodified.performance["auc"], "the test rows"),
     ]
+
+
+def _sentence(each: Deterioration) -> str:
+    """Return a deterioration in words, without a full stop."""
+    if each.detail:
+        return each.detail
+    references = f"today {each.today:.3f}, the network's optimum without a budget"
+    references += f" {each.optimum:.3f}"
+    match each.what:
+        case "accuracy":
+            return (
+                f"accuracy on the test rows is {each.debiased:.3f}, below the {each.limit:.3f} of "
+                f"always deciding for the more frequent label ({references})"
+            )
+        case "selection rate":
+            return (
+                f"the selection rate on the test rows went from {each.today:.3f} to "
+                f"{each.debiased:.3f}, by more than half (the network's optimum without a budget "
+                f"{each.optimum:.3f})"
+            )
+        case "calibration error":
+            return (
+                f"the calibration error of the scores on the test rows went from {each.today:.3f} "
+                f"to {each.debiased:.3f}, up by more than {each.limit:g}"
+            )
+        case "gap":
+            return (
+                f"abs({each.metric}) between the groups of {each.column!r} is "
+                f"{each.debiased:.3f} on the test rows, beyond the budget of {each.limit:g} "
+                f"({references})"
+            )
+    return (
+        f"{each.metric} between the groups of {each.column!r} is reversed on the test rows: "
+        f"{each.debiased:+.3f} (today {each.today:+.3f}, the network's optimum without a budget "
+        f"{each.optimum:+.3f})"
+    )
 
 
 def _repeats(outcome: Outcome) -> list[str]:
@@ -71,7 +124,7 @@ def _nearly_trivial(test: Comparison) -> list[str]:
     """Warn of a rule that is hardly better than deciding all rows alike."""
     before, after = test.unmodified, test.debiased
     kept, had = (each.performance["balanced_accuracy"] for each in (after, before))
-    if after.trivial or kept >= NEARLY_TRIVIAL or had - kept < LARGE_LOSS:
+    if after.trivial or not kept < NEARLY_TRIVIAL:
         return []
     return [
         f"the rule is nearly trivial: balanced accuracy on the test rows is {kept:.3f} "

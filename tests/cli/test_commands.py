@@ -50,7 +50,7 @@ def test_notes_and_warnings_go_to_stderr(fairfix: Run, place: Place) -> None:
     *notes, last = ended.err.splitlines()
     read, power, *warnings = notes
     assert read == "fairfix: the network's output is read as the logit of '1' (detected)"
-    assert power.startswith("fairfix: before the run: these rows cannot certify the budget")
+    assert power.startswith("fairfix: before the run: the test rows are too few for decisions like")
     assert all(note.startswith("fairfix: warning: ") for note in warnings)
     assert last.startswith("fairfix: warning: ")
     assert "warning:" not in ended.out

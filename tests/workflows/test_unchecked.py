@@ -93,3 +93,25 @@ def test_an_audit_of_a_tuned_rule_does_not_check_its_rows(place: Place) -> None:
     assert document["unchecked"] == [
         "an audit does not check whether the rule was tuned on these rows; gate does"
     ]
+
+
+def test_a_serious_warning_is_listed_and_makes_a_certified_result_amber(place: Place) -> None:
+    case = library.load(place.model, place.val)
+    poor = library.debias(case, one_threshold(0.02), budget=0.9, test=place.test)
+    report = report_document(poor)
+    (changed,) = report["serious_warnings"]
+    assert changed.startswith("the selection rate on the test rows went from ")
+    assert changed in report["warnings"]
+    assert headline(report).tone == "amber"
+    kept = report_document(library.debias(case, one_threshold(0.5), budget=0.9, test=place.test))
+    assert kept["serious_warnings"] == []
+    assert headline(kept).tone == "certified"
+
+
+def one_threshold(threshold: float) -> library.methods.MethodFunction:
+    """Return a method that decides by this threshold."""
+
+    def fixed(problem: Any, objective: Any, *, seed: int) -> library.methods.Result:
+        return library.methods.Result(library.methods.Policy.shared(threshold))
+
+    return fixed
