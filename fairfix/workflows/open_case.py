@@ -11,6 +11,7 @@ from fairfix.errors import UsageError
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.thresholds.rule_file import NO_RULE, FoundRule, beside, find_rule, rule_in
 from fairfix.workflows.case import Case, check_options, load, read_model
+from fairfix.workflows.given_values import check_given
 from fairfix.workflows.model_options import ModelOptions
 from fairfix.workflows.named_columns import resolve_columns
 
@@ -77,6 +78,7 @@ def open_case(
     notes: tuple[str, ...] = ()
     if decides or model is None or str(model) == "-":
         checkpoint, found = open_model(model, options, rule)
+        check_given(given, options, found, measures=True)
     else:
         checkpoint, found = read_model(model, options), NO_RULE
         try:

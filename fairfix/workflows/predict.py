@@ -30,6 +30,7 @@ from fairfix.workflows.case import (
     read_output_label,
     reading_of,
 )
+from fairfix.workflows.given_values import check_given
 from fairfix.workflows.input_width import check_width, match_rows
 from fairfix.workflows.model_options import ModelOptions
 from fairfix.workflows.named_columns import data_spec, name_features, resolve_columns
@@ -111,6 +112,7 @@ def predict(
     given, options = given or {}, options or ModelOptions()
     check_options(options)
     checkpoint, found = open_model(model, options, None if rule is None else Path(rule))
+    check_given(given, options, found, measures=False)
     columns = resolve_columns(given, found.rule)
     if checkpoint is not None and given.get("score") is None:
         columns = replace(columns, score=None)
@@ -129,6 +131,8 @@ def predict(
         spec=spec,
         require_labels=False,
         require_groups=decision.needs_group,
+        read_labels=found.rule is None,
+        read_groups=decision.needs_group,
         group_names=_merged_groups(found),
     )
     table = read()

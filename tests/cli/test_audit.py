@@ -287,6 +287,10 @@ def test_without_labels_only_figures_of_decisions_are_defined(
     page = tmp_path / "page.html"
     ended = fairfix("audit", "-", tmp_path / "rows.csv", *options, "--json", "--html", page)
     assert "without a column 'label', figures that need labels are undefined" in ended.err
+    labeled.assign(label="").to_csv(tmp_path / "empty.csv", index=False)
+    empty = fairfix("audit", "-", tmp_path / "empty.csv", *options, "--json")
+    assert "without values in 'label', figures that need labels are undefined" in empty.err
+    assert json.loads(empty.out)["groups"] == json.loads(ended.out)["groups"]
     document = json.loads(ended.out)
     jsonschema.Draft202012Validator({"$ref": "#/$defs/audit", "$defs": schema["$defs"]}).validate(
         document

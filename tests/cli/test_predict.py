@@ -405,3 +405,34 @@ def test_a_rule_for_a_reference_group_applies_to_the_values_of_the_table(
         "not White",
         "White",
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--output-label", "0"), "--output-label is '0', but the rule in fair.rule.json was made"),
+        (("--favorable", "0"), "--favorable is '0', but the rule in fair.rule.json was made"),
+        (("--privileged", "0"), "--privileged is '0', but the rule in fair.rule.json was made"),
+        (("--privileged", "x"), "made with '1'; leave out --privileged"),
+        (("--group", "x1"), "--group is 'x1', but the rule in fair.rule.json was made for 'group'"),
+    ],
+)
+def test_values_that_contradict_the_rule_are_refused(
+    fairfix: Run, place: Place, options: tuple[str, ...], said: str
+) -> None:
+    fair = place.folder / "fair.pt"
+    assert fairfix("thresholds", place.model, place.val, "-o", fair).code == 0
+    assert said in fairfix("predict", fair, place.test, *options).sentence
+    if options[0] in ("--output-label", "--favorable"):
+        assert said in fairfix("gate", fair, place.test, *options, "--budget", "spd=0.9").sentence
+
+
+def test_equal_values_are_accepted_and_one_row_needs_no_label(fairfix: Run, place: Place) -> None:
+    fair = place.folder / "fair.pt"
+    assert fairfix("thresholds", place.model, place.val, "-o", fair).code == 0
+    one = place.table(pd.read_csv(place.test).head(1), "one.csv")
+    same = ("--favorable", "1.0", "--output-label", 1, "--group", "group", "--privileged", 1)
+    ended = fairfix("predict", fair, one, *same, "-o", "-")
+    assert ended.code == 0, ended.err
+    assert "labels are left out" not in ended.err
+    assert "privileged" not in ended.err

@@ -41,6 +41,7 @@ class GroupOptions:
         known: the group names of an earlier table, whose ids are kept.
         keep_missing: whether rows without a value are a group, rather than an error.
         allow_one_group: whether a single group is enough, where no gap is measured.
+        infer_privileged: whether one of two groups is inferred to be privileged, and noted.
     """
 
     privileged: str | None = None
@@ -48,6 +49,7 @@ class GroupOptions:
     known: Sequence[str] | None = None
     keep_missing: bool = False
     allow_one_group: bool = False
+    infer_privileged: bool = True
 
 
 def encode_group(
@@ -86,12 +88,13 @@ def encode_group(
     if options.known is not None:
         return Group(column.column, column.codes_into(options.known), tuple(options.known)), notes
     _check_not_identifier(column)
-    if len(column.values) == 2:
+    if len(column.values) == 2 and options.infer_privileged:
         privileged = options.privileged or options.reference
         names, note = _order_two_groups(column, privileged, labels, weights)
         notes += note
     else:
         names = column.values
+    if len(names) > 2:
         _refuse_privileged_of_many(column, options.privileged)
     return Group(column.column, column.codes_into(names), names), notes
 

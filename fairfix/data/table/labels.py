@@ -55,7 +55,7 @@ def encode_labels(
     if missing:
         raise TableError(f"{missing}; add the labels or remove the rows.")
     values = column.values if known is None else tuple(known)
-    chosen = _favorable_value(column.place, values, favorable)
+    chosen = _favorable_value(column.place, values, favorable, known is not None)
     if known is None:
         _check_unfavorable(column.place, values, chosen, unfavorable)
     labels = (column.codes_into(values) == values.index(chosen)).astype(np.int64)
@@ -71,7 +71,9 @@ def encode_labels(
     return EncodedLabels(labels, chosen, values, notes)
 
 
-def _favorable_value(place: str, values: tuple[str, ...], favorable: str | None) -> str:
+def _favorable_value(
+    place: str, values: tuple[str, ...], favorable: str | None, known: bool
+) -> str:
     wanted = "1" if favorable is None else favorable
     match = next((value for value in values if equal_values(value, wanted)), None)
     if favorable is None and (len(values) > 2 or match is None):
@@ -79,6 +81,11 @@ def _favorable_value(place: str, values: tuple[str, ...], favorable: str | None)
             raise TableError(_undecided(place, values))
         raise TableError(
             f"{place} has the values {quoted_list(values)}; set favorable to one of them."
+        )
+    if match is None and known:
+        raise TableError(
+            f"The favorable value {wanted!r} is not among the label values that are known from the "
+            f"rule or the other table, {quoted_list(values)}; name one of them."
         )
     if match is None:
         raise TableError(

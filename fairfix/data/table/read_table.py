@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def read_table(
     require_labels: bool = True,
     allow_no_labels: bool = False,
     require_groups: bool = True,
+    read_labels: bool = True,
+    read_groups: bool = True,
     label_values: Sequence[str] | None = None,
     group_names: Mapping[str, Sequence[str]] | None = None,
     expected_features: int | None = None,
@@ -39,9 +42,11 @@ def read_table(
             if ``columns.score`` is set and nothing asks for features.
         require_labels: whether labels are needed. Otherwise they are left out if the column is
             missing, and with a note if it cannot be used; one group is enough then.
-        allow_no_labels: lets the table lack the label column, with a note, unless another has a
-            similar name; labels that cannot be used are still an error.
+        allow_no_labels: lets the table lack the label column, unless another has a similar name, or
+            its values, with a note; labels that cannot be used are still an error.
         require_groups: whether groups are needed; otherwise as for ``require_labels``.
+        read_labels, read_groups: whether they are read; otherwise their columns are only known not
+            to be features.
         label_values: those of an earlier ``Table``, whose encoding is kept; other values are
             refused.
         group_names: by column, likewise.
@@ -56,13 +61,20 @@ def read_table(
     header = reader.header
     no_labels = allow_no_labels and _lacks_labels(header, columns)
     roles = _find_roles(header, columns, require_labels and not no_labels, require_groups)
+    roles = replace(
+        roles,
+        label=roles.label if read_labels else None,
+        groups=roles.groups if read_groups else (),
+    )
     encoder, feature_notes = choose_encoder(header, columns, spec, expected_features)
     data = read_columns(reader, roles, encoder)
+    if allow_no_labels and roles.label is not None and not data.categorical[roles.label].values:
+        roles, no_labels = replace(roles, label=None), True
     labels, label_notes = _labels(data, roles, columns, label_values, require_labels)
     if no_labels:
         label_notes = (
-            f"without a column {columns.label!r}, figures that need labels are undefined; name the "
-            "label column with --label",
+            f"without {'values in' if columns.label in header else 'a column'} {columns.label!r}, "
+            "figures that need labels are undefined; name the label column with --label",
         )
     options = [
         GroupOptions(
@@ -71,6 +83,7 @@ def read_table(
             known=(group_names or {}).get(name),
             keep_missing=columns.missing_group == "keep",
             allow_one_group=not require_labels,
+            infer_privileged=read_labels,
         )
         for position, name in enumerate(roles.groups)
     ]
