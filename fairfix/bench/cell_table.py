@@ -88,13 +88,14 @@ def _figures(row: Row, goal: Goal, state: str, needs_group: bool) -> dict[str, A
     test, validation = row["test"][state], row["validation"][state]
     gap = gap_size(goal.metric, test["gap"])
     performance = nan_if_none(test["performance"])
+    limits_held = test.get("limits_held", True)
     return {
         "needs_group": needs_group,
         "gap": nan_if_none(test["gap"]),
         "gap_size": gap,
         "performance": performance,
-        "objective": goal.value(gap, performance),
-        "held": test["met"],
+        "objective": goal.value(gap, performance, limits_held=limits_held),
+        "held": test["met"] and limits_held,
         "trivial": test["trivial"],
         "validation_gap": nan_if_none(validation["gap"]),
         "validation_performance": nan_if_none(validation["performance"]),

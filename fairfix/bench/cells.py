@@ -16,7 +16,7 @@ import math
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ from fairfix.metrics.objective import Objective
 from fairfix.stats.evaluation import Evaluation
 from fairfix.workflows.case import Case
 from fairfix.workflows.debias import debias
+from fairfix.workflows.evidence import DecidedRows
+from fairfix.workflows.goals import with_columns
 from fairfix.workflows.outcome import Comparison
 
 ROW_VERSION = 4
@@ -152,8 +154,8 @@ def _method_result(cell: Cell, case: Case, test: Case) -> dict[str, Any]:
         "status": "done",
         "needs_group": outcome.rule.needs_group,
         "changes_weights": outcome.state is not None,
-        "test": _comparison(outcome.test, objective),
-        "validation": _comparison(outcome.validation, objective),
+        "test": _comparison(outcome.test, objective, outcome.test_rows),
+        "validation": _comparison(outcome.validation, objective, outcome.validation_rows),
         "ceiling": ceiling(outcome.test.debiased, objective),
         "trajectory": [
             [_finite(step.gap), _finite(step.performance)] for step in outcome.result.trajectory
@@ -181,15 +183,18 @@ def _attribution_result(cell: Cell, case: Case) -> dict[str, Any]:
     }
 
 
-def _comparison(comparison: Comparison, objective: Objective) -> dict[str, Any]:
-    return {
-        state: _evaluation(evaluation, objective)
-        for state, evaluation in (
-            ("unmodified", comparison.unmodified),
-            ("retuned", comparison.retuned),
-            ("debiased", comparison.debiased),
-        )
+def _comparison(comparison: Comparison, objective: Objective, rows: DecidedRows) -> dict[str, Any]:
+    figures = {
+        state: _evaluation(getattr(comparison, state), objective)
+        for state in ("unmodified", "retuned", "debiased")
     }
+    if objective.limits:
+        problem = with_columns(rows.problem, objective.limits, rows.groups)
+        for state, found in figures.items():
+            auc = torch.tensor(getattr(comparison, state).performance["auc"])
+            counts = replace(problem.counts(getattr(rows, state)), auc=auc)
+            found["limits_held"] = all(bool(limit.held(counts)) for limit in objective.limits)
+    return figures
 
 
 def _evaluation(evaluation: Evaluation, objective: Objective) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fairfix.bench.limits_json import limits_from_json, limits_to_json
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
@@ -14,7 +15,7 @@ from fairfix.metrics.performance import PERFORMANCES
 
 def goal_to_json(objective: Objective) -> dict[str, Any]:
     """Return an objective as the ``goal`` object of a row."""
-    return {
+    goal = {
         "metric": objective.metric.key,
         "budget": objective.budget,
         "margin": objective.margin,
@@ -24,6 +25,9 @@ def goal_to_json(objective: Objective) -> dict[str, Any]:
         "k": objective.k,
         "risk": objective.risk,
     }
+    if objective.limits:
+        goal["limits"] = limits_to_json(objective.limits)
+    return goal
 
 
 def objective_from_json(goal: Mapping[str, Any]) -> Objective:
@@ -33,6 +37,7 @@ def objective_from_json(goal: Mapping[str, Any]) -> Objective:
         metric=METRICS[values.pop("metric")],
         performance=PERFORMANCES[values.pop("performance")],
         lambda_=values.pop("lambda"),
+        limits=limits_from_json(values.pop("limits", ())),
         **values,
     )
 
@@ -41,7 +46,7 @@ def objective_from_json(goal: Mapping[str, Any]) -> Objective:
 class Goal:
     """The goal shared by the cells of one table, and the value that ranks their methods.
 
-    The value is the performance if the budget held, else 0. For a trade-off it is
+    The value is the performance if the budget and all limits held, else 0. For a trade-off it is
     lambda * gap size + (1 - lambda) * (1 - performance), and smaller is better.
     """
 
@@ -53,6 +58,7 @@ class Goal:
     lambda_: float
     k: float
     risk: float | str | None
+    limits: str = ""
 
     @classmethod
     def from_json(cls, goal: Mapping[str, Any]) -> Goal:
@@ -66,6 +72,7 @@ class Goal:
             lambda_=goal["lambda"],
             k=goal["k"],
             risk=goal.get("risk"),
+            limits=", ".join(each.name for each in limits_from_json(goal.get("limits", ()))),
         )
 
     @property
@@ -77,9 +84,12 @@ class Goal:
         """Name of the ranking value."""
         return "trade-off" if self.smaller_is_better else "objective"
 
-    def value(self, gap_size: float, performance: float) -> float:
-        """Return the ranking value of one split; an undefined figure gives the worst value."""
-        undefined = math.isnan(gap_size) or math.isnan(performance)
+    def value(self, gap_size: float, performance: float, *, limits_held: bool = True) -> float:
+        """Return the ranking value of one split.
+
+        An undefined figure, or a limit that does not hold, gives the worst value.
+        """
+        undefined = math.isnan(gap_size) or math.isnan(performance) or not limits_held
         if self.smaller_is_better:
             if undefined:
                 return 1.0

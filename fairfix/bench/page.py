@@ -89,9 +89,10 @@ def describe_goal(goal: Goal) -> str:
             f"trade-off: {weight} × absolute {metric} + {rest} × (1 − {performance}); "
             "smaller is better"
         )
+    limits = f" and {goal.limits} hold{'' if ',' in goal.limits else 's'}" if goal.limits else ""
     return (
         f"objective: {performance} if the absolute {metric} is below the budget of "
-        f"{goal.budget:g}, else 0"
+        f"{goal.budget:g}{limits}, else 0"
     )
 
 

@@ -27,6 +27,7 @@ class Goal(_Part):
     lambda_: float = Field(alias="lambda")
     k: float
     risk: float | str | None
+    limits: tuple[dict[str, Any], ...] | list[dict[str, Any]] = ()
 
 
 class Evaluated(_Part):
@@ -36,6 +37,7 @@ class Evaluated(_Part):
     gap: float | None
     performance: float | None
     met: bool
+    limits_held: bool = True
     trivial: bool
     gaps: Figures
     performances: Figures

@@ -27,11 +27,14 @@ from fairfix.bench.protocols import Protocol, protocol
 from fairfix.bench.study import Backend, Study, available_cores, dask_backend, local_backend
 from fairfix.cli.bench_output import WRITTEN, Row, write_and_print
 from fairfix.cli.console import print_messages, progress_bars
+from fairfix.cli.demand_values import promises
 from fairfix.cli.option_values import OptionValues
 from fairfix.errors import FairfixError, OutputError, UsageError
 from fairfix.methods import names as all_methods
 from fairfix.metrics.fairness_metrics import METRICS
+from fairfix.metrics.limits import Limit
 from fairfix.metrics.objective import Objective
+from fairfix.workflows.goals import limits_of, searched
 from fairfix.workflows.open_case import open_case
 
 JOURNAL = "rows.jsonl"
@@ -98,7 +101,7 @@ class StudyRequest:
         given = {"method": self.method or None, **self.given}
         values = OptionValues.collect("bench", given, Path(table))
         print_messages(values.file_notes, quiet=self.quiet)
-        goal = values.objective()
+        goal = replace(values.objective(), limits=_limits(values))
         objectives = [replace(goal, metric=_metric(key)) for key in _listed(self.metrics)] or [goal]
         names = chosen_methods(self._requested(values["method"]), all_methods())
         test = values.test()
@@ -235,6 +238,23 @@ def _remove_empty(place: Path) -> None:
         if journal.exists() and journal.stat().st_size == 0:
             journal.unlink()
         place.rmdir()
+
+
+def _limits(values: OptionValues) -> tuple[Limit, ...]:
+    """Return the goals beside the budget.
+
+    Raises:
+        UsageError: one is by another group column than the first, the only one that tasks keep.
+    """
+    first = values["group"][0]
+    asked = searched(promises(values))
+    for demand in asked:
+        if demand.column not in (None, first):
+            raise UsageError(
+                f"{demand.condition} by {demand.column!r} cannot be studied: a study keeps the "
+                f"first group column, {first!r}; use the command of a method, or remove the goal."
+            )
+    return limits_of(asked, first)
 
 
 def _is_given(value: Any) -> bool:

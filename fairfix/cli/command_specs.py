@@ -196,6 +196,7 @@ _BENCH = CommandSpec(
     groups=(
         commands.bench_options,
         goal.goal_options,
+        goal.promise_options,
         inputs.table_options,
         inputs.model_options,
         goal.threshold_options,

@@ -25,7 +25,7 @@ RESERVED_OPTIONS = frozenset(
         # arguments of fairfix.debias
         *("case", "method", "metric", "budget", "margin", "performance", "lambda_", "risk", "k"),
         *("test", "holdout", "fold_threshold", "confidence", "strict", "options"),
-        *("floors", "ceilings", "subgroups"),
+        *("floors", "ceilings", "selection_rate_change", "subgroups"),
         # options of the command of a method
         *("name", "model", "data", "label", "favorable", "group", "privileged", "missing_group"),
         *("unfavorable", "reference"),

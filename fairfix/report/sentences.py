@@ -60,7 +60,7 @@ def goal_rows(report: Mapping[str, Any]) -> list[list[str]]:
             each["column"] or "all rows",
             plain_number(each["value"]),
             f"{each['probability']:.2f}",
-            each["verdict"],
+            each["verdict"] or "-",
         ]
         for each in found["goals"]
     ]

@@ -123,7 +123,9 @@ def debias(
     objective = objective or Objective()
     promised = tuple(with_column(each, case.table.groups) for each in promises)
     first = case.table.groups[0].column
-    objective = replace(objective, limits=limits_of(searched(promised), first))
+    further = limits_of(searched(promised), first)
+    if further:
+        objective = replace(objective, limits=(*objective.limits, *further))
     if not case.problem.labeled:
         raise TableError(
             f"{case.table.path.name} has no labels, which every method needs; name the label "

@@ -267,10 +267,9 @@ def _goals(outcome: Outcome) -> dict[str, Any] | None:
     if outcome.goals is None:
         return None
     evidence = outcome.evidence
-    verdicts = [
-        evidence.claim.verdict,
-        *(check.verdict for check in evidence.promises if check.blocking),
-    ]
+    tested = [str(check.verdict) for check in evidence.promises if check.blocking]
+    untested = len(outcome.goals.goals) - 1 - len(tested)  # limits of the objective itself
+    verdicts = [str(evidence.claim.verdict), *[None] * untested, *tested]
     return {
         "probability": outcome.goals.probability,
         "binding": outcome.goals.binding.name,
@@ -281,7 +280,7 @@ def _goals(outcome: Outcome) -> dict[str, Any] | None:
                 "value": goal.value,
                 "probability": goal.probability,
                 "held": goal.held,
-                "verdict": str(verdict),
+                "verdict": verdict,
             }
             for goal, verdict in zip(outcome.goals.goals, verdicts, strict=True)
         ],

@@ -137,6 +137,10 @@ def with_columns(problem: Problem, limits: Sequence[Limit], columns: Sequence[Gr
         TableError: if no row is selected today, or there are too many joint groups.
     """
     needed = {limit.column for limit in limits}
+    missing = needed - {None, TODAY, *(group.column for group in columns)}
+    if missing:
+        column = min(map(str, missing))
+        raise UsageError(f"A limit is by {column!r}; add --group {column} to the group columns.")
     device = problem.groups.device
     further = {
         group.column: torch.from_numpy(group.ids).to(device)

@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from fairfix.bench.goal import goal_to_json, objective_from_json
 from fairfix.bench.protocols import PROTOCOLS, Protocol
 from fairfix.bench.training import Recipe
 from fairfix.cli.app import app
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
+from tests.helpers.runs import Place, Run
 from tests.helpers.studies import LOH
 
 SMALL = Recipe(depth=1, width=4, epochs=1)
@@ -212,3 +214,30 @@ def test_methods_with_options_are_rows_of_their_own(tmp_path: Path) -> None:
     both = CliRunner().invoke(app, [*start, *given, "--methods", "roc", "-o", str(tmp_path / "c")])
     assert both.exit_code == 2
     assert "by --methods or by --method" in both.stderr
+
+
+def test_a_study_keeps_further_goals(fairfix: Run, place: Place) -> None:
+    for table in (place.val, place.test):
+        pd.read_csv(table).head(200).to_csv(table, index=False)
+    words = ("--methods", "identity", "--seeds", "2", "--test", place.test, "--trust-checkpoint")
+    goals = ("--also", "eod=0.1", "--ceiling", "selection_rate=0.001", "--floor", "auc=0.5")
+    change = ("--selection-rate-change", "0.5", "--floor", "tpr.min=0.1", "--jobs", "1")
+    study = place.folder / "study"
+    ended = fairfix("bench", place.model, place.val, *words, *goals, *change, "-o", study)
+    assert ended.code == 0, ended.err
+    rows = [json.loads(line) for line in (study / "rows.jsonl").read_text().splitlines()]
+    kinds = [limit["kind"] for limit in rows[0]["goal"]["limits"]]
+    assert kinds == ["gap", "range", "smallest", "range", "change"]
+    assert goal_to_json(objective_from_json(rows[0]["goal"])) == rows[0]["goal"]
+    assert not any(row["test"]["unmodified"]["limits_held"] for row in rows)
+    summary = pd.read_csv(study / "summary.csv")
+    unmodified = summary[summary["method"] == "unmodified"].iloc[0]
+    assert unmodified["objective"] == 0
+    page = (study / "report.html").read_text()
+    assert "relative change of selection rate &lt;= 0.5 hold, else 0" in page
+
+
+def test_a_study_refuses_goals_by_another_column(fairfix: Run, place: Place) -> None:
+    ended = fairfix("bench", place.model, place.val, "--also", "spd@race=0.1")
+    assert ended.code == 2
+    assert "a study keeps the first group column, 'group'" in ended.sentence

@@ -119,7 +119,9 @@ class Goal(StrictModel):
     value: float | None = Field(description="The figure on validation rows; null if undefined.")
     probability: Share = Field(description="Probability that the goal holds on new rows.")
     held: bool = Field(description="Whether it holds on the validation rows.")
-    verdict: Verdict = Field(description="The verdict on the test rows.")
+    verdict: Verdict | None = Field(
+        description="The verdict on the test rows; null if it was not tested."
+    )
 
 
 class Goals(StrictModel):
