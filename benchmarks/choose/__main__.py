@@ -47,15 +47,22 @@ def run_settings(bed: Bed, family: str) -> None:
         timed([cell], lambda cell, metric=metric: setting_lines(bed, cell, metric, family, compute))
 
 
+def family_lines(bed: Bed, family: str) -> list[Line]:
+    """Return the lines of every setting of a family that are there already."""
+    chosen = list(cells(DATA_SETS, CHOOSING))
+    return [
+        line
+        for metric, cell in product(METRIC_KEYS, chosen)
+        for line in setting_lines(bed, cell, metric, family)
+    ]
+
+
 def print_settings(bed: Bed) -> None:
     """Print a table of all settings for every family of methods and metric."""
-    for family, metric in product(FAMILIES, METRIC_KEYS):
-        lines = [
-            line
-            for cell in cells(DATA_SETS, CHOOSING)
-            for line in setting_lines(bed, cell, metric, family)
-        ]
-        print(compare_settings(lines, metric), end="\n\n")
+    for family in FAMILIES:
+        lines = family_lines(bed, family)
+        for metric in METRIC_KEYS:
+            print(compare_settings(lines, metric), end="\n\n")
 
 
 def print_report(lines: Sequence[Line], methods: Sequence[str]) -> None:
@@ -101,7 +108,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--confirming", action="store_true", help="networks: those of the confirming seeds"
     )
     parser.add_argument(
-        "--methods", nargs="+", default=(*BASELINES, *PEERS), help="report: methods to compare"
+        "--methods",
+        nargs="+",
+        default=(*BASELINES, *PEERS),
+        help="report: methods and settings to compare",
     )
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -118,7 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             compute_peer_results(bed, cells(DATA_SETS, CHOOSING), peer_python())
         if options.stage in ("report", None):
             lines = kept_results(bed, cells(DATA_SETS, CHOOSING), options.methods)
-            print_report(lines, options.methods)
+            settings = [line for family in FAMILIES for line in family_lines(bed, family)]
+            print_report([*lines, *settings], options.methods)
         if options.stage in ("settings", None):
             print_settings(bed)
         if options.stage == "confirm":

@@ -67,7 +67,8 @@ def compare_settings(lines: Sequence[Line], metric: str) -> str:
 
     The last column is the paired difference in objective to the best one, with its error.
     """
-    methods = list(dict.fromkeys(line.method for line in lines if line.metric == metric))
+    lines = [line for line in lines if line.metric == metric]
+    methods = list(dict.fromkeys(line.method for line in lines))
     frame = _common_cells(lines, metric, methods)
     if frame.empty:
         return f"No cell has a result of every setting for {metric}."
