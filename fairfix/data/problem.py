@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fairfix.data.protected_inputs import protected_inputs
 from fairfix.errors import TableError
 from fairfix.metrics.clusters import ClusterCounts, ClusterIndex
 from fairfix.metrics.counts import Counts, cells, count_cells, design_effect, in_rows
@@ -46,6 +47,8 @@ class Problem:
         labeled: whether the labels are known; without, only figures of decisions are defined.
         further: by name, the groups (N,) int64 in 0, 1, ... of further columns that limits of the
             objective name.
+        probabilities: (N,) in [0, 1], calibrated probabilities of the favorable outcome where a
+            rule decides on other scores; None if the scores are meant as probabilities.
 
     Raises:
         TableError: there are no rows, the lengths differ, a value is out of range, there are
@@ -64,6 +67,7 @@ class Problem:
     clusters: Tensor | None = None
     labeled: bool = True
     further: Mapping[str, Tensor] = field(default_factory=dict)
+    probabilities: Tensor | None = None
 
     def __post_init__(self) -> None:
         if len(self.scores) == 0:
@@ -97,7 +101,16 @@ class Problem:
     def _check_lengths(self) -> None:
         lengths = {
             name: len(values)
-            for name in ("scores", "labels", "groups", "features", "weights", "ids", "clusters")
+            for name in (
+                "scores",
+                "labels",
+                "groups",
+                "features",
+                "weights",
+                "ids",
+                "clusters",
+                "probabilities",
+            )
             if (values := getattr(self, name)) is not None
         } | {name: len(ids) for name, ids in self.further.items()}
         if len(set(lengths.values())) > 1:
@@ -137,6 +150,11 @@ class Problem:
         if self.clusters is None:
             return None
         return ClusterIndex.of(self.clusters, self.groups, self.n_groups)
+
+    @cached_property
+    def protected_inputs(self) -> tuple[int, ...]:
+        """The feature columns that determine the group of every row (``protected_inputs``)."""
+        return protected_inputs(self.features, self.groups, self.n_groups)
 
     @cached_property
     def cells(self) -> Tensor:
@@ -230,6 +248,7 @@ class Problem:
             ids=None if self.ids is None else self.ids[index.cpu().numpy()],
             clusters=None if self.clusters is None else self.clusters[index],
             further={name: ids[index] for name, ids in self.further.items()},
+            probabilities=None if self.probabilities is None else self.probabilities[index],
         )
 
 

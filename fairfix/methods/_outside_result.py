@@ -37,6 +37,7 @@ def complete_result(method: str, result: object, problem: Problem, objective: Ob
                 f"{method} returned weights with which the network gives no probability for some "
                 "validation rows; check them for NaN and infinity."
             )
+    scores = _modeled(method, result, problem, scores)
     policy = result.policy
     if len(policy.steps) not in (1, problem.n_groups):
         raise UsageError(
@@ -55,6 +56,26 @@ def complete_result(method: str, result: object, problem: Problem, objective: Ob
             f"{len(result.trajectory)}; return an index into the trajectory."
         )
     return result
+
+
+def _modeled(method: str, result: Result, problem: Problem, scores: Tensor) -> Tensor:
+    """Return the validation scores (N,) that the policy is applied to.
+
+    Raises:
+        UsageError: if the score model needs features that the problem lacks, or its scores of the
+            validation rows are not probabilities.
+    """
+    if result.score_model is None:
+        return scores
+    if problem.features is None:
+        raise UsageError(f"{method} returned a score model, but there are only scores.")
+    modeled = result.score_model.apply(problem.features, scores).score
+    given = modeled if result.validation_scores is None else result.validation_scores
+    if given.shape != scores.shape or not bool(((given >= 0) & (given <= 1)).all()):
+        raise UsageError(
+            f"{method} returned validation scores that are not one probability for each row."
+        )
+    return given
 
 
 def _check_state(method: str, state: Mapping[str, Tensor], problem: Problem) -> None:

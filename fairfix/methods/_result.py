@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from fairfix.models.score_model import ScoreModel
 from fairfix.thresholds.policy import Policy
 
 
@@ -40,6 +41,10 @@ class Result:
             from outside may leave it empty.
         chosen: index into ``trajectory``.
         notes: short sentences for the user, without a full stop.
+        score_model: turns the network's scores into those that the policy is applied to; None
+            applies it to the network's scores.
+        validation_scores: (N,) the score of every validation row by a score model that was fitted
+            without it, which the policy was chosen on; None if rows are scored as new rows are.
     """
 
     policy: Policy
@@ -47,3 +52,5 @@ class Result:
     trajectory: tuple[Step, ...] = ()
     chosen: int = 0
     notes: tuple[str, ...] = ()
+    score_model: ScoreModel | None = None
+    validation_scores: Tensor | None = None

@@ -14,6 +14,7 @@ from fairfix.methods._result import Result, Step
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import auc_by_group
+from fairfix.models.score_model import ScoreModel
 from fairfix.thresholds.policy import Policy
 from fairfix.thresholds.shared import best_threshold
 
@@ -201,23 +202,34 @@ def _with_auc(counts: Counts, problem: Problem, scores: Tensor, objective: Objec
     )
 
 
-def policy_result(problem: Problem, objective: Objective, policy: Policy, *notes: str) -> Result:
-    """Return the result of a method that keeps the network and decides by group.
+def policy_result(
+    problem: Problem,
+    objective: Objective,
+    policy: Policy,
+    *notes: str,
+    score_model: ScoreModel | None = None,
+    validation_scores: Tensor | None = None,
+) -> Result:
+    """Return the result of a method that keeps the network.
 
     The trajectory is the unmodified network at its best shared threshold, then the policy, in
     expectation where it is randomized. A note is added if the first has the higher utility.
 
     Args:
         notes: short sentences without a full stop.
+        score_model, validation_scores: see ``Result``.
     """
     search = CandidateSearch(problem, objective)
-    counts = problem.counts(policy.probability(problem.scores, problem.groups))
-    counts = _with_auc(counts, problem, problem.scores, objective)
-    step = step_of_counts(1, objective, counts, math.nan)
+    scores = problem.scores if validation_scores is None else validation_scores
+    counts = problem.counts(policy.probability(scores, problem.groups))
+    counts = _with_auc(counts, problem, scores, objective)
+    threshold = math.nan if policy.needs_group else policy.thresholds(1)[0]
+    step = step_of_counts(1, objective, counts, threshold)
     if step.utility < search.best.utility:
         notes = (*notes, BETTER_RETUNED)
     notes = (*notes, *_risk_note(objective, step.utility))
-    return Result(policy, None, (*search.steps, step), 1, notes)
+    trajectory = (*search.steps, step)
+    return Result(policy, None, trajectory, 1, notes, score_model, validation_scores)
 
 
 BETTER_RETUNED = (

@@ -110,15 +110,16 @@ class _ScoredRows:
 def calibration(
     problem: Problem, *, bins: int = BINS, confidence: ConfidenceLevel = DEFAULT_CONFIDENCE
 ) -> tuple[Calibration, ...]:
-    """Return the calibration of a problem's scores on "all rows", then on each group.
+    """Return the calibration of a problem's probabilities on "all rows", then on each group.
 
     Args:
         bins: largest number of bins.
         confidence: intervals are two-sided at 1 - 2 alpha.
     """
     alpha = confidence.alpha
-    order = problem.scores.cpu().numpy().argsort(kind="stable")
-    scores = problem.scores.cpu().numpy()[order].astype(float)
+    given = problem.scores if problem.probabilities is None else problem.probabilities
+    order = given.cpu().numpy().argsort(kind="stable")
+    scores = given.cpu().numpy()[order].astype(float)
     labels = problem.labels.cpu().numpy()[order].astype(float)
     groups = problem.groups.cpu().numpy()[order]
     weights = np.ones(len(order))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from fairfix._utils.strict_json import validate
 from fairfix.errors import TableError, UsageError
+from fairfix.models.score_model import ModeledScores, ScoreModel
+from fairfix.models.score_model.storage import read_score_model, sha256
 from fairfix.thresholds.contract import Contract
 from fairfix.thresholds.policy import Policy, RandomizedThresholds, row_draws, row_ids
 from fairfix.thresholds.rule_document import VERSION, VERSIONS, RuleDocument
@@ -43,6 +46,8 @@ class DecisionRule:
         weights_sha256: SHA-256 of the network's weights; None if the rule belongs to scores only.
         report_sha256: SHA-256 of the report file written with the rule; None if there is none.
         contract: the columns that the rule reads; None takes columns by position.
+        score_model: gives the score that is compared with thresholds, from the network's score and
+            the features; None compares the network's score itself.
 
     Raises:
         UsageError: if not exactly one kind of threshold is given, or a value is out of range.
@@ -62,6 +67,7 @@ class DecisionRule:
     weights_sha256: str | None = None
     report_sha256: str | None = None
     contract: Contract | None = None
+    score_model: ScoreModel | None = None
 
     def __post_init__(self) -> None:
         given = [
@@ -110,6 +116,26 @@ class DecisionRule:
         assert self.randomized_thresholds is not None
         return Policy(tuple(self.randomized_thresholds[name] for name in group_names))
 
+    def model(self, scores: Tensor, features: Tensor | None) -> ModeledScores:
+        """Return the scores that are compared with thresholds, and calibrated probabilities.
+
+        Args:
+            scores: (N,) in [0, 1], the network's probability of the favorable label; without a
+                score model also the result.
+            features: (N, D), the inputs of the network; required by a score model.
+
+        Raises:
+            UsageError: if features are required but missing, or have another width.
+        """
+        if self.score_model is None:
+            return ModeledScores(scores, scores)
+        if features is None:
+            raise UsageError(
+                "The rule has a score model, which reads the inputs of the network, and here are "
+                "only scores. Give the model and a table with its inputs."
+            )
+        return self.score_model.apply(features, scores)
+
     def decide(
         self,
         scores: Tensor,
@@ -118,20 +144,33 @@ class DecisionRule:
         ids: np.ndarray | None = None,
         features: Tensor | None = None,
     ) -> Tensor:
-        """Return the decisions, (N,) bool.
+        """Return the decisions on rows with these scores of the network, (N,) bool.
 
         Args:
-            scores: (N,) in [0, 1], probability of the favorable label.
+            scores: (N,) in [0, 1], the network's probability of the favorable label.
             groups: (N,) indices into ``group_names``; required if ``needs_group``.
             group_names: names of the groups.
             ids: (N,) row ids; required by randomized thresholds with an ``id_column``.
-            features: (N, D); required by randomized thresholds without an ``id_column``.
+            features: (N, D); required by a score model, and by randomized thresholds without an
+                ``id_column``.
 
         Raises:
             TableError: if groups or ids are required but missing, or the rule has no threshold for
                 a group.
             UsageError: if features are required but missing.
         """
+        modeled = self.model(scores, features).score
+        return self.decide_modeled(modeled, groups, group_names, ids, features)
+
+    def decide_modeled(
+        self,
+        scores: Tensor,
+        groups: Tensor | None = None,
+        group_names: Sequence[str] = (),
+        ids: np.ndarray | None = None,
+        features: Tensor | None = None,
+    ) -> Tensor:
+        """Return the decisions on rows with these scores of ``model``, as ``decide`` does."""
         if not self.needs_group:
             return self.policy().decide(scores, scores)
         if groups is None:
@@ -177,22 +216,36 @@ class DecisionRule:
             "weights_sha256": self.weights_sha256,
             "report_sha256": self.report_sha256,
             "contract": self.contract and self.contract.model_dump(mode="json"),
+            **({} if self.score_model is None else {"score_model": _named(self.score_model)}),
         }
 
     @classmethod
-    def from_json(cls, data: object, source: str = "rule") -> DecisionRule:
+    def from_json(
+        cls, data: object, source: str = "rule", arrays: Path | None = None
+    ) -> DecisionRule:
         """Return the rule that ``to_json`` wrote.
 
         Args:
             data: parsed JSON.
             source: name of the file, for messages.
+            arrays: the file that holds the arrays of its score model, if it has one.
 
         Raises:
-            UsageError: if the data is not a rule of a known version.
+            UsageError: if the data is not a rule of a known version, or its score model cannot be
+                read.
         """
         if isinstance(data, dict):
             _check_version(data.get("version"), data.get("operator"), source)
         document = validate(RuleDocument, data, source)
+        named = document.score_model
+        score_model = None
+        if named is not None:
+            if arrays is None:
+                raise UsageError(
+                    f"{source} has a score model, whose arrays are in a file of their own; read "
+                    "the rule from its file."
+                )
+            score_model = read_score_model(arrays, named.kind, named.settings, named.sha256, source)
         try:
             return cls(
                 threshold=document.threshold,
@@ -209,9 +262,19 @@ class DecisionRule:
                 weights_sha256=document.weights_sha256,
                 report_sha256=document.report_sha256,
                 contract=document.contract,
+                score_model=score_model,
             )
         except UsageError as error:
             raise UsageError(f"{source}: not a decision rule: {error}") from None
+
+
+def _named(score_model: ScoreModel) -> dict[str, Any]:
+    """Return what a rule's JSON has of its score model."""
+    return {
+        "kind": score_model.kind,
+        "sha256": sha256(score_model),
+        "settings": score_model.settings(),
+    }
 
 
 def _check_version(version: object, operator: object, source: str) -> None:

@@ -28,6 +28,19 @@ def _unknown(value: Any) -> Any:
 Reserved = Annotated[None, BeforeValidator(_unknown)]
 
 
+class ScoreModelDocument(StrictModel):
+    """A model between the network's score and the thresholds (docs/rule.md).
+
+    Its arrays are in the file beside the rule's that ends in ``.rule.safetensors``.
+    """
+
+    kind: Literal["blind", "repair", "head"] = Field(description="Which formula it is.")
+    sha256: Sha256 = Field(description="Hash of the bytes of the file of arrays.")
+    settings: dict[str, bool | int | float | str | None] = Field(
+        description="The constants of the formula."
+    )
+
+
 class RuleDocument(StrictModel):
     """Positive where score > threshold.
 
@@ -88,11 +101,18 @@ class RuleDocument(StrictModel):
         description="The columns that it reads; null if columns are taken by position, as in "
         "version 1.",
     )
-    score_model: Reserved = Field(None, description="Reserved; null.")
+    score_model: ScoreModelDocument | None = Field(
+        None,
+        description="The model whose score is compared with the thresholds, in place of the "
+        "network's; null if there is none.",
+    )
     targets: Reserved = Field(None, description="Reserved; null.")
 
     @model_validator(mode="after")
     def _check_version(self) -> RuleDocument:
-        if self.version == 1 and not (self.contract is None and self.report_sha256 is None):
-            raise ValueError("has a contract or report_sha256, which version 1 does not have")
+        new = (self.contract, self.report_sha256, self.score_model)
+        if self.version == 1 and any(each is not None for each in new):
+            raise ValueError(
+                "has a contract, report_sha256 or score_model, which version 1 does not have"
+            )
         return self

@@ -17,6 +17,8 @@ from fairfix.thresholds.contract import Contract
 from fairfix.thresholds.rule import DecisionRule
 
 _SUFFIX = ".rule.json"
+ARRAYS_SUFFIX = ".rule.safetensors"
+"""Of the file beside the rule that holds the arrays of its score model."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def read_rule(path: Path) -> DecisionRule:
     Raises:
         UsageError: if the file cannot be read or does not hold a rule.
     """
-    return DecisionRule.from_json(read_json(path), path.name)
+    return DecisionRule.from_json(read_json(path), path.name, path.with_suffix(".safetensors"))
 
 
 def rule_in(path: Path) -> FoundRule:
@@ -120,7 +122,8 @@ def _locate(checkpoint: Checkpoint, path: Path | None) -> FoundRule:
     sibling = beside(checkpoint.path, _SUFFIX)
     report = _report_of(sibling)
     if checkpoint.rule is not None:
-        rule = DecisionRule.from_json(checkpoint.rule, checkpoint.path.name)
+        arrays = beside(checkpoint.path, ARRAYS_SUFFIX)
+        rule = DecisionRule.from_json(checkpoint.rule, checkpoint.path.name, arrays)
         _check_sibling(rule, checkpoint.path, sibling)
         return FoundRule(rule, f"{checkpoint.path.name} itself", report)
     if sibling.is_file():

@@ -128,6 +128,8 @@ def plain_rule(case: Case) -> DecisionRule:
 def ruled(case: Case, rule: DecisionRule) -> Case:
     """Return the case scored by the rule's reading of the network's output.
 
+    With a score model, the scores are those that the rule compares with its thresholds.
+
     Raises:
         UsageError: if the rule is for another label value, another network or other columns.
     """
@@ -138,8 +140,18 @@ def ruled(case: Case, rule: DecisionRule) -> Case:
             f"The favorable value of the rule is {rule.positive_label!r}, but here it is "
             f"{case.table.favorable!r}; give --favorable {rule.positive_label}."
         )
+    case = _reread(case, rule)
+    if rule.score_model is None or case.problem.probabilities is not None:
+        return case
+    modeled = rule.model(case.problem.scores, case.problem.features)
+    problem = replace(case.problem, scores=modeled.score, probabilities=modeled.probability)
+    return replace(case, problem=problem)
+
+
+def _reread(case: Case, rule: DecisionRule) -> Case:
+    """Return the case with the scores that the network gives as the rule reads its output."""
     scorer, features = case.problem.scorer, case.problem.features
-    if scorer is None or features is None:
+    if scorer is None or features is None or case.problem.probabilities is not None:
         return case
     assert case.checkpoint is not None
     reader = make_scorer(
@@ -253,13 +265,13 @@ def check_labels(case: Case, keys: Iterable[str]) -> None:
 
 
 def decide(case: Case, rule: DecisionRule) -> torch.Tensor:
-    """Apply the rule to every row of the case, (N,) bool."""
+    """Apply the rule to every row of a case of ``ruled``, (N,) bool."""
     scores = case.problem.scores
     if not rule.needs_group:
-        return rule.decide(scores)
+        return rule.decide_modeled(scores)
     for group in case.table.groups:
         if group.column == rule.group_column:
             ids = torch.from_numpy(group.ids).to(scores.device)
             problem = case.problem
-            return rule.decide(scores, ids, group.names, problem.ids, problem.features)
+            return rule.decide_modeled(scores, ids, group.names, problem.ids, problem.features)
     raise TableError(f"The rule has thresholds by {rule.group_column!r}; name it with --group.")

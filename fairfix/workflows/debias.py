@@ -21,6 +21,7 @@ from fairfix.methods.identity import identity
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
 from fairfix.models import checkpoint as checkpoints
+from fairfix.models.score_model import ModeledScores, ScoreModel
 from fairfix.models.scorer import Scorer
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.evaluation import Evaluation, evaluate
@@ -144,12 +145,26 @@ def debias(
     retuned = identity(validation, objective)
     state, scorer, policy = _as_stored(case, validation, objective, result)
     if fold:
+        if result.score_model is not None:
+            raise UsageError(
+                f"The threshold of {described.name} is compared with the score of a model in the "
+                "rule, so it cannot be folded into the network; remove --fold-threshold."
+            )
         scorer, policy, state = _folded(case, validation, scorer, policy)
     optimum = performance_threshold(validation, objective.performance)
     salt = f"fairfix-{seed}"
+    rule = _rule(case, objective, policy, state, salt, result.score_model)
     validation_rows, test_rows = (
-        _decided(problem, _scores(problem, scorer), retuned.policy, optimum, policy, salt, columns)
-        for problem, columns in zip((validation, held_out), groups, strict=True)
+        _decided(problem, modeled, retuned.policy, optimum, policy, salt, columns)
+        for problem, modeled, columns in zip(
+            (validation, held_out),
+            (
+                _validation_scores(validation, scorer, rule, result),
+                rule.model(_scores(held_out, scorer), held_out.features),
+            ),
+            groups,
+            strict=True,
+        )
     )
     aimed_at = in_sample_objective(objective) if state else objective
     comparison = _compare(validation_rows, retuned.policy, policy, objective)
@@ -161,7 +176,7 @@ def debias(
         objective=objective,
         seed=seed,
         holdout_share=None if test is not None else holdout_share,
-        rule=_rule(case, objective, policy, state, salt),
+        rule=rule,
         state=state,
         result=result,
         retuned=retuned,
@@ -277,15 +292,25 @@ def _scores(problem: Problem, scorer: Scorer | None) -> Tensor:
     return scorer.score(problem.features)
 
 
+def _validation_scores(
+    validation: Problem, scorer: Scorer | None, rule: DecisionRule, result: Result
+) -> ModeledScores:
+    """Return the scores of the validation rows, by models that were fitted without them."""
+    if result.validation_scores is None:
+        return rule.model(_scores(validation, scorer), validation.features)
+    return ModeledScores(result.validation_scores, result.validation_scores)
+
+
 def _decided(
     problem: Problem,
-    scores: Tensor,
+    modeled: ModeledScores,
     retuned: Policy,
     optimum: float,
     policy: Policy,
     salt: str,
     groups: Groups,
 ) -> DecidedRows:
+    scores = modeled.score
     return DecidedRows(
         problem=problem,
         scores=scores,
@@ -294,6 +319,7 @@ def _decided(
         optimum=problem.scores > optimum,
         debiased=_decide(problem, scores, policy, salt),
         groups=groups,
+        probabilities=None if modeled.probability is scores else modeled.probability,
     )
 
 
@@ -326,7 +352,12 @@ def _decide(problem: Problem, scores: Tensor, policy: Policy, salt: str) -> Tens
 
 
 def _rule(
-    case: Case, objective: Objective, policy: Policy, state: dict[str, Tensor] | None, salt: str
+    case: Case,
+    objective: Objective,
+    policy: Policy,
+    state: dict[str, Tensor] | None,
+    salt: str,
+    score_model: ScoreModel | None,
 ) -> DecisionRule:
     weights = None
     if case.checkpoint is not None:
@@ -342,6 +373,7 @@ def _rule(
         budget=objective.budget,
         weights_sha256=weights,
         contract=contract_of(case),
+        score_model=score_model,
     )
 
 

@@ -110,7 +110,8 @@ class DecidedRows:
 
     Attributes:
         problem: the rows with the scores of the unmodified network; ``scores`` (N,) are those of
-            the result.
+            the result, and ``probabilities`` (N,) what a score model takes for calibrated; None
+            without one.
         unmodified, retuned, debiased: decisions (N,) bool, as in ``outcome.Comparison``.
         optimum: those of the unmodified network at its threshold of best performance, without a
             budget.
@@ -124,6 +125,7 @@ class DecidedRows:
     optimum: Tensor
     debiased: Tensor
     groups: tuple[Group, ...]
+    probabilities: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ def collect_evidence(
         promises: demands with their group columns, tested besides the objective's budget.
     """
     before, decided = test.problem, test.debiased
-    after = replace(before, scores=test.scores)
+    after = replace(before, scores=test.scores, probabilities=test.probabilities)
     metric, counts, names = objective.metric, before.clustered_counts(decided), before.group_names
     described, feature_names = case.in_table_units(before)
     today = Scored(before.scores, test.unmodified)

@@ -147,6 +147,11 @@ def export(outcome: Outcome, path: Path) -> None:
             "Randomized thresholds cannot be exported as one network, because they depend on the "
             "row's id; use a method without randomization."
         )
+    if outcome.rule.score_model is not None:
+        raise UsageError(
+            "The rule has a score model, which cannot be exported; use another method, or predict "
+            "with fairfix."
+        )
     scorer = _final(outcome)
     names = outcome.case.problem.group_names
     columns: tuple[int, ...] = ()

@@ -43,13 +43,15 @@ _CHUNK_ROWS = 1_000_000
 class Predictions:
     """Scores (N,) float64 and decisions (N,) bool in table order.
 
-    Comparing the scores with the rule's thresholds in double precision gives the decisions.
+    Comparing the scores with the rule's thresholds in double precision gives the decisions. With
+    a score model in the rule, these are its scores.
 
     Attributes:
         ids: (N,) row ids, from ``id_column``; both None without ids.
         notes: what was inferred, for the user.
         label_values: the label values of a negative and of a positive decision; None if the rule
             does not know exactly two.
+        probabilities: (N,) float64, calibrated probabilities of a score model; None without one.
     """
 
     ids: np.ndarray | None
@@ -58,16 +60,18 @@ class Predictions:
     decisions: np.ndarray
     notes: tuple[str, ...]
     label_values: tuple[str, str] | None = None
+    probabilities: np.ndarray | None = None
 
     def csv(self, id_column: str | None = None, label_values: tuple[str, str] | None = None) -> str:
-        """Return CSV text: the id column, if any, then ``score`` and ``decision``.
+        """Return CSV text: the id column, if any, ``score``, ``probability`` if any, ``decision``.
 
         Args:
             id_column: another name for the id column.
             label_values: how negative and positive decisions are written; by default 0 and 1.
         """
         named = [] if self.ids is None else [csv_cell(str(id_column or self.id_column))]
-        header = ",".join([*named, "score", "decision"])
+        numbers = ["score"] if self.probabilities is None else ["score", "probability"]
+        header = ",".join([*named, *numbers, "decision"])
         words = np.array([csv_cell(word) for word in label_values or ("0", "1")], dtype=object)
         parts = (
             self._lines(slice(start, start + _CHUNK_ROWS), words)
@@ -79,9 +83,9 @@ class Predictions:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        scores = pc.cast(pa.array(self.scores[rows]), pa.string())
-        decisions = pa.array(words).take(pa.array(self.decisions[rows].astype(np.int8)))
-        cells = [scores, decisions]
+        numbers = (self.scores, self.probabilities)
+        cells = [pc.cast(pa.array(x[rows]), pa.string()) for x in numbers if x is not None]
+        cells.append(pa.array(words).take(pa.array(self.decisions[rows].astype(np.int8))))
         if self.ids is not None:
             cells.insert(0, pa.array(csv_cells(self.ids[rows]), pa.string()))
         lines = pc.binary_join_element_wise(*cells, ",")
@@ -146,20 +150,21 @@ def predict(
         raise
     group = next((g for g in table.groups if g.column == decision.group_column), None)
     ids = None if group is None else torch.from_numpy(group.ids).to(scores.device)
-    decisions = decision.decide(
-        scores,
-        ids,
-        group.names if group else (),
-        table.ids,
-        None if table.features is None else torch.from_numpy(table.features),
+    features = None if table.features is None else torch.from_numpy(table.features)
+    modeled = decision.model(scores, features)
+    decisions = decision.decide_modeled(
+        modeled.score, ids, group.names if group else (), table.ids, features
     )
     return Predictions(
         ids=table.ids,
         id_column=columns.id,
-        scores=_in_double_precision(scores, decision),
+        scores=_in_double_precision(modeled.score, decision),
         decisions=decisions.cpu().numpy(),
         notes=(*notes, *table.notes, *score_notes, *rule_notes(found)),
         label_values=_two_label_values(found),
+        probabilities=None
+        if decision.score_model is None
+        else modeled.probability.cpu().numpy().astype(float),
     )
 
 

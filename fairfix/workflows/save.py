@@ -17,11 +17,12 @@ from fairfix.errors import CheckpointError, OutputError, UsageError, Verificatio
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.run_network import Reading, make_scorer
+from fairfix.models.score_model.storage import to_bytes
 from fairfix.report.html import html
 from fairfix.report.markdown import markdown
 from fairfix.report.model_card import update
 from fairfix.thresholds.rule import DecisionRule
-from fairfix.thresholds.rule_file import stem_of
+from fairfix.thresholds.rule_file import read_rule, stem_of
 from fairfix.workflows.case import Case
 from fairfix.workflows.documents import report_document
 from fairfix.workflows.export import export
@@ -35,6 +36,7 @@ class Destination:
     Attributes:
         model: None for scores without a model.
         spec: a copy of the data spec, if the new model would not find it otherwise.
+        arrays: of the rule's score model; None if it has none.
         export: network and thresholds as one program (``fairfix.export``).
     """
 
@@ -43,6 +45,7 @@ class Destination:
     report: Path
     markdown: Path
     html: Path
+    arrays: Path | None
     spec: Path | None = None
     export: Path | None = None
 
@@ -63,21 +66,27 @@ class Destination:
             inside = given.is_dir() and not (is_folder and _holds_model(given))
             path = given / path.name if inside else given
         stem = stem_of(path, folder=is_folder)
-        rule, report, text, page = (
+        rule, report, text, page, arrays = (
             path.with_name(f"{stem}.{end}")
-            for end in ("rule.json", "report.json", "report.md", "report.html")
+            for end in (
+                "rule.json",
+                "report.json",
+                "report.md",
+                "report.html",
+                "rule.safetensors",
+            )
         )
         program = None if export is None else Path(export)
         if checkpoint is None:
-            return cls(None, rule, report, text, page, export=program)
+            return cls(None, rule, report, text, page, arrays, export=program)
         lost = case.spec is not None and DataSpec.find(path) is None
         spec = path.with_name(f"{stem}.data.json") if lost else None
-        return cls(path, rule, report, text, page, spec, program)
+        return cls(path, rule, report, text, page, arrays, spec, program)
 
     @property
     def paths(self) -> tuple[Path, ...]:
         reports = (self.report, self.markdown, self.html)
-        files = (self.model, self.rule, *reports, self.spec, self.export)
+        files = (self.model, self.rule, self.arrays, *reports, self.spec, self.export)
         return tuple(path for path in files if path is not None)
 
     def check(self, case: Case, test: Case | None = None, *, force: bool) -> None:
@@ -156,12 +165,16 @@ def save(
     report = report_document(outcome) if report is None else dict(report)
     report_text = _json(report)
     rule = replace(outcome.rule, report_sha256=hashlib.sha256(report_text.encode()).hexdigest())
+    if rule.score_model is None:
+        destination = replace(destination, arrays=None)
     with staged(destination.paths) as staging:
         if destination.model is not None:
             _write_model(outcome, rule, staging[destination.model])
             _write_card(staging[destination.model], report)
         if destination.export is not None:
             export(outcome, staging[destination.export])
+        if destination.arrays is not None and rule.score_model is not None:
+            staging[destination.arrays].write_bytes(to_bytes(rule.score_model))
         texts = {
             destination.rule: _json(rule.to_json()),
             destination.report: report_text,
@@ -172,6 +185,8 @@ def save(
             texts[destination.spec] = _json(outcome.case.spec.to_json())
         for path, text in texts.items():
             staging[path].write_text(text, encoding="utf-8", newline="\n")
+        if read_rule(staging[destination.rule]) != rule:
+            raise VerificationError("The rule read back differs, so nothing was written.")
     return destination
 
 

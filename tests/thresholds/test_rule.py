@@ -210,7 +210,7 @@ SECOND = {**RIGHT, "version": 2}
         (None, "the top level must be an object, not null"),
         ({}, "rules of version 1 and 2 with operator '>', not version None"),
         ({**RIGHT, "version": 3}, "not version 3"),
-        ({**RIGHT, "report_sha256": "ab" * 32}, "report_sha256, which version 1 does not have"),
+        ({**RIGHT, "report_sha256": "ab" * 32}, "score_model, which version 1 does not have"),
         ({**SECOND, "contract": {}}, "contract has no key 'features'; add it"),
         (
             {**SECOND, "score_model": {"name": "blind"}},

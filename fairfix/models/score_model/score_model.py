@@ -101,6 +101,18 @@ class ScoreModel(ABC):
             raise UsageError(f"A score model of kind {cls.kind!r} has no {sorted(other)[0]!r}.")
         return found
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ScoreModel) or type(other) is not type(self):
+            return False
+        mine, others = self.arrays(), other.arrays()
+        return (
+            self.settings() == other.settings()
+            and mine.keys() == others.keys()
+            and all(np.array_equal(mine[name], others[name]) for name in mine)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
     @torch.no_grad()
     def apply(self, features: Tensor, scores: Tensor) -> ModeledScores:
         """Return score and probability of every row.

@@ -1,0 +1,151 @@
+"""Bayes-fair rule without the protected attribute (Zeng, Cheng, Dobriban 2024; Chen et al. 2024).
+
+The fair rule with the highest balanced accuracy is a threshold on utility minus a multiple of the
+unfairness of a positive decision. Both depend on P(label) and P(group) given what is known of a
+row. Boosted trees estimate the two from the inputs of the network, without those that hold the
+protected attribute, and from its score. Multiplier and threshold are chosen exactly, on predictions
+by trees that were fitted without the row.
+
+Deviations from the papers: the rule maximizes balanced accuracy, not accuracy, and its chance of
+meeting the budget; the multiplier comes from 61 values in place of a linear program. The threshold
+chosen on predictions for unseen rows is used with trees that are fitted again on all rows.
+
+When not to use it: for more than two groups, if other programs must run the checkpoint alone
+(the trees are part of the rule; --export writes both as one program), or with so few rows of a
+group that its share cannot be learned.
+
+Changes: the score, by trees in the rule; threshold.
+Group at prediction: no.
+Gradients: no.
+Cost: 12 fits of 35 small trees.
+Paper: Zeng, Cheng, Dobriban 2024; Chen, Klochkov, Liu 2024.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fairfix.data.problem import Problem
+from fairfix.data.splitting import stratified_folds
+from fairfix.errors import UsageError
+from fairfix.methods._cross_fitting import (
+    N_FOLDS,
+    Floats,
+    classifier_inputs,
+    informative_columns,
+    row_weights,
+)
+from fairfix.methods._label_models import calibrated_score, cross_fit, table_features
+from fairfix.methods._result import Result
+from fairfix.methods._search import policy_result
+from fairfix.metrics.objective import Objective
+from fairfix.models.score_model import BlindScore
+from fairfix.models.score_model.blind_score import BlindMetric
+from fairfix.thresholds.policy import Policy
+from fairfix.thresholds.shared import best_threshold
+
+METRICS: dict[str, int | None] = {"spd": None, "eod": 1, "fprd": 0}
+"""Supported metrics, and the label of the rows that their rate is defined on."""
+N_MULTIPLIERS = 61
+WIDEST = 2.5
+"""Largest multiplier, in standard deviations of utility by standard deviations of unfairness."""
+
+
+def blind(
+    problem: Problem,
+    objective: Objective,
+    *,
+    seed: int = 0,
+    eta: Literal["own", "mixed"] = "own",
+) -> Result:
+    """Decide by trees that weigh utility against unfairness, without the protected attribute.
+
+    Supports spd, eod and fprd with two groups.
+
+    Args:
+        problem: the validation rows; needs the inputs of a network.
+        objective: what is optimized.
+        seed: of the folds.
+        eta: P(label) is predicted by the trees alone ("own") or averaged with the recalibrated
+            score of the network ("mixed").
+
+    Raises:
+        UsageError: if the metric or the number of groups is unsupported.
+        TableError: if there are only scores, or too few rows of a group or a label.
+    """
+    metric = objective.metric.key
+    if problem.n_groups != 2:
+        raise UsageError(
+            f"blind supports two groups, not {problem.n_groups}; use finetune or thresholds for "
+            "more."
+        )
+    if metric not in METRICS:
+        raise UsageError(
+            f"blind supports {', '.join(METRICS)}, not {metric}; use finetune for other metrics."
+        )
+    features = table_features(problem, "blind")
+    columns = np.setdiff1d(informative_columns(problem), problem.protected_inputs)
+    inputs = classifier_inputs(problem, columns)
+    folds = stratified_folds(problem, N_FOLDS, seed)
+    labels, groups = problem.labels.cpu().numpy(), problem.groups.cpu().numpy()
+    of = METRICS[metric]
+    counted = np.ones(len(problem), dtype=bool) if of is None else labels == of
+    label = cross_fit(problem, inputs, labels, folds)
+    group = cross_fit(problem, inputs, groups, folds, rows=counted)
+    calibrated, recalibrated = None, label.out_of_fold
+    if eta == "mixed":
+        calibrated, recalibrated = calibrated_score(problem, inputs[:, -1])
+    likely = (label.out_of_fold + recalibrated) / 2
+
+    weights = row_weights(problem)
+    pi = float(np.average(labels, weights=weights))
+    shares = tuple(float(np.average((groups == g) & counted, weights=weights)) for g in (0, 1))
+    utility = likely / (2 * pi) - (1 - likely) / (2 * (1 - pi))
+    unfairness = group.out_of_fold / shares[1] - (1 - group.out_of_fold) / shares[0]
+    if of is not None:
+        unfairness = unfairness * (likely if of else 1 - likely)
+    multiplier, scores, threshold = _best_multiplier(problem, objective, utility, unfairness)
+    model = BlindScore(
+        features.shape[1],
+        columns,
+        label.trees,
+        group.trees,
+        metric=cast(BlindMetric, metric),
+        pi=pi,
+        multiplier=multiplier,
+        shares=(shares[0], shares[1]),
+        calibrated=calibrated,
+    )
+    return policy_result(
+        problem,
+        objective,
+        Policy.shared(threshold),
+        score_model=model,
+        validation_scores=scores,
+    )
+
+
+def _best_multiplier(
+    problem: Problem, objective: Objective, utility: Floats, unfairness: Floats
+) -> tuple[float, Tensor, float]:
+    """Return the multiplier of the highest objective, its scores (N,) and their threshold."""
+    spread = WIDEST * utility.std() / max(unfairness.std(), np.finfo(np.float64).tiny)
+    multipliers = np.linspace(-1, 1, N_MULTIPLIERS) * spread
+    multipliers = multipliers[np.argsort(np.abs(multipliers), kind="stable")]
+    base = torch.from_numpy(utility - multipliers[:, None] * unfairness)
+    scores = base.sigmoid().to(problem.scores.device)
+    best = best_threshold(
+        scores,
+        problem.labels,
+        problem.groups,
+        problem.n_groups,
+        objective,
+        problem.weights,
+        problem.columns,
+    )
+    at = int(best.utility.argmax())
+    return float(multipliers[at]), scores[at].clone(), float(best.threshold[at])

@@ -1,0 +1,79 @@
+"""Thresholds per group on a score that is repaired first (Cruz, Hardt 2024).
+
+Thresholds per group are as good as the score that they are applied to. Boosted trees predict the
+label from the inputs of the network and its score; their prediction for rows that they were not
+fitted on gets the exact best thresholds per group.
+
+Deviation from the paper: it compares networks after thresholds and does not change their scores.
+The thresholds chosen on predictions for unseen rows are used with trees that are fitted again on
+all rows.
+
+When not to use it: as thresholds, if the group is unknown at prediction or must not be used; or if
+other programs must run the checkpoint alone (the trees are part of the rule).
+
+Changes: the score, by trees in the rule; thresholds per group.
+Group at prediction: yes.
+Gradients: no.
+Cost: 6 fits of 35 small trees.
+Paper: Cruz, Hardt 2024; Hardt, Price, Srebro 2016.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+
+from fairfix.data.problem import Problem
+from fairfix.data.splitting import stratified_folds
+from fairfix.methods._cross_fitting import N_FOLDS, classifier_inputs, informative_columns
+from fairfix.methods._label_models import calibrated_score, cross_fit, table_features
+from fairfix.methods._result import Result
+from fairfix.methods._search import policy_result
+from fairfix.metrics.objective import Objective
+from fairfix.models.score_model import RepairedScore
+from fairfix.thresholds.per_group import best_group_thresholds
+from fairfix.thresholds.policy import Policy
+
+
+def repair(
+    problem: Problem,
+    objective: Objective,
+    *,
+    seed: int = 0,
+    eta: Literal["own", "mixed"] = "own",
+) -> Result:
+    """Predict the label again by trees, then choose one threshold per group by exact search.
+
+    Supports the metrics and performance measures of the method thresholds.
+
+    Args:
+        problem: the validation rows; needs the inputs of a network.
+        objective: what is optimized.
+        seed: of the folds.
+        eta: the new score is the prediction of the trees alone ("own") or averaged with the
+            recalibrated score of the network ("mixed").
+
+    Raises:
+        UsageError: if the metric, the performance measure or the number of groups is unsupported.
+        TableError: if there are only scores, or too few rows of a label.
+    """
+    features = table_features(problem, "repair")
+    columns = informative_columns(problem)
+    inputs = classifier_inputs(problem, columns)
+    label = cross_fit(
+        problem, inputs, problem.labels.cpu().numpy(), stratified_folds(problem, N_FOLDS, seed)
+    )
+    calibrated, recalibrated = None, label.out_of_fold
+    if eta == "mixed":
+        calibrated, recalibrated = calibrated_score(problem, inputs[:, -1])
+    scores = torch.from_numpy((label.out_of_fold + recalibrated) / 2).to(problem.scores.device)
+    best = best_group_thresholds(replace(problem, scores=scores), objective)
+    return policy_result(
+        problem,
+        objective,
+        Policy.by_group(best.thresholds),
+        score_model=RepairedScore(features.shape[1], columns, label.trees, calibrated),
+        validation_scores=scores,
+    )

@@ -1,0 +1,44 @@
+"""Inputs that hold the protected attribute are found, and others are not taken for it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from fairfix.data.protected_inputs import protected_inputs
+
+N = 200
+RNG = np.random.default_rng(0)
+GROUPS = RNG.integers(0, 2, N)
+THREE = RNG.integers(0, 3, N)
+AGE = np.where(GROUPS, RNG.uniform(25, 60, N), RNG.uniform(18, 25, N))
+COLUMNS = {
+    "the group itself": (GROUPS, GROUPS, True),
+    "scaled": (GROUPS * 1.7 - 0.3, GROUPS, True),
+    "all but one row": (np.where(np.arange(N) == 7, 1 - GROUPS, GROUPS), GROUPS, False),
+    "an age with a limit": (AGE, GROUPS, True),
+    "an age with two limits": (np.where(AGE > 50, AGE, AGE), (AGE > 25) & (AGE < 50), True),
+    "codes, several a group": (2 * RNG.integers(0, 5, N) + GROUPS, GROUPS, True),
+    "numbers that never repeat": (RNG.normal(size=N), GROUPS, False),
+    "a constant": (np.ones(N), GROUPS, False),
+    "three groups": (THREE * 10, THREE, True),
+    "one of three groups": (THREE == 1, THREE, False),
+    "with missing values": (np.where(np.arange(N) == 3, np.nan, GROUPS), GROUPS, False),
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_column_that_determines_the_group_is_protected(name: str) -> None:
+    column, groups, expected = COLUMNS[name]
+    other = np.random.default_rng(1).normal(size=N)
+    features = torch.tensor(np.column_stack([other, column]), dtype=torch.float32)
+    found = protected_inputs(features, torch.tensor(groups).long(), 1 + int(groups.max()))
+    assert found == ((1,) if expected else ())
+
+
+def test_few_rows_and_images_have_no_protected_inputs() -> None:
+    groups = torch.tensor([0, 1, 0, 1])
+    assert protected_inputs(groups[:, None].float(), groups, 2) == ()
+    assert protected_inputs(torch.rand(4, 1, 3, 3), groups, 2) == ()
+    assert protected_inputs(None, groups, 2) == ()
