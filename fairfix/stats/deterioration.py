@@ -58,6 +58,8 @@ class Decided(Protocol):
     def debiased(self) -> Tensor: ...
 
     @property
+    def probabilities(self) -> Tensor | None: ...
+    @property
     def groups(self) -> Sequence[GroupColumn]: ...
 
 
@@ -137,10 +139,12 @@ def _selection_rate(rows: Decided) -> Deterioration | None:
 
 def _calibration(rows: Decided) -> Deterioration | None:
     """A calibration error that is more than .03 above that of the unmodified network."""
-    problem = rows.problem
-    if torch.equal(problem.scores, rows.scores):
+    problem, scores = rows.problem, rows.scores
+    if rows.probabilities is not None:
+        scores = rows.probabilities
+    if torch.equal(problem.scores, scores):
         return None
-    before, after = (calibration_error(problem, s).figure for s in (problem.scores, rows.scores))
+    before, after = (calibration_error(problem, s).figure for s in (problem.scores, scores))
     if not after.value - before.value > CALIBRATION_LIMIT:
         return None
     return Deterioration(

@@ -43,6 +43,7 @@ class Decided:
     optimum: Tensor
     debiased: Tensor
     groups: tuple[Column, ...]
+    probabilities: Tensor | None = None
 
 
 TODAY: Rates = (0.05, 0.5, 0.1, 0.6)

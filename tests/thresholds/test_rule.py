@@ -213,8 +213,8 @@ SECOND = {**RIGHT, "version": 2}
         ({**RIGHT, "report_sha256": "ab" * 32}, "score_model, which version 1 does not have"),
         ({**SECOND, "contract": {}}, "contract has no key 'features'; add it"),
         (
-            {**SECOND, "score_model": {"name": "blind"}},
-            "score_model is not known to this fairfix; use the release that wrote the rule",
+            {**SECOND, "targets": {"name": "blind"}},
+            "targets is not known to this fairfix; use the release that wrote the rule",
         ),
         ({**SECOND, "targets": []}, "targets is not known to this fairfix"),
         ({**RIGHT, "operator": ">="}, "with '>='"),
