@@ -208,7 +208,7 @@ THRESHOLDS = [
     ),
     Mutant(
         "linear-bound-for-log-ratio",
-        "Metric.bound",
+        "Contrast.bound",
         "log_bound(budget)",
         "budget",
         "per_group",

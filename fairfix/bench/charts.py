@@ -43,11 +43,6 @@ def mark_kind(method: MethodSummary) -> str:
     return references.get(method.method, "aware" if method.needs_group else "free")
 
 
-def metric_title(key: str) -> str:
-    """Return the full name of a metric or performance measure."""
-    return title_of(key)
-
-
 def _capitalize(text: str) -> str:
     return text[:1].upper() + text[1:]
 
@@ -100,7 +95,7 @@ def plane_chart(goal: Goal, methods: Sequence[MethodSummary], titles: Mapping[st
     plot = Plot(
         Scale.over(across),
         Scale.over([0.0, *([] if goal.smaller_is_better else [goal.budget]), *up]),
-        f"{_capitalize(metric_title(goal.performance_key))}, mean",
+        f"{_capitalize(title_of(goal.performance_key))}, mean",
         "Absolute gap, mean",
         "Fairness against performance",
         "Performance increases to the right, the absolute gap upwards; whiskers are quartiles "
@@ -267,7 +262,7 @@ def step_charts(goal: Goal, runs: Sequence[Run]) -> StepCharts | None:
     performances = [[float(step[1]) for step in steps] for steps in at]
     chosen = [step for _, step in runs]
     band = None if goal.smaller_is_better else (0.0, goal.budget)
-    name = _capitalize(metric_title(goal.performance_key))
+    name = _capitalize(title_of(goal.performance_key))
     return StepCharts(
         _step_chart(shown, gaps, "Absolute gap", band, chosen),
         _step_chart(shown, performances, name, None, chosen),

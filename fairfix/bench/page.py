@@ -22,7 +22,6 @@ from fairfix.bench.charts import (
     Series,
     color_key,
     mark_kind,
-    metric_title,
     plane_chart,
     step_charts,
     sweep_chart,
@@ -32,6 +31,7 @@ from fairfix.bench.page_base_networks import attribution_view, base_networks_vie
 from fairfix.bench.split_statistics import MeanInterval, Quartiles
 from fairfix.bench.summary import MethodSummary, TaskSummary, summarize
 from fairfix.bench.sweep import Sweep, sweeps
+from fairfix.metrics.fairness_metrics import title as title_of
 from fairfix.report.html import environment
 from fairfix.report.svg import LogScale, Scale
 
@@ -81,7 +81,7 @@ def page(rows: Sequence[Row]) -> str:
 
 def describe_goal(goal: Goal) -> str:
     """Return the definition of the ranking value in words."""
-    performance, metric = metric_title(goal.performance_key), metric_title(goal.metric)
+    performance, metric = title_of(goal.performance_key), title_of(goal.metric)
     if goal.smaller_is_better:
         weight = f"{goal.lambda_:g}"
         rest = f"{1 - goal.lambda_:g}"
@@ -121,7 +121,7 @@ def _overview(table: TaskSummary) -> View:
     best = _best(table, needs_group=False)
     return {
         "task": table.task,
-        "goal": f"{metric_title(table.goal.metric)}, {table.goal.value_name}",
+        "goal": f"{title_of(table.goal.metric)}, {table.goal.value_name}",
         "best": best.method,
         "figure": _mean_view(best.mean_objective),
         "gain": _gain_view(best),
@@ -139,8 +139,8 @@ def _section(table: TaskSummary, runs: RunsByMethod) -> View:
     return {
         "task": table.task,
         "goal": goal,
-        "metric": metric_title(goal.metric),
-        "performance": metric_title(goal.performance_key),
+        "metric": title_of(goal.metric),
+        "performance": title_of(goal.performance_key),
         "description": describe_goal(goal),
         "splits": done["task_sha256"].nunique(),
         "rows": sorted({int(n) for n in done["rows"]}),
@@ -276,7 +276,7 @@ def _sweep(sweep: Sweep, all_methods: Sequence[str]) -> View:
     return {
         "name": sweep.name,
         "parameter": sweep.parameter,
-        "metric": metric_title(goal.metric),
+        "metric": title_of(goal.metric),
         "description": describe_goal(goal),
         "objective_name": goal.value_name,
         "values": [value for value, _ in sweep.summaries],

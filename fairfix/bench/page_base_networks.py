@@ -11,8 +11,9 @@ import pandas as pd
 from fairfix._utils.text import format_number
 from fairfix.bench.attribution_summary import AttributionSummary
 from fairfix.bench.base_network_summary import BaseNetworkSummary
-from fairfix.bench.charts import BoxStrips, metric_title
+from fairfix.bench.charts import BoxStrips
 from fairfix.bench.split_statistics import MeanSd, mean_sd, quartiles
+from fairfix.metrics.fairness_metrics import title as title_of
 from fairfix.metrics.performance import PERFORMANCES
 from fairfix.report.svg import Scale
 
@@ -36,7 +37,7 @@ def base_networks_view(summaries: Sequence[BaseNetworkSummary]) -> View | None:
         "rows": [
             {
                 "task": each.task,
-                "metric": metric_title(metric),
+                "metric": title_of(metric),
                 "strip": _strip(boxes, each, metric),
                 "gap": _mean_view(mean_sd(each.gaps[metric])),
                 "accuracy": _mean_view(mean_sd(each.performances["accuracy"])),
@@ -44,7 +45,7 @@ def base_networks_view(summaries: Sequence[BaseNetworkSummary]) -> View | None:
             for each in shown
             for metric in each.metrics
         ],
-        "performances": [metric_title(key) for key in keys],
+        "performances": [title_of(key) for key in keys],
         "listed": [
             {
                 "task": each.task,
@@ -81,7 +82,7 @@ def attribution_view(summaries: Sequence[AttributionSummary]) -> View | None:
         "rows": [
             {
                 "task": each.task,
-                "metric": metric_title(each.metric),
+                "metric": title_of(each.metric),
                 "splits": each.splits,
                 "r2": _mean_view(each.r2),
                 "r2_of_decisions": _mean_view(each.r2_of_decisions),

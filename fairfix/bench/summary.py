@@ -91,14 +91,6 @@ class TaskSummary:
     methods: tuple[MethodSummary, ...]
 
 
-def method_summaries(rows: Iterable[Row]) -> list[MethodSummary]:
-    """Return the method summaries of every task and goal.
-
-    Within a task and goal, group-free methods come first, each kind by its mean objective.
-    """
-    return [method for table in summarize(rows) for method in table.methods]
-
-
 def summarize(rows: Iterable[Row]) -> list[TaskSummary]:
     """Return one summary per task and goal, in row order; those without any result are left out."""
     cells = cell_table(latest_rows(rows))

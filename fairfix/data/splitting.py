@@ -147,14 +147,6 @@ def stratified_folds(problem: Problem, n_folds: int, seed: int) -> np.ndarray:
     return _folds(of_cluster, n_folds, seed)[position]
 
 
-def random_halves(problem: Problem, seed: int) -> tuple[Problem, Problem]:
-    """Split a problem into two random halves, not stratified; clusters are kept together."""
-    clusters = None if problem.clusters is None else problem.clusters.cpu().numpy()
-    halves = random_parts(len(problem), {"first": (0, 0.5), "second": (0.5, 1)}, seed, clusters)
-    first, second = (problem.take(torch.from_numpy(rows)) for rows in halves.values())
-    return first, second
-
-
 def _draw_by_stratum(
     strata: np.ndarray,
     share: float,

@@ -86,6 +86,10 @@ class Contrast(StrEnum):
             return 1, 1
         return (2, 2) if self is not Contrast.LARGEST else (2, 8)
 
+    def bound(self, budget: float) -> float:
+        """Return the budget on the scale of the contrasts: a logarithm for the ratio."""
+        return log_bound(budget) if self is Contrast.RATIO else budget
+
 
 def gap_of(contrast: Contrast, shares: Sequence[Share]) -> Gap:
     """Compare the shares of each group, each (..., G)."""

@@ -15,7 +15,7 @@ import torch
 
 from fairfix._utils.text import did_you_mean
 from fairfix.errors import UsageError
-from fairfix.metrics.contrasts import Contrast, Difference, Gap, gap_of, log_bound
+from fairfix.metrics.contrasts import Contrast, Difference, Gap, gap_of
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.performance import PERFORMANCES, Performance
 from fairfix.metrics.rates import (
@@ -93,10 +93,6 @@ class Metric:
         if not self.ratio:
             return abs(value)
         return 1 - min(value, 1 / value) if value > 0 else 1.0
-
-    def bound(self, budget: float) -> float:
-        """The bound of every contrast of rates (of their logarithms for a ratio)."""
-        return log_bound(budget) if self.ratio else budget
 
     def slope(self, size: float) -> float:
         """Derivative of the size in its contrast: 1, or 1 - size for 1 - exp(-log ratio)."""

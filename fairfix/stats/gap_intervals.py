@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor
 
-from fairfix.metrics.contrasts import Contrast, log_bound
+from fairfix.metrics.contrasts import Contrast
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.stats.binding_contrasts import binding_contrasts
@@ -265,10 +265,6 @@ class MetricRates:
                 return np.asarray(np.log(rates[..., 0] / rates[..., 1]))
         return np.asarray((self.coefficients * rates).sum(-1))
 
-    def bound(self, budget: float) -> float:
-        """Return the budget on the scale of the contrasts."""
-        return log_bound(budget) if self.ratio else budget
-
     def limits(self, alpha: float, *, exact: bool = False) -> Limits:
         """Return limits of every contrast, (..., K)."""
         hits, trials = self.by_contrast()
@@ -356,20 +352,20 @@ def certified(
 ) -> NDArray[Any]:
     """Return whether the gap is significantly below the budget, (...); never with few rows."""
     upper = size_upper_limit(rates, alpha, exact=exact)
-    return np.asarray(~rates.has_too_few_rows() & (upper < rates.bound(budget)))
+    return np.asarray(~rates.has_too_few_rows() & (upper < rates.contrast.bound(budget)))
 
 
 def violated(
     rates: MetricRates, budget: float, alpha: float, *, exact: bool = False
 ) -> NDArray[Any]:
     """Return whether the gap is significantly at or above the budget, (...)."""
-    return np.asarray(size_lower_limit(rates, alpha, exact=exact) >= rates.bound(budget))
+    return np.asarray(size_lower_limit(rates, alpha, exact=exact) >= rates.contrast.bound(budget))
 
 
 def p_violated(rates: MetricRates, budget: float, *, exact: bool = False) -> Array:
     """Return the p-value of "the gap is at most the budget", (...), Bonferroni-corrected."""
     binding = rates.binding(_ANY_ALPHA, lower=True, exact=exact)
-    p_values = binding.p_values(rates.bound(budget), exact=exact)
+    p_values = binding.p_values(rates.contrast.bound(budget), exact=exact)
     return np.asarray(np.fmin(rates.n_contrasts * np.fmin.reduce(p_values, axis=-1), 1.0))
 
 

@@ -175,7 +175,7 @@ def at_gap(rates: MetricRates, gap: float) -> MetricRates:
         deviations, size = values - center, float(rates.size)
     if not NO_GAP < size < math.inf:
         deviations, size = np.eye(values.shape[-1])[:1], 1.0
-    moved = center + deviations * (rates.bound(gap) / size)
+    moved = center + deviations * (rates.contrast.bound(gap) / size)
     if rates.ratio:
         moved = np.exp(moved - np.maximum(moved.max(-1, keepdims=True), 0.0))
     else:
@@ -188,7 +188,7 @@ def _scale_factor(
     rates: MetricRates, budget: float, confidence: ConfidenceLevel, power: float
 ) -> float | None:
     """Return the factor on the table's rows that gives the power; None if there is none."""
-    size, bound = float(rates.size), rates.bound(budget)
+    size, bound = float(rates.size), rates.contrast.bound(budget)
     if not size < bound:
         return None
     smallest = max(

@@ -157,7 +157,7 @@ def gap_bounds(objective: Objective) -> list[float]:
         trade_off = objective.kind == "tradeoff"
         most = 1.0 - 1e-9 if trade_off else objective.budget - _ROUNDING
         sizes = [most * rung / (N_BOUNDS - 1) for rung in range(N_BOUNDS)]
-    return [objective.metric.bound(size) for size in sizes]
+    return [objective.metric.contrast.bound(size) for size in sizes]
 
 
 class _Search:

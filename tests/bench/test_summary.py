@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from fairfix.bench.cell_table import latest_rows
-from fairfix.bench.summary import MethodSummary, method_summaries, summarize
+from fairfix.bench.summary import MethodSummary, summarize
 from tests.helpers.paths import ROOT
 from tests.helpers.studies import study_row
 
@@ -26,6 +26,10 @@ def made_up() -> list[dict[str, Any]]:
         rows.append(study_row("gda", split, 0.06 if split % 2 else 0.04, 0.7))
         rows.append(study_row("thresholds", split, -0.02, 0.75))
     return rows
+
+
+def method_summaries(rows: list[dict[str, Any]]) -> list[MethodSummary]:
+    return [method for table in summarize(rows) for method in table.methods]
 
 
 def by_method(rows: list[dict[str, Any]]) -> dict[str, MethodSummary]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 
 from fairfix.data.problem import Problem
-from fairfix.data.splitting import random_halves, random_parts
+from fairfix.data.splitting import random_parts
 from fairfix.methods._search import CandidateSearch
 from fairfix.methods.gda import gda
 from fairfix.metrics.objective import Objective
@@ -376,20 +376,6 @@ def test_all_thresholds_are_at_least_as_good_as_the_grid() -> None:
 
 
 # Re-splits.
-
-
-def test_halves_partition_the_rows() -> None:
-    rows = biased_rows()
-    problem = as_problem(rows)
-    one, other = random_halves(problem, 3)
-    assert (len(one), len(other)) == (N // 2, N // 2)
-    assert one.features is not None
-    assert other.features is not None
-    seen = torch.cat([one.features, other.features])[:, 0].sort().values
-    assert rows.features is not None
-    assert torch.equal(seen, rows.features[:, 0].sort().values)
-    assert torch.equal(one.features, random_halves(problem, 3)[0].features)
-    assert not torch.equal(one.features, random_halves(problem, 4)[0].features)
 
 
 def test_halves_are_drawn_from_both_tables_in_order() -> None:

@@ -13,7 +13,6 @@ from fairfix.data.splitting import (
     check_seed,
     consecutive_parts,
     holdout,
-    random_halves,
     random_parts,
     resplit,
     split_problem,
@@ -140,14 +139,6 @@ def test_random_parts_are_consecutive_parts_of_one_permutation() -> None:
     assert consecutive_parts(11, bounds)["val"] == slice(6, 8)
 
 
-def test_the_second_of_two_random_halves_has_the_odd_row() -> None:
-    problem = scored_rows(41)
-    order = np.random.default_rng(2).permutation(41)
-    first, second = random_halves(problem, 2)
-    assert torch.equal(first.scores, problem.scores[order[:20]])
-    assert torch.equal(second.scores, problem.scores[order[20:]])
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_clusters_stay_on_one_side(seed: int) -> None:
     problem = scored_rows(240)
@@ -180,16 +171,6 @@ def test_clusters_of_one_row_are_divided_as_rows_are() -> None:
     bounds = {"first": (0.0, 0.25), "second": (0.25, 1.0)}
     parts = random_parts(40, bounds, 1, np.arange(40))
     assert [len(rows) for rows in parts.values()] == [10, 30]
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_random_halves_keep_clusters_together(seed: int) -> None:
-    problem = replace(scored_rows(240), clusters=torch.arange(240) % 60)
-    first, second = random_halves(problem, seed)
-    assert first.clusters is not None
-    assert second.clusters is not None
-    assert not set(first.clusters.tolist()) & set(second.clusters.tolist())
-    assert len(first) == len(second) == 120
 
 
 @pytest.mark.parametrize("n_groups", [2, 3])

@@ -62,7 +62,7 @@ def test_the_largest_contrast_is_the_size_of_the_gap(metric: str, groups: int) -
     rng = np.random.default_rng(groups)
     c = table(rng.integers(40, 900, groups), rng.random(groups), rng.random(groups))
     cells, gap = MetricRates.from_counts(metric, c), METRICS[metric](c)
-    assert abs(cells.estimates()).max() == pytest.approx(cells.bound(float(gap.size)))
+    assert abs(cells.estimates()).max() == pytest.approx(cells.contrast.bound(float(gap.size)))
     assert cells.signed == (groups == 2 and metric not in ("aaod", "eqodds"))
 
 
