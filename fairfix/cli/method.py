@@ -71,12 +71,13 @@ def run(
             holdout_share=values["holdout"],
             seed=values["seed"],
             fold=bool(values["fold_threshold"]),
+            recalibrate=not values["no_recalibrate"],
             confidence=confidence,
             promises=goals,
             subgroups=not values["no_subgroups"],
             options=options,
         )
-    print_messages(outcome.result.notes, quiet=quiet)
+    print_messages(outcome.notes, quiet=quiet)
     report = report_document(outcome, shlex.join(["fairfix", *sys.argv[1:]]))
     report["notes"] += values.file_notes
     save(outcome, values["output"], force=force, export_to=export_to, report=report)

@@ -148,6 +148,7 @@ def debias(
     holdout: float = 0.3,
     seed: int = 0,
     fold_threshold: bool = False,
+    recalibrate: bool = True,
     confidence: float = 0.95,
     strict: bool = False,
     also: Mapping[str, float] | None = None,
@@ -176,6 +177,8 @@ def debias(
         test: test rows; without them a share ``holdout`` in (0, 1) of the case's rows is held out.
         seed: equal seeds give equal bytes.
         fold_threshold: move the threshold into the last bias, so that 0.5 is the threshold.
+        recalibrate: fit the scores of changed weights to the labels of the validation rows, without
+            changing a decision; not with ``fold_threshold``.
         confidence: 1 - alpha of each one-sided test, in (0.5, 1); ``strict`` takes exact limits.
         also, floors, ceilings: further budgets and limits, as ``gate`` takes them. The search
             weighs performance by the chance that all hold, and the test rows test each.
@@ -209,6 +212,7 @@ def debias(
         holdout_share=holdout,
         seed=seed,
         fold=fold_threshold,
+        recalibrate=recalibrate,
         confidence=level,
         promises=[
             *demands_of(Kind.BUDGET, also),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,6 +39,7 @@ from fairfix.workflows.gate.checks import with_column
 from fairfix.workflows.gate.demands import Demand
 from fairfix.workflows.goals import goals_at, limits_of, searched, with_columns
 from fairfix.workflows.outcome import Comparison, Outcome
+from fairfix.workflows.recalibrated import recalibrated
 from fairfix.workflows.warnings import warnings_of
 
 
@@ -93,6 +95,7 @@ def debias(
     holdout_share: float = 0.3,
     seed: int = 0,
     fold: bool = False,
+    recalibrate: bool = True,
     confidence: ConfidenceLevel = DEFAULT_CONFIDENCE,
     promises: Sequence[Demand] = (),
     subgroups: bool = True,
@@ -109,6 +112,8 @@ def debias(
             stratified by label and group, are held out.
         seed: of every random choice; equal seeds give equal bytes.
         fold: move the threshold into the last layer's bias, so that 0.5 is the threshold.
+        recalibrate: fit the scores of changed weights to the labels of the validation rows, without
+            changing a decision; not with ``fold``.
         confidence: of the verdict and the intervals on the test rows.
         promises: further budgets, floors and ceilings: goals of the search beside the budget,
             which are tested on the test rows; those of severity ``warn`` are only tested.
@@ -144,6 +149,7 @@ def debias(
     result = described.run(validation, objective, seed=seed, **chosen)
     retuned = identity(validation, objective)
     state, scorer, policy = _as_stored(case, validation, objective, result)
+    recalibration = None
     if fold:
         if result.score_model is not None:
             raise UsageError(
@@ -151,6 +157,10 @@ def debias(
                 "rule, so it cannot be folded into the network; remove --fold-threshold."
             )
         scorer, policy, state = _folded(case, validation, scorer, policy)
+    elif recalibrate and state is not None and scorer is not None:
+        (state, scorer, policy), recalibration = recalibrated(
+            validation, held_out, (state, scorer, policy), partial(_stored, case)
+        )
     optimum = performance_threshold(validation, objective.performance)
     salt = f"fairfix-{seed}"
     rule = _rule(case, objective, policy, state, salt, result.score_model)
@@ -178,6 +188,7 @@ def debias(
         holdout_share=None if test is not None else holdout_share,
         rule=rule,
         state=state,
+        recalibration=recalibration,
         result=result,
         retuned=retuned,
         validation=comparison,
@@ -279,7 +290,7 @@ def _as_stored(
     return state, scorer, Policy.shared(float(cut.threshold))
 
 
-def _stored(case: Case, state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _stored(case: Case, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     assert case.checkpoint is not None
     on_cpu = {name: value.cpu() for name, value in state.items()}
     return checkpoints.stored_state(case.checkpoint, on_cpu)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -33,8 +33,8 @@ from fairfix.workflows.gate.check_document import check_document
 from fairfix.workflows.outcome import Comparison, Outcome
 from fairfix.workflows.unchecked import reused_test_rows, unchecked_in_audit, unchecked_of
 from fairfix.workflows.warnings import (
+    audit_warnings,
     lesser_deteriorations,
-    reversed_scores,
     serious_warnings,
 )
 
@@ -93,6 +93,7 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
                 "options": dict(outcome.options),
                 "needs_group": outcome.rule.needs_group,
                 "changes_weights": outcome.state is not None,
+                "recalibration": outcome.recalibration and asdict(outcome.recalibration),
                 "chosen_step": outcome.result.chosen,
                 "trajectory": [_step(step) for step in outcome.result.trajectory],
             },
@@ -122,7 +123,7 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
             "unchecked": list(unchecked_of(outcome)),
             "notes": [
                 *case.notes,
-                *outcome.result.notes,
+                *outcome.notes,
                 *lesser_deteriorations(outcome),
                 *(evidence.subgroups.notes if evidence.subgroups else ()),
             ],
@@ -150,19 +151,11 @@ def audit_document(case: Case, rule: DecisionRule, audit: Audit) -> dict[str, An
                 "found": [_subgroup(each) for each in audit.subgroups.significant()],
             },
             "threshold_sweep": audit.threshold_sweep and _threshold_sweep(audit.threshold_sweep),
-            "serious_warnings": list(_audit_warnings(audit)),
+            "serious_warnings": list(audit_warnings(audit.groups[0].evaluation)),
             "unchecked": list(unchecked_in_audit(case, rule)),
             "notes": [*case.notes, *(audit.subgroups.notes if audit.subgroups else ())],
         }
     )
-
-
-def _audit_warnings(audit: Audit) -> Iterator[str]:
-    """Yield what keeps a certified rule from being green."""
-    evaluation = audit.groups[0].evaluation
-    if evaluation.trivial:
-        yield "the rule is trivial: it decides nearly all rows alike"
-    yield from reversed_scores(evaluation.performance["auc"], "these rows")
 
 
 def _audited(each: GroupAudit) -> dict[str, Any]:

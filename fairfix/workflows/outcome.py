@@ -13,6 +13,7 @@ from fairfix.methods._result import Result
 from fairfix.metrics.objective import Objective
 from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.stats.evaluation import Evaluation
+from fairfix.thresholds.recalibration import Recalibration
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.tradeoff_curve import TradeoffPoint
 from fairfix.workflows.case import Case
@@ -47,6 +48,8 @@ class Outcome:
             table.
         rule: the decision rule to deploy with the weights.
         state: the network's new state as the checkpoint will hold it; None if unchanged.
+        recalibration: whether the scores of changed weights were recalibrated; None if it was not
+            asked for or the weights are unchanged.
         result: what the method returned; ``retuned`` the same for the unmodified network at its
             best single threshold.
         validation: figures on the rows that the method was tuned on.
@@ -70,6 +73,7 @@ class Outcome:
     holdout_share: float | None
     rule: DecisionRule
     state: dict[str, Tensor] | None
+    recalibration: Recalibration | None
     result: Result
     retuned: Result
     validation: Comparison
@@ -82,6 +86,12 @@ class Outcome:
     promises: tuple[Demand, ...] = ()
     goals: Goals | None = None
     subgroups: bool = True
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes of the method and of the recalibration, without a full stop."""
+        recalibrated = () if self.recalibration is None else (self.recalibration.sentence,)
+        return (*self.result.notes, *recalibrated)
 
     def __repr__(self) -> str:
         after, metric = self.test.debiased, self.objective.metric.key

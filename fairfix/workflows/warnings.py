@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from fairfix.stats.deterioration import STANDARD_ERRORS, Deterioration
+from fairfix.stats.evaluation import Evaluation
 from fairfix.workflows.outcome import Comparison, Outcome
 
 REVERSED_AUC = 0.45
@@ -63,6 +65,13 @@ def lesser_deteriorations(outcome: Outcome) -> list[str]:
         for each in outcome.evidence.deteriorations
         if not each.serious and not each.detail
     ]
+
+
+def audit_warnings(evaluation: Evaluation) -> Iterator[str]:
+    """Yield what keeps a certified rule that is audited from being green."""
+    if evaluation.trivial:
+        yield "the rule is trivial: it decides nearly all rows alike"
+    yield from reversed_scores(evaluation.performance["auc"], "these rows")
 
 
 def _useless_rules(outcome: Outcome) -> list[str]:

@@ -78,9 +78,9 @@ def test_scores_without_a_model_are_unchecked(place: Place) -> None:
 
 def test_a_gate_of_the_library_can_refuse_serious_warnings(place: Place) -> None:
     case = library.load(place.model, place.test)
-    trivial = library.DecisionRule(threshold=1.0, output="logit")
+    poor = library.DecisionRule(threshold=0.01, output="logit")
     exits = [
-        library.gate(case, {"spd": 0.5}, floors={"accuracy": 0.01}, rule=trivial, **asked).exit_code
+        library.gate(case, {"spd": 0.5}, floors={"tpr": 0.01}, rule=poor, **asked).exit_code
         for asked in ({}, {"no_serious_warnings": True}, {"require_unseen": True})
     ]
     assert exits == [0, 3, 3]

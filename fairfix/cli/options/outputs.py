@@ -26,6 +26,14 @@ def output_options(
             "--fold-threshold",
         ),
     ] = False,
+    no_recalibrate: Annotated[
+        bool,
+        advanced(
+            "Leave the scores of changed weights as they are; otherwise they are fitted to the "
+            "labels of the validation rows without changing a decision.",
+            "--no-recalibrate",
+        ),
+    ] = False,
     export: Annotated[
         Path | None,
         advanced(

@@ -142,6 +142,14 @@ class Step(StrictModel):
     threshold: float | None = Field(description="The best threshold.")
 
 
+class Recalibration(StrictModel):
+    """The affine recalibration of the logits, slope times logit plus intercept."""
+
+    slope: float | None = Field(description="The slope; null if it was not done.")
+    intercept: float | None = Field(description="The intercept; null if it was not done.")
+    reason: str = Field(description="Why it was not done; empty if it was.")
+
+
 class Method(StrictModel):
     """The debiasing method and its search."""
 
@@ -152,6 +160,10 @@ class Method(StrictModel):
     needs_group: bool = Field(description="Whether a decision depends on the group of the row.")
     changes_weights: bool = Field(
         description="Whether the written weights differ from those that were read."
+    )
+    recalibration: Recalibration | None = Field(
+        description="How the scores of changed weights were recalibrated; null if that was not "
+        "asked for or the weights are unchanged.",
     )
     chosen_step: Count = Field(description="The step that was chosen.")
     trajectory: tuple[Step, ...] = Field(
