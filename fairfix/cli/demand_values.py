@@ -16,14 +16,26 @@ def gate_demands(values: OptionValues) -> tuple[Demand, ...]:
     budget = next((place["budget"] for place in places if "budget" in place), ())
     one = not isinstance(budget, list | tuple)
     entries = [str(budget)] if one else budget
-    # A change in a settings file is for the debiasing commands too, and needs a baseline here.
-    compared = "selection_rate_change" in values.given or values["baseline"] is not None
+    change = () if _is_left_out(values) else selection_change(values["selection_rate_change"])
     return (
         *demands(Kind.BUDGET, entries, default=values["metric"] if one else None),
         *_limits(values),
         *demands(Kind.MAX_DROP, values["max_drop"] or (), default=values["performance"]),
-        *(selection_change(values["selection_rate_change"]) if compared else ()),
+        *change,
     )
+
+
+def left_out_warnings(values: OptionValues) -> tuple[str, ...]:
+    """Say which demand of a settings file a gate cannot test."""
+    if not _is_left_out(values):
+        return ()
+    assert values.source is not None
+    return (f"selection-rate-change in {values.source.name} is not tested without --baseline",)
+
+
+def _is_left_out(values: OptionValues) -> bool:
+    """Whether a change in the settings file, meant for debiasing commands, has no baseline here."""
+    return "selection_rate_change" in values.from_file and values["baseline"] is None
 
 
 def also(values: OptionValues) -> tuple[Demand, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 from fairfix._utils.text import shorten
 from fairfix.cli.ci_outputs import CiOutputs
 from fairfix.cli.console import build_table, print_json, print_messages, print_output, wrap
-from fairfix.cli.demand_values import also, gate_demands
+from fairfix.cli.demand_values import also, gate_demands, left_out_warnings
 from fairfix.cli.failures import describe_failure
 from fairfix.cli.option_values import OptionValues
 from fairfix.report.gate_sentences import (
@@ -70,6 +70,7 @@ def run(
 
 def _judge(model: str, data: Path, rule: Path | None, given: dict[str, Any]) -> Gate:
     values = OptionValues.collect("gate", given, data)
+    left_out = left_out_warnings(values)
     demands, further, baseline = gate_demands(values), also(values), values["baseline"]
     confidence = values.confidence()
     check_baseline(demands, given=baseline is not None)
@@ -87,8 +88,8 @@ def _judge(model: str, data: Path, rule: Path | None, given: dict[str, Any]) -> 
         require_unseen=bool(values["require_unseen"]),
         no_serious_warnings=bool(values["no_serious_warnings"]),
         notes=values.file_notes,
-        warnings=values.file_warnings,
-        unchecked=(*values.file_warnings, *_other_rule(case, threshold_given)),
+        warnings=(*values.file_warnings, *left_out),
+        unchecked=(*values.file_warnings, *left_out, *_other_rule(case, threshold_given)),
     )
 
 

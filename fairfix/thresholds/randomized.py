@@ -37,7 +37,7 @@ def best_randomized_thresholds(problem: Problem, objective: Objective) -> Policy
     For the chance-constrained and the trade-off objective, each of 41 bounds on the gap is tried.
     The best expected performance within a bound need not have the best chance of staying within
     the budget, so the chance-constrained objective also considers the best thresholds without
-    randomization.
+    randomization. Further limits of the objective only choose among these solutions.
 
     Args:
         problem: scores, labels and groups.

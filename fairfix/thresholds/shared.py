@@ -214,7 +214,8 @@ def batched_utility(objective: Objective, counts: Counts, needed: float = -math.
     if counts.tp.device.type == "cpu":
         width = max(1, _MAX_RATED // counts.tp.shape[1])
     if counts.joint is not None:
-        some = counts.cells().split(width)
+        cells = counts.cells()
+        some = cells.split(max(1, 4 * _MAX_RATED // cells.shape[1]))
         return torch.cat([objective.utility(counts.with_cells(part), needed) for part in some])
     by_group = [side.t().contiguous().t() for side in counts.sides]  # sums over groups are faster
     parts = zip(*(side.split(width) for side in by_group), strict=True)

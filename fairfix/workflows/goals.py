@@ -27,7 +27,7 @@ from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
 from fairfix.workflows.gate.demands import AUC, Demand, Kind, Severity
 
-MAX_JOINT_GROUPS = 512
+MAX_JOINT_GROUPS = 256
 """Most joint groups of the columns that limits name; each is counted at every threshold."""
 
 

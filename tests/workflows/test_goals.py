@@ -199,6 +199,13 @@ def test_the_gate_tests_a_change_against_the_baseline(fairfix: Run, place: Place
     )
 
 
+def test_a_gate_says_that_a_change_in_a_file_is_not_tested(fairfix: Run, place: Place) -> None:
+    (place.folder / "fairfix.toml").write_text("selection-rate-change = 0.3\n", encoding="utf-8")
+    ended = fairfix("gate", place.model, place.test, "--budget", "spd=0.9")
+    assert ended.code in (0, 3)
+    assert "selection-rate-change in fairfix.toml is not tested without --baseline" in ended.err
+
+
 @pytest.mark.parametrize(
     ("factor", "verdict"), [(1.0, "certified"), (1.1, "inconclusive"), (1.4, "violated")]
 )
