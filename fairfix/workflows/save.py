@@ -185,7 +185,7 @@ def save(
             texts[destination.spec] = _json(outcome.case.spec.to_json())
         for path, text in texts.items():
             staging[path].write_text(text, encoding="utf-8", newline="\n")
-        if read_rule(staging[destination.rule]) != rule:
+        if read_rule(staging[destination.rule]).to_json() != rule.to_json():
             raise VerificationError("The rule read back differs, so nothing was written.")
     return destination
 
