@@ -115,6 +115,7 @@ def staged(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
     """
     destinations = list(paths)
     folders = list(dict.fromkeys(path.parent for path in destinations))
+    stages: dict[Path, Path] = {}
     try:
         with ExitStack() as stack:
             stages = {folder: stack.enter_context(_stage(folder)) for folder in folders}
@@ -130,6 +131,13 @@ def staged(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
         single = len(destinations) == 1
         where = destinations[0] if single else f"in {' or '.join(map(str, folders))}"
         raise OutputError(f"Cannot write {where}: {error.strerror or error}.") from error
+    except OutputError as error:  # of a writer, which knows the staging path only
+        text = str(error)
+        for folder, stage in stages.items():
+            text = text.replace(str(stage / "new"), str(folder))
+        if text == str(error):
+            raise
+        raise OutputError(text) from error
 
 
 @contextmanager

@@ -27,6 +27,12 @@ def parse_float(text: str) -> float:
     return value
 
 
+def exact_text(value: float) -> str:
+    """Return a number with six significant digits, or with all digits that it needs."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))
+
+
 def parse_int(text: str) -> int:
     """Return the whole number that a text is, without regard to blanks around it.
 

@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from fairfix._utils.atomic_write import check_destination, write_text
+from fairfix._utils.number_text import exact_text
 from fairfix._utils.text import plain_number, plain_threshold, shorten
 from fairfix.cli.console import build_table, print_json, print_messages, print_output, wrap
 from fairfix.cli.option_values import OptionValues
@@ -85,7 +86,7 @@ def _power(document: Document) -> Iterator[Table | str]:
     for column, measured in document["groups"].items():
         claim = measured["evidence"]["claims"][0]
         yield from wrap(
-            f"By {column}, {claim['metric']} within {claim['budget']:g} at "
+            f"By {column}, {claim['metric']} within {exact_text(claim['budget'])} at "
             f"{100 * document['confidence']:g} % confidence: {certifiable_sentence(measured)}"
         )
 
@@ -113,7 +114,7 @@ def _verdict(document: Document, column: str) -> Iterator[str]:
     named = named_figures(claim["metric"], claim)
     figures = ", ".join(f"{name} {plain_figure(each)}" for name, each in named.items())
     for sentence in (
-        f"{figures} against a budget of {claim['budget']:g}",
+        f"{figures} against a budget of {exact_text(claim['budget'])}",
         f"{claim['reason'][:1].upper()}{claim['reason'][1:]}.",
         certifiable_sentence(measured) or "",
         verdict.sentences[-1] if verdict.tone == "amber" else "",

@@ -169,7 +169,7 @@ _GATE = CommandSpec(
     "one is violated, 3 if one is inconclusive or has too few rows.",
     examples=(
         "fairfix gate model.pt test.csv --budget spd=0.05",
-        "fairfix gate model.pt test.csv --floor accuracy=0.8 --junit gate.xml",
+        "fairfix gate model.pt test.csv --budget spd=0.1 --floor accuracy=0.8",
         "fairfix gate new.pt test.csv --baseline old.pt --max-drop 0.01",
     ),
     groups=(

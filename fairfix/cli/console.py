@@ -25,16 +25,19 @@ from fairfix._utils.text import shorten, unique_labels, without_commands
 
 _MIN_NAME, _MAX_NAME = 12, 48  # characters of a shortened name; files have the full name
 _MAX_WIDTH = 100  # of wrapped text
-_INTERVAL = re.compile(
-    r"\[-?[\d.]+, -?[\d.]+\]|[-\N{MINUS SIGN}]?[\d.]+ to [-\N{MINUS SIGN}]?[\d.]+|\d %"
-)
+_INTERVAL = re.compile(r"\[-?[\d.]+, -?[\d.]+\]|-?[\d.]+ to -?[\d.]+|\d %")
+_MINUS = re.compile(r"\N{MINUS SIGN}(?=[\d.])")  # as HTML has it; tables have an ASCII one
 
 
 def print_messages(messages: Iterable[str], *, quiet: bool) -> None:
-    """Print messages on stderr, one per line."""
-    if not quiet:
-        for message in messages:
-            print(f"fairfix: {printable(message)}", file=sys.stderr)
+    """Print messages on stderr, one per line; a terminal gets them wrapped."""
+    if quiet:
+        return
+    terminal = sys.stderr.isatty()
+    for message in messages:
+        line = f"fairfix: {printable(message)}"
+        for part in wrap(line, indent="  ") if terminal else [line]:
+            print(part, file=sys.stderr)
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -65,13 +68,14 @@ def printable(text: str) -> str:
 
 
 def wrap(text: str, *, indent: str = "", names: Iterable[str] = ()) -> list[str]:
-    """Return a paragraph as lines that fit the terminal.
+    """Return a paragraph as lines that fit the terminal, with ASCII minus signs.
 
     Args:
         text: the paragraph.
         indent: put before every line but the first.
         names: phrases that stay on one line; intervals and percentages always do.
     """
+    text = _MINUS.sub("-", text)
     for phrase in sorted({*_INTERVAL.findall(text), *names}, key=len, reverse=True):
         text = text.replace(phrase, phrase.replace(" ", "\N{NO-BREAK SPACE}"))
     lines = textwrap.wrap(

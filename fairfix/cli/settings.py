@@ -21,6 +21,7 @@ from fairfix.data.table.cell_values import normalized_text
 from fairfix.errors import UsageError
 
 _OWN_FILE = "fairfix.toml"
+_COMMAND_LINE_ONLY = ("trust-checkpoint", "rule", "output", "force")
 _MAX_BYTES = 16 << 20
 _SHARED_FILE = "pyproject.toml"
 
@@ -158,7 +159,7 @@ def _values(
     dashed: dict[str, Any] = {}
     for key, value in table.items():
         option = _dashed(key)
-        if option == "trust-checkpoint":
+        if option in _COMMAND_LINE_ONLY:
             raise UsageError(f"{where}: {key} is allowed only on the command line.")
         if option in dashed:
             raise UsageError(

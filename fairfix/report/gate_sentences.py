@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fairfix._utils.number_text import exact_text
 from fairfix._utils.text import plain_number
 
 Document = Mapping[str, Any]
@@ -86,7 +87,7 @@ def interval_level(gate: Document) -> str:
 
 def power_sentence(power: Document) -> str:
     """Return the largest gap that the rows can certify, for one budget and group column."""
-    demand = f"a gap of {power['metric']} < {power['budget']:g} by {power['column']}"
+    demand = f"a gap of {power['metric']} < {exact_text(power['budget'])} by {power['column']}"
     rows = f"these rows ({rows_by_group(power['rows'])})"
     largest = power["certifiable_gap"]
     if largest is not None:

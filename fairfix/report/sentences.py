@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fairfix._utils.number_text import exact_text
 from fairfix._utils.text import format_count, plain_number, plural, shorten
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.fairness_metrics import title as title_of
@@ -13,11 +14,11 @@ from fairfix.report.figures import Figure, absolute_gap, is_ratio
 
 # The sentence after the estimate, by verdict.
 MEANING = {
-    "certified": "It is{confidence} within the budget of {budget:g}, for rows drawn like these.",
-    "violated": "It is{confidence} outside the budget of {budget:g}, for rows drawn like these.",
-    "inconclusive": "These rows show neither that it is within the budget of {budget:g} nor that "
+    "certified": "It is{confidence} within the budget of {budget}, for rows drawn like these.",
+    "violated": "It is{confidence} outside the budget of {budget}, for rows drawn like these.",
+    "inconclusive": "These rows show neither that it is within the budget of {budget} nor that "
     "it is outside.",
-    "too few rows": "These rows are too few to test the budget of {budget:g}.",
+    "too few rows": "These rows are too few to test the budget of {budget}.",
 }
 
 
@@ -163,9 +164,9 @@ def _estimate(
 
 def _meaning(report: Mapping[str, Any], claim: Mapping[str, Any]) -> str:
     level = confidence(report)
-    meaning = MEANING.get(claim["verdict"], "The budget is {budget:g}.").format(
+    meaning = MEANING.get(claim["verdict"], "The budget is {budget}.").format(
         confidence="" if level is None else f", with {round(100 * level, 6):g} % confidence,",
-        budget=claim["budget"],
+        budget=exact_text(claim["budget"]),
     )
     return f"{meaning.removesuffix('.')}: {claim['reason']}." if claim.get("reason") else meaning
 
@@ -179,7 +180,8 @@ def _point_estimate(report: Mapping[str, Any]) -> tuple[str, ...]:
     else:
         where = "within" if after["met"] else "outside"
         meaning = (
-            f"This point estimate is {where} the budget of {objective['budget']:g}. The report has "
+            f"This point estimate is {where} the budget of "
+            f"{exact_text(objective['budget'])}. The report has "
             "no confidence limits, and a point estimate is no verdict."
         )
     return _test_estimate(report, figure), meaning

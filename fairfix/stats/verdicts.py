@@ -147,7 +147,8 @@ def _reason(
     method = ""
     if rates.binding(alpha).needs_exact().any():
         method = (
-            f"; exact limits, as a rate has under {MIN_COUNT} hits or misses or {MIN_ROWS} rows"
+            f"; it has exact limits, because a rate has fewer than {MIN_ROWS} rows, or fewer than "
+            f"{MIN_COUNT} with or without the outcome"
         )
     return f"the {100 * (1 - 2 * alpha):.4g} % interval {position}{method}"
 
@@ -164,6 +165,8 @@ def _few_clusters(metric: str, rates: MetricRates, names: Sequence[str]) -> str:
 
 def _row_count(rows: float) -> str:
     """Return a number of rows in words; an effective number need not be whole."""
+    if math.isnan(rows):  # all weights are 0
+        return "no"
     return f"{rows:.0f}" if float(rows).is_integer() else f"{rows:.1f} effective"
 
 

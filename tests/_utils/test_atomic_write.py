@@ -75,6 +75,15 @@ def test_a_file_that_was_not_created_undoes_the_others(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"a": b"old"}
 
 
+def test_a_writer_that_fails_names_the_destination(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OutputError) as error,
+        staged([tmp_path / "a.pt"]) as staging,
+    ):
+        raise OutputError(f"Cannot write {staging[tmp_path / 'a.pt']}: No space left on device.")
+    assert str(error.value) == f"Cannot write {tmp_path / 'a.pt'}: No space left on device."
+
+
 def test_single_files_are_replaced(tmp_path: Path) -> None:
     write_text(tmp_path / "text", "ü\n")
     write_bytes(tmp_path / "text", (tmp_path / "text").read_bytes() * 2)

@@ -200,6 +200,7 @@ def test_other_ways_to_write_a_setting(project: Path, text: str, name: str, valu
             ": batch-size occurs twice, with dashes and with underscores; remove one.",
         ),
         ("trust-checkpoint = true", ": trust-checkpoint is allowed only on the command line."),
+        ('rule = "a.rule.json"', ": rule is allowed only on the command line."),
         (
             "[prune]\ntrust_checkpoint = true",
             ", [prune]: trust_checkpoint is allowed only on the command line.",

@@ -8,7 +8,7 @@ import re
 import pandas as pd
 import pytest
 
-from fairfix.cli.console import build_table, print_output, wrap
+from fairfix.cli.console import build_table, print_messages, print_output, wrap
 from fairfix.cli.summary import short_warnings
 from tests.helpers.runs import Draw, Ended, Place, Run
 
@@ -153,3 +153,18 @@ def test_the_files_keep_full_precision(fairfix: Run, place: Place) -> None:
     rule = json.loads((place.folder / "model.debiased.rule.json").read_text())
     assert f"{rule['threshold']!r}" in (place.folder / "model.debiased.report.md").read_text()
     assert pd.notna(rule["threshold"])
+
+
+def test_messages_are_wrapped_on_a_terminal_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "the network's output is read as the logit of 'yes' " * 4 + "\N{MINUS SIGN}0.5"
+    print_messages([long], quiet=False)
+    assert capsys.readouterr().err.count("\n") == 1
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    print_messages([long], quiet=False)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) > 2
+    assert max(map(len, lines)) <= 80
+    assert lines[-1].endswith("-0.5")

@@ -262,6 +262,11 @@ def test_weights_that_leave_few_effective_rows_are_too_few() -> None:
     assert "22.2 effective rows" in found.reason
 
 
+def test_a_group_whose_weights_are_zero_has_no_rows() -> None:
+    found = claim("spd", table([math.nan, 900], [0.5, 0.5], [0.5, 0.5]), NAMES, 0.9)
+    assert "nan" not in found.reason
+
+
 # What a table can show
 
 

@@ -115,6 +115,8 @@ def test_the_grammar(kind: str, entry: str, expected: Demand) -> None:
     ("kind", "entry", "said"),
     [
         ("floor", "di=0.2", "A budget of di is 1 - ratio"),
+        ("floor", "di=1e-9", "A floor of 1e-09 for the ratio di lets one group have half the rate"),
+        ("budget", "spd@=0.05", "names no column after @; name a group column, such as spd@sex="),
         ("floor", "accuracy@sex=0.7", "write --floor accuracy.min@sex=0.7."),
         ("floor", "f1@sex=0.7", "remove @sex."),
         ("ceiling", "fpr.min=0.1", "it needs --floor, not --ceiling."),
@@ -242,6 +244,11 @@ def test_power_is_said_whatever_is_seen(table: Path) -> None:
     assert power.certifiable_gap is None
     assert power.rows_needed is not None
     assert min(power.rows_needed.values()) > 400
+
+
+def test_a_limit_is_written_with_all_its_digits() -> None:
+    assert budget("spd=0.9999999")[0].condition == "gap of spd < 0.9999999"
+    assert budget("spd=0.05")[0].condition == "gap of spd < 0.05"
 
 
 # What must be said beside it.

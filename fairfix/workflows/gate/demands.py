@@ -15,7 +15,7 @@ from enum import StrEnum
 from numbers import Real
 from typing import NamedTuple
 
-from fairfix._utils.number_text import parse_float
+from fairfix._utils.number_text import exact_text, parse_float
 from fairfix._utils.text import did_you_mean
 from fairfix.errors import UsageError
 from fairfix.metrics.fairness_metrics import METRICS, rates
@@ -98,15 +98,28 @@ class Demand:
         if self.column is not None and not self.by_group:
             self._refuse_column()
         if not 0 < self.limit < 1 and not (self.kind is Kind.MAX_DROP and self.limit == 0):
-            raise UsageError(f"A {self.kind} must be between 0 and 1, not {self.limit:g}.")
+            raise UsageError(
+                f"A {self.kind} must be between 0 and 1, not {exact_text(self.limit)}."
+            )
         if self.is_gap:
+            self._check_gap()
+
+    def _check_gap(self) -> None:
+        try:
             check_budget_of(METRICS[self.key], self.budget)
+        except UsageError as error:
+            if self.kind is Kind.BUDGET:
+                raise
+            raise UsageError(
+                f"A floor of {exact_text(self.limit)} for the ratio {self.key} lets one group have "
+                f"half the rate of another. {error}"
+            ) from None
 
     def _refuse_key(self, known: Sequence[str]) -> None:
         if self.key in METRICS and self.kind in (Kind.FLOOR, Kind.CEILING) and not self.smallest:
             raise UsageError(
                 f"{self.key} is a gap, which a {self.kind} does not limit; write "
-                f"--budget {self.key}={self.limit:g}."
+                f"--budget {self.key}={exact_text(self.limit)}."
             )
         what = "floor of the smallest group" if self.smallest else str(self.kind)
         hint = did_you_mean(self.key, known, "")
@@ -114,7 +127,7 @@ class Demand:
 
     def _refuse_column(self) -> None:
         remedy = (
-            f"write --floor {self.key}.min@{self.column}={self.limit:g}"
+            f"write --floor {self.key}.min@{self.column}={exact_text(self.limit)}"
             if self.kind is Kind.FLOOR and self.key in rates()
             else f"remove @{self.column}"
         )
@@ -144,16 +157,20 @@ class Demand:
         name = self.key.replace("_", " ")
         match self.kind:
             case Kind.BUDGET:
-                return f"gap of {self.key} < {self.limit:g}"
+                return f"gap of {self.key} < {exact_text(self.limit)}"
             case Kind.CEILING:
-                return f"{name} <= {self.limit:g}"
+                return f"{name} <= {exact_text(self.limit)}"
             case Kind.MAX_DROP:
-                return f"drop of {name} <= {self.limit:g}"
+                return f"drop of {name} <= {exact_text(self.limit)}"
             case Kind.SELECTION_CHANGE:
-                return f"relative change of {name} <= {self.limit:g}"
+                return f"relative change of {name} <= {exact_text(self.limit)}"
         if self.smallest:
-            return f"smallest {name} of a group >= {self.limit:g}"
-        return f"ratio of {name} > {self.limit:g}" if self.is_gap else f"{name} >= {self.limit:g}"
+            return f"smallest {name} of a group >= {exact_text(self.limit)}"
+        return (
+            f"ratio of {name} > {exact_text(self.limit)}"
+            if self.is_gap
+            else f"{name} >= {exact_text(self.limit)}"
+        )
 
 
 class Entry(NamedTuple):
@@ -184,6 +201,11 @@ def split_entry(kind: str, entry: str) -> Entry:
             f"{_EXAMPLES.get(kind, 'spd=0.05')}, not {entry!r}."
         ) from None
     key, column = (found["key"] or "").strip(), found["column"]
+    if column is not None and not column.strip():
+        raise UsageError(
+            f"The {kind} {entry!r} names no column after @; name a group column, such as "
+            f"{key or 'spd'}@sex={exact_text(limit)}, or leave out @."
+        )
     return Entry(
         key,
         bool(found["smallest"]),
@@ -221,7 +243,8 @@ def _demand(kind: Kind, entry: str, default: str | None, option: str) -> Demand:
     if not key and (default is None or column is not None or smallest):
         name = _EXAMPLES[kind].partition("=")[0]
         raise UsageError(
-            f"--{option} {entry} names no metric or measure; write --{option} {name}={limit:g}."
+            f"--{option} {entry} names no metric or measure; write --{option} "
+            f"{name}={exact_text(limit)}."
         )
     return Demand(kind, key or str(default), limit, severity, column, smallest)
 
