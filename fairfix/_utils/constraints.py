@@ -18,7 +18,7 @@ class Range:
     fairfix.errors.UsageError: confidence must be in (0.5, 1), not 2.
 
     Attributes:
-        low, high: the ends; infinite where there is none.
+        low, high: the ends; infinite if unbounded.
         low_open, high_open: whether the end itself is excluded.
     """
 

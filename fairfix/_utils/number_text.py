@@ -18,7 +18,7 @@ def parse_float(text: str) -> float:
     """Return the finite number that a text is, without regard to blanks around it.
 
     Raises:
-        ValueError: if it is not one, in words without the name of what is set.
+        ValueError: if it is not one; the message lacks the name of the setting.
     """
     text = text.strip()
     value = float(text) if NUMBER.fullmatch(text) else math.nan
@@ -37,7 +37,7 @@ def parse_int(text: str) -> int:
     """Return the whole number that a text is, without regard to blanks around it.
 
     Raises:
-        ValueError: if it is not one, in words without the name of what is set.
+        ValueError: if it is not one; the message lacks the name of the setting.
     """
     text = text.strip()
     if not _INTEGER.fullmatch(text):

@@ -40,19 +40,19 @@ def check_regular(path: Path, *, error: type[FairfixError] = UsageError) -> None
     try:
         path.stat()
     except FileNotFoundError:
-        raise error(f"There is no file {path}.") from None
+        raise error(f"{path} does not exist.") from None
     except OSError as fault:
         raise error(f"{path} cannot be read: {fault.strerror}.") from None
 
 
 def read_regular(
-    path: Path, *, most: int = 256 * _MIB, error: type[FairfixError] = UsageError
+    path: Path, *, max_bytes: int = 256 * _MIB, error: type[FairfixError] = UsageError
 ) -> bytes:
     """Return the bytes of a regular file.
 
     Args:
         path: the file.
-        most: largest number of bytes.
+        max_bytes: largest size.
         error: what to raise.
 
     Raises:
@@ -61,9 +61,11 @@ def read_regular(
     check_regular(path, error=error)
     try:
         with path.open("rb") as file:
-            content = file.read(most + 1)
+            content = file.read(max_bytes + 1)
     except OSError as fault:
         raise error(f"{path} cannot be read: {fault.strerror}.") from None
-    if len(content) > most:
-        raise error(f"{path} has more than {most // _MIB} MiB, too many for such a file; check it.")
+    if len(content) > max_bytes:
+        raise error(
+            f"{path} has more than {max_bytes // _MIB} MiB, too large for such a file; check it."
+        )
     return content

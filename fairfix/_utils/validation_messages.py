@@ -1,4 +1,4 @@
-"""Validation errors of pydantic as one sentence: the place in the document and what is wrong."""
+"""Validation errors of pydantic as one sentence: the place in the document and the fault."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""The one place that says which fairfix this is."""
+"""The version of fairfix, defined only here."""
 
 __version__ = "0.3.0"

@@ -312,7 +312,7 @@ def _read(files: Sequence[Path]) -> list[Row]:
     def rows() -> Iterator[Row]:
         for path in files:
             if not path.is_file():
-                raise UsageError(f"There is no file {path}.")
+                raise UsageError(f"{path} does not exist.")
             yield from map(_light, Journal(path).rows())
 
     latest = latest_rows(rows())

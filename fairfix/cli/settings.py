@@ -108,7 +108,7 @@ def _is_public(directory: Path) -> bool:
 
 
 def _parsed(path: Path) -> dict[str, Any]:
-    content = read_regular(path, most=_MAX_BYTES)
+    content = read_regular(path, max_bytes=_MAX_BYTES)
     try:
         return tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError:

@@ -42,7 +42,7 @@ def find_clusters(
     Args:
         named: (N,) values of a cluster column.
         ids: (N,) identifiers.
-        values: (N, D) float32, what is known of a row besides its label.
+        values: (N, D) float32, the values of a row besides its label.
         labels: (N,) 0/1.
     """
     for keys, source in ((named, "the cluster column"), (ids, "repeated ids")):

@@ -106,7 +106,7 @@ class _Part:
 
 
 def fingerprint_coarsely(problem: Problem, salt: str) -> CoarseFingerprints | None:
-    """Return the coarse fingerprints of a problem's rows; None if rows cannot be told apart."""
+    """Return the coarse fingerprints of a problem's rows; None if rows are not distinguishable."""
     values, ids = _values(problem), problem.ids
     if problem.features is None:
         grid, parts = _of_scores(values, ids)

@@ -13,7 +13,7 @@ BITS = 96.0
 """Entropy at which no further columns are taken; 20,000 rows differ in about 30 bits."""
 
 PARTS = 6
-"""Parts of the columns, each of which is left out once."""
+"""Parts of the columns; each is left out once."""
 
 _MAX_COLUMNS = 512  # that are looked at, evenly spaced
 _SAMPLE_ROWS = 20_000  # from which units are estimated

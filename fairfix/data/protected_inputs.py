@@ -12,7 +12,7 @@ CHANCE = 1e-9
 
 
 def protected_inputs(features: Tensor | None, groups: Tensor, n_groups: int) -> tuple[int, ...]:
-    """Return the feature columns each of which determines the group of every row, ascending.
+    """Return the feature columns that each determine the group of every row, ascending.
 
     Every value of such a column occurs in one group only, and by chance that would be the case
     with a probability of at most 1e-9. A column of distinct numbers counts if it separates the

@@ -31,7 +31,7 @@ MAX_EXCESS = 0.05  # share of reused rows beyond chance that is tolerated
 STANDARD_ERRORS = 3.0  # by which the share has to exceed chance
 Basis = Literal["features", "ids", "ids and labels"]
 _CHUNK_ROWS = 65_536
-_CHANCE = 20  # hashes that a table may lack by chance, beside half of those expected
+_CHANCE = 20  # hashes that a table may lack by chance, besides half of those expected
 _HASH_RANGE = 2**64
 
 

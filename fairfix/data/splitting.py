@@ -159,7 +159,7 @@ def _draw_by_stratum(
 
     With ``on_both_sides`` each stratum of two or more rows has a row that is drawn and one that
     is not, and the only row of a stratum is not drawn. Of clusters this holds for the strata of
-    clusters, each of which is that of most of its rows.
+    clusters; that of a cluster is the stratum of most of its rows.
     """
     if clusters is not None:
         of_cluster, position = _cluster_strata(strata, clusters)

@@ -189,7 +189,7 @@ def get(key: str) -> Metric:
     """Return a metric by its key.
 
     Raises:
-        UsageError: with the nearest key, if there is none.
+        UsageError: if the key is unknown; names the nearest one.
     """
     if key in TITLES:
         raise UsageError(
@@ -197,7 +197,7 @@ def get(key: str) -> Metric:
             f"has no budget. {_listed()}"
         )
     if key not in METRICS:
-        raise UsageError(f"There is no metric {key!r}{did_you_mean(key, METRICS)} {_listed()}")
+        raise UsageError(f"Unknown metric {key!r}{did_you_mean(key, METRICS)} {_listed()}")
     return METRICS[key]
 
 

@@ -15,7 +15,7 @@ _ROWS = 3
 
 @torch.no_grad()
 def accepted_widths(checkpoint: Checkpoint) -> list[int]:
-    """Return the numbers of features of which the network runs on rows of zeros, at most two.
+    """Return up to two numbers of features with which the network runs on rows of zeros.
 
     Args:
         checkpoint: with a network, which is left in float32.

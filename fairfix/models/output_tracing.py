@@ -94,7 +94,7 @@ class OutputTracer(TorchFunctionMode):
             self._values[id(tensor)] = self._new(Range.REAL, "input")
 
     def of(self, tensor: Tensor) -> TracedValue:
-        """Return what is known of a tensor."""
+        """Return the traced properties of a tensor."""
         return self._values.get(id(tensor)) or self._new(Range.UNKNOWN, "a constant")
 
     def __torch_function__(

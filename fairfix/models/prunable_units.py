@@ -41,7 +41,7 @@ _INPUTS = "(inputs)"  # no parameter can have this name
 
 @dataclass(frozen=True)
 class UnitParameter:
-    """A parameter of which each unit of a layer owns a part.
+    """A parameter that is divided among the units of a layer.
 
     Dimension ``dim`` of the parameter holds the units in order, ``block`` consecutive entries each.
     """
@@ -134,7 +134,7 @@ def find_prunable_layers(
         inputs: include the inputs of the network.
 
     Raises:
-        CheckpointError: if there is none.
+        CheckpointError: if no layer is prunable.
     """
     with torch.no_grad():
         tracer = _trace(module, features)[1]

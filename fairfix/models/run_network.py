@@ -145,7 +145,7 @@ def required_inputs(network: nn.Module) -> list[str]:
 
 
 def traced_output(network: nn.Module, rows: Tensor, name: str | None) -> tuple[Tensor, TracedValue]:
-    """Run the network and return its output and what the trace says of it."""
+    """Run the network and return its output, and the traced properties of that."""
     with torch.no_grad(), OutputTracer(network, rows) as tracer:
         raw = network(rows)
     tensor = select_output(raw, name)

@@ -56,10 +56,10 @@ class _Pairs:
     exact_limit: Array
     exact: NDArray[np.bool_]
 
-    def largest(self, most: int, sign: float) -> _Pairs:
-        """Return the ``most`` with the largest limits; an undefined limit counts as infinite."""
+    def largest(self, count: int, sign: float) -> _Pairs:
+        """Return the ``count`` with the largest limits; an undefined limit counts as infinite."""
         limit = np.where(self.exact, self.exact_limit, self.difference + sign * self.reach)
-        at = _largest(limit, most)
+        at = _largest(limit, count)
         return _Pairs(
             np.take_along_axis(self.index, at[..., None], -2),
             np.take_along_axis(self.difference, at, -1),
@@ -74,7 +74,7 @@ def binding_contrasts(
     trials: Array,
     contrast: Contrast,
     alpha: float,
-    most: int,
+    count: int,
     *,
     min_rows: int,
     lower: bool = False,
@@ -86,7 +86,7 @@ def binding_contrasts(
         hits, trials: (..., R, G) rows of R rates and G groups.
         contrast: how the rates are compared.
         alpha: error of each side, in (0, 0.5).
-        most: largest number K of contrasts.
+        count: largest number K of contrasts.
         min_rows: fewest rows of a rate with which score limits are used.
         lower: select by the lower limit instead.
         exact: use exact limits everywhere.
@@ -119,11 +119,11 @@ def binding_contrasts(
         ]
         if contrast is Contrast.MEAN_DIFFERENCE:
             values = [_mean(values[0], values[1])]
-        each = max(MIN_GROUPS, math.isqrt(most)) if contrast is Contrast.MEAN_ABSOLUTE else most
+        each = max(MIN_GROUPS, math.isqrt(count)) if contrast is Contrast.MEAN_ABSOLUTE else count
         pairs = [_pairs(v, each, sign) for v in values]
         if contrast is Contrast.MEAN_ABSOLUTE:
-            return _products(pairs[0], pairs[1]).largest(most, sign).index
-        return _joined(pairs).largest(most, sign).index
+            return _products(pairs[0], pairs[1]).largest(count, sign).index
+        return _joined(pairs).largest(count, sign).index
 
 
 def _exact_limits(hits: Array, trials: Array, alpha: float) -> Limits:
@@ -146,11 +146,11 @@ def _mean(one: _Values, other: _Values) -> _Values:
     )
 
 
-def _pairs(values: _Values, most: int, sign: float) -> _Pairs:
+def _pairs(values: _Values, count: int, sign: float) -> _Pairs:
     """Return the contrasts with the largest limits between groups at both ends."""
     groups = values.value.shape[-1]
-    most = min(most, groups * (groups - 1))
-    ends = min(groups, max(MIN_GROUPS, math.isqrt(most) + 2))  # more than ``most`` pairs
+    count = min(count, groups * (groups - 1))
+    ends = min(groups, max(MIN_GROUPS, math.isqrt(count) + 2))  # more than ``count`` pairs
     share = sign * math.sqrt(0.5)  # of a reach, in the contrast of two equal ones
     (up, down), (first_exact, second_exact) = values.reach, values.exact_limit
     first = _largest(np.where(values.exact, first_exact, values.value + share * up), ends)
@@ -184,7 +184,7 @@ def _pairs(values: _Values, most: int, sign: float) -> _Pairs:
         reach.reshape(flat),
         exact_limit.reshape(flat),
         exact.reshape(flat),
-    ).largest(most, sign)
+    ).largest(count, sign)
 
 
 def _products(one: _Pairs, other: _Pairs) -> _Pairs:
@@ -223,9 +223,9 @@ def _joined(pairs: Sequence[_Pairs]) -> _Pairs:
     )
 
 
-def _largest(values: Array, most: int) -> Indices:
+def _largest(values: Array, count: int) -> Indices:
     """Return the indices of the largest values along the last axis; undefined ones come first."""
-    if most >= values.shape[-1]:
+    if count >= values.shape[-1]:
         return np.broadcast_to(np.arange(values.shape[-1]), values.shape)
     ascending = -np.nan_to_num(values, nan=np.inf, posinf=np.inf, neginf=-np.inf)
-    return np.argpartition(ascending, most - 1, axis=-1)[..., :most]
+    return np.argpartition(ascending, count - 1, axis=-1)[..., :count]

@@ -37,7 +37,7 @@ def overfitting(
     test_decisions: Tensor,
     objective: Objective,
 ) -> tuple[Overfitted, ...]:
-    """Return what is worse on test rows, with sentences without a full stop.
+    """Return the figures that are worse on test rows, as sentences without a full stop.
 
     The gap and the performance of the objective are compared by a z-test of two independent
     estimates.

@@ -187,7 +187,7 @@ def at_gap(rates: MetricRates, gap: float) -> MetricRates:
 def _scale_factor(
     rates: MetricRates, budget: float, confidence: ConfidenceLevel, power: float
 ) -> float | None:
-    """Return the factor on the table's rows that gives the power; None if there is none."""
+    """Return the factor on the table's rows that gives the power, or None."""
     size, bound = float(rates.size), rates.contrast.bound(budget)
     if not size < bound:
         return None

@@ -250,7 +250,7 @@ def test_files(tmp_path: Path) -> None:
     path = tmp_path / "d.json"
     path.write_text('{"a": [1, "b"]}')
     assert read_json(path) == {"a": [1, "b"]}
-    with pytest.raises(UsageError, match=r"There is no file .*none\.json\."):
+    with pytest.raises(UsageError, match=r"none\.json does not exist\."):
         read_json(tmp_path / "none.json")
     with pytest.raises(TableError, match=r"cannot be read: Is a directory\."):
         read_json(tmp_path, error=TableError)

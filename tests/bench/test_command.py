@@ -84,7 +84,7 @@ def test_the_command_runs_resumes_and_summarizes(tmp_path: Path) -> None:
         (["--backend", "dask"], "needs --scheduler with the address"),
         (["--scheduler", "tcp://a:1"], "--scheduler needs --backend dask"),
         (["--jobs", "0"], "processes must be at least 1, not 0"),
-        (["--rows", "nothing.jsonl"], "There is no file nothing.jsonl"),
+        (["--rows", "nothing.jsonl"], "nothing.jsonl does not exist"),
         (["--rows", "nothing.jsonl", "--methods", "roc"], "remove every option but -o"),
         (["a.pt", "b.csv", "--rows", "nothing.jsonl"], "remove every option but -o"),
         (["--rows", "nothing.jsonl", "--budget", "0.1"], "remove every option but -o"),

@@ -37,8 +37,8 @@ OPTIONS = {
     "privileged": (["--privileged", "9"], "no value '9' (privileged group)"),
     "output label": (["--output-label", "5"], "no value '5' for --output-label; it has '0', '1'"),
     "output kind": (["--output-kind", "prob"], "not a probability; check --output-kind"),
-    "data spec": (["--data-spec", "no.json"], "There is no file no.json."),
-    "metric": (["--metric", "sdp"], "no metric 'sdp'; did you mean 'spd'? Metrics are spd,"),
+    "data spec": (["--data-spec", "no.json"], "no.json does not exist."),
+    "metric": (["--metric", "sdp"], "Unknown metric 'sdp'; did you mean 'spd'? Metrics are spd,"),
     "performance": (["--performance", "auc"], "balanced_accuracy, accuracy, f1, not 'auc'"),
     "budget 0": (["--budget", "0"], "budget must be in (0, 1), not 0.0"),
     "budget 1": (["--budget", "1"], "budget must be in (0, 1), not 1.0"),
@@ -230,13 +230,13 @@ def test_an_audit_shows_what_is_undefined(fairfix: Run, place: Place, draw: Draw
 
 def test_no_model(fairfix: Run, place: Place) -> None:
     said = refused(fairfix, place, "prune", place.folder / "modle.pt", place.val)
-    assert said == f"There is no file {place.folder}/modle.pt; did you mean 'model.pt'?"
+    assert said == f"{place.folder}/modle.pt does not exist; did you mean 'model.pt'?"
 
 
 @pytest.mark.parametrize("option", [[], ["--test"]])
 def test_no_table(fairfix: Run, place: Place, option: list[str]) -> None:
     tables = [place.val, *option, place.folder / "no.csv"] if option else ["no.csv"]
-    assert "There is no file" in refused(fairfix, place, "prune", place.model, *tables)
+    assert "does not exist" in refused(fairfix, place, "prune", place.model, *tables)
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ def bare(place: Place, trained: nn.Sequential) -> Path:
         ([], "bare.pt holds weights but no architecture. Name it with --arch"),
         (["--arch", "relu"], "--arch relu is not understood. Write file.py:Class"),
         (["--arch", "mlp:rleu"], "not mlp:rleu; did you mean 'relu'?"),
-        (["--arch", "no.py:Net"], "there is no file no.py"),
+        (["--arch", "no.py:Net"], "no.py does not exist"),
         (["--arch", "no_such_package.net:Net"], "importing no_such_package.net failed"),
         (["--arch", "torch.nn:Linear", "--arch-args", '{"in_features": 4, "out_features": 1}'],
          "do not fit the architecture"),

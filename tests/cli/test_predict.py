@@ -372,7 +372,7 @@ def test_a_table_that_is_not_there(fairfix: Run, place: Place) -> None:
     (place.folder / "new.decisions.csv").write_text("mine")
     ended = fairfix("predict", place.model, place.folder / "new.csv", "--force")
     assert ended.code == 2
-    assert ended.sentence == f"There is no file {place.folder / 'new.csv'}."
+    assert ended.sentence == f"{place.folder / 'new.csv'} does not exist."
 
 
 def test_a_rule_for_a_reference_group_applies_to_the_values_of_the_table(

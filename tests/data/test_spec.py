@@ -408,7 +408,7 @@ def test_a_foreign_type_needs_trust(tmp_path: Path) -> None:
 
 def test_a_transformer_file_must_be_one(tmp_path: Path) -> None:
     skops = pytest.importorskip("skops.io")
-    assert "There is no file" in error_message(DataSpec.from_json, FOREIGN, folder=tmp_path)
+    assert "does not exist" in error_message(DataSpec.from_json, FOREIGN, folder=tmp_path)
     (tmp_path / "prep.skops").write_text("not an archive")
     message = error_message(DataSpec.from_json, FOREIGN, folder=tmp_path)
     assert message.startswith("prep.skops cannot be read as an object saved by skops")

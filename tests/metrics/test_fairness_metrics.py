@@ -96,7 +96,7 @@ def test_an_entry_that_makes_no_sense_is_refused(make: object) -> None:
 
 
 def test_an_unknown_key_names_the_nearest() -> None:
-    with pytest.raises(UsageError, match="There is no metric 'sdp'; did you mean 'spd'"):
+    with pytest.raises(UsageError, match="Unknown metric 'sdp'; did you mean 'spd'"):
         get("sdp")
 
 

@@ -68,7 +68,7 @@ def test_validation_figures_are_of_models_fitted_without_the_row(place: Place) -
 
 def break_missing(arrays: Path) -> str:
     arrays.unlink()
-    return "there is no such file"
+    return "does not exist"
 
 
 def break_changed(arrays: Path) -> str:
@@ -117,7 +117,7 @@ def test_the_rule_inside_a_checkpoint_needs_its_arrays(
     assert read_rule(written.rule).score_model == outcome.rule.score_model
     (place.folder / "apart").mkdir()
     alone = written.model.rename(place.folder / "apart" / "new.safetensors")
-    with pytest.raises(UsageError, match="there is no such file"):
+    with pytest.raises(UsageError, match="does not exist"):
         library.predict(alone, place.test, arch="mlp:relu")
 
 

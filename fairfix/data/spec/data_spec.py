@@ -81,7 +81,7 @@ class DataSpec:
 
     @classmethod
     def find(cls, model: Path, *, trust: bool = False) -> DataSpec | None:
-        """Return the spec beside a model, ``<stem>.data.json``, or None if there is none.
+        """Return the spec next to a model, ``<stem>.data.json``, or None without one.
 
         A debiased model, ``<stem>.debiased<suffix>``, takes the same inputs as the model it came
         from and shares its spec.

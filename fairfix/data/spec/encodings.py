@@ -98,7 +98,7 @@ class NumericEncoding(_ColumnEncoding):
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
         """See ``Encoding``."""
-        cells = parse_numbers(frame[self.column], "the data spec says it is numeric")
+        cells = parse_numbers(frame[self.column], "it is numeric in the data spec")
         return ((cells - self.mean) / self.scale)[:, None]
 
     def in_table_units(self, inputs: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -127,7 +127,7 @@ def _load(path: Path, *, trust: bool) -> Any:
             "install it with pip install -U skops."
         )
     if not path.is_file():
-        raise UsageError(f"There is no file {path}, which the data spec names.")
+        raise UsageError(f"{path}, which the data spec names, does not exist.")
     _check_unpacked_size(path)
     try:
         untrusted = skops.get_untrusted_types(file=path)
@@ -156,7 +156,7 @@ def _check_unpacked_size(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return  # skops says what is wrong
+        return  # skops describes the fault
     if unpacked > max(_MIN_UNPACKED, _MAX_RATIO * path.stat().st_size):
         raise UsageError(
             f"{path.name} unpacks to more than {_MAX_RATIO} times its size; save it again."

@@ -28,15 +28,15 @@ class BoundedStream(RawIOBase):
     Args:
         source: the bytes.
         name: the file, for messages.
-        most: most bytes in total; None if there is no limit.
+        max_bytes: largest number of bytes in total; None for no limit.
 
     Raises:
         TableError: on reading beyond a limit.
     """
 
-    def __init__(self, source: _Source, name: str, most: int | None = None) -> None:
+    def __init__(self, source: _Source, name: str, max_bytes: int | None = None) -> None:
         super().__init__()
-        self._source, self._name, self._most = source, name, most
+        self._source, self._name, self._max_bytes = source, name, max_bytes
         self._total = self._line = 0
 
     def readable(self) -> bool:
@@ -56,7 +56,7 @@ class BoundedStream(RawIOBase):
                 f"{self._name} has a line of more than {MAX_LINE >> 20} MiB; check that it is a "
                 "table with one line per row."
             )
-        if self._most is not None and self._total > self._most:
+        if self._max_bytes is not None and self._total > self._max_bytes:
             raise _too_large(self._name)
         return size
 
@@ -66,7 +66,7 @@ class BoundedStream(RawIOBase):
         super().close()
 
 
-def most_unpacked(path: Path) -> int:
+def max_unpacked(path: Path) -> int:
     """Return the largest number of bytes that an archive may unpack to."""
     return max(MIN_UNPACKED, MAX_RATIO * path.stat().st_size)
 
@@ -74,16 +74,16 @@ def most_unpacked(path: Path) -> int:
 def check_unpacked_size(path: Path) -> None:
     """Unpack the start of a gzip archive, and all of it if that shrank more than text does.
 
-    An archive that is too large is so refused before any of it is parsed.
+    An archive that is too large is refused before any of it is parsed.
 
     Raises:
-        TableError: if it unpacks to more than ``most_unpacked``.
+        TableError: if it unpacks to more than ``max_unpacked``.
     """
-    most, total = most_unpacked(path), 0
+    max_bytes, total = max_unpacked(path), 0
     with path.open("rb") as file, gzip.GzipFile(fileobj=file) as archive:
         while data := archive.read(1 << 20):
             total += len(data)
-            if total > most:
+            if total > max_bytes:
                 raise _too_large(path.name)
             if MIN_UNPACKED <= total <= MAX_RATIO * file.tell():
                 return

@@ -55,7 +55,7 @@ def normalized_text(value: object) -> str:
 
 
 def parse_number(text: str) -> float | None:
-    """Return the number that a text is, with 1 for true and 0 for false; None if it is none."""
+    """Return the number that a text is, with 1 for true and 0 for false, or None."""
     text = text.strip()
     if NUMBER.fullmatch(text):
         return float(text)
@@ -86,7 +86,7 @@ def spelling_key(text: str) -> str:
 
 
 def _number_key(text: str) -> str | None:
-    """Return the number that a text is in one spelling; None if it is none or is not exact."""
+    """Return the number that a text is in one spelling; None if it is not a number or not exact."""
     number = parse_number(text)
     if number is None or abs(number) >= _EXACT_INTEGERS:
         return None

@@ -83,7 +83,7 @@ def _delimiter(lines: list[str], name: str) -> str:
     """Return the delimiter with which the first row is as wide as the header: a comma if it is."""
     widths = {mark: _widths(lines, mark) for mark in SEPARATORS}
     fitting = {mark: rows[0] for mark, rows in widths.items() if rows[0] > 1 and len({*rows}) == 1}
-    if not fitting:  # the row is malformed, or there is none
+    if not fitting:  # no row, or a malformed one
         fitting = {mark: rows[0] for mark, rows in widths.items() if rows[0] > 1}
         fitting = {",": fitting[","]} if "," in fitting else fitting
     widest = [mark for mark in fitting if fitting[mark] >= fitting.get(",", 0)]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, TextIO
 from fairfix.data.table.bounded_stream import (
     BoundedStream,
     check_unpacked_size,
-    most_unpacked,
+    max_unpacked,
 )
 from fairfix.data.table.cell_values import MISSING
 from fairfix.data.table.columns import Header
@@ -114,7 +114,7 @@ class CsvReader:
         if not self._is_packed:
             return BufferedReader(BoundedStream(self._path.open("rb"), name))
         archive = gzip.GzipFile(self._path)
-        return BufferedReader(BoundedStream(archive, name, most_unpacked(self._path)))
+        return BufferedReader(BoundedStream(archive, name, max_unpacked(self._path)))
 
     def _open(self) -> TextIO:
         return TextIOWrapper(self._open_bytes(), encoding=self._format.encoding, newline="")
@@ -123,7 +123,7 @@ class CsvReader:
         return csv.reader(file, delimiter=self._format.delimiter, strict=strict)
 
     def _first_row(self, reader: Reader) -> list[str]:
-        """Read up to the header and return it; [] if there is none."""
+        """Read up to the header and return it; [] without one."""
         rows = (row for row in reader if not _is_blank(row))
         return next(islice(rows, int(self._format.names_separator), None), [])
 

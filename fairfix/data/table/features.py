@@ -118,7 +118,7 @@ def _width_remedy(header: Header, columns: Columns, encoder: Encoder, expected: 
     if lacking > 0:
         return (
             "Use the table as it was encoded for training, or describe the encoding in a data "
-            "spec beside the model."
+            "spec next to the model."
         )
     return "Ignore the other columns, or list the features in the network's order."
 
@@ -172,7 +172,7 @@ class _InvalidValues:
         self._first = np.zeros(width, np.int64)
 
     def count(self, invalid: np.ndarray, start: int) -> None:
-        """Count the invalid values of rows (N, D), of which ``start`` is the first."""
+        """Count the invalid values of rows (N, D), the first of which has the number ``start``."""
         new = (self._counts == 0) & invalid.any(axis=0)
         self._first[new] = start + invalid.argmax(axis=0)[new]
         self._counts += invalid.sum(axis=0)

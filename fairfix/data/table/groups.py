@@ -61,7 +61,7 @@ def encode_group(
     """Return the group of each row, and notes on what was inferred.
 
     With a reference group there are two groups: all others, and that one. Of two groups the
-    privileged one is, in this order: the one named, the value 1 beside 0, the one with the higher
+    privileged one is, in this order: the one named, 1 where the other is 0, the one with the higher
     favorable base rate.
 
     Args:

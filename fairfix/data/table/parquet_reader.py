@@ -54,7 +54,7 @@ class ParquetReader:
         start = 0
         with self._table_errors(), pq.ParquetFile(self._path) as file:
             for batch in file.iter_batches(chunk_rows(len(wanted)), columns=wanted):
-                # Integers stay integers beside nulls; a pandas index stays a column.
+                # Integers with nulls stay integers; a pandas index stays a column.
                 frame = batch.to_pandas(integer_object_nulls=True, ignore_metadata=True)[wanted]
                 frame = frame.set_axis(list(columns), axis="columns")
                 frame.index = pd.RangeIndex(start, start + len(frame))

@@ -99,7 +99,7 @@ def _import(name: str) -> ModuleType:
 
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise UsageError(f"--arch: there is no file {path}.")
+        raise UsageError(f"--arch: {path} does not exist.")
     name = f"fairfix_arch_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None

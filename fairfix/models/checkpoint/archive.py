@@ -73,7 +73,7 @@ class Archive:
         """Check size and checksum of every member, reading in pieces.
 
         Raises:
-            CheckpointError: if one differs from what the archive says.
+            CheckpointError: if one differs from the archive's directory.
         """
         self._alignment()
         with self.path.open("rb") as file, zipfile.ZipFile(self.path) as archive:

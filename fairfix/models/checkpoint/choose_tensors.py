@@ -52,7 +52,7 @@ class FileTensors:
             path: the file, for messages.
 
         Raises:
-            UsageError: if there is none, or several prefixes end so.
+            UsageError: if no prefix, or more than one, ends so.
         """
         if key == TOP:
             names = [name for name in self.tensors if not self.container(name)]
@@ -210,7 +210,7 @@ def _names_under(
 
 
 def _is_whole(chosen: ChosenTensors, file: FileTensors, *, whole_file: bool) -> bool:
-    """Whether nothing beside the set, under its prefix, may belong to the network.
+    """Whether nothing outside the set, under its prefix, may belong to the network.
 
     Args:
         chosen: the set.
@@ -250,7 +250,7 @@ def main_set(file: FileTensors, path: object) -> ChosenTensors:
     """Return the tensors of the dictionary that usually has the network, as they are named there.
 
     Raises:
-        CheckpointError: if that cannot be told, or its tensors cannot be changed.
+        CheckpointError: if that is ambiguous, or its tensors cannot be changed.
     """
     containers = dict.fromkeys(file.container(name) for name in file.tensors)
     containers |= dict.fromkeys(file.unreadable)

@@ -49,7 +49,7 @@ def detect(path: str | PathLike[str]) -> str:
     """Return the key of the format of a file or folder.
 
     Raises:
-        CheckpointError: if it is not a checkpoint of a known format; the message says what it is.
+        CheckpointError: if it is not a checkpoint of a known format; the message names its kind.
     """
     path = Path(path)
     kind = irregular_kind(path)
@@ -121,7 +121,7 @@ def _detect_folder(path: Path) -> str:
 def _missing(path: Path) -> CheckpointError:
     folder = path.parent
     names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    return CheckpointError(f"There is no file {path}{did_you_mean(path.name, names)}")
+    return CheckpointError(f"{path} does not exist{did_you_mean(path.name, names)}")
 
 
 def _is_safetensors(path: Path, head: bytes) -> bool:

@@ -23,7 +23,7 @@ def rule_bytes(rule: Mapping[str, Any] | None) -> bytes | None:
 
 
 def rule_in(archive: Archive | None) -> dict[str, Any] | None:
-    """Return the rule in the extra file of an archive; None if there is none."""
+    """Return the rule in the extra file of an archive, or None."""
     if archive is None or MEMBER not in archive.members:
         return None
     return parse_rule(archive.read(MEMBER), archive.path)

@@ -277,7 +277,7 @@ def _owner(arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
 def _layer(
     node: fx.Node, arguments: Mapping[str, Any], tensors: Mapping[str, Tensor], owner: str
 ) -> nn.Module | None:
-    """Return the torch layer for an operation, with its tensors; None if there is none."""
+    """Return the torch layer for an operation, with its tensors, or None."""
     with torch.device("meta"):  # allocates nothing; the tensors are set below
         layer = _empty_layer(node, arguments, tensors, owner)
     if layer is None:
@@ -328,7 +328,7 @@ def _is_convolution(node: fx.Node, arguments: Mapping[str, Any]) -> bool:
 
 
 def _activation(node: fx.Node) -> nn.Module | None:
-    """Return the activation layer; None if an in-place input is used again, or there is none."""
+    """Return the activation layer; None without one, or if an in-place input is used again."""
     kind = _kind(node)
     activation = _ACTIVATIONS.get(kind.removesuffix("_"))
     (source,) = node.all_input_nodes[:1] or (node,)

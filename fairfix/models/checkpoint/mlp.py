@@ -134,7 +134,7 @@ def _parse(spec: str) -> tuple[str, bool | None]:
 
 
 def _infer_norm_position(activation: str, norms: list[LayerTensors]) -> tuple[bool, str]:
-    """Return whether the normalization comes after the activation, and a note that says why.
+    """Return whether the normalization comes after the activation, and a note with the reason.
 
     Raises:
         UsageError: if the running means do not show it.

@@ -136,7 +136,7 @@ def _example(
     traced: Sequence[tuple[int, ...]],
     rows: Tensor | None,
 ) -> Tensor:
-    """Return an input that the network runs on: as traced, else the rows, else what is tried."""
+    """Return an input that the network runs on: as traced, else the rows, else a guess."""
     dtype = next(p.dtype for p in script.state_dict().values() if p.is_floating_point())
     if rows is not None and not traced:
         return _checked(script, rows[:_ROWS].to("cpu", dtype))

@@ -72,7 +72,7 @@ class ScoreModel(ABC):
 
     @abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays that are written beside the rule."""
+        """Return the arrays that are written with the rule."""
 
     @classmethod
     @abstractmethod

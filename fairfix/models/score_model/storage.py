@@ -66,7 +66,7 @@ def read_score_model(
     """
     if not path.exists():
         raise UsageError(
-            f"{rule} needs the score model in {path.name}, and there is no such file beside it. "
+            f"{rule} needs the score model in {path.name}, which does not exist. "
             "Restore the file that was written with the rule, or debias again."
         )
     content = read_regular(path)

@@ -31,7 +31,7 @@ class TreeEnsemble(nn.Module):
 
     All M nodes of all T trees are in one array per property, tree after tree, parents before
     children. A row goes left where its input is at most the threshold, and where
-    ``missing_left`` says so if the input is NaN. Leaves are added to the baseline in the order of
+    ``missing_left`` decides if the input is NaN. Leaves are added to the baseline in the order of
     the trees, in float64, as scikit-learn does.
 
     Args:

@@ -18,7 +18,7 @@ MAX_CATEGORIES = 12
 """Most values of a categorical column; the others are merged."""
 
 MAX_INPUTS = 1000
-"""Most inputs that are binned; the others are left out, which the result says."""
+"""Most inputs that are binned; the result names how many are left out."""
 
 
 @dataclass(frozen=True)

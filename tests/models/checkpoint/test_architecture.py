@@ -106,7 +106,7 @@ def test_installed_package(tmp_path: Path) -> None:
         ("Net", UsageError, "Write file.py:Class"),
         ("my_net.py:", UsageError, "is not understood"),
         (":Net", UsageError, "is not understood"),
-        ("nowhere.py:Net", UsageError, "there is no file"),
+        ("nowhere.py:Net", UsageError, "nowhere.py does not exist"),
         ("my_net.py:Nett", UsageError, "there is no Nett to call. Its networks: Lazy, Net"),
         ("my_net.py:answer", UsageError, "there is no answer to call"),
         ("no_such_package:Net", CheckpointError, "importing no_such_package failed: ModuleNot"),

@@ -83,9 +83,9 @@ def test_tar_archive(tmp_path: Path) -> None:
 
 def test_missing_file_names_its_nearest(tmp_path: Path) -> None:
     (tmp_path / "model_best.pt").touch()
-    with pytest.raises(CheckpointError, match=r"no file .*did you mean 'model_best\.pt'\?$"):
+    with pytest.raises(CheckpointError, match=r"does not exist.*did you mean 'model_best\.pt'\?$"):
         checkpoints.read(tmp_path / "model_bset.pt")
-    with pytest.raises(CheckpointError, match=r"There is no file .*other\.pt\.$"):
+    with pytest.raises(CheckpointError, match=r"other\.pt does not exist\.$"):
         checkpoints.read(tmp_path / "nowhere" / "other.pt")
 
 
