@@ -46,6 +46,10 @@ class CandidateSearch:
         selection_rows: (M,) row numbers that candidates were not trained on. Candidates and their
             thresholds are then chosen on these rows alone; the figures of a step are those of all
             rows.
+        ranking_objective: objective by which candidates and their thresholds are chosen, if it is
+            not ``objective``.
+        label_probabilities: (N,) P(label = 1) in place of the labels in that choice; the figures
+            of a step are those of the labels.
     """
 
     def __init__(
@@ -55,12 +59,17 @@ class CandidateSearch:
         *,
         in_sample: bool = False,
         selection_rows: Tensor | None = None,
+        ranking_objective: Objective | None = None,
+        label_probabilities: Tensor | None = None,
     ) -> None:
         self.problem = problem
         self.objective = objective
-        self._ranking_objective = in_sample_objective(objective) if in_sample else objective
+        self._ranking_objective = ranking_objective or (
+            in_sample_objective(objective) if in_sample else objective
+        )
         self._selection_rows = selection_rows
-        self._selection = None if selection_rows is None else problem.take(selection_rows)
+        self._label_probabilities = label_probabilities
+        self._selection = problem if selection_rows is None else problem.take(selection_rows)
         self.steps: list[Step] = []
         self._best = 0
         self._best_utility = -math.inf
@@ -75,32 +84,32 @@ class CandidateSearch:
             state: returns the state of the candidate's network; called only if it is kept.
         """
         index = len(self.steps)
-        if self._selection is None:
+        if self._selection_rows is None and self._label_probabilities is None:
             step = self._step(scores, self._ranking_objective, index)
             utility = step.utility
         else:
-            step, utility = self._step_by_selection(scores, self._selection, index)
+            step, utility = self._step_by_selection(scores, index)
         self.steps.append(step)
         if index == 0 or utility > self._best_utility:
             self._best, self._best_utility, self._state = index, utility, state()
         return step
 
-    def _step_by_selection(
-        self, scores: Tensor, selection: Problem, index: int
-    ) -> tuple[Step, float]:
-        """Return the candidate at its best threshold on the selection rows, and its utility there.
+    def _step_by_selection(self, scores: Tensor, index: int) -> tuple[Step, float]:
+        """Return the candidate at the threshold that is chosen for it, and its utility there.
 
-        The unmodified network was not trained here; its step has the best threshold on all rows.
+        The choice is on the selection rows, by label probabilities if there are any. The unmodified
+        network was not trained here; its step has the best threshold on all rows.
         """
-        p, q = self.problem, selection
+        p, q, rows = self.problem, self._selection, self._selection_rows
         best = best_threshold(
-            scores[self._selection_rows],
+            scores if rows is None else scores[rows],
             q.labels,
             q.groups,
             q.n_groups,
             self._ranking_objective,
             q.weights,
             q.columns,
+            self._label_probabilities,
         )
         utility, threshold = float(best.utility), float(best.threshold)
         if index == 0:

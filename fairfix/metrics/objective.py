@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
@@ -123,6 +123,7 @@ class Objective:
         lambda_: weight of the gap in a trade-off, in [0, 1].
         k: factor on the standard error in that probability, > 0: 1 for the true gap,
             sqrt(1 + n / m) for the gap on m new rows after tuning on n, so sqrt(2) for as many.
+            The default stands for the method's own, which is sqrt(2) unless it states another.
         risk: largest allowed probability of exceeding the budget, in (0, 1); None to multiply
             performance by the probability of meeting it; or a preset of that product by its name in
             ``RISK_PRESETS``. None is the same as "medium".
@@ -169,6 +170,10 @@ class Objective:
                     "risk limits the probability of exceeding the budget; use it with margin auto "
                     "and the constrained objective."
                 )
+
+    def with_default_k(self, k: float) -> Objective:
+        """Return the objective with a method's own ``k``, unless ``k`` is not the default."""
+        return replace(self, k=k) if self.k == Objective.k else self
 
     @property
     def largest_risk(self) -> float | None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
 from torch import nn
 
 from fairfix._utils.name_list import split_names
 from fairfix.errors import UsageError
+
+HEAD = "head"
+"""Name of the last module with parameters."""
 
 
 def select_parameters(network: nn.Module, layers: str = "") -> dict[str, nn.Parameter]:
@@ -13,26 +18,31 @@ def select_parameters(network: nn.Module, layers: str = "") -> dict[str, nn.Para
 
     Args:
         network: the network.
-        layers: comma-separated names of parameters or modules; empty for all parameters.
+        layers: comma-separated names of parameters or modules, or patterns of them such as
+            ``fcs.*``; ``head`` is the last module with parameters, unless a module has that name.
+            Empty for all parameters.
 
     Raises:
         UsageError: if a name matches no parameter, or the network has no parameters.
     """
     parameters = dict(network.named_parameters())
+    if not parameters:
+        raise UsageError("The network has no parameters that could be changed.")
     names = split_names(layers)
+    if not names:
+        return parameters
+    selected: set[str] = set()
     for name in names:
-        if not any(_belongs_to(parameter, name) for parameter in parameters):
+        found = {parameter for parameter in parameters if _belongs_to(parameter, name)}
+        if not found and name == HEAD:
+            last = layer_names(network)[-1]
+            found = {parameter for parameter in parameters if _belongs_to(parameter, last)}
+        if not found:
             raise UsageError(
                 f"The network has no layer {name!r}; layers: {', '.join(layer_names(network))}."
             )
-    selected = {
-        name: parameter
-        for name, parameter in parameters.items()
-        if not names or any(_belongs_to(name, layer) for layer in names)
-    }
-    if not selected:
-        raise UsageError("The network has no parameters that could be changed.")
-    return selected
+        selected |= found
+    return {name: parameter for name, parameter in parameters.items() if name in selected}
 
 
 def layer_names(network: nn.Module) -> list[str]:
@@ -43,4 +53,7 @@ def layer_names(network: nn.Module) -> list[str]:
 
 
 def _belongs_to(parameter: str, layer: str) -> bool:
-    return parameter == layer or parameter.startswith(f"{layer}.")
+    """Whether a parameter, or a module that contains it, has a name or matches a pattern."""
+    parts = parameter.split(".")
+    names = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+    return any(name == layer or fnmatchcase(name, layer) for name in names)

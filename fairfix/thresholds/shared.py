@@ -53,6 +53,7 @@ def best_threshold(
     objective: Objective,
     weights: Tensor | None = None,
     columns: GroupColumns | None = None,
+    label_probabilities: Tensor | None = None,
 ) -> SharedThreshold:
     """Return the threshold that maximizes the objective, for each row of ``scores``.
 
@@ -68,9 +69,11 @@ def best_threshold(
         objective: what to maximize.
         weights: (N,) non-negative row weights, rescaled to mean 1; None = 1 for every row.
         columns: all group columns, if the objective has limits by another one than ``groups``.
+        label_probabilities: (N,) P(label = 1); rows then count for either label in part.
     """
     batch = scores if scores.dim() == 2 else scores.unsqueeze(0)
     rows = _Rows.of(labels, groups, n_groups, weights, columns)
+    rows = replace(rows, label_probabilities=label_probabilities)
     step = max(1, _MAX_CELLS // (batch.shape[1] * rows.n_cells // 2 + 1))
     parts = [_best_thresholds(part, rows, objective) for part in batch.split(step)]
     if len(parts) == 1:
@@ -111,6 +114,7 @@ class _Rows:
         effect: design effect of the groups.
         weights: (N,) row weights; None = 1 for every row.
         columns: all group columns, if the groups are joint groups.
+        label_probabilities: (N,) P(label = 1) in place of the labels.
     """
 
     cell: Tensor
@@ -118,6 +122,7 @@ class _Rows:
     effect: Tensor | float
     weights: Tensor | None
     columns: GroupColumns | None
+    label_probabilities: Tensor | None = None
 
     @classmethod
     def of(
@@ -142,7 +147,19 @@ class _Rows:
 
     def cumulative_counts(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``cumulative_counts`` of scores (B, N)."""
-        return cumulative_counts(scores, self.cell, self.n_cells, self.weights)
+        if self.label_probabilities is None:
+            return cumulative_counts(scores, self.cell, self.n_cells, self.weights)
+        p = self.label_probabilities.double()
+        (ordered, favorable), (_, unfavorable) = (
+            cumulative_counts(
+                scores,
+                self.cell // 2,
+                self.n_cells // 2,
+                share if self.weights is None else self.weights * share,
+            )
+            for share in (p, 1 - p)
+        )
+        return ordered, torch.stack([unfavorable, favorable], 1).flatten(0, 1)
 
     def counts(self, cumulative: Tensor, total: Tensor) -> Counts:
         """Return counts (..., G) from positives by cell (C, ...) and all rows by cell."""

@@ -308,3 +308,33 @@ def test_the_chunk_size_does_not_matter(
 def test_no_score_vectors_give_no_thresholds() -> None:
     problem = scored_rows(40)
     assert best_of(problem, Objective(), torch.empty(0, 40)).threshold.shape == (0,)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("metric", ["spd", "eod", "ppvd"])
+def test_label_probabilities_count_rows_for_both_labels_in_part(
+    metric: str, weighted: bool
+) -> None:
+    """Against the expected counts at every threshold, row by row."""
+    problem = scored_rows(60, 3, weighted=weighted)
+    p = torch.rand(60, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    objective = Objective(METRICS[metric])
+    weights = torch.ones(60).double() if problem.weights is None else problem.weights
+    weights = weights / weights.mean()
+    own = problem.labels, problem.groups, 3, objective, problem.weights
+    best = best_threshold(problem.scores, *own, label_probabilities=p)
+
+    def utility(threshold: float) -> float:
+        decided = (problem.scores > threshold).double()
+        sides = [
+            torch.stack([(weights * a * b)[problem.groups == g].sum() for g in range(3)])
+            for a, b in ((decided, p), (decided, 1 - p), (1 - decided, p), (1 - decided, 1 - p))
+        ]
+        effect = problem.design_effect
+        return float(objective.utility(Counts(*sides, effect)))
+
+    found = utility(float(best.threshold))
+    assert found == pytest.approx(float(best.utility))
+    assert found == pytest.approx(max(map(utility, [-1, *problem.scores.tolist()])))
+    certain = best_threshold(problem.scores, *own, label_probabilities=problem.labels)
+    assert certain.threshold == best_threshold(problem.scores, *own).threshold

@@ -48,7 +48,7 @@ def goal_options(
             "With --margin auto: factor on the standard error of the gap. 1 is for the true gap, "
             "sqrt(1 + n / m) for the gap on m test rows after tuning on n.",
             "--k",
-            default="1.414, for a test set of equal size",
+            default="the method's own, 1.414 for most: a test set of equal size",
         ),
     ] = None,
     performance: Annotated[

@@ -1,0 +1,94 @@
+"""Fine-tuning on balanced cross-entropy and a soft gap.
+
+From the given network, a few hundred Adam steps minimize balanced cross-entropy plus mu times the
+soft gap of sigmoid(z / 0.5), where z is the logit of the score, for mu of 1 and of 2. Every
+minibatch has 48 rows of each group and label, with importance weights. Snapshots are moving
+averages of the weights, taken every 40 steps; the best of them and of the unmodified network is
+kept at its exact optimal threshold.
+
+Snapshots are chosen on the rows they were trained on, where labels are memorized: the rates among
+rows of one label look better than they are. So probabilities replace labels in the loss and in the
+choice: "repaired" ones, P(label | features, score) by cross-fitted boosted trees, for metrics that
+depend on labels, and "smooth" ones, P(label | score, group) by logistic regression, for others. The
+default of --k follows the labels: 1.2 for repaired, 1.414 for smooth and 1.7 for true ones.
+
+When not to use it: if a group has few rows of a label, which are then repeated in every minibatch.
+
+Changes: network weights and threshold.
+Group at prediction: no.
+Gradients: yes.
+Cost: 480 minibatch steps.
+Paper: none.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from operator import attrgetter
+from typing import Annotated, Literal
+
+from fairfix._utils.constraints import Range
+from fairfix.data.problem import Problem
+from fairfix.methods._gap_training import Job, train_jobs
+from fairfix.methods._label_probabilities import Labels, label_probabilities
+from fairfix.methods._result import Result
+from fairfix.methods._search import CandidateSearch
+from fairfix.metrics.objective import Objective
+
+MUS = 1.0, 2.0
+OWN_K: dict[Labels, float] = {"true": 1.7, "smooth": math.sqrt(2), "repaired": 1.2}
+"""Factor on standard errors by kind of labels: the more they are memorized, the larger."""
+
+
+def finetune(
+    problem: Problem,
+    objective: Objective,
+    *,
+    seed: int = 0,
+    layers: str = "",
+    labels: Literal["auto", "true", "smooth", "repaired"] = "auto",
+    steps: Annotated[int, Range(0)] = 240,
+    learning_rate: Annotated[float, Range(0, low_open=True)] = 1e-3,
+) -> Result:
+    """Fine-tune on balanced cross-entropy and the soft gap, and keep the best snapshot.
+
+    Args:
+        problem: the validation rows; needs the network.
+        objective: what is optimized.
+        seed: of minibatches and folds.
+        layers: layers to train. Names or patterns such as fcs.*, comma-separated; head is the last
+            one; empty for all.
+        labels: labels in the loss. They are those of the choice as well; "auto" is repaired or
+            smooth, by metric.
+        steps: Adam steps for each mu; 0 leaves the network unchanged.
+        learning_rate: step size.
+
+    Raises:
+        TableError: if the problem has only scores, or a group has no row of a label.
+        UsageError: if a layer is unknown.
+    """
+    problem.network()  # refuse problems without one before anything is fitted
+    kind: Labels = labels if labels != "auto" else "smooth"
+    if labels == "auto" and objective.metric.needs_labels:
+        kind = "repaired"
+    probabilities = label_probabilities(problem, kind, seed)
+    ranking = objective.with_default_k(OWN_K[kind])
+    search = CandidateSearch(
+        problem,
+        objective,
+        ranking_objective=ranking,
+        label_probabilities=None if kind == "true" else probabilities,
+    )
+    for snapshot in train_jobs(
+        problem,
+        objective.metric,
+        [Job(probabilities, mu) for mu in MUS],
+        seed=seed,
+        layers=layers,
+        steps=steps,
+        learning_rate=learning_rate,
+    ):
+        search.add(snapshot.scores, partial(attrgetter("weights"), snapshot))
+    factor = f" and k = {ranking.k:.4g}" if ranking.uses_probability else ""
+    return search.result(f"candidates were compared with {kind} labels{factor}")
