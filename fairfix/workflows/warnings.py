@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import torch
+
 from fairfix.stats.deterioration import STANDARD_ERRORS, Deterioration
 from fairfix.stats.evaluation import Evaluation
 from fairfix.workflows.outcome import Comparison, Outcome
+from fairfix.workflows.small_group import small_group_sentence
 
 REVERSED_AUC = 0.45
 """An AUC below this is not an accident of sampling."""
@@ -28,7 +31,23 @@ def reversed_scores(auc: float, rows: str) -> list[str]:
 
 def warnings_of(outcome: Outcome) -> tuple[str, ...]:
     """All warnings about a result."""
-    return (*_of_the_result(outcome), *_cost_of_certainty(outcome), *_repeats(outcome))
+    return (
+        *_of_the_result(outcome),
+        *_small_group(outcome),
+        *_cost_of_certainty(outcome),
+        *_repeats(outcome),
+    )
+
+
+def _small_group(outcome: Outcome) -> list[str]:
+    """Name the group that makes a rule (nearly) trivial, if its few rows do."""
+    test, problem = outcome.test, outcome.validation_rows.problem
+    if not (test.debiased.trivial or _nearly_trivial(test)):
+        return []
+    sizes = torch.bincount(problem.groups, minlength=problem.n_groups).tolist()
+    rows = dict(zip(problem.group_names, sizes, strict=True))
+    sentence = small_group_sentence(outcome.case.columns.groups[0], rows)
+    return [] if sentence is None else [sentence]
 
 
 def _of_the_result(outcome: Outcome) -> list[str]:
