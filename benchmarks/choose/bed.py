@@ -22,6 +22,7 @@ from fairfix.bench.protocols import protocol
 from fairfix.bench.task import Task
 from fairfix.bench.training import Recipe, train
 from fairfix.data.problem import Problem
+from fairfix.workflows.case import Case
 
 DATA_SETS = (
     "adult/sex",
@@ -83,9 +84,13 @@ class Bed:
         split = self.split(cell)
         return network_task(split, self._network(split), self.recipe, cell.data_set)
 
-    def problems(self, cell: Cell) -> tuple[Problem, Problem]:
+    def cases(self, cell: Cell) -> tuple[Case, Case]:
         """Return the network of a cell with its validation rows, and with its test rows."""
-        validation, test = self.task(cell).cases()
+        return self.task(cell).cases()
+
+    def problems(self, cell: Cell) -> tuple[Problem, Problem]:
+        """Return the problems of both cases."""
+        validation, test = self.cases(cell)
         return validation.problem, test.problem
 
     def _network(self, split: EncodedSplit) -> bytes:

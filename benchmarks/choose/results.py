@@ -14,18 +14,17 @@ from torch import Tensor
 
 from benchmarks.choose.bed import Bed, Cell, write_file
 from benchmarks.fairlearn_thresholds import fairlearn_rule
-from fairfix import methods
 from fairfix.data.problem import Problem
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.fairness_metrics import METRICS, noise_ceiling
 from fairfix.metrics.objective import Objective
+from fairfix.workflows.case import Case
+from fairfix.workflows.debias import debias
 
 METRIC_KEYS = ("spd", "eod")
 RESULTS = "results"
 SETTINGS = "settings"
 SIDES = ("tp", "fp", "fn", "tn")
-
-Decide = Callable[[Problem], Tensor]
 
 
 @dataclass(frozen=True)
@@ -100,17 +99,20 @@ def line_of(cell: Cell, metric: str, method: str, problem: Problem, decisions: T
     return Line(cell, metric, method, by_side)
 
 
-def decide_by(method: str, validation: Problem, metric: str, seed: int) -> Decide:
-    """Tune a method, or fairlearn, on the validation rows and return how it decides on others."""
+def decisions_of(method: str, validation: Case, test: Case, metric: str, seed: int) -> Tensor:
+    """Tune a method, or fairlearn, on the validation rows; return its decisions on the test rows.
+
+    Args:
+        method: name of a method, with its defaults, or "fairlearn".
+        validation, test: the rows.
+        metric: key of the metric.
+        seed: of the method.
+    """
     if method == "fairlearn":
-        return fairlearn_rule(validation, metric)
-    result = methods.describe(method).run(validation, objective_of(metric), seed=seed)
-
-    def decide(problem: Problem) -> Tensor:
-        scores = problem.scores if result.state is None else problem.score(result.state)
-        return result.policy.decide(scores, problem.groups)
-
-    return decide
+        return fairlearn_rule(validation.problem, metric)(test.problem)
+    objective = objective_of(metric)
+    outcome = debias(validation, method, objective, test=test, seed=seed, subgroups=False)
+    return outcome.test_rows.debiased
 
 
 def result_path(bed: Bed, cell: Cell, metric: str, method: str) -> Path:
@@ -120,14 +122,13 @@ def result_path(bed: Bed, cell: Cell, metric: str, method: str) -> Path:
 
 def results(bed: Bed, cell: Cell, names: Sequence[str]) -> Iterator[Line]:
     """Yield the line of every method and metric; what is missing is computed and kept."""
-    problems: tuple[Problem, Problem] | None = None
+    cases: tuple[Case, Case] | None = None
     for method, metric in product(names, METRIC_KEYS):
         path = result_path(bed, cell, metric, method)
         if not path.is_file():
-            problems = problems or bed.problems(cell)
-            validation, test = problems
-            decide = decide_by(method, validation, metric, cell.seed)
-            line = line_of(cell, metric, method, test, decide(test))
+            cases = cases or bed.cases(cell)
+            decisions = decisions_of(method, *cases, metric, cell.seed)
+            line = line_of(cell, metric, method, cases[1].problem, decisions)
             write_file(path, line.to_json().encode())
         yield Line.from_json(path.read_text())
 
