@@ -91,6 +91,7 @@ class CandidateSearch:
             step, utility = self._step_by_selection(scores, index)
         self.steps.append(step)
         if index == 0 or utility > self._best_utility:
+            self._state = None  # before the next is copied, since a network can be large
             self._best, self._best_utility, self._state = index, utility, state()
         return step
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fairfix import methods
 from fairfix.data.problem import Problem
 from fairfix.metrics.objective import Objective
+from fairfix.models.weight_batches import perturbations
 from fairfix.models.weight_batches.perturbations import RandomPerturbations, batch_size
 from tests.helpers import zoo
 from tests.helpers.toys import biased_problem
@@ -71,6 +72,24 @@ def test_a_method_obeys_the_batch_size(name: str) -> None:
 def test_fewer_draws_of_large_networks_are_scored_at_once(kib: int, expected: int) -> None:
     parameters = [torch.empty(kib * 256, device="meta")]
     assert batch_size(torch.empty(100, 3), parameters) == expected
+
+
+@pytest.mark.parametrize("shapes", [[(3, 5), (5,)], [(7, 11), (1,), (100, 3)], [(64, 2), (19,)]])
+def test_factors_drawn_in_pieces_are_those_of_one_draw(
+    shapes: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(perturbations, "_PIECE", 64)
+    parameters = {str(i): nn.Parameter(torch.randn(shape)) for i, shape in enumerate(shapes)}
+    parameters["transposed"] = nn.Parameter(torch.randn(4, 6).t())
+    before = [parameter.detach().clone() for parameter in parameters.values()]
+    draws = RandomPerturbations(parameters, sd=0.1, seed=3)
+    draws.apply(5)
+    sizes = [tensor.numel() for tensor in before]
+    generator = torch.Generator().manual_seed(3 * 1_000_003 + 5)
+    factors = torch.randn(sum(sizes), generator=generator).mul_(0.1).add_(1)
+    assert torch.equal(draws.factors(5), factors)
+    for parameter, old, part in zip(parameters.values(), before, factors.split(sizes), strict=True):
+        assert torch.equal(parameter, old * part.view(old.shape))
 
 
 def test_a_large_network_is_drawn_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:

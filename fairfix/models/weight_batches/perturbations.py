@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 _SCORES_ON_CPU, _SCORES_ELSEWHERE = 2**18, 2**24
 _MAX_BATCH = 64
 _BATCH_BYTES = 2**28  # of all parameter sets of a batch and of their factors
+_PIECE = 2**20  # factors drawn at once; a multiple of 16, in which torch draws
 LARGE = 2**24  # bytes of parameters beyond which sets are scored one by one
 
 
@@ -53,10 +54,17 @@ class RandomPerturbations:
     @torch.no_grad()
     def apply(self, trial: int) -> None:
         """Set the parameters of the network to those of one trial."""
-        factors = self.factors(trial).split(self._sizes)
-        for (name, base), part in zip(self._base.items(), factors, strict=True):
-            factor = part.view(base.shape).to(base.device, base.dtype)
-            self._parameters[name].copy_(base).mul_(factor)
+        pieces, rest = self._draw(trial), torch.empty(0)
+        for name, base in self._base.items():
+            parameter = self._parameters[name].copy_(base)
+            values = parameter.contiguous().view(-1)
+            for start in range(0, len(values), _PIECE):
+                part = values[start : start + _PIECE]
+                while len(rest) < len(part):
+                    rest = torch.cat([rest, next(pieces)])
+                part.mul_(rest[: len(part)].to(base.device, base.dtype))
+                rest = rest[len(part) :]
+            parameter.copy_(values.view(base.shape))
 
     def batch(self, trials: Sequence[int]) -> dict[str, Tensor]:
         """Return the parameters of several trials by name, each (trials, *shape)."""
@@ -74,5 +82,13 @@ class RandomPerturbations:
 
     def factors(self, trial: int) -> Tensor:
         """Return the factors of one trial, (P,), flat and in the order of the parameters."""
+        return torch.cat([torch.empty(0), *self._draw(trial)])
+
+    def _draw(self, trial: int) -> Iterator[Tensor]:
+        """Yield the factors of one trial in pieces, with the values of one draw of all."""
         generator = torch.Generator().manual_seed((self._seed * 1_000_003 + trial) % 2**63)
-        return torch.randn(sum(self._sizes), generator=generator).mul_(self._sd).add_(1)
+        remaining = sum(self._sizes)
+        while remaining:
+            drawn = remaining if remaining < _PIECE + 16 else _PIECE  # torch draws 16 or more alike
+            yield torch.randn(drawn, generator=generator).mul_(self._sd).add_(1)
+            remaining -= drawn
