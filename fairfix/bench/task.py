@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from fairfix.data.problem import Problem
+from fairfix.data.protected_inputs import Block
 from fairfix.data.splitting import resplit, split_problem
 from fairfix.data.table import Columns
 from fairfix.data.table.table import Group, Table
@@ -109,6 +110,7 @@ class Task:
             the way they are split. Results of different sources are never combined.
         overlap: test rows per other row that the splits of this task are drawn from, 0 if every
             split has rows of its own (see ``split_statistics.mean_interval``).
+        input_blocks: see ``Problem``.
     """
 
     name: str
@@ -126,6 +128,7 @@ class Task:
     threshold: float = 0.5
     source: str = ""
     overlap: float = 0.0
+    input_blocks: tuple[Block, ...] = ()
 
     @property
     def validation(self) -> RowArrays:
@@ -183,6 +186,9 @@ class Task:
             )
         test_table = self._table(self.test.writable())
         problem = problem_of(test_table, case.problem.scorer, self.options, self.threshold)
+        blocks = self.input_blocks
+        case = replace(case, problem=replace(case.problem, input_blocks=blocks))
+        problem = replace(problem, input_blocks=blocks)
         return case, replace(case, problem=problem, table=test_table)
 
     def _table(self, rows: RowArrays) -> Table:
@@ -254,6 +260,7 @@ def _task(case: Case, name: str, rows: RowArrays, validation: np.ndarray, test: 
         test_index=test,
         threshold=case.problem.threshold,
         overlap=len(test) / len(validation),
+        input_blocks=case.problem.input_blocks,
     )
 
 

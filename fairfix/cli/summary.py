@@ -25,9 +25,9 @@ _RATES = {
 
 def summary(report: dict[str, Any]) -> Iterator[Table | str]:
     """Yield the tables and lines that the terminal shows of a report."""
-    need = "needs the group" if report["rule"]["needs_group"] else "needs no group"
     title = report["objective"]["metric_title"]
-    yield from wrap(f"{report['method']['name']} for {title}: the decision {need}.")
+    method = report["method"]
+    yield from wrap(f"{method['name']} for {title}; {method['group_use_sentence']}.")
     for rows in ROWS:
         yield _comparison(report, rows)
     yield _by_group(report["results"]["test"])

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fairfix.data.protected_inputs import protected_inputs
+from fairfix.data.protected_inputs import Block, protected_inputs
 from fairfix.errors import TableError
 from fairfix.metrics.clusters import ClusterCounts, ClusterIndex
 from fairfix.metrics.counts import Counts, cells, count_cells, design_effect, in_rows
@@ -50,6 +50,8 @@ class Problem:
         probabilities: (N,) in [0, 1], calibrated probabilities of the favorable outcome where a
             rule decides on other scores; None if the scores are meant as probabilities.
 
+        input_blocks: numbers of feature columns that were made from one column of the table.
+
     Raises:
         TableError: there are no rows, the lengths differ, a value is out of range, there are
             fewer than two groups, a group has no rows, or all rows have the same label.
@@ -68,6 +70,7 @@ class Problem:
     labeled: bool = True
     further: Mapping[str, Tensor] = field(default_factory=dict)
     probabilities: Tensor | None = None
+    input_blocks: tuple[Block, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.scores) == 0:
@@ -154,7 +157,7 @@ class Problem:
     @cached_property
     def protected_inputs(self) -> tuple[int, ...]:
         """The feature columns that determine the group of every row (``protected_inputs``)."""
-        return protected_inputs(self.features, self.groups, self.n_groups)
+        return protected_inputs(self.features, self.groups, self.n_groups, self.input_blocks)
 
     @cached_property
     def cells(self) -> Tensor:

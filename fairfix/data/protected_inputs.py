@@ -3,34 +3,96 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+from scipy.stats import rankdata
 from torch import Tensor
+
+Block = tuple[int, ...]
+"""Feature columns that were made from one column of the table, such as a one-hot code."""
 
 CHANCE = 1e-9
 """Probability by chance below which an input is taken to determine the group."""
+REVEALING_AUC = 0.99
+"""Area under the ROC curve from which an input all but determines the group."""
+_SAMPLE = 256  # rows that exclude most columns
+_MOST_RANKED = 1000  # columns; more are not ranked
 
 
-def protected_inputs(features: Tensor | None, groups: Tensor, n_groups: int) -> tuple[int, ...]:
-    """Return the feature columns that each determine the group of every row, ascending.
+def protected_inputs(
+    features: Tensor | None, groups: Tensor, n_groups: int, blocks: Sequence[Block] = ()
+) -> tuple[int, ...]:
+    """Return the feature columns that determine the group of every row, alone or as a block.
 
-    Every value of such a column occurs in one group only, and by chance that would be the case
-    with a probability of at most 1e-9. A column of distinct numbers counts if it separates the
-    groups into at most 2 G + 1 ranges, as an age does.
+    Every value of such a column, or of a block, occurs in one group only, and by chance that would
+    be the case with a probability of at most 1e-9. A column of distinct numbers counts if it
+    separates the groups into at most 2 G + 1 ranges, as an age does.
 
     Args:
         features: (N, D); anything else, such as images, has no such columns.
         groups: (N,) in 0..G-1.
         n_groups: number of groups G.
+        blocks: columns that were made from one column of the table.
+
+    Returns:
+        Column numbers, ascending; those of a block only if no column of it suffices.
     """
     if features is None or features.dim() != 2:
         return ()
     values, group = features.detach().cpu().numpy(), groups.cpu().numpy()
-    return tuple(
+    single = {
         column
-        for column in range(values.shape[1])
+        for column in _candidates(values, group, n_groups)
         if _determines(values[:, column], group, n_groups)
-    )
+    }
+    joint = [
+        block
+        for block in blocks
+        if not single & set(block) and _determines(_codes(values[:, block]), group, n_groups)
+    ]
+    return tuple(sorted(single.union(*joint)))
+
+
+def revealing_inputs(features: Tensor | None, groups: Tensor, n_groups: int) -> tuple[int, ...]:
+    """Return the feature columns that separate a group from the others with an AUC of .99.
+
+    Args:
+        features, groups, n_groups: see ``protected_inputs``; more than 1,000 columns are not
+            searched.
+    """
+    if features is None or features.dim() != 2 or features.shape[1] > _MOST_RANKED:
+        return ()
+    values, group = features.detach().cpu().numpy(), groups.cpu().numpy()
+    ranks = rankdata(values, axis=0)
+    found: set[int] = set()
+    for g in range(n_groups if n_groups > 2 else 1):
+        inside = group == g
+        n = int(inside.sum())
+        area = (ranks[inside].sum(0) - n * (n + 1) / 2) / max(1, n * (len(group) - n))
+        found |= set(np.flatnonzero(np.maximum(area, 1 - area) >= REVEALING_AUC).tolist())
+    return tuple(sorted(found))
+
+
+def _candidates(values: np.ndarray, groups: np.ndarray, n_groups: int) -> Iterable[int]:
+    """Return the columns that may determine the group, by a sample of the rows."""
+    rows = np.unique(np.linspace(0, len(groups) - 1, _SAMPLE).round().astype(int))
+    order = values[rows].argsort(axis=0, kind="stable")
+    value = np.take_along_axis(values[rows], order, 0)
+    group = groups[rows][order]
+    same = value[1:] == value[:-1]
+    changes = group[1:] != group[:-1]
+    impure = (same & changes).any(0)
+    few = changes.sum(0) <= 2 * n_groups
+    repeated = same.sum(0) >= len(rows) // 2
+    candidates: list[int] = np.flatnonzero(~impure & (few | repeated)).tolist()
+    return candidates
+
+
+def _codes(values: np.ndarray) -> np.ndarray:
+    """Return one number for each combination of values (N, K), (N,)."""
+    codes: np.ndarray = np.unique(values, axis=0, return_inverse=True)[1].reshape(-1)
+    return codes
 
 
 def _determines(values: np.ndarray, groups: np.ndarray, n_groups: int) -> bool:

@@ -148,11 +148,11 @@ def _groups(test: dict[str, Any]) -> str:
 
 def _rule(report: dict[str, Any]) -> str:
     rule = report["rule"]
-    groups = "needs the group" if rule["needs_group"] else "needs no group"
+    groups = text(report["method"]["group_use_sentence"])
     return (
         f"Positive ({text(report['data']['label'])} = {text(rule['positive_label'])}) "
         f"{condition(rule)}, with score = {rule['score']} of {text(rule['output_label'])}; "
-        f"{groups} at prediction."
+        f"{groups}."
     )
 
 

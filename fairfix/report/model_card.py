@@ -65,7 +65,6 @@ def _replaced(body: str, section: str) -> str:
 
 def _section(report: dict[str, Any]) -> str:
     objective, data, test = report["objective"], report["data"], report["results"]["test"]
-    need = "needs" if report["rule"]["needs_group"] else "does not need"
     rows = [
         ["measure", "before", "after", "confidence interval"],
         ["---"] * 4,
@@ -78,8 +77,8 @@ def _section(report: dict[str, Any]) -> str:
         "## Fairness",
         f"Debiased after training with `fairfix {report['method']['name']}` for a "
         f"{objective['metric_title']} within {objective['budget']:g} between the groups of "
-        f"{_safe(data['group'])} ({', '.join(map(_safe, data['groups']))}). A decision {need} "
-        "the group.",
+        f"{_safe(data['group'])} ({', '.join(map(_safe, data['groups']))}); "
+        f"{_safe(report['method']['group_use_sentence'])}.",
         "\n".join(f"| {' | '.join(row)} |" for row in rows),
         f"Measured on {test['debiased']['rows']} test rows, which were not used for debiasing.",
         *_claims(report),

@@ -119,6 +119,7 @@ class Case:
             )
         with limited_threads(self.threads):
             problem = problem_of(table, self.problem.scorer, self.options, self.problem.threshold)
+            problem = replace(problem, input_blocks=self.problem.input_blocks)
         return replace(self, table=table, problem=problem, notes=(*notes, *table.notes))
 
 
@@ -179,6 +180,7 @@ def load(
             check_width(checkpoint, table, read_again)
             raise
         problem = problem_of(table, scorer, options, threshold)
+        problem = replace(problem, input_blocks=() if spec is None else spec.blocks)
     return Case(
         checkpoint,
         table,

@@ -30,6 +30,7 @@ from fairfix.workflows.audit import Audit, GroupAudit
 from fairfix.workflows.case import Case
 from fairfix.workflows.evidence import BINS, UNKNOWN, Evidence, Intervals
 from fairfix.workflows.gate.check_document import check_document
+from fairfix.workflows.group_use import group_use
 from fairfix.workflows.outcome import Comparison, Outcome
 from fairfix.workflows.unchecked import reused_test_rows, unchecked_in_audit, unchecked_of
 from fairfix.workflows.warnings import (
@@ -47,6 +48,7 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
     """Return the report of a debiasing run; ``command`` is the command line, if there was one."""
     case, objective, evidence = outcome.case, outcome.objective, outcome.evidence
     serious = [*serious_warnings(outcome), *reused_test_rows(outcome)]
+    use = group_use(case, outcome.rule)
     return _plain_document(
         {
             "schema_version": SCHEMA_VERSION,
@@ -92,6 +94,9 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
                 "name": outcome.method,
                 "options": dict(outcome.options),
                 "needs_group": outcome.rule.needs_group,
+                "group_use": use.kind.value,
+                "group_use_sentence": use.sentence,
+                "protected_inputs": list(use.inputs),
                 "changes_weights": outcome.state is not None,
                 "recalibration": outcome.recalibration and asdict(outcome.recalibration),
                 "chosen_step": outcome.result.chosen,
@@ -118,7 +123,11 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
             "tuned_rows": evidence.tuned_rows and evidence.tuned_rows.to_json(),
             "tuned_ids": evidence.tuned_ids and evidence.tuned_ids.to_json(),
             "tuned_values": evidence.tuned_values and evidence.tuned_values.to_json(),
-            "warnings": list(dict.fromkeys((*outcome.warnings, *evidence.warnings, *serious))),
+            "warnings": list(
+                dict.fromkeys(
+                    (*outcome.warnings, *evidence.warnings, *serious, *filter(None, [use.warning]))
+                )
+            ),
             "serious_warnings": serious,
             "unchecked": list(unchecked_of(outcome)),
             "notes": [

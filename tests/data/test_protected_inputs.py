@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fairfix.data.protected_inputs import protected_inputs
+from fairfix.data.protected_inputs import protected_inputs, revealing_inputs
 
 N = 200
 RNG = np.random.default_rng(0)
@@ -35,6 +35,27 @@ def test_a_column_that_determines_the_group_is_protected(name: str) -> None:
     features = torch.tensor(np.column_stack([other, column]), dtype=torch.float32)
     found = protected_inputs(features, torch.tensor(groups).long(), 1 + int(groups.max()))
     assert found == ((1,) if expected else ())
+
+
+def test_a_one_hot_code_determines_the_group_as_a_block() -> None:
+    """No single column of three does."""
+    other = np.random.default_rng(1).normal(size=(N, 1))
+    features = torch.tensor(np.column_stack([other, np.eye(3)[THREE]]), dtype=torch.float32)
+    groups = torch.tensor(THREE)
+    assert protected_inputs(features, groups, 3) == ()
+    assert protected_inputs(features, groups, 3, [(1, 2, 3)]) == (1, 2, 3)
+    assert protected_inputs(features, groups, 3, [(0, 1)]) == ()
+
+
+def test_an_input_that_all_but_determines_the_group_is_revealing() -> None:
+    rng = np.random.default_rng(1)
+    near = np.where(np.arange(N) == 7, 1 - GROUPS, GROUPS)
+    columns = [rng.normal(size=N), near, -near, GROUPS + rng.normal(size=N)]
+    features = torch.tensor(np.column_stack(columns), dtype=torch.float32)
+    assert revealing_inputs(features, torch.tensor(GROUPS), 2) == (1, 2)
+    assert protected_inputs(features, torch.tensor(GROUPS), 2) == ()
+    three = torch.tensor(np.column_stack([rng.normal(size=N), THREE == 1]), dtype=torch.float32)
+    assert revealing_inputs(three, torch.tensor(THREE), 3) == (1,)
 
 
 def test_few_rows_and_images_have_no_protected_inputs() -> None:

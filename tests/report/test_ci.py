@@ -358,7 +358,7 @@ def report(**changes: Any) -> dict[str, Any]:
             "budget": 0.05,
             "performance": "balanced_accuracy",
         },
-        "method": {"name": "prune"},
+        "method": {"name": "prune", "group_use_sentence": "group-blind: no input determines it"},
         "model": {"file": "net.safetensors"},
         "data": {
             "table": "val.csv",
@@ -412,7 +412,7 @@ def test_the_rest_of_a_card_stays_and_the_section_is_replaced() -> None:
     assert "# Net\n\nWords.\n" in once
     assert model_card.update(once, report()) == once
     after = once.replace("Words.\n", "Words.\n\n").rstrip("\n") + "\n\n## Later\n"
-    other = report(method={"name": "gda"})
+    other = report(method={"name": "gda", "group_use_sentence": "group-blind"})
     twice = model_card.update(after, other)
     assert twice.count(model_card.BEGIN) == twice.count("model-index") == 1
     assert "fairfix prune" not in twice

@@ -118,6 +118,9 @@ def plain(names: tuple[str, ...] = ("female", "male"), steps: int = 12) -> Docum
             "options": {"steps": 3},
             "needs_group": False,
             "changes_weights": True,
+            "group_use": "group-blind",
+            "group_use_sentence": "group-blind: no input of the network determines the group",
+            "protected_inputs": [],
             "chosen_step": 5,
             "trajectory": [
                 {

@@ -170,6 +170,17 @@ class DataSpec:
         """Names (D,) of the inputs: the column, or "column=category"."""
         return tuple(name for entry in self.features for name in entry.names)
 
+    @property
+    def blocks(self) -> tuple[tuple[int, ...], ...]:
+        """The inputs that are made from one column together, by number."""
+        ends = np.cumsum([len(entry.names) for entry in self.features]).tolist()
+        ranges = (range(a, b) for a, b in zip([0, *ends], ends, strict=False))
+        return tuple(
+            tuple(inputs)
+            for entry, inputs in zip(self.features, ranges, strict=True)
+            if len(inputs) > 1 and len(entry.columns) == 1
+        )
+
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
         """Return the inputs (N, D) float32 of the rows of a frame, whose index counts the rows.
 

@@ -158,6 +158,14 @@ class Method(StrictModel):
         description="Options of the method, including defaults."
     )
     needs_group: bool = Field(description="Whether a decision depends on the group of the row.")
+    group_use: Literal["group-aware", "group-in-inputs", "group-blind", "not determined"] = Field(
+        description="group-aware: a decision needs the group column; group-in-inputs: inputs of "
+        "the network determine the group; group-blind: none does."
+    )
+    group_use_sentence: str = Field(description="The same in words.")
+    protected_inputs: tuple[str, ...] = Field(
+        description="Names of the inputs that determine the group."
+    )
     changes_weights: bool = Field(
         description="Whether the written weights differ from those that were read."
     )

@@ -33,13 +33,14 @@ _NULLABLE = (
     "report_sha256",
     "contract",
 )
-_RESERVED = ("score_model", "targets")
+_RESERVED = ("targets",)
+_ADDED = ("score_model",)  # written only where the rule has one
 
 
 def _as_written(schema: dict[str, Any]) -> None:
     """Require the keys that ``DecisionRule.to_json`` writes, and refuse null where it has none."""
     fields = schema["properties"]
-    optional = {*_RESERVED, *(name for kind in _KINDS for name in kind)}
+    optional = {*_RESERVED, *_ADDED, *(name for kind in _KINDS for name in kind)}
     for name in _RESERVED:
         del fields[name]
     schema["required"] = [name for name in fields if name not in optional]
@@ -63,7 +64,8 @@ class Rule(RuleDocument):
         given = self.model_fields_set
         if reserved := given & {*_RESERVED}:
             raise ValueError(f"has the reserved key {min(reserved)!r}")
-        if missing := type(self).model_fields.keys() - optional - {*_RESERVED} - given:
+        needed = type(self).model_fields.keys() - optional - {*_RESERVED, *_ADDED}
+        if missing := needed - given:
             raise ValueError(f"must have {', '.join(sorted(missing))}")
         if given & optional not in [set(kind) for kind in _KINDS]:
             raise ValueError("must have one of threshold, thresholds, and lottery with its keys")
