@@ -123,11 +123,7 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
             "tuned_rows": evidence.tuned_rows and evidence.tuned_rows.to_json(),
             "tuned_ids": evidence.tuned_ids and evidence.tuned_ids.to_json(),
             "tuned_values": evidence.tuned_values and evidence.tuned_values.to_json(),
-            "warnings": list(
-                dict.fromkeys(
-                    (*outcome.warnings, *evidence.warnings, *serious, *filter(None, [use.warning]))
-                )
-            ),
+            "warnings": list(dict.fromkeys((*outcome.warnings, *evidence.warnings, *serious))),
             "serious_warnings": serious,
             "unchecked": list(unchecked_of(outcome)),
             "notes": [

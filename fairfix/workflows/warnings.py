@@ -9,6 +9,7 @@ import torch
 
 from fairfix.stats.deterioration import STANDARD_ERRORS, Deterioration
 from fairfix.stats.evaluation import Evaluation
+from fairfix.workflows.group_use import group_use
 from fairfix.workflows.outcome import Comparison, Outcome
 from fairfix.workflows.small_group import small_group_sentence
 
@@ -36,6 +37,7 @@ def warnings_of(outcome: Outcome) -> tuple[str, ...]:
         *_small_group(outcome),
         *_cost_of_certainty(outcome),
         *_repeats(outcome),
+        *filter(None, [group_use(outcome.case, outcome.rule).warning]),
     )
 
 
