@@ -7,10 +7,11 @@ averages of the weights, taken every 40 steps; the best of them and of the unmod
 kept at its exact optimal threshold.
 
 Snapshots are chosen on the rows they were trained on, where labels are memorized: the rates among
-rows of one label look better than they are. So probabilities replace labels in the loss and in the
-choice: "repaired" ones, P(label | features, score) by cross-fitted boosted trees, for metrics that
-depend on labels, and "smooth" ones, P(label | score, group) by logistic regression, for others. The
-default of --k follows the labels: 1.2 for repaired, 1.414 for smooth and 1.7 for true ones.
+rows of one label look better than they are. So probabilities replace labels in the loss, and in the
+choice for metrics that depend on labels: "smooth" ones, P(label | score, group) by logistic
+regression, or "repaired" ones, P(label | features, score) by cross-fitted boosted trees. The
+default of --k is 1.2 where the choice is by probabilities, else 1.7. These settings were chosen on
+58 networks of five data sets (docs/results.md).
 
 When not to use it: if a group has few rows of a label, which are then repeated in every minibatch.
 
@@ -23,7 +24,6 @@ Paper: none.
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from operator import attrgetter
 from typing import Annotated, Literal
@@ -31,14 +31,14 @@ from typing import Annotated, Literal
 from fairfix._utils.constraints import Range
 from fairfix.data.problem import Problem
 from fairfix.methods._gap_training import Job, train_jobs
-from fairfix.methods._label_probabilities import Labels, label_probabilities
+from fairfix.methods._label_probabilities import label_probabilities
 from fairfix.methods._result import Result
 from fairfix.methods._search import CandidateSearch
 from fairfix.metrics.objective import Objective
 
 MUS = 1.0, 2.0
-OWN_K: dict[Labels, float] = {"true": 1.7, "smooth": math.sqrt(2), "repaired": 1.2}
-"""Factor on standard errors by kind of labels: the more they are memorized, the larger."""
+K_BY_LABELS, K_BY_PROBABILITIES = 1.7, 1.2
+"""Factor on standard errors for a choice by labels, which are memorized, or by probabilities."""
 
 
 def finetune(
@@ -47,7 +47,7 @@ def finetune(
     *,
     seed: int = 0,
     layers: str = "",
-    labels: Literal["auto", "true", "smooth", "repaired"] = "auto",
+    labels: Literal["smooth", "repaired", "true"] = "smooth",
     steps: Annotated[int, Range(0)] = 240,
     learning_rate: Annotated[float, Range(0, low_open=True)] = 1e-3,
 ) -> Result:
@@ -59,8 +59,8 @@ def finetune(
         seed: of minibatches and folds.
         layers: layers to train. Names or patterns such as fcs.*, comma-separated; head is the last
             one; empty for all.
-        labels: labels in the loss. They are those of the choice as well; "auto" is repaired or
-            smooth, by metric.
+        labels: labels in the loss. They are those of the choice as well if the metric depends on
+            labels.
         steps: Adam steps for each mu; 0 leaves the network unchanged.
         learning_rate: step size.
 
@@ -69,16 +69,14 @@ def finetune(
         UsageError: if a layer is unknown.
     """
     problem.network()  # refuse problems without one before anything is fitted
-    kind: Labels = labels if labels != "auto" else "smooth"
-    if labels == "auto" and objective.metric.needs_labels:
-        kind = "repaired"
-    probabilities = label_probabilities(problem, kind, seed)
-    ranking = objective.with_default_k(OWN_K[kind])
+    probabilities = label_probabilities(problem, labels, seed)
+    by_probabilities = labels != "true" and objective.metric.needs_labels
+    ranking = objective.with_default_k(K_BY_PROBABILITIES if by_probabilities else K_BY_LABELS)
     search = CandidateSearch(
         problem,
         objective,
         ranking_objective=ranking,
-        label_probabilities=None if kind == "true" else probabilities,
+        label_probabilities=probabilities if by_probabilities else None,
     )
     for snapshot in train_jobs(
         problem,
@@ -90,5 +88,6 @@ def finetune(
         learning_rate=learning_rate,
     ):
         search.add(snapshot.scores, partial(attrgetter("weights"), snapshot))
+    by = f"{labels} labels" if by_probabilities else "labels"
     factor = f" and k = {ranking.k:.4g}" if ranking.uses_probability else ""
-    return search.result(f"candidates were compared with {kind} labels{factor}")
+    return search.result(f"candidates were compared by {by}{factor}")

@@ -191,7 +191,7 @@ def test_the_chosen_step_is_what_weights_and_policy_do(method: str, kind: str, a
     elsewhere = (
         "one shared threshold reaches a higher objective",
         "chosen on the other",
-        "candidates were compared with",
+        "candidates were compared by",
     )
     assert step.utility == best or any(words in said for words in elsewhere)
     counts = decided(problem, result)
