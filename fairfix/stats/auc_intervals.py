@@ -120,7 +120,7 @@ class PlacementValues:
         """Return the fraction of the rows of a label, or of its clusters."""
         if self.clusters is None:
             return self.fraction[side]
-        return np.asarray(np.bincount(self.clusters[side], self.fraction[side]))
+        return np.asarray(np.bincount(self.clusters[side], self.fraction[side]), float)
 
 
 def _placement_values(scores: Array, labels: NDArray[np.bool_], fraction: Array) -> Array:

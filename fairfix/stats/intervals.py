@@ -74,7 +74,7 @@ def few_clusters_p(p: Array, clusters: float) -> Array:
     """Return p-values of t from those of the normal distribution; see ``few_clusters_alpha``."""
     if not clusters < FEW_CLUSTERS:
         return p
-    return np.asarray(special.stdtr(max(clusters - 1, 1.0), special.ndtri(p)))
+    return np.asarray(special.stdtr(max(clusters - 1, 1.0), special.ndtri(p)), float)
 
 
 def has_small_counts(hits: ArrayLike, trials: ArrayLike) -> NDArray[np.bool_]:

@@ -149,7 +149,9 @@ def _binomial_quantiles(points: Array, trials: Array, rates: Array) -> Array:
     small = deviation <= NORMAL_DEVIATION
     for index in np.argwhere(small):
         at = (slice(None), *index)
-        hits[at] = _binomial_quantile(points[at], int(trials[tuple(index)]), rates[tuple(index)])
+        hits[at] = _binomial_quantile(
+            points[at], int(trials[tuple(index)]), float(rates[tuple(index)])
+        )
     return np.asarray(hits)
 
 

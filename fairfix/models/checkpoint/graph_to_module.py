@@ -210,11 +210,12 @@ def _replace_operations(
     stored = {_place(tensor): name for name, tensor in tensors.items()}
     for node in list(graph.nodes):
         if node.op == "get_attr" and node.users:
-            value = tensors.get(node.target)
+            target = str(node.target)
+            value = tensors.get(target)
             if value is None:  # a constant of the code, or a weight that was taken for one
-                value = _attribute(exported, node.target)
-                node.target = stored.get(_place(value), node.target)
-            parts[node.target] = tensors.get(node.target, value)
+                value = _attribute(exported, target)
+                node.target = target = stored.get(_place(value), target)
+            parts[target] = tensors.get(target, value)
         elif node.op == "get_attr":
             graph.erase_node(node)
     root = nn.Module()

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +43,9 @@ def save_program(module: nn.Module, example: Tensor, path: Path) -> None:
         with warnings.catch_warnings(), torch.no_grad(), _plain_attention():
             warnings.simplefilter("ignore")  # that torch.jit is deprecated
             if kind == "TorchScript":
-                script = torch.jit.trace(module, example, check_trace=False)
+                script = cast(
+                    torch.jit.ScriptModule, torch.jit.trace(module, example, check_trace=False)
+                )
                 _check_any_number_of_rows(script, module, example)
                 torch.jit.save(script, buffer)
             else:

@@ -67,18 +67,16 @@ class Format(Protocol):
         ...
 
 
-FORMATS: dict[str, Format] = {
-    module.KEY: module
-    for module in (
-        state_dict,
-        safetensors,
-        pickled_module,
-        torchscript,
-        torch_export,
-        lightning,
-        huggingface,
-    )
-}
+_MODULES: tuple[Format, ...] = (
+    state_dict,
+    safetensors,
+    pickled_module,
+    torchscript,
+    torch_export,
+    lightning,
+    huggingface,
+)
+FORMATS: dict[str, Format] = {module.KEY: module for module in _MODULES}
 """All formats by key. A new format is added here and in ``detect_format``."""
 
 
