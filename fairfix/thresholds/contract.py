@@ -57,6 +57,9 @@ class Contract(StrictModel):
     arch_args: dict[str, Any] | None = Field(
         description="Its keyword arguments, as a hint for people."
     )
+    checkpoint_key: str | None = Field(
+        description="Which of several networks of the checkpoint; null if none was named."
+    )
 
     @property
     def feature_names(self) -> tuple[str, ...]:

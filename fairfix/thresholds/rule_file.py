@@ -172,6 +172,20 @@ def _check_report(found: FoundRule) -> None:
         )
 
 
+def checkpoint_key_of(model: Path, rule: Path | None = None) -> str | None:
+    """Return which of several networks a rule file was made with, before the model is read.
+
+    Args:
+        rule: the rule file; by default that beside the model.
+    """
+    path = beside(model, _SUFFIX) if rule is None else rule
+    try:
+        contract = read_rule(path).contract if path.is_file() else None
+    except UsageError:  # said where the rule is used
+        return None
+    return None if contract is None else contract.checkpoint_key
+
+
 def arch_hint(checkpoint: Checkpoint, path: Path | None = None) -> str | None:
     """Return the architecture that a checkpoint's rule was made with; None if it is not known.
 

@@ -36,6 +36,7 @@ def contract_of(case: Case) -> Contract:
         output_name=case.output_name,
         data_spec=None if case.spec is None else plain_json(case.spec.to_json()),
         arch=_arch_hint(case.options.arch),
+        checkpoint_key=case.options.checkpoint_key,
         arch_args=None if case.options.arch_args is None else plain_json(case.options.arch_args),
     )
 

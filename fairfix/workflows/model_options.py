@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from fairfix.errors import CheckpointError, UsageError
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
+from fairfix.thresholds.rule_file import checkpoint_key_of
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,12 @@ class ModelOptions:
     batch_size: int | None = None
     checkpoint_key: str | None = None
     threads: int | None = None
+
+    def completed(self, model: str | Path | None, rule: Path | None = None) -> ModelOptions:
+        """Return the options with the ``checkpoint_key`` of the model's rule if none is given."""
+        if self.checkpoint_key is not None or model is None or str(model) == "-":
+            return self
+        return replace(self, checkpoint_key=checkpoint_key_of(Path(model), rule))
 
     def read_checkpoint(self, path: str | Path, rows: Tensor | None = None) -> Checkpoint:
         """Read a checkpoint as these options say. See ``fairfix.models.checkpoint.read``."""

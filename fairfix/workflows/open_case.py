@@ -75,6 +75,7 @@ def open_case(
         FairfixError: as ``load``.
     """
     check_options(options, threshold)
+    options = options.completed(model, rule)
     notes: tuple[str, ...] = ()
     if decides or model is None or str(model) == "-":
         checkpoint, found = open_model(model, options, rule)

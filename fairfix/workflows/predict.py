@@ -115,6 +115,7 @@ def predict(
     """
     given, options = given or {}, options or ModelOptions()
     check_options(options)
+    options = options.completed(model, None if rule is None else Path(rule))
     checkpoint, found = open_model(model, options, None if rule is None else Path(rule))
     check_given(given, options, found, measures=False)
     columns = resolve_columns(given, found.rule)

@@ -25,6 +25,7 @@ CONTRACT: dict[str, Any] = {
     "data_spec": None,
     "arch": None,
     "arch_args": None,
+    "checkpoint_key": None,
 }
 """A contract for scores."""
 

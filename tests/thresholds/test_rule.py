@@ -46,6 +46,7 @@ CONTRACT = Contract(
     data_spec={"version": 1, "features": [{"column": "age", "mean": 38.5, "scale": 2.0}]},
     arch="nets.py:Net",
     arch_args={"width": 3},
+    checkpoint_key=None,
 )
 
 

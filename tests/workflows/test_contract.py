@@ -58,7 +58,24 @@ def test_the_contract_of_a_rule(debiased: Path) -> None:
         "data_spec": None,
         "arch": None,
         "arch_args": None,
+        "checkpoint_key": None,
     }
+
+
+def test_the_rule_keeps_which_network_of_a_checkpoint_it_decides_with(
+    fairfix: Run, place: Place
+) -> None:
+    network = nn.Linear(4, 1)
+    state = {"student": nn.Linear(4, 1).state_dict(), "teacher": network.state_dict()}
+    torch.save(state, place.folder / "two.pt")
+    arch, fair = ("--arch", "mlp:relu"), place.folder / "two.fair.pt"
+    words = ("thresholds", place.folder / "two.pt", place.val, *arch, "-o", fair)
+    assert fairfix(*words, "--checkpoint-key", "teacher").code == 0
+    assert rule_of(fair)["contract"]["checkpoint_key"] == "teacher"
+    given = fairfix("predict", fair, place.test, *arch, "--checkpoint-key", "teacher", "-o", "-")
+    again = fairfix("predict", fair, place.test, *arch, "-o", "-")
+    assert (again.code, again.out) == (0, given.out), again.err
+    assert fairfix("audit", fair, place.test, *arch).code == 0
 
 
 def test_predict_finds_columns_by_name(fairfix: Run, place: Place, debiased: Path) -> None:

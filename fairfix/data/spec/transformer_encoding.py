@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -30,11 +31,13 @@ class TransformerEntry(StrictModel):
     Attributes:
         transformer: the skops file, relative to the folder of the data spec.
         text: those of the ``columns`` that the transformer takes as text; the others are numbers.
+        sha256: SHA-256 of the skops file; None before it was read.
     """
 
     transformer: str
     columns: tuple[str, ...] = Field(min_length=1)
     text: tuple[str, ...] = ()
+    sha256: str | None = None
 
     @field_validator("text")
     @classmethod
@@ -65,10 +68,19 @@ class TransformerEncoding:
 
         Raises:
             TrustError: it needs types that skops does not know as harmless, without ``trust``.
-            UsageError: the file is missing, damaged or not a transformer.
+            UsageError: the file is missing, damaged, not a transformer, or not the one that the
+                entry was written for.
         """
-        transformer = _load(folder / entry.transformer, trust=trust)
-        return cls(entry, transformer, _output_names(transformer, entry.transformer))
+        path = folder / entry.transformer
+        transformer = _load(path, trust=trust)
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        if entry.sha256 not in (None, sha256):
+            raise UsageError(
+                f"{path.name} is not the transformer that the rule or data spec was made with; "
+                "restore that file, or debias again."
+            )
+        known = entry.model_copy(update={"sha256": sha256})
+        return cls(known, transformer, _output_names(transformer, entry.transformer))
 
     def to_json(self) -> dict[str, Any]:
         """See ``Encoding``."""
