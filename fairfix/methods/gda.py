@@ -35,6 +35,7 @@ from fairfix.methods._result import Result
 from fairfix.methods._search import CandidateSearch
 from fairfix.methods._soft_gap import soft_gap
 from fairfix.metrics.objective import Objective
+from fairfix.models.parameter_names import select_parameters
 
 
 def gda(
@@ -47,8 +48,9 @@ def gda(
     minibatch: Annotated[int, Range(2)] = 256,
     optimizer: Literal["adam", "sgd"] = "adam",
     train_mode: bool = False,
+    layers: str = "",
 ) -> Result:
-    """Fine-tune all weights to reduce the soft gap by small gradient steps.
+    """Fine-tune the weights to reduce the soft gap by small gradient steps.
 
     Args:
         problem: the validation rows; needs the network.
@@ -61,14 +63,17 @@ def gda(
         optimizer: "adam" as in the authors' code, "sgd" as in the paper.
         train_mode: take gradients with dropout and BatchNorm in training mode; the network is
             evaluated in evaluation mode in either case.
+        layers: layers to change. Names or patterns, comma-separated; head is the last one; empty
+            for all.
 
     Raises:
         TableError: if the problem has only scores.
+        UsageError: if a layer is unknown.
     """
     scorer, features = problem.network()
     search = CandidateSearch(problem, objective, in_sample=True)
     sign = math.copysign(1.0, float(soft_gap(objective.metric, problem.scores, problem.cells)))
-    parameters = list(scorer.parameters())
+    parameters = list(select_parameters(scorer.network, layers).values())
     step = (
         torch.optim.Adam(parameters, lr=learning_rate, fused=True)
         if optimizer == "adam"

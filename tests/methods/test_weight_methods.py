@@ -132,10 +132,23 @@ def test_perturb_keeps_zeros(run: Run) -> None:
     assert all(not bool(state["0.bias"].any()) for state in states)
 
 
-@pytest.mark.parametrize("method", ["perturb", "layerwise"])
+@pytest.mark.parametrize("method", ["finetune", "gda", "perturb", "layerwise"])
 def test_an_unknown_layer_is_refused(method: str) -> None:
     with pytest.raises(UsageError, match="no layer '1'; layers: 0, 2, 4"):
         get(method).run(problem_of(), OBJECTIVE, layers="0,1")
+
+
+@pytest.mark.parametrize(
+    ("method", "options"), [("gda", {"epochs": 2}), ("perturb", {"trials": 2})]
+)
+@pytest.mark.parametrize(("layers", "own"), [("head", {"4"}), ("[02]", {"0", "2"})])
+def test_only_layers_that_match_change(
+    method: str, options: dict[str, Any], layers: str, own: set[str], run: Run
+) -> None:
+    problem = problem_of()
+    _, states = run(method, problem, layers=layers, **options)
+    before = original(problem)
+    assert [{layer_of(n) for n in changed(before, state)} for state in states] == [own] * 2
 
 
 # Layer-wise optimization
