@@ -34,6 +34,12 @@ class OutputError(FairfixError):
     """An output that cannot be written to its destination."""
 
 
+class NoResultError(FairfixError):
+    """A result that is not worth writing: it decides nearly all rows alike."""
+
+    exit_code = 3
+
+
 class VerificationError(FairfixError):
     """A written checkpoint that does not decide as reported: an internal error."""
 

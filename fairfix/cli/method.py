@@ -20,6 +20,12 @@ from fairfix.workflows.case import Case
 from fairfix.workflows.debias import checked_options, debias
 from fairfix.workflows.documents import report_document
 from fairfix.workflows.export import check_export, check_suffix
+from fairfix.workflows.next_commands import (
+    is_poor,
+    is_trivial_result,
+    next_commands,
+    refuse_trivial,
+)
 from fairfix.workflows.open_case import open_case
 from fairfix.workflows.save import Destination, save
 
@@ -80,12 +86,25 @@ def run(
     print_messages(outcome.notes, quiet=quiet)
     report = report_document(outcome, shlex.join(["fairfix", *sys.argv[1:]]))
     report["notes"] += values.file_notes
-    save(outcome, values["output"], force=force, export_to=export_to, report=report)
+    refused = is_trivial_result(outcome) and not values["allow_trivial"]
+    if not refused:
+        destination = save(
+            outcome,
+            values["output"],
+            force=force,
+            allow_trivial=True,
+            export_to=export_to,
+            report=report,
+        )
     if json:
         print_json(report)
     elif not quiet:
-        print_output(*summary(report), *written_files(destination))
+        print_output(*summary(report), *(() if refused else written_files(destination)))
     print_messages(short_warnings(report["warnings"]), quiet=quiet)
+    if refused:
+        refuse_trivial(outcome)
+    elif is_poor(outcome):
+        print_messages([next_commands(outcome)], quiet=quiet)
 
 
 def _power(case: Case, test: Case | None, values: OptionValues, objective: Objective) -> str:

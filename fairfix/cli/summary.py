@@ -25,6 +25,7 @@ _RATES = {
 
 def summary(report: dict[str, Any]) -> Iterator[Table | str]:
     """Yield the tables and lines that the terminal shows of a report."""
+    yield from _not_met(report)
     title = report["objective"]["metric_title"]
     method = report["method"]
     yield from wrap(f"{method['name']} for {title}; {method['group_use_sentence']}.")
@@ -40,6 +41,16 @@ def summary(report: dict[str, Any]) -> Iterator[Table | str]:
     yield from _verdict(headline(report))
     for each in report.get("unchecked", ()):
         yield from wrap(f"Unchecked: {each}.")
+
+
+def _not_met(report: dict[str, Any]) -> Iterator[str]:
+    """Yield that nothing met the budget on the validation rows, if so."""
+    objective, after = report["objective"], report["results"]["validation"]["debiased"]
+    if not after["met"]:
+        yield from wrap(
+            f"Budget not met: nothing that was tried has a {objective['metric_title']} within "
+            f"{objective['budget']:g} on the validation rows."
+        )
 
 
 def short_warnings(warnings: list[str]) -> Iterator[str]:

@@ -33,7 +33,11 @@ from fairfix.metrics.rates import (
 
 GROUP = "fairfix.metrics"
 """Entry-point group: the name is the metric's key, the object a ``Metric``."""
-TITLES = {"aucd": "AUC difference", "auc": "area under the ROC curve"}
+TITLES = {
+    "aucd": "AUC difference",
+    "auc": "area under the ROC curve",
+    "calibration_error": "expected calibration error",
+}
 
 
 @dataclass(frozen=True)

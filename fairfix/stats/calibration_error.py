@@ -60,11 +60,12 @@ def _bins(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def calibration_error_estimate(problem: Problem) -> PerformanceEstimate:
-    """Return the expected calibration error of a problem's scores with its interval.
+    """Return the expected calibration error of a problem's probabilities with its interval.
 
     Chance alone raises the error, so its part by chance is subtracted from the lower limit.
     """
-    found = calibration_error(problem, problem.scores)
+    given = problem.scores if problem.probabilities is None else problem.probabilities
+    found = calibration_error(problem, given)
     value, deviation = found.figure.value, math.sqrt(found.figure.variance(problem.clusters))
     clusters = math.inf if problem.clusters is None else len(problem.clusters.unique())
 

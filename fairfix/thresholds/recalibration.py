@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy import optimize, special
+from scipy import special
 from torch import Tensor, nn
 
 from fairfix.data.problem import Problem
@@ -65,6 +65,8 @@ def fit_platt(scorer: Scorer, problem: Problem) -> tuple[float, float] | None:
     Returns:
         None if a is not within ``SLOPES``.
     """
+    from scipy import optimize  # slow to import
+
     z = _logits(scorer, problem)
     labels = problem.labels.cpu().double().numpy()
     weights = np.ones(len(z))

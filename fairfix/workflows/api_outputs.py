@@ -17,6 +17,7 @@ def save(
     output: str | Path | None = None,
     *,
     force: bool = False,
+    allow_trivial: bool = False,
     export: str | Path | None = None,
 ) -> Destination:
     """Write checkpoint, rule and reports, all of them or none; return where they are.
@@ -25,14 +26,16 @@ def save(
         outcome: what ``debias`` returned.
         output: the new checkpoint; ``<stem>.debiased<suffix>`` beside the input by default.
         force: replace existing files. Inputs are never overwritten.
+        allow_trivial: write a result that decides fewer than 2 % of the rows unlike the rest.
         export: a .pt or .pt2 file for network and thresholds as one program, to be thresholded at
             0.5.
 
     Raises:
+        NoResultError: for a trivial result, with what to try next.
         OutputError: if a file exists, is an input, or cannot be written.
         VerificationError: if the checkpoint, read back, decides differently than reported.
     """
-    return save_outcome(outcome, output, force=force, export_to=export)
+    return save_outcome(outcome, output, force=force, allow_trivial=allow_trivial, export_to=export)
 
 
 @in_library_terms

@@ -25,7 +25,7 @@ from fairfix.metrics.limits import (
 )
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.workflows.gate.demands import AUC, Demand, Kind, Severity
+from fairfix.workflows.gate.demands import AUC, CALIBRATION_ERROR, Demand, Kind, Severity
 
 MAX_JOINT_GROUPS = 256
 """Most joint groups of the columns that limits name; each is counted at every threshold."""
@@ -85,8 +85,16 @@ class Goals:
 
 
 def searched(demands: Sequence[Demand]) -> tuple[Demand, ...]:
-    """Return the demands that a search must keep; those that only warn are tested afterwards."""
-    return tuple(each for each in demands if each.severity is Severity.ERROR)
+    """Return the demands that a search must keep.
+
+    Those that only warn, and ceilings of the calibration error, which thresholds do not change, are
+    tested afterwards.
+    """
+    return tuple(
+        each
+        for each in demands
+        if each.severity is Severity.ERROR and each.key != CALIBRATION_ERROR
+    )
 
 
 def limits_of(demands: Sequence[Demand], first: str) -> tuple[Limit, ...]:

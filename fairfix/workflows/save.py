@@ -26,6 +26,7 @@ from fairfix.thresholds.rule_file import read_rule, stem_of
 from fairfix.workflows.case import Case
 from fairfix.workflows.documents import report_document
 from fairfix.workflows.export import export
+from fairfix.workflows.next_commands import refuse_trivial
 from fairfix.workflows.outcome import Outcome
 
 
@@ -145,21 +146,26 @@ def save(
     output: str | Path | None = None,
     *,
     force: bool = False,
+    allow_trivial: bool = False,
     export_to: str | Path | None = None,
     report: Mapping[str, Any] | None = None,
 ) -> Destination:
     """Write all files, read the checkpoint back, and compare its decisions with those reported.
 
     Args:
+        allow_trivial: write a result that decides nearly all rows alike.
         export_to: file for network and thresholds as one program (``fairfix.export``).
         report: the outcome's document, if it has been made already.
 
     Raises:
+        NoResultError: for a trivial result (without ``allow_trivial``).
         OutputError: when a file is there already (without ``force``), is one of the inputs, or
             cannot be written.
         VerificationError: if the written checkpoint decides differently; nothing is written.
         UsageError, CheckpointError: for what cannot be exported (``workflows.export.export``).
     """
+    if not allow_trivial:
+        refuse_trivial(outcome)
     destination = Destination.of(outcome.case, output, export_to)
     destination.check(outcome.case, outcome.test_case, force=force)
     report = report_document(outcome) if report is None else dict(report)

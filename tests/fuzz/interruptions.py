@@ -34,7 +34,10 @@ _DEBIAS = ("model.pt", "val.csv", "--test", "test.csv", *_READ)
 COMMANDS = {
     "thresholds": ("thresholds", *_DEBIAS, "-o", "thresholds.pt"),
     "prune": ("prune", *_DEBIAS, "-o", "prune.pt"),
-    "export": ("identity", *_DEBIAS, "-o", "export.pt", "--export", "program.pt2"),
+    "export": (
+        *("identity", *_DEBIAS, "--allow-trivial"),
+        *("-o", "export.pt", "--export", "program.pt2"),
+    ),
 }
 OLDER = ("--budget", "0.2")
 _CODES = {"SIGTERM": (130, 143), "SIGINT": (130,), "SIGHUP": (129, 130), "ENOSPC": (2,)}

@@ -40,7 +40,8 @@ def test_the_threads_of_a_run_are_recorded(fairfix: Run, place: Place) -> None:
     before = torch.get_num_threads()
     for given, expected in (((), 1), (("--threads", 2), 2)):
         ended = fairfix(
-            "identity", place.model, place.val, "--trust-checkpoint", "--json", "--force", *given
+            *("identity", place.model, place.val, "--trust-checkpoint", "--json", "--force"),
+            *("--allow-trivial", *given),
         )
         assert ended.code == 0, ended.err
         assert json.loads(ended.out)["made_by"]["threads"] == expected

@@ -116,6 +116,8 @@ def test_a_calibration_error_up_by_more_than_three_hundredths() -> None:
     high = honest + 0.4 * rng.random(N)
     assert serious(decided(GOOD, scores=high)) == {"calibration error"}
     assert "calibration error" not in found(decided(GOOD, scores=honest + 0.01))
+    modeled = replace(decided(GOOD, scores=high), probabilities=torch.from_numpy(honest))
+    assert "calibration error" not in found(modeled)  # the score only orders the rows
 
 
 def test_another_gap_beyond_the_budget() -> None:

@@ -217,7 +217,14 @@ def table_with_roles(place: Place, draw: Draw) -> Path:
 @pytest.fixture
 def with_roles(fairfix: Run, place: Place, table_with_roles: Path) -> Path:
     model = place.folder / "roles.pt"
-    words = ("identity", place.model, place.folder / "val_roles.csv", "-o", model)
+    words = (
+        "identity",
+        place.model,
+        place.folder / "val_roles.csv",
+        "-o",
+        model,
+        "--allow-trivial",
+    )
     roles = (
         *("--label", "hired", "--favorable", "yes", "--group", "sex", "--privileged", "m"),
         *("--weight", "w", "--id", "nr", "--ignore", "note", "--cluster", "team"),

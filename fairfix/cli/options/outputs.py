@@ -19,6 +19,14 @@ def output_options(
         ),
     ] = None,
     force: Annotated[bool, common("Replace existing files.", "--force")] = False,
+    allow_trivial: Annotated[
+        bool,
+        advanced(
+            "Write a result that decides fewer than 2 % of the rows unlike the rest; otherwise "
+            "nothing is written and the exit code is 3.",
+            "--allow-trivial",
+        ),
+    ] = False,
     fold_threshold: Annotated[
         bool,
         advanced(

@@ -18,6 +18,7 @@ from fairfix.errors import UsageError
 from fairfix.metrics.fairness_metrics import METRICS, rates, title
 from fairfix.metrics.performance import PERFORMANCES
 from fairfix.stats.auc_intervals import auc, auc_change
+from fairfix.stats.calibration_error import calibration_error_estimate
 from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.stats.intervals import Interval
 from fairfix.stats.performance_intervals import (
@@ -28,7 +29,7 @@ from fairfix.stats.performance_intervals import (
 from fairfix.stats.power import power_analysis
 from fairfix.stats.rate_estimates import overall_rate, selection_rate_change, smallest_rate
 from fairfix.stats.verdicts import Claim, Verdict, claim, floor_claim
-from fairfix.workflows.gate.demands import AUC, Demand, Kind, Severity
+from fairfix.workflows.gate.demands import AUC, CALIBRATION_ERROR, Demand, Kind, Severity
 
 TRIVIAL = "trivial"
 
@@ -215,6 +216,8 @@ def _estimate(
 ) -> PerformanceEstimate:
     if demand.key == AUC:
         return auc(_array(problem.scores), *_row_data(problem), exact=exact)
+    if demand.key == CALIBRATION_ERROR:
+        return calibration_error_estimate(problem)
     counts = problem.clustered_counts(decisions)
     if demand.smallest:
         return smallest_rate(rates()[demand.key], counts, exact=exact)

@@ -24,6 +24,7 @@ from fairfix.metrics.performance import PERFORMANCES
 from fairfix.metrics.rates import selection_rate
 
 AUC = "auc"
+CALIBRATION_ERROR = "calibration_error"
 MEASURES = (*PERFORMANCES, AUC)
 
 _ENTRY = re.compile(
@@ -70,9 +71,9 @@ class Demand:
 
     Attributes:
         kind: what is limited.
-        key: a metric for a budget; a rate or a performance measure for a floor or a ceiling, or
-            for a floor a metric that is a ratio; a performance measure for a largest drop; the
-            selection rate for its change.
+        key: a metric for a budget; a rate or a performance measure for a floor or a ceiling, for
+            a floor also a metric that is a ratio, for a ceiling the calibration error; a
+            performance measure for a largest drop; the selection rate for its change.
         limit: the size of a gap stays strictly below it, a ratio above it, a rate or performance
             at or on the right side of it, and a performance falls by no more than it; the change
             of a selection rate is relative.
@@ -298,7 +299,8 @@ def _known_keys(kind: Kind, *, smallest: bool) -> tuple[str, ...]:
     if smallest:
         return tuple(rates())
     ratios = [key for key, metric in METRICS.items() if metric.ratio]
-    return tuple(dict.fromkeys((*MEASURES, *rates(), *(ratios if kind is Kind.FLOOR else ()))))
+    own = ratios if kind is Kind.FLOOR else [CALIBRATION_ERROR]
+    return tuple(dict.fromkeys((*MEASURES, *rates(), *own)))
 
 
 def check_baseline(asked: Sequence[Demand], *, given: bool) -> None:
