@@ -852,7 +852,7 @@ def test_parquet_errors_name_the_row(folder: Path) -> None:
             Columns(),
             98,
             "val.csv gives 2 features, but the network takes 98. Use the table as it was encoded "
-            "for training, or describe the encoding in a data spec beside the model.",
+            "for training, or describe the encoding in a data spec next to the model.",
         ),
         (
             Columns(),
