@@ -351,6 +351,17 @@ def test_a_transformer_gives_what_scikit_learn_gives(
     assert DataSpec.from_json(spec.to_json(), folder=tmp_path).names == spec.names
 
 
+@pytest.mark.usefixtures("fitted")
+def test_another_transformer_than_the_specs_is_refused(tmp_path: Path) -> None:
+    skops = pytest.importorskip("skops.io")
+    from sklearn.preprocessing import StandardScaler
+
+    written = DataSpec.from_json({"features": [PREP]}, folder=tmp_path).to_json()
+    skops.dump(StandardScaler().fit([[1.0, 2.0, 3.0], [2.0, 0.0, 1.0]]), tmp_path / "prep.skops")
+    message = error_message(DataSpec.from_json, written, folder=tmp_path)
+    assert message.startswith("prep.skops is not the transformer that the rule or data spec")
+
+
 def test_a_transformer_fitted_without_names_gets_none(tmp_path: Path) -> None:
     skops = pytest.importorskip("skops.io")
     from sklearn.preprocessing import StandardScaler
