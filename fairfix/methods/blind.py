@@ -8,7 +8,8 @@ by trees that were fitted without the row.
 
 Deviations from the papers: the rule maximizes balanced accuracy, not accuracy, and its chance of
 meeting the budget; the multiplier comes from 61 values in place of a linear program. The threshold
-chosen on predictions for unseen rows is used with trees that are fitted again on all rows.
+chosen on predictions for unseen rows is used with trees that are fitted again on all rows. The
+default of --k is 1.2 for eod and fprd, and 1.414 for spd.
 
 When not to use it: for more than two groups, if other programs must run the checkpoint alone
 (the trees are part of the rule; --export writes both as one program), or with so few rows of a
@@ -50,6 +51,8 @@ from fairfix.thresholds.shared import best_threshold
 
 METRICS: dict[str, int | None] = {"spd": None, "eod": 1, "fprd": 0}
 """Supported metrics, and the label of the rows that their rate is defined on."""
+LABEL_K = 1.2
+"""Factor on standard errors for rates among rows of one label (docs/results.md)."""
 N_MULTIPLIERS = 61
 WIDEST = 2.5
 """Largest multiplier, in standard deviations of utility by standard deviations of unfairness."""
@@ -60,7 +63,7 @@ def blind(
     objective: Objective,
     *,
     seed: int = 0,
-    eta: Literal["own", "mixed"] = "own",
+    eta: Literal["auto", "own", "mixed"] = "auto",
 ) -> Result:
     """Decide by trees that weigh utility against unfairness, without the protected attribute.
 
@@ -71,7 +74,7 @@ def blind(
         objective: what is optimized.
         seed: of the folds.
         eta: P(label) is predicted by the trees alone ("own") or averaged with the recalibrated
-            score of the network ("mixed").
+            score of the network ("mixed"); "auto" is mixed for spd and own for the others.
 
     Raises:
         UsageError: if the metric or the number of groups is unsupported.
@@ -93,11 +96,14 @@ def blind(
     folds = stratified_folds(problem, N_FOLDS, seed)
     labels, groups = problem.labels.cpu().numpy(), problem.groups.cpu().numpy()
     of = METRICS[metric]
+    mixed = eta == "mixed" or (eta == "auto" and of is None)
+    if of is not None:
+        objective = objective.with_default_k(LABEL_K)
     counted = np.ones(len(problem), dtype=bool) if of is None else labels == of
     label = cross_fit(problem, inputs, labels, folds)
     group = cross_fit(problem, inputs, groups, folds, rows=counted)
     calibrated, recalibrated = None, label.out_of_fold
-    if eta == "mixed":
+    if mixed:
         calibrated, recalibrated = calibrated_score(problem, inputs[:, -1])
     likely = (label.out_of_fold + recalibrated) / 2
 

@@ -6,7 +6,7 @@ fitted on gets the exact best thresholds per group.
 
 Deviation from the paper: it compares networks after thresholds and does not change their scores.
 The thresholds chosen on predictions for unseen rows are used with trees that are fitted again on
-all rows.
+all rows. The default of --k is 1.2 for metrics that depend on labels and 1.7 for others.
 
 When not to use it: as thresholds, if the group is unknown at prediction or must not be used; or if
 other programs must run the checkpoint alone (the trees are part of the rule).
@@ -36,13 +36,16 @@ from fairfix.models.score_model import RepairedScore
 from fairfix.thresholds.per_group import best_group_thresholds
 from fairfix.thresholds.policy import Policy
 
+OWN_K = {False: 1.7, True: 1.2}
+"""Factor on standard errors, by whether the metric depends on labels (docs/results.md)."""
+
 
 def repair(
     problem: Problem,
     objective: Objective,
     *,
     seed: int = 0,
-    eta: Literal["own", "mixed"] = "own",
+    eta: Literal["own", "mixed"] = "mixed",
 ) -> Result:
     """Predict the label again by trees, then choose one threshold per group by exact search.
 
@@ -69,6 +72,7 @@ def repair(
     if eta == "mixed":
         calibrated, recalibrated = calibrated_score(problem, inputs[:, -1])
     scores = torch.from_numpy((label.out_of_fold + recalibrated) / 2).to(problem.scores.device)
+    objective = objective.with_default_k(OWN_K[objective.metric.needs_labels])
     best = best_group_thresholds(replace(problem, scores=scores), objective)
     return policy_result(
         problem,

@@ -135,7 +135,7 @@ def test_blind_does_not_read_the_protected_attribute() -> None:
 
 def test_repair_has_the_best_thresholds_of_predictions_for_unseen_rows() -> None:
     given, objective = problem(), Objective(margin=0.0)
-    result = repair(given, objective, seed=SEED)
+    result = repair(given, objective, seed=SEED, eta="own")
     assert given.features is not None
     z = torch.logit(given.scores.double(), eps=1e-6).numpy()
     x = np.column_stack([given.features.numpy().astype(float), z])
@@ -154,7 +154,7 @@ def test_round_off_of_the_score_changes_no_tree() -> None:
     """Thresholds of scikit-learn can equal a value; here they lie between two."""
     given = problem()
     for method in (blind, repair):
-        model = method(given, Objective(), seed=SEED).score_model
+        model = method(given, Objective(), seed=SEED, eta="own").score_model
         assert model is not None
         assert given.features is not None
         before = model.apply(given.features, given.scores).score
