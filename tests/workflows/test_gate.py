@@ -392,3 +392,12 @@ def test_holm_has_the_alpha_of_the_confidence(table: Path) -> None:
     )
     assert 0.05 < low.p_violated < 0.2
     assert (low.verdict, high.verdict) == (Verdict.VIOLATED, Verdict.INCONCLUSIVE)
+
+
+@pytest.mark.parametrize(("limit", "verdict"), [(0.9, Verdict.CERTIFIED), (0.01, Verdict.VIOLATED)])
+def test_a_ceiling_of_the_calibration_error(table: Path, limit: float, verdict: Verdict) -> None:
+    asked = [*budget("spd=0.1"), Demand(Kind.CEILING, "calibration_error", limit)]
+    check = gate(judged(table, *fair()), asked, model="m").checks[1]
+    assert (check.verdict, check.title) == (verdict, "expected calibration error")
+    with pytest.raises(UsageError, match="A floor needs one of"):
+        Demand(Kind.FLOOR, "calibration_error", 0.1)
