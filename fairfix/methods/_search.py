@@ -115,7 +115,7 @@ class CandidateSearch:
         utility, threshold = float(best.utility), float(best.threshold)
         if index == 0:
             return self._step(scores, self.objective, 0), utility
-        counts = _with_auc(p.counts(scores > threshold), p, scores, self.objective)
+        counts = with_auc(p.counts(scores > threshold), p, scores, self.objective)
         return step_of_counts(index, self.objective, counts, threshold), utility
 
     def add_approximate(
@@ -202,7 +202,7 @@ def step_of_counts(index: int, objective: Objective, counts: Counts, threshold: 
     )
 
 
-def _with_auc(counts: Counts, problem: Problem, scores: Tensor, objective: Objective) -> Counts:
+def with_auc(counts: Counts, problem: Problem, scores: Tensor, objective: Objective) -> Counts:
     """Return the counts with the area under the ROC curve, if the objective has a limit on it."""
     if not objective.needs_auc:
         return counts
@@ -232,7 +232,7 @@ def policy_result(
     search = CandidateSearch(problem, objective)
     scores = problem.scores if validation_scores is None else validation_scores
     counts = problem.counts(policy.probability(scores, problem.groups))
-    counts = _with_auc(counts, problem, scores, objective)
+    counts = with_auc(counts, problem, scores, objective)
     threshold = math.nan if policy.needs_group else policy.thresholds(1)[0]
     step = step_of_counts(1, objective, counts, threshold)
     if step.utility < search.best.utility:

@@ -39,6 +39,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "perturb": {"trials": 6},
     "prune": {"per_step": 3},
 }
+SHORT: dict[str, dict[str, Any]] = {"auto": {"steps": 4}}  # runs other methods
 TWO_GROUPS_ONLY = {"blind", "caleqodds", "eqodds", "roc"}
 NEEDS_INPUTS = {"blind", "repair"}
 """Methods that fit trees to columns of numbers."""
@@ -77,7 +78,7 @@ def problem_of(kind: str) -> Problem:
 
 
 def run(method: str, problem: Problem, objective: Objective | None = None, **given: Any) -> Result:
-    options = {**QUICK.get(method, {}), **given}
+    options = {**QUICK.get(method, SHORT.get(method, {})), **given}
     return get(method).run(problem, objective or Objective(), **options)
 
 
