@@ -7,7 +7,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 .PHONY: demo test check lint types pyright format bench choose fuzz coverage samples clean
 
 demo: $(VENV)/.installed
-	$(BIN)/fairfix prune sample_models/loh/model.pt sample_models/loh/val.csv \
+	$(BIN)/fairfix auto sample_models/loh/model.pt sample_models/loh/val.csv \
 		--test sample_models/loh/test.csv --metric spd --output build/demo.pt --force
 
 test: $(VENV)/.dev

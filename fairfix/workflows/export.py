@@ -1,4 +1,4 @@
-"""Export network and thresholds as one program with the threshold 0.5 for every row.
+"""Export network, score model and thresholds as one program with the threshold 0.5 for every row.
 
 Group thresholds need no new input if the group is among the network's inputs: the program reads the
 group there and shifts the logit so that the group's threshold becomes 0.5.
@@ -17,6 +17,7 @@ from fairfix._utils.atomic_write import check_destination, staged
 from fairfix.data.problem import Problem
 from fairfix.errors import UsageError, VerificationError
 from fairfix.models.checkpoint.program_export import PROGRAM_KINDS, load_program, save_program
+from fairfix.models.score_model import ScoreModel
 from fairfix.models.scorer import Output, Scorer
 from fairfix.workflows.case import Case
 from fairfix.workflows.outcome import Outcome
@@ -30,12 +31,14 @@ class ThresholdedNetwork(nn.Module):
     It has the same kind and shape of output, and a score above 0.5 is the positive decision. The
     logit is shifted by the logit of the threshold of the row's group. The side of 0.5 is set by
     comparing the score with the threshold, as the rule does, so that rounding changes no decision
-    and no output is exactly 0.5. The mean of two logits becomes 0.
+    and no output is exactly 0.5. The mean of two logits becomes 0. A score model's score takes the
+    place of the network's.
 
     Attributes:
         columns: (C,) the inputs that hold the group; empty for a shared threshold.
         values: (G, C) their values in each group; other values are read as the nearest.
         thresholds: (G,) the threshold of each group.
+        score_model: of the rule, if it has one.
     """
 
     columns: Tensor
@@ -44,13 +47,20 @@ class ThresholdedNetwork(nn.Module):
     shifts: Tensor
 
     def __init__(
-        self, scorer: Scorer, columns: Sequence[int], values: Tensor, thresholds: Sequence[float]
+        self,
+        scorer: Scorer,
+        columns: Sequence[int],
+        values: Tensor,
+        thresholds: Sequence[float],
+        score_model: ScoreModel | None = None,
     ) -> None:
         super().__init__()
         self.scorer = scorer
+        self.score_model = score_model
         self.register_buffer("columns", torch.tensor(columns, dtype=torch.int64))
         self.register_buffer("values", values)
-        self.register_buffer("thresholds", torch.tensor(thresholds, dtype=torch.float32))
+        exact = torch.float32 if score_model is None else torch.float64
+        self.register_buffer("thresholds", torch.tensor(thresholds, dtype=exact))
         self.register_buffer("shifts", self.thresholds.logit(EDGE))  # beyond 0 or 1: 14
 
     def forward(self, features: Tensor) -> Tensor:
@@ -59,9 +69,15 @@ class ThresholdedNetwork(nn.Module):
         columns = (2,) if output.is_two else (1,) * (raw.dim() - 1)
         raw = raw.reshape(features.shape[0], *columns)  # a single row may have been squeezed
         group = self._group(features)
-        positive = self.scorer.read(raw).float() > self.thresholds[group]
+        score = self.scorer.read(raw).float()
         shift = self.shifts[group]
-        logit = _logit(raw, output) + (shift if complement else -shift)
+        if self.score_model is None:
+            logit = _logit(raw, output) + (shift if complement else -shift)
+        else:
+            score, _ = self.score_model.evaluate(features, score)
+            favorable = score.logit(EDGE) - shift
+            logit = (-favorable if complement else favorable).to(raw.dtype)
+        positive = score > self.thresholds[group]
         above = ~positive if complement else positive
         logit = torch.where(above, logit.clamp(min=EDGE), logit.clamp(max=-EDGE))
         return _output(logit, output).reshape(raw.shape)
@@ -147,11 +163,6 @@ def export(outcome: Outcome, path: Path) -> None:
             "Randomized thresholds cannot be exported as one network, because they depend on the "
             "row's id; use a method without randomization."
         )
-    if outcome.rule.score_model is not None:
-        raise UsageError(
-            "The rule has a score model, which cannot be exported; use another method, or predict "
-            "with fairfix."
-        )
     scorer = _final(outcome)
     names = outcome.case.problem.group_names
     columns: tuple[int, ...] = ()
@@ -159,7 +170,8 @@ def export(outcome: Outcome, path: Path) -> None:
     if outcome.rule.needs_group:
         columns, values = group_inputs(outcome.case, outcome.test_case)
     thresholds = outcome.rule.policy(names).thresholds(1)
-    module = ThresholdedNetwork(scorer, columns, values, thresholds).eval()
+    score_model = outcome.rule.score_model
+    module = ThresholdedNetwork(scorer, columns, values, thresholds, score_model).eval()
     save_program(module, _features(outcome.case.problem)[:16], path)
     _verify(outcome, scorer, path)
 
@@ -260,7 +272,9 @@ def _verify(outcome: Outcome, scorer: Scorer, path: Path) -> None:
         problem = case.problem
         rows = _features(problem)
         scores = scorer.score(rows)
-        expected = outcome.rule.decide(scores, problem.groups.cpu(), problem.group_names)
+        expected = outcome.rule.decide(
+            scores, problem.groups.cpu(), problem.group_names, features=rows
+        )
         found = torch.cat(
             [_decisions(program(part), scorer) for part in rows.split(scorer.batch_size)]
         )

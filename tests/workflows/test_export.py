@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor, nn
 
 import fairfix as library
 from fairfix.errors import CheckpointError, OutputError, UsageError, VerificationError
 from fairfix.models.checkpoint import program_export as program
+from fairfix.models.score_model import RepairedScore, TreeEnsemble
 from fairfix.models.scorer import Output, Scorer
 from fairfix.workflows.case import Case
 from fairfix.workflows.debias import Outcome
@@ -68,6 +70,43 @@ def test_a_cut_at_one_half_is_right_for_every_group(name: str, complement: bool)
     assert (BY_NUMPY[scorer.output](raw.numpy()) == (expected ^ complement)).all()
     probability = torch.sigmoid(raw) if scorer.output is Output.LOGIT else raw
     assert not (probability == 0.5).any()  # whoever cuts by >= decides alike
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pt2"])
+@pytest.mark.parametrize("complement", [False, True])
+@pytest.mark.parametrize("name", KINDS)
+def test_the_score_of_a_score_model_takes_the_place_of_the_networks(
+    name: str, complement: bool, suffix: str, tmp_path: Path
+) -> None:
+    """Trees are part of the program, and rows are decided as the rule does."""
+    scorer = zoo.scorer(name)
+    scorer.complement = complement
+    features, groups = rows()
+    scores = scorer.score(features)
+    noise = torch.randn(ROWS, generator=torch.Generator().manual_seed(0))
+    target = (features[:, 0] + features[:, 2] + noise > 0).long().numpy()
+    inputs = RepairedScore(zoo.WIDTH, [0, 2], leaf()).inputs(features, scores).numpy()
+    trees = HistGradientBoostingClassifier(max_iter=5, early_stopping=False).fit(inputs, target)
+    model = RepairedScore(zoo.WIDTH, [0, 2], TreeEnsemble.from_sklearn(trees))
+    modeled = model.apply(features, scores).score
+    cuts = [float(modeled[groups == g].sort().values[20 + 30 * g]) for g in range(3)]
+    expected = modeled.numpy() > np.array(cuts)[groups.numpy()]
+    assert 0 < expected.sum() < ROWS
+    scorer.requires_grad_(False)
+    network = ThresholdedNetwork(scorer, (2,), CODES[:, None], cuts, model).eval()
+    path = tmp_path / f"program{suffix}"
+    program.save_program(network, features[:16], path)
+    raw = program.load_program(path)(features)
+    assert raw.shape == scorer.network(features).shape
+    assert (BY_NUMPY[scorer.output](raw.numpy()) == (expected ^ complement)).all()
+
+
+def leaf() -> TreeEnsemble:
+    """One tree of one leaf."""
+    inputs = np.zeros((4, 3))
+    return TreeEnsemble.from_sklearn(
+        HistGradientBoostingClassifier(max_iter=1).fit(inputs, [0, 1, 0, 1])
+    )
 
 
 def test_the_logit_moves_by_the_logit_of_the_cut() -> None:
@@ -410,3 +449,16 @@ def test_a_squeezed_output_has_one_entry_a_row(tmp_path: Path, suffix: str, outp
     for n in (1, 5):
         decided = scorer.read(loaded(zoo.features(n))) > 0.5
         assert torch.equal(decided, scorer.score(zoo.features(n)) > 0.4)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pt2"])
+def test_a_rule_with_a_score_model_is_exported(place: Place, suffix: str) -> None:
+    """The file is verified against the rule on all rows before it is kept."""
+    case = library.load(place.model, place.val)
+    outcome = library.debias(case, "blind", budget=0.1, test=place.test)
+    path = library.export(outcome, place.folder / f"program{suffix}")
+    features = outcome.test_rows.problem.features
+    assert features is not None
+    raw = program.load_program(path)(features)
+    decided = BY_NUMPY[Output.LOGIT](raw.numpy())
+    assert (decided == outcome.test_rows.debiased.numpy()).all()
