@@ -32,7 +32,7 @@ RESERVED_OPTIONS = frozenset(
         *("id", "ignore", "weight", "features", "score", "data_spec", "arch", "arch_args"),
         *("output_kind", "output_name", "output_label", "trust_checkpoint", "checkpoint_key"),
         *("device", "batch_size", "threshold", "threads", "cluster", "also", "floor", "ceiling"),
-        "no_subgroups",
+        *("no_subgroups", "recalibrate", "no_recalibrate", "allow_trivial"),
         *("output", "export", "force", "json", "quiet", "debug", "help", "help_all"),
     }
 )

@@ -40,13 +40,13 @@ class GroupUse:
         """The statement in words, without a full stop."""
         match self.kind:
             case Kind.AWARE:
-                return "group-aware: a decision needs the group column"
+                return "group-aware: needs the group"
             case Kind.IN_INPUTS:
                 verb = "determines" if len(self.inputs) == 1 else "determine"
                 read = _listed(self.inputs)
                 return f"group-in-inputs: the network reads {read}, which {verb} the group"
             case Kind.BLIND:
-                return "group-blind: no input of the network determines the group"
+                return "group-blind: no input holds the group"
         return "it is not determined whether the network reads the group"
 
     @property

@@ -32,7 +32,10 @@ def test_prune_shows_before_and_after_and_writes_its_files(fairfix: Run, place: 
     assert ended.code == 0
     assert new_files(place) == WRITTEN
     lines = ended.out.splitlines()
-    assert lines[0] == "prune for statistical parity difference: the decision needs no group."
+    assert (
+        lines[0]
+        == "prune for statistical parity difference; group-blind: no input holds the group."
+    )
     assert "Test rows (held out): 800" in lines
     assert "Validation rows: 1200" in lines
     states = [line.split()[0] for line in lines if line.endswith((" yes", " no"))]
@@ -101,7 +104,7 @@ def test_the_markdown_names_both_row_sets_and_the_rule(fairfix: Run, place: Plac
         "# fairfix prune: statistical parity difference (spd)\n\nCertified. On 800"
     )
     assert f"score > {rule['threshold']!r}" in text
-    assert "needs no group at prediction" in text
+    assert "group-blind: no input holds the group" in text
     assert "| test rows (held out) | debiased |" in text
     assert "| validation rows | debiased |" in text
     assert rule["weights_sha256"] in text

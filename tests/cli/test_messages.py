@@ -170,7 +170,7 @@ def test_long_names_of_groups_are_shortened_on_the_terminal_alone(
 ) -> None:
     long = {0: "a" * 2000 + "x", 1: "a" * 2000 + "y"}
     table = place.table(draw(400, 2).assign(group=lambda t: t["group"].map(long)))
-    for words in (["audit"], ["identity"]):
+    for words in (["audit"], ["identity", "--allow-trivial"]):
         ended = fairfix(*words, place.model, table)
         assert ended.code == 0
         assert "a" * 100 not in "".join(ended.out.split())

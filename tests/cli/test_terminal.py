@@ -48,7 +48,9 @@ def assert_fits(ended: Ended, names: list[str]) -> list[str]:
 
 
 def test_prune(fairfix: Run, place: Place) -> None:
-    ended = fairfix("prune", place.model, place.val, "--test", place.test, "--budget", 0.02)
+    ended = fairfix(
+        "prune", place.model, place.val, "--test", place.test, "--budget", 0.02, "--allow-trivial"
+    )
     assert ended.code == 0
     assert_fits(ended, [])
     assert len(ended.out.splitlines()) <= 32
@@ -141,7 +143,16 @@ def test_long_warnings_end_after_a_clause() -> None:
 
 
 def test_warnings_of_a_run_are_short(fairfix: Run, place: Place) -> None:
-    words = ("prune", place.model, place.val, "--test", place.test, "--budget", 0.001)
+    words = (
+        "prune",
+        place.model,
+        place.val,
+        "--test",
+        place.test,
+        "--budget",
+        0.001,
+        "--allow-trivial",
+    )
     warnings = [line for line in fairfix(*words).err.splitlines() if ": warning: " in line]
     report = json.loads((place.folder / "model.debiased.report.json").read_text())
     assert len(warnings) == len(report["warnings"]) > 0

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import rankdata
 
-from fairfix.data.protected_inputs import protected_inputs, revealing_inputs
+from fairfix.data.protected_inputs import _ranks, protected_inputs, revealing_inputs
 
 N = 200
 RNG = np.random.default_rng(0)
@@ -54,6 +55,8 @@ def test_an_input_that_all_but_determines_the_group_is_revealing() -> None:
     features = torch.tensor(np.column_stack(columns), dtype=torch.float32)
     assert revealing_inputs(features, torch.tensor(GROUPS), 2) == (1, 2)
     assert protected_inputs(features, torch.tensor(GROUPS), 2) == ()
+    values = rng.integers(0, 5, (50, 3))
+    assert np.array_equal(_ranks(values), rankdata(values, axis=0))
     three = torch.tensor(np.column_stack([rng.normal(size=N), THREE == 1]), dtype=torch.float32)
     assert revealing_inputs(three, torch.tensor(THREE), 3) == (1,)
 

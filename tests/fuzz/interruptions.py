@@ -32,8 +32,8 @@ STAGE = ".fairfix-"
 _READ = ("--arch", "mlp:relu", "--privileged", "1")
 _DEBIAS = ("model.pt", "val.csv", "--test", "test.csv", *_READ)
 COMMANDS = {
-    "thresholds": ("thresholds", *_DEBIAS, "-o", "thresholds.pt"),
-    "prune": ("prune", *_DEBIAS, "-o", "prune.pt"),
+    "thresholds": ("thresholds", *_DEBIAS, "--allow-trivial", "-o", "thresholds.pt"),
+    "prune": ("prune", *_DEBIAS, "--allow-trivial", "-o", "prune.pt"),
     "export": (
         *("identity", *_DEBIAS, "--allow-trivial"),
         *("-o", "export.pt", "--export", "program.pt2"),

@@ -166,7 +166,7 @@ def test_the_help_of_a_method_is_its_docstring(shell: Shell) -> None:
 
 
 def test_a_method_runs_as_a_command_and_in_the_library(shell: Shell, place: Place) -> None:
-    words = (place.model, place.val, "--test", place.test, "--trust-checkpoint")
+    words = (place.model, place.val, "--test", place.test, "--trust-checkpoint", "--allow-trivial")
     ended = shell("damp", *words, "--factor", 0.25, "--json")
     assert ended.code == 0, ended.err
     report = json.loads(ended.out)
@@ -177,7 +177,7 @@ def test_a_method_runs_as_a_command_and_in_the_library(shell: Shell, place: Plac
     assert ended.code == 0, ended.err
     report = json.loads(ended.out)
     assert report["rule"]["threshold"] == pytest.approx(0.4)
-    assert report["notes"][-1] == "shifted"
+    assert "shifted" in report["notes"]
     assert [step["step"] for step in report["method"]["trajectory"]] == [0, 1]
     script = (
         "import fairfix, json, sys\n"
@@ -340,10 +340,10 @@ def test_a_script_registers_a_method(shell: Shell, place: Place) -> None:
     assert (ended.code, ended.err) == (0, "")
     assert "Put the threshold between today's and the best one." in ended.out
     words = (place.model, place.val, "--test", place.test, "--trust-checkpoint")
-    ended = shell.python(script, "halfway", *words, "--share", 1, "--json")
+    ended = shell.python(script, "halfway", *words, "--share", 1, "--json", "--allow-trivial")
     assert ended.code == 0, ended.err
     halfway = json.loads(ended.out)
-    identity = json.loads(shell("identity", *words, "--json", "--force").out)
+    identity = json.loads(shell("identity", *words, "--json", "--force", "--allow-trivial").out)
     assert halfway["rule"]["threshold"] == identity["rule"]["threshold"]
     study = ("--methods", "halfway", "--seeds", 2, "--jobs", 2, "-o", "study")
     ended = shell.python(script, "bench", *words, *study)

@@ -119,7 +119,7 @@ def plain(names: tuple[str, ...] = ("female", "male"), steps: int = 12) -> Docum
             "needs_group": False,
             "changes_weights": True,
             "group_use": "group-blind",
-            "group_use_sentence": "group-blind: no input of the network determines the group",
+            "group_use_sentence": "group-blind: no input holds the group",
             "protected_inputs": [],
             "chosen_step": 5,
             "trajectory": [

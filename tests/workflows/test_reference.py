@@ -68,7 +68,7 @@ def test_the_written_network_decides_as_reported(
 ) -> None:
     case, test = cases(name)
     outcome = fairfix.debias(case, method, metric=metric, test=test, **QUICK[method])
-    written = fairfix.save(outcome, tmp_path / "made.pt")
+    written = fairfix.save(outcome, tmp_path / "made.pt", allow_trivial=True)
     report = json.loads(written.report.read_text())
     jsonschema.Draft202012Validator(schema).validate(report)
 
