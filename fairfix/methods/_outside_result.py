@@ -62,11 +62,13 @@ def _modeled(method: str, result: Result, problem: Problem, scores: Tensor) -> T
     """Return the validation scores (N,) that the policy is applied to.
 
     Raises:
-        UsageError: if the score model needs features that the problem lacks, or its scores of the
-            validation rows are not probabilities.
+        UsageError: if there are new weights as well, if the score model needs features that the
+            problem lacks, or if its scores of the validation rows are not probabilities.
     """
     if result.score_model is None:
         return scores
+    if result.state is not None:
+        raise UsageError(f"{method} returned weights and a score model; return one of them.")
     if problem.features is None:
         raise UsageError(f"{method} returned a score model, but there are only scores.")
     modeled = result.score_model.apply(problem.features, scores).score

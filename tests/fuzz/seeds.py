@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.ensemble import HistGradientBoostingClassifier
 
+from fairfix.models.score_model import BlindScore, Logistic, RepairedScore, TreeEnsemble
+from fairfix.models.score_model.storage import to_bytes
 from fairfix.thresholds.rule import DecisionRule
 from tests.fuzz import mutations
 from tests.fuzz.mutations import ANY, Mutation
@@ -114,6 +117,23 @@ def rules(folder: Path) -> list[Seed]:
         ),
     )
     return [_document(f"rule {i}", rule.to_json()) for i, rule in enumerate(made)]
+
+
+def score_models(folder: Path) -> list[Seed]:
+    """Return the arrays of a score model of each kind that methods write."""
+    rng = np.random.default_rng(0)
+    inputs, target = rng.normal(size=(80, 3)), rng.integers(0, 2, 80)
+    fitted = HistGradientBoostingClassifier(max_iter=3, min_samples_leaf=5).fit(inputs, target)
+    trees = TreeEnsemble.from_sklearn(fitted)
+    calibrated = Logistic([1.0, 0.1], 0.2)
+    made = {
+        "repair": RepairedScore(4, [0, 2], trees, calibrated),
+        "blind": BlindScore(
+            4, [0, 2], trees, trees, metric="eod", pi=0.4, multiplier=0.3, shares=(0.2, 0.2)
+        ),
+    }
+    own = (mutations.mutate_safetensors,) * 4
+    return [Seed(kind, to_bytes(model), (*own, *ANY)) for kind, model in made.items()]
 
 
 def specs(folder: Path) -> list[Seed]:

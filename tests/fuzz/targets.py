@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import warnings
@@ -23,6 +24,7 @@ from fairfix.data.spec import DataSpec
 from fairfix.data.table import Columns, read_table
 from fairfix.errors import FairfixError
 from fairfix.models import checkpoint as checkpoints
+from fairfix.models.score_model.storage import read_score_model
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import read_rule
 from tests.fuzz import seeds
@@ -141,6 +143,32 @@ def read_any_rule(path: Path, case: int) -> None:
     rule.decide(scores, torch.zeros(7, dtype=torch.int64), groups, ids, scores.unsqueeze(1))
 
 
+SCORE_MODEL_SETTINGS: dict[str, dict[str, str | int | float | bool | None]] = {
+    "repair": {"n_features": 4},
+    "blind": {
+        "n_features": 4,
+        "metric": "eod",
+        "pi": 0.4,
+        "multiplier": 0.3,
+        "share0": 0.2,
+        "share1": 0.2,
+    },
+}
+
+
+def read_any_score_model(path: Path, case: int) -> None:
+    """Read a score model whose hash fits; what is accepted must give scores in [0, 1]."""
+    content = path.read_bytes()
+    kind = "blind" if b"gamma" in content[:4096] else "repair"
+    digest = hashlib.sha256(content).hexdigest()
+    model = read_score_model(path, kind, SCORE_MODEL_SETTINGS[kind], digest, "rule.json")
+    features = torch.linspace(-2, 2, 28).reshape(7, 4)
+    modeled = model.apply(features, torch.linspace(0, 1, 7))
+    for values in (modeled.score, modeled.probability):
+        if not bool(((values >= 0) & (values <= 1)).all()):
+            raise MisreadError("a score outside [0, 1]")
+
+
 def read_any_spec(path: Path, case: int) -> None:
     """Read a data spec, encode rows that fit the valid one, and check the result's shape."""
     spec = DataSpec.load(path)
@@ -179,6 +207,7 @@ TARGETS = {
     "checkpoints": Target(seeds.checkpoints, ".pt", read_checkpoint),
     "tables": Target(seeds.tables, ".csv", read_any_table),
     "rules": Target(seeds.rules, ".json", read_any_rule),
+    "score-models": Target(seeds.score_models, ".safetensors", read_any_score_model),
     "specs": Target(seeds.specs, ".json", read_any_spec),
     "settings": Target(seeds.settings, ".toml", read_any_settings),
     "journals": Target(seeds.journals, ".jsonl", read_any_journal),
