@@ -18,6 +18,10 @@ class TableError(FairfixError):
     """A table that cannot be read, or that lacks the required columns, values or rows."""
 
 
+class InputError(FairfixError):
+    """Inputs of a network that contradict each other or its ``forward``."""
+
+
 class CheckpointError(FairfixError):
     """A checkpoint that cannot be read, run or written back."""
 
