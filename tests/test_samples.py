@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from fairfix.cli.settings import load_settings
-from fairfix.data.spec import DataSpec
+from fairfix.data.spec import find_spec
 from fairfix.data.table import Columns, Table, read_table
 from fairfix.metrics.counts import count
 from fairfix.metrics.fairness_metrics import METRICS
@@ -225,9 +225,7 @@ def read_sample(name: str, part: str) -> tuple[checkpoint.Checkpoint, Table]:
     )
     model = folder / MODELS[name]
     read = checkpoint.read(model, arch=values.get("arch"))
-    table = read_table(
-        folder / f"{part}.csv", columns, spec=DataSpec.find(model), expected_features=20
-    )
+    table = read_table(folder / f"{part}.csv", columns, spec=find_spec(model), expected_features=20)
     return read, table
 
 

@@ -67,6 +67,11 @@ class Contract(StrictModel):
         return tuple(feature.name for feature in self.features)
 
     @property
+    def reads_table(self) -> bool:
+        """Whether the rule applies to a network, whose inputs are made from a table."""
+        return bool(self.features) or self.data_spec is not None
+
+    @property
     def columns(self) -> frozenset[str]:
         """Every column that the contract names."""
         roles = self.roles

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fairfix.data.problem import Problem
-from fairfix.data.spec import DataSpec
+from fairfix.data.spec import Spec
 from fairfix.data.table import Columns, Table, equal_values, read_table
 from fairfix.errors import CheckpointError, TableError, UsageError
 from fairfix.models.checkpoint import Checkpoint
@@ -51,7 +51,7 @@ class Case:
     problem: Problem
     output_label: str
     notes: tuple[str, ...] = ()
-    spec: DataSpec | None = None
+    spec: Spec | None = None
     found: FoundRule = NO_RULE
 
     def __repr__(self) -> str:

@@ -63,7 +63,7 @@ def check_contract(case: Case, rule: DecisionRule) -> None:
         UsageError: if it was read with other features, in another order, or with another data spec.
     """
     contract = rule.contract
-    if contract is None or case.checkpoint is None or not contract.features:
+    if contract is None or case.checkpoint is None or not contract.reads_table:
         return
     read, named = feature_columns(case), contract.feature_names
     spec = None if case.spec is None else plain_json(case.spec.to_json())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fairfix._utils.text import plural, quoted_list
-from fairfix.data.spec import DataSpec
+from fairfix.data.spec import Spec, find_spec, load_spec, spec_from_json
 from fairfix.data.table import Columns
 from fairfix.data.table.columns import is_saved_index
 from fairfix.data.table.open_table import open_table
@@ -58,7 +58,7 @@ def _from_contract(contract: Contract, rule: DecisionRule) -> dict[str, Any]:
 def name_features(
     columns: Columns,
     table: Path,
-    spec: DataSpec | None,
+    spec: Spec | None,
     contract: Contract | None,
     checkpoint: Checkpoint,
 ) -> tuple[Columns, tuple[str, ...]]:
@@ -70,7 +70,7 @@ def name_features(
         UsageError: if the features that were given are not those of the contract.
         TableError: if the table cannot be read.
     """
-    if contract is not None and contract.features:
+    if contract is not None and contract.reads_table:
         return _by_contract(columns, table, contract)
     stored = _stored_names(checkpoint) if columns.features is None and spec is None else ()
     if not stored or not set(stored) & set(open_table(table).header.names):
@@ -159,14 +159,14 @@ def data_spec(
     contract: Contract | None = None,
     *,
     trust: bool = False,
-) -> DataSpec | None:
+) -> Spec | None:
     """Return the named data spec, the one beside the model, or the contract's own copy.
 
     Args:
         checkpoint: the model; None for scores, which have no data spec.
         named: the file that the user named.
         contract: that of the rule, if there is one.
-        trust: see ``DataSpec.load``.
+        trust: see ``load_spec``.
 
     Raises:
         UsageError: if it is not the data spec that the rule was made with.
@@ -174,9 +174,8 @@ def data_spec(
     if checkpoint is None:
         return None
     path = checkpoint.path
-    load, find = DataSpec.load, DataSpec.find
-    found = find(path, trust=trust) if named is None else load(Path(named), trust=trust)
-    if contract is None or not contract.features:
+    found = find_spec(path, trust=trust) if named is None else load_spec(Path(named), trust=trust)
+    if contract is None or not contract.reads_table:
         return found
     if contract.data_spec is None:
         if named is not None:
@@ -187,7 +186,7 @@ def data_spec(
         return None
     if found is None:
         content = contract.data_spec
-        return DataSpec.from_json(
+        return spec_from_json(
             content, file="data spec of the rule", folder=path.parent, trust=trust
         )
     if plain_json(found.to_json()) != contract.data_spec:

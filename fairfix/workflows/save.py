@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from fairfix._utils.atomic_write import check_destination, staged
-from fairfix.data.spec import DataSpec
+from fairfix.data.spec import find_spec
 from fairfix.errors import CheckpointError, OutputError, UsageError, VerificationError
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
@@ -80,7 +80,7 @@ class Destination:
         program = None if export is None else Path(export)
         if checkpoint is None:
             return cls(None, rule, report, text, page, arrays, export=program)
-        lost = case.spec is not None and DataSpec.find(path) is None
+        lost = case.spec is not None and find_spec(path) is None
         spec = path.with_name(f"{stem}.data.json") if lost else None
         return cls(path, rule, report, text, page, arrays, spec, program)
 

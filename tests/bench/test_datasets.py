@@ -17,7 +17,7 @@ import pytest
 from fairfix.bench.datasets import DATASETS, Dataset, RawFile, dataset
 from fairfix.bench.download import DownloadError, cache_folder, fetch
 from fairfix.bench.prepare import PreparedSplit, group_column, prepare_split, write_split
-from fairfix.data.spec import DataSpec
+from fairfix.data.spec import load_spec
 from fairfix.data.table import Columns
 from fairfix.errors import OutputError, UsageError
 from fairfix.workflows.case import load
@@ -132,7 +132,7 @@ def test_a_written_split_is_read_as_it_was_prepared(raw: Path, tmp_path: Path) -
         "model.data.json",
         "fairfix.toml",
     }
-    spec = DataSpec.load(tmp_path / "compas" / "model.data.json")
+    spec = load_spec(tmp_path / "compas" / "model.data.json")
     table = pd.read_csv(tmp_path / "compas" / "val.csv", dtype=str, keep_default_na=False)
     assert group_column("sex") in table
     assert set(table["race"]) > {"Caucasian", "African-American", "Hispanic"}

@@ -1,7 +1,8 @@
-"""The data spec as a whole: its file, and the inputs that it makes of a table's rows."""
+"""Version 1 of the data spec: the matrix of numbers that it makes of a table's rows."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import Discriminator, Field, Tag, field_validator
 
-from fairfix._utils.strict_json import StrictModel, read_json, validate
+from fairfix._utils.strict_json import StrictModel, validate
 from fairfix.data.spec.encodings import (
     CodeEncoding,
     Encoding,
@@ -32,8 +33,19 @@ def _kind_of_entry(entry: Any) -> str:
     return next((kind for kind in kinds if kind in keys), "number")
 
 
+FeatureEntry = Annotated[
+    Annotated[TransformerEntry, Tag("transformer")]
+    | Annotated[OneHotEncoding, Tag("categories")]
+    | Annotated[MappedEncoding, Tag("map")]
+    | Annotated[CodeEncoding, Tag("codes")]
+    | Annotated[NumericEncoding, Tag("number")],
+    Discriminator(_kind_of_entry),
+]
+"""An entry for one or more inputs; see ``DataSpecFile``."""
+
+
 class DataSpecFile(StrictModel):
-    """The file ``<model>.data.json``.
+    """The file ``<model>.data.json`` of version 1.
 
     Attributes:
         version: 1.
@@ -53,23 +65,13 @@ class DataSpecFile(StrictModel):
     """
 
     version: int = _VERSION
-    features: tuple[
-        Annotated[
-            Annotated[TransformerEntry, Tag("transformer")]
-            | Annotated[OneHotEncoding, Tag("categories")]
-            | Annotated[MappedEncoding, Tag("map")]
-            | Annotated[CodeEncoding, Tag("codes")]
-            | Annotated[NumericEncoding, Tag("number")],
-            Discriminator(_kind_of_entry),
-        ],
-        ...,
-    ] = Field(min_length=1)
+    features: tuple[FeatureEntry, ...] = Field(min_length=1)
 
     @field_validator("version")
     @classmethod
     def _check_version(cls, version: int) -> int:
         if version != _VERSION:
-            raise ValueError(f"must be {_VERSION}, the only one that this fairfix reads")
+            raise ValueError("must be 1 or 2, the versions that this fairfix reads")
         return version
 
 
@@ -80,35 +82,6 @@ class DataSpec:
     features: tuple[Encoding, ...]
 
     @classmethod
-    def find(cls, model: Path, *, trust: bool = False) -> DataSpec | None:
-        """Return the spec next to a model, ``<stem>.data.json``, or None without one.
-
-        A debiased model, ``<stem>.debiased<suffix>``, takes the same inputs as the model it came
-        from and shares its spec.
-
-        Raises:
-            TrustError, UsageError: see ``load``.
-        """
-        for stem in (model.stem, model.stem.removesuffix(".debiased")):
-            path = model.with_name(f"{stem}.data.json")
-            if path.is_file():
-                return cls.load(path, trust=trust)
-        return None
-
-    @classmethod
-    def load(cls, path: Path, *, trust: bool = False) -> DataSpec:
-        """Read a spec file.
-
-        Args:
-            trust: whether a transformer may hold types that could run code.
-
-        Raises:
-            TrustError: a transformer holds such types, without ``trust``.
-            UsageError: the file is not a spec; names the place in it.
-        """
-        return cls.from_json(read_json(path), file=path.name, folder=path.parent, trust=trust)
-
-    @classmethod
     def from_json(
         cls, value: Any, *, file: str = "data spec", folder: Path = Path(), trust: bool = False
     ) -> DataSpec:
@@ -117,17 +90,28 @@ class DataSpec:
         Args:
             file: its name, for messages.
             folder: where the files of transformers are.
-            trust: see ``load``.
+            trust: whether a transformer may hold types that could run code.
 
         Raises:
-            TrustError, UsageError: see ``load``.
+            TrustError, UsageError: see ``load_spec``.
+        """
+        return cls.of(validate(DataSpecFile, value, file).features, folder, trust=trust)
+
+    @classmethod
+    def of(
+        cls, entries: Iterable[FeatureEntry], folder: Path = Path(), *, trust: bool = False
+    ) -> DataSpec:
+        """Return the spec of checked entries.
+
+        Raises:
+            TrustError, UsageError: see ``load_spec``.
         """
         return cls(
             tuple(
                 TransformerEncoding.load(entry, folder, trust=trust)
                 if isinstance(entry, TransformerEntry)
                 else entry
-                for entry in validate(DataSpecFile, value, file).features
+                for entry in entries
             )
         )
 

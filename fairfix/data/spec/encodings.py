@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-_MAX_CODE = 2**24  # larger integers are not exact in float32
+MAX_CODE = 2**24  # larger integers are not exact in float32
 
 
 class Encoding(Protocol):
@@ -130,7 +130,7 @@ class MappedEncoding(_ColumnEncoding):
     @field_validator("map")
     @classmethod
     def _check_distinct(cls, numbers_by_value: dict[str, float]) -> dict[str, float]:
-        _check_distinct(numbers_by_value)
+        check_distinct(numbers_by_value)
         return numbers_by_value
 
     def to_json(self) -> dict[str, Any]:
@@ -141,9 +141,7 @@ class MappedEncoding(_ColumnEncoding):
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
         """See ``Encoding``."""
         unknown = None if self.unknown == "error" else self._scaled([self.unknown])[0]
-        return _look_up(
-            frame[self.column], list(self.map), self._scaled(self.map.values()), unknown
-        )
+        return look_up(frame[self.column], list(self.map), self._scaled(self.map.values()), unknown)
 
     def _scaled(self, numbers: Iterable[float]) -> np.ndarray:
         """Return the inputs (K, 1) of mapped numbers."""
@@ -170,7 +168,7 @@ def _indicators(
     return found, tuple(f"{column}={' or '.join(same)}" for same in by_code.values())
 
 
-def _category_name(value: object) -> str:
+def category_name(value: object) -> str:
     """Return a category of the file as a table would write it."""
     if not isinstance(value, str | int | float):
         raise ValueError("must be a string or a number")
@@ -186,14 +184,14 @@ class CodeEncoding(_ColumnEncoding):
         unknown: the integer of other values; "error" refuses them.
     """
 
-    codes: tuple[Annotated[str, BeforeValidator(_category_name)], ...] = Field(min_length=1)
-    first: int = Field(0, ge=0, le=_MAX_CODE)
-    unknown: Annotated[int, Field(ge=0, le=_MAX_CODE)] | Literal["error"] = "error"
+    codes: tuple[Annotated[str, BeforeValidator(category_name)], ...] = Field(min_length=1)
+    first: int = Field(0, ge=0, le=MAX_CODE)
+    unknown: Annotated[int, Field(ge=0, le=MAX_CODE)] | Literal["error"] = "error"
 
     @field_validator("codes")
     @classmethod
     def _check_distinct(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
-        _check_distinct(codes)
+        check_distinct(codes)
         return codes
 
     def to_json(self) -> dict[str, Any]:
@@ -208,7 +206,7 @@ class CodeEncoding(_ColumnEncoding):
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
         """See ``Encoding``."""
         unknown = None if self.unknown == "error" else np.array([self.unknown])
-        return _look_up(frame[self.column], self.codes, self._integers, unknown)
+        return look_up(frame[self.column], self.codes, self._integers, unknown)
 
     def in_table_units(self, inputs: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
         """See ``Encoding``."""
@@ -234,7 +232,7 @@ class OneHotEncoding(_ColumnEncoding):
         mean, scale: one number per input.
     """
 
-    categories: tuple[Annotated[str, BeforeValidator(_category_name)], ...] = Field(min_length=1)
+    categories: tuple[Annotated[str, BeforeValidator(category_name)], ...] = Field(min_length=1)
     drop_first: bool = False
     unknown: Literal["error", "zeros"] = "error"
     mean: tuple[float, ...] = _default(0.0)
@@ -243,7 +241,7 @@ class OneHotEncoding(_ColumnEncoding):
     @field_validator("categories")
     @classmethod
     def _check_distinct(cls, categories: tuple[str, ...]) -> tuple[str, ...]:
-        _check_distinct(categories)
+        check_distinct(categories)
         return categories
 
     @field_validator("mean", "scale")
@@ -276,7 +274,7 @@ class OneHotEncoding(_ColumnEncoding):
         raw = np.eye(len(self.categories) + 1, len(self.categories))[:, self.drop_first :]
         rows = (raw - self.mean) / self.scale  # the last one is the unknown category
         unknown = rows[-1] if self.unknown == "zeros" else None
-        return _look_up(frame[self.column], self.categories, rows[:-1], unknown)
+        return look_up(frame[self.column], self.categories, rows[:-1], unknown)
 
     def in_table_units(self, inputs: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
         """See ``Encoding``."""
@@ -287,7 +285,7 @@ class OneHotEncoding(_ColumnEncoding):
         return np.hstack([first, found]), (f"{self.column}={self.categories[0]}", *self.names)
 
 
-def _look_up(
+def look_up(
     cells: pd.Series[Any],
     values: Sequence[str],
     rows: np.ndarray,
@@ -320,7 +318,7 @@ def _look_up(
     return np.asarray(table[positions])
 
 
-def _check_distinct(values: Iterable[str]) -> None:
+def check_distinct(values: Iterable[str]) -> None:
     repeated = [value for value, count in Counter(map(comparison_key, values)).items() if count > 1]
     if repeated:
         raise ValueError(

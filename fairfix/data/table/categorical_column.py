@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,6 +71,19 @@ class CategoricalColumn:
     def find(self, value: object) -> str | None:
         """Return the one of the values that equals this value, or None."""
         return next((text for text in self.values if equal_values(text, value)), None)
+
+    def take(self, rows: np.ndarray) -> CategoricalColumn:
+        """Return the cells of some rows, by their numbers (M,), with the values that occur."""
+        codes = self.codes[rows]
+        used = np.unique(codes[codes >= 0])
+        position = np.full(len(self.values) + 1, -1, np.int64)  # the last one is for -1
+        position[used] = np.arange(len(used))
+        return replace(
+            self,
+            codes=position[codes],
+            values=tuple(self.values[code] for code in used),
+            locate_row=lambda row: self.locate_row(int(rows[row])),
+        )
 
     def codes_into(self, values: Sequence[str]) -> np.ndarray:
         """Return the rows as (N,) int64 positions in other values; none may be missing.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
 from fairfix._utils.text import plural, quoted_list
+from fairfix.data.inputs.part_builder import InputOptions, InputsBuilder
 from fairfix.data.table.cell_values import parse_numbers
 from fairfix.data.table.columns import Columns, Header
 from fairfix.errors import TableError
@@ -40,6 +42,20 @@ class Encoder(Protocol):
         Raises:
             CellError: a cell that cannot be encoded.
         """
+        ...
+
+
+@runtime_checkable
+class InputsEncoder(Protocol):
+    """Makes inputs of any kind, as a data spec of version 2 does."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that it reads, without repetition."""
+        ...
+
+    def start(self, table: Path, options: InputOptions) -> InputsBuilder:
+        """Return the builder of the inputs of a table."""
         ...
 
 
@@ -80,9 +96,7 @@ def choose_encoder(
         header.require(columns.features, "feature")
         encoder = NumericColumns(columns.features)
     elif spec is not None:
-        role = "input of the data spec"
-        columns.check_features(spec.columns, role)
-        header.require(spec.columns, role)
+        check_spec_columns(header, columns, spec.columns)
         encoder = spec
     elif columns.score is not None and expected is None:
         return None, ()
@@ -103,6 +117,18 @@ def choose_encoder(
             f"the network takes {expected}. " + _width_remedy(header, columns, encoder, expected)
         )
     return encoder, (note,) if note else ()
+
+
+def check_spec_columns(header: Header, columns: Columns, names: Sequence[str]) -> None:
+    """Check the columns that a data spec reads.
+
+    Raises:
+        TableError: a column is missing.
+        UsageError: a column has another role.
+    """
+    role = "input of the data spec"
+    columns.check_features(names, role)
+    header.require(names, role)
 
 
 def _width_remedy(header: Header, columns: Columns, encoder: Encoder, expected: int) -> str:

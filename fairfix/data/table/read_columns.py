@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from fairfix._utils.text import plural
+from fairfix.data.inputs.part_builder import BuiltInputs, InputsBuilder, TableRows
 from fairfix.data.table.categorical_column import CategoricalColumn, CategoricalColumnBuilder
 from fairfix.data.table.cell_values import CellError, factorize, parse_numbers
 from fairfix.data.table.features import Encoder, FeatureMatrixBuilder
@@ -45,6 +46,7 @@ class ColumnData:
         weights: (N,) float64, finite, not negative and not all 0.
         scores: (N,) float64 in [0, 1].
         clusters: (N,) object array of str.
+        inputs: of the network, where they are no matrix of numbers.
     """
 
     rows: int
@@ -54,10 +56,16 @@ class ColumnData:
     weights: np.ndarray | None
     scores: np.ndarray | None
     clusters: np.ndarray | None
+    inputs: BuiltInputs | None = None
 
 
-def read_columns(reader: TableReader, roles: ColumnRoles, encoder: Encoder | None) -> ColumnData:
-    """Read all rows.
+def read_columns(
+    reader: TableReader,
+    roles: ColumnRoles,
+    encoder: Encoder | None,
+    inputs: InputsBuilder | None = None,
+) -> ColumnData:
+    """Read all rows, and return those whose inputs can be used.
 
     Raises:
         TableError: a cell cannot be used, or there are no rows.
@@ -74,10 +82,10 @@ def read_columns(reader: TableReader, roles: ColumnRoles, encoder: Encoder | Non
     scores = None if roles.score is None else _NumberBuilder(file, roles.score, 1.0)
 
     clusters = None if roles.cluster is None else _IdBuilder(roles.cluster)
-    others = features, ids, weights, scores, clusters
+    others = features, inputs, ids, weights, scores, clusters
     builders: list[_Builder | None] = [*categorical.values(), *others]
     rows = _feed_chunks(reader, [builder for builder in builders if builder is not None])
-    return ColumnData(
+    data = ColumnData(
         rows=rows,
         categorical={name: builder.build(locate_row) for name, builder in categorical.items()},
         features=None if features is None else features.build(locate_row),
@@ -85,6 +93,29 @@ def read_columns(reader: TableReader, roles: ColumnRoles, encoder: Encoder | Non
         weights=None if weights is None else weights.build(locate_row),
         scores=None if scores is None else scores.build(locate_row),
         clusters=None if clusters is None else _complete(clusters.build(), file, roles.cluster),
+    )
+    if inputs is None:
+        return data
+    built = inputs.build(TableRows(file, rows, data.ids, locate_row))
+    data = replace(data, inputs=built)
+    return data if built.kept is None else _take(data, built.kept)
+
+
+def _take(data: ColumnData, rows: np.ndarray) -> ColumnData:
+    """Return the cells of some rows, by their numbers (M,)."""
+
+    def subset(values: np.ndarray | None) -> np.ndarray | None:
+        return None if values is None else values[rows]
+
+    return replace(
+        data,
+        rows=len(rows),
+        categorical={name: column.take(rows) for name, column in data.categorical.items()},
+        features=subset(data.features),
+        ids=subset(data.ids),
+        weights=subset(data.weights),
+        scores=subset(data.scores),
+        clusters=subset(data.clusters),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
@@ -11,21 +12,31 @@ import numpy as np
 
 from fairfix._utils.text import did_you_mean, plural
 from fairfix.data.clusters import INDEPENDENT, Clustering, find_clusters, scores_again
+from fairfix.data.inputs import InputOptions
 from fairfix.data.table.columns import Columns, Header
-from fairfix.data.table.features import Encoder, choose_encoder
+from fairfix.data.table.features import (
+    Encoder,
+    InputsEncoder,
+    check_spec_columns,
+    choose_encoder,
+)
 from fairfix.data.table.groups import GroupOptions, encode_group
 from fairfix.data.table.labels import EncodedLabels, encode_labels
 from fairfix.data.table.open_table import file_sha256, open_table
 from fairfix.data.table.read_columns import ColumnData, ColumnRoles, read_columns
 from fairfix.data.table.table import Group, Table
 from fairfix.errors import TableError, UsageError
+from fairfix.models.inputs import Inputs, TensorPart
+
+_MAX_WIDTH = 1000  # of inputs that are searched for copies
 
 
 def read_table(
     path: str | PathLike[str],
     columns: Columns,
     *,
-    spec: Encoder | None = None,
+    spec: Encoder | InputsEncoder | None = None,
+    input_options: InputOptions | None = None,
     require_labels: bool = True,
     allow_no_labels: bool = False,
     require_groups: bool = True,
@@ -40,6 +51,7 @@ def read_table(
     Args:
         spec: encodes raw columns, unless ``columns.features`` names the inputs. Features are None
             if ``columns.score`` is set and nothing asks for features.
+        input_options: how the files that the table names are read.
         require_labels: whether labels are needed. Otherwise they are left out if the column is
             missing, and with a note if it cannot be used; one group is enough then.
         allow_no_labels: lets the table lack the label column, unless another has a similar name, or
@@ -66,8 +78,16 @@ def read_table(
         label=roles.label if read_labels else None,
         groups=roles.groups if read_groups else (),
     )
-    encoder, feature_notes = choose_encoder(header, columns, spec, expected_features)
-    data = read_columns(reader, roles, encoder)
+    builder, encoder = None, None
+    feature_notes: tuple[str, ...] = ()
+    if isinstance(spec, InputsEncoder) and columns.features is None:
+        check_spec_columns(header, columns, spec.columns)
+        builder = spec.start(path, input_options or InputOptions())
+    else:
+        matrix = None if isinstance(spec, InputsEncoder) else spec
+        encoder, feature_notes = choose_encoder(header, columns, matrix, expected_features)
+    data = read_columns(reader, roles, encoder, builder)
+    inputs = data.inputs
     if allow_no_labels and roles.label is not None and not data.categorical[roles.label].values:
         roles, no_labels = replace(roles, label=None), True
     labels, label_notes = _labels(data, roles, columns, label_values, require_labels)
@@ -105,6 +125,7 @@ def read_table(
         notes=(
             *reader.notes,
             *feature_notes,
+            *(() if inputs is None else inputs.notes),
             *label_notes,
             *group_notes,
             *_id_notes(data.ids, roles.id),
@@ -112,15 +133,28 @@ def read_table(
         ),
         clusters=found.codes,
         repeats=found.note if found.warns else "",
+        other_inputs=None if inputs is None else inputs.inputs,
+        file_rows=None if inputs is None else inputs.kept,
+        input_sha256={} if inputs is None else inputs.sha256,
     )
 
 
 def _clusters(data: ColumnData, labels: EncodedLabels | None) -> Clustering:
     """Return the clusters of rows, which evidence on groups needs."""
     known = np.zeros(data.rows, np.int64) if labels is None else labels.labels
-    found = find_clusters(data.clusters, data.ids, data.features, known)
-    alone = data.clusters is None and data.ids is None and data.features is None
+    values = data.features if data.inputs is None else _matrix(data.inputs.inputs)
+    found = find_clusters(data.clusters, data.ids, values, known)
+    alone = data.clusters is None and data.ids is None and values is None
     return scores_again(data.scores, known) if alone and data.scores is not None else found
+
+
+def _matrix(inputs: Inputs) -> np.ndarray | None:
+    """Return inputs that are a few numbers a row side by side, (N, D) float32; else None."""
+    parts = [part.values for part in inputs.parts if isinstance(part, TensorPart)]
+    width = sum(math.prod(values.shape[1:]) for values in parts)
+    if len(parts) < len(inputs.parts) or width > _MAX_WIDTH:
+        return None
+    return np.hstack([values.reshape(len(inputs), -1).float().numpy() for values in parts])
 
 
 def _find_roles(

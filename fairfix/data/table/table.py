@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import torch
+
+from fairfix.models.inputs import Inputs
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Table:
     Attributes:
         path, sha256: the file and its hash.
         rows: the number of rows, N.
-        features: (N, D) float32, C-contiguous, finite; None where scores replace a model.
+        features: (N, D) float32, C-contiguous, finite; None where scores replace a model, or the
+            network takes other inputs.
         feature_names: the D names.
         labels: (N,) int64, 1 = favorable, 0 = unfavorable; None where they are not required and
             missing or unusable.
@@ -43,6 +48,9 @@ class Table:
         notes: what was inferred or left out, for the user.
         clusters: (N,) int64; rows with the same number are not independent. None if all are.
         repeats: a warning of rows that equal each other, without a full stop; "" if none do.
+        other_inputs: what the network takes that is not one matrix of numbers; None if it is one.
+        file_rows: (N,) int64 numbers of the rows in the file, if some of it were left out.
+        input_sha256: hashes of files that inputs were read from, by the name of the input.
     """
 
     path: Path
@@ -60,6 +68,16 @@ class Table:
     notes: tuple[str, ...]
     clusters: np.ndarray | None = None
     repeats: str = ""
+    other_inputs: Inputs | None = None
+    file_rows: np.ndarray | None = None
+    input_sha256: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> Inputs | None:
+        """What the network takes for the rows; None where scores replace a model."""
+        if self.features is None:
+            return self.other_inputs
+        return Inputs.of(torch.from_numpy(self.features))
 
     @property
     def group_names(self) -> dict[str, tuple[str, ...]]:
@@ -68,7 +86,7 @@ class Table:
 
     def take(self, index: np.ndarray) -> Table:
         """Return a subset of the rows, given by row numbers (M,) or a mask (N,), in its order."""
-        rows = np.arange(self.rows)[index]
+        rows, others = np.arange(self.rows)[index], self.other_inputs
 
         def subset(values: np.ndarray | None) -> np.ndarray | None:
             return None if values is None else values[rows]
@@ -83,4 +101,6 @@ class Table:
             weights=subset(self.weights),
             scores=subset(self.scores),
             clusters=subset(self.clusters),
+            other_inputs=None if others is None else others.take(torch.from_numpy(rows)),
+            file_rows=subset(self.file_rows),
         )

@@ -1,0 +1,229 @@
+"""An input that is an array from a file, aligned with the table by order or by id."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import field_validator
+from torch import Tensor
+
+from fairfix._utils.strict_json import StrictModel
+from fairfix._utils.text import plural
+from fairfix.data.inputs.array_file import SUFFIXES, StoredArray, read_array
+from fairfix.data.inputs.mapped_array import MappedArray
+from fairfix.data.inputs.part_builder import BuiltPart, Source, TableRows
+from fairfix.data.inputs.spec_paths import find_file
+from fairfix.data.table.cell_values import normalized_text
+from fairfix.errors import InputError
+from fairfix.models.inputs import Part, Rows, TensorPart, digests_of
+
+_IN_MEMORY = 1 << 30  # bytes; larger arrays are read batch by batch
+_PIECE = 1 << 24  # bytes looked at together
+_DTYPES = {
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "uint8": torch.uint8,
+    "int32": torch.int32,
+    "int64": torch.int64,
+}
+DType = Literal["float16", "bfloat16", "float32", "float64", "uint8", "int32", "int64"]
+
+
+class ArrayEntry(StrictModel):
+    """An array of a file.
+
+    Attributes:
+        file: .npy, .npz or .safetensors; ``{table}`` is the table's name without its suffix.
+        key: the name of the array in the file.
+        align: "order" takes the rows as they come, "id" by the id column and ``KEY_ids``.
+        shape: of one row; None keeps that of the file.
+        dtype: what it is converted to; None keeps that of the file.
+    """
+
+    kind: Literal["array"] = "array"
+    file: str
+    key: str | None = None
+    align: Literal["order", "id"] = "order"
+    shape: tuple[int, ...] | None = None
+    dtype: DType | None = None
+
+    @field_validator("file")
+    @classmethod
+    def _check_suffix(cls, file: str) -> str:
+        if not file.lower().endswith(SUFFIXES):
+            raise ValueError(f"must end in {', '.join(SUFFIXES)}, not {file!r}")
+        return file
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """None: it reads no column, except that of ids."""
+        return ()
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry of the file."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def builder(self, name: str, source: Source) -> ArrayBuilder:
+        """Return the builder of the input of this name."""
+        return ArrayBuilder(name, self, source)
+
+
+class ArrayBuilder:
+    """Reads the array once the number and the ids of the rows are known."""
+
+    columns: tuple[str, ...] = ()
+    text_columns: frozenset[str] = frozenset()
+
+    def __init__(self, name: str, entry: ArrayEntry, source: Source) -> None:
+        self._name, self._entry = name, entry
+        stem = source.table.name.partition(".")[0]
+        self._path = find_file(entry.file.replace("{table}", stem), source)
+
+    def add(self, chunk: pd.DataFrame) -> None:
+        """Do nothing: no cell is needed."""
+
+    def build(self, rows: TableRows) -> BuiltPart:
+        """See ``PartBuilder``."""
+        stored = read_array(self._path, self._entry.key)
+        source = stored.values
+        dtype = source.dtype
+        if dtype.kind not in "biuf":
+            raise InputError(f"{self._path.name} holds {dtype}; an input needs numbers.")
+        index, bad = self._align(stored, rows)
+        part: Part
+        shape = _row_shape(self._path.name, source.shape[1:], self._entry.shape)
+        part = ArrayPart(self._name, source, index, shape, self._entry.dtype)
+        if part.nbytes <= _IN_MEMORY:
+            part = TensorPart(self._name, part.load(slice(None), torch.device("cpu"))[0])
+        bad |= {row: reason for row, reason in self._not_finite(source, index) if row not in bad}
+        with self._path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return BuiltPart(part, bad, sha256=sha256)
+
+    def _align(self, stored: StoredArray, rows: TableRows) -> tuple[Tensor, dict[int, str]]:
+        """Return the row of the array for each row of the table, and rows without one."""
+        file, length = self._path.name, stored.values.shape[0]
+        if length == 0:
+            raise InputError(f"{file} has no rows; write one row per row of the table.")
+        if self._entry.align == "order":
+            if length != rows.count:
+                raise InputError(
+                    f"{file} has {plural(length, 'row', 'rows')}, but {rows.file} has "
+                    f"{rows.count:,}; write one row per row of the table, or align by id."
+                )
+            return torch.arange(length), {}
+        if rows.ids is None:
+            raise InputError(f"{file} is aligned by id, but no id column is named; name it (--id).")
+        if stored.ids is None:
+            raise InputError(
+                f"{file} has no ids; save them beside the array as {self._entry.key or 'KEY'}_ids, "
+                "or align by order."
+            )
+        ids = [normalized_text(value) for value in stored.ids]
+        repeated = [value for value, count in Counter(ids).items() if count > 1]
+        if len(ids) != length or repeated:
+            fault = f"the id {repeated[0]!r} twice" if repeated else f"{len(ids):,} ids"
+            raise InputError(f"{file} has {fault} for {length:,} rows; each row needs its own id.")
+        place = {value: row for row, value in enumerate(ids)}
+        found = np.array([place.get(value, -1) for value in rows.ids], np.int64)
+        lacking = np.flatnonzero(found < 0).tolist()
+        bad = {row: f"{file} has no row of the id {rows.ids[row]!r}" for row in lacking}
+        return torch.from_numpy(np.maximum(found, 0)), bad
+
+    def _not_finite(self, source: MappedArray | np.ndarray, index: Tensor) -> list[tuple[int, str]]:
+        """Return the rows of the table that have NaN or infinite values."""
+        values = _tensor(source)
+        if not values.is_floating_point() or not len(values):
+            return []
+        step = max(1, _PIECE // max(1, values[0].nbytes))
+        finite = torch.cat([piece.isfinite().flatten(1).all(1) for piece in values.split(step)])
+        bad = (~finite[index]).nonzero().flatten().tolist()
+        return [(row, f"{self._path.name} has a value that is not finite") for row in bad]
+
+
+def _row_shape(
+    file: str, stored: tuple[int, ...], wanted: tuple[int, ...] | None
+) -> tuple[int, ...]:
+    """Return the shape of one row. Raises InputError if it has another number of values."""
+    if wanted is None:
+        return stored
+    if np.prod(stored) != np.prod(wanted):
+        raise InputError(
+            f"A row of {file} has the shape {list(stored)}, which cannot become {list(wanted)}; "
+            "correct the shape."
+        )
+    return wanted
+
+
+def _tensor(source: MappedArray | np.ndarray) -> Tensor:
+    return source.tensor if isinstance(source, MappedArray) else torch.from_numpy(source)
+
+
+class ArrayPart:
+    """Rows of an array that need not be in memory.
+
+    Args:
+        key: name of the argument.
+        source: (M, ...).
+        index: (N,) int64, the row of the array for each row.
+        shape: of one row.
+        dtype: what it is converted to; None keeps its type.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        source: MappedArray | np.ndarray,
+        index: Tensor,
+        shape: tuple[int, ...],
+        dtype: DType | None = None,
+    ) -> None:
+        self.keys = (key,)
+        self._source, self._index, self._shape, self._dtype = source, index, shape, dtype
+
+    def __len__(self) -> int:
+        """Return the number of rows, N."""
+        return len(self._index)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all rows in bytes."""
+        rows, values = len(self), _tensor(self._source)
+        size = values.element_size() if self._dtype is None else _DTYPES[self._dtype].itemsize
+        return rows * int(np.prod(self._shape)) * size
+
+    def take(self, index: Tensor) -> ArrayPart:
+        """See ``Part.take``."""
+        rows = self._index[index.cpu()]
+        return ArrayPart(self.keys[0], self._source, rows, self._shape, self._dtype)
+
+    def to(self, device: torch.device) -> ArrayPart:
+        """Return itself: the rows stay in their file."""
+        return self
+
+    def load(self, rows: Rows, device: torch.device) -> tuple[Tensor, ...]:
+        """See ``Part.load``."""
+        index = self._index[rows.cpu() if isinstance(rows, Tensor) else rows]
+        values = _tensor(self._source)[index].reshape(len(index), *self._shape)
+        return (values.to(device, None if self._dtype is None else _DTYPES[self._dtype]),)
+
+    def lengths(self) -> None:
+        """Return None, for all rows have the same shape."""
+
+    def digests(self) -> np.ndarray:
+        """See ``Part.digests``."""
+        cpu = torch.device("cpu")
+        rows = (self.load(torch.tensor([row]), cpu)[0][0] for row in range(len(self)))
+        return digests_of(row.view(torch.uint8).numpy() for row in rows)

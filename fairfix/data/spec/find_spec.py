@@ -1,0 +1,63 @@
+"""Find and read a data spec of either version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fairfix._utils.strict_json import read_json
+from fairfix.data.spec.data_spec import DataSpec
+from fairfix.data.spec.inputs_spec import VERSION, InputsSpec
+
+Spec = DataSpec | InputsSpec
+
+
+def find_spec(model: Path, *, trust: bool = False) -> Spec | None:
+    """Return the spec next to a model, ``<stem>.data.json``, or None without one.
+
+    A debiased model, ``<stem>.debiased<suffix>``, takes the same inputs as the model it came
+    from and shares its spec.
+
+    Raises:
+        TrustError, UsageError: see ``load_spec``.
+    """
+    for stem in (model.stem, model.stem.removesuffix(".debiased")):
+        path = model.with_name(f"{stem}.data.json")
+        if path.is_file():
+            return load_spec(path, trust=trust)
+    return None
+
+
+def load_spec(path: Path, *, trust: bool = False) -> Spec:
+    """Read a spec file.
+
+    Args:
+        trust: whether a transformer may hold types that could run code.
+
+    Raises:
+        TrustError: a transformer holds such types, without ``trust``.
+        UsageError: the file is not a spec; names the place in it.
+    """
+    return spec_from_json(read_json(path), file=path.name, folder=path.parent, trust=trust)
+
+
+def spec_from_json(
+    value: Any, *, file: str = "data spec", folder: Path = Path(), trust: bool = False
+) -> Spec:
+    """Check a parsed spec.
+
+    Args:
+        file: its name, for messages.
+        folder: where its files are.
+        trust: see ``load_spec``.
+
+    Returns:
+        A spec of version 1 also where version 2 describes one matrix of numbers.
+
+    Raises:
+        TrustError, UsageError: see ``load_spec``.
+    """
+    if not (isinstance(value, dict) and value.get("version") == VERSION):
+        return DataSpec.from_json(value, file=file, folder=folder, trust=trust)
+    spec = InputsSpec.from_json(value, file=file, folder=folder, trust=trust)
+    return spec.numbers_alone or spec

@@ -1,0 +1,239 @@
+"""The data spec of a network with several inputs, or with inputs other than columns of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+
+import numpy as np
+import torch
+from pydantic import Discriminator, Field, Tag, field_validator
+
+from fairfix._utils.strict_json import StrictModel, validate
+from fairfix._utils.text import plural
+from fairfix.data.inputs.array_part import ArrayEntry
+from fairfix.data.inputs.part_builder import (
+    BuiltInputs,
+    BuiltPart,
+    InputOptions,
+    PartBuilder,
+    Source,
+    TableRows,
+)
+from fairfix.data.spec.data_spec import DataSpec
+from fairfix.data.spec.table_inputs import CodesEntry, NumbersEntry, NumbersInput
+from fairfix.errors import TableError
+from fairfix.models.inputs import Inputs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VERSION = 2
+
+
+class InputEntry(Protocol):
+    """One input: how it is made from columns or files."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that it reads."""
+        ...
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Names of those columns that it reads as text."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry of the file."""
+        ...
+
+    def builder(self, name: str, source: Source) -> PartBuilder:
+        """Return the builder of the input of this name."""
+        ...
+
+
+def _kind_of_entry(entry: Any) -> Any:
+    return entry.get("kind") if isinstance(entry, dict) else None
+
+
+class InputsSpecFile(StrictModel):
+    """The file ``<model>.data.json`` of version 2.
+
+    Attributes:
+        version: 2.
+        call: whether ``forward`` gets the inputs by name or by position.
+        inputs: by the name of the argument, in order; see the entry of each kind.
+    """
+
+    version: int
+    call: Literal["name", "position"] = "name"
+    inputs: dict[
+        str,
+        Annotated[
+            Annotated[NumbersEntry, Tag("numbers")]
+            | Annotated[CodesEntry, Tag("codes")]
+            | Annotated[ArrayEntry, Tag("array")],
+            Discriminator(_kind_of_entry),
+        ],
+    ] = Field(min_length=1)
+
+    @field_validator("inputs")
+    @classmethod
+    def _check_names(cls, inputs: dict[str, Any]) -> dict[str, Any]:
+        for name in inputs:
+            if not name.isidentifier():
+                raise ValueError(f"has the name {name!r}, which no argument of forward can have")
+        return inputs
+
+
+@dataclass(frozen=True)
+class InputsSpec:
+    """The inputs of a network by name, each made from columns or files.
+
+    Attributes:
+        inputs: by name, in order.
+        by_name: whether ``forward`` gets them by name.
+        folder: to which files are relative.
+        confined: whether files must lie in the folder.
+    """
+
+    inputs: Mapping[str, InputEntry]
+    by_name: bool
+    folder: Path = field(default=Path(), compare=False)
+    confined: bool = field(default=True, compare=False)
+
+    @classmethod
+    def from_json(
+        cls,
+        value: Any,
+        *,
+        file: str = "data spec",
+        folder: Path = Path(),
+        confined: bool = True,
+        trust: bool = False,
+    ) -> InputsSpec:
+        """Check a parsed spec.
+
+        Args:
+            file: its name, for messages.
+            folder: to which files are relative.
+            confined: whether files must lie in the folder.
+            trust: whether a transformer may hold types that could run code.
+
+        Raises:
+            TrustError, UsageError: see ``load_spec``.
+        """
+        read = validate(InputsSpecFile, value, file)
+        inputs: dict[str, InputEntry] = {}
+        for name, entry in read.inputs.items():
+            if isinstance(entry, NumbersEntry):
+                spec = DataSpec.of(entry.entries, folder, trust=trust)
+                inputs[name] = NumbersInput(spec, entry.shape)
+            else:
+                inputs[name] = entry
+        return cls(inputs, read.call == "name", folder, confined)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the spec as plain JSON values, from which ``from_json`` makes the same spec."""
+        return {
+            "version": VERSION,
+            "call": "name" if self.by_name else "position",
+            "inputs": {name: entry.to_json() for name, entry in self.inputs.items()},
+        }
+
+    @property
+    def numbers_alone(self) -> DataSpec | None:
+        """The same as a spec of version 1, if the network takes one matrix of numbers."""
+        entries = tuple(self.inputs.values())
+        if self.by_name or len(entries) > 1 or not isinstance(entries[0], NumbersInput):
+            return None
+        return entries[0].spec if entries[0].shape is None else None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that it reads, without repetition."""
+        return _distinct(name for entry in self.inputs.values() for name in entry.columns)
+
+    @property
+    def text_columns(self) -> frozenset[str]:
+        """Names of those columns that it reads as text."""
+        return frozenset(name for entry in self.inputs.values() for name in entry.text_columns)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Nothing: the inputs are no matrix with named columns."""
+        return ()
+
+    @property
+    def blocks(self) -> tuple[tuple[int, ...], ...]:
+        """Nothing; see ``names``."""
+        return ()
+
+    def in_table_units(self, inputs: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Return the inputs unchanged, without names; see ``DataSpec.in_table_units``."""
+        return inputs, ()
+
+    def start(self, table: Path, options: InputOptions) -> SpecInputsBuilder:
+        """Return the builder of the inputs of a table.
+
+        Raises:
+            FairfixError: a file is missing, or a shape does not fit.
+        """
+        source = Source(table, self.folder, self.confined, options)
+        builders = [entry.builder(name, source) for name, entry in self.inputs.items()]
+        return SpecInputsBuilder(builders, by_name=self.by_name, options=options)
+
+
+class SpecInputsBuilder:
+    """Builds the inputs of a table from those of each part."""
+
+    def __init__(
+        self, builders: Iterable[PartBuilder], *, by_name: bool, options: InputOptions
+    ) -> None:
+        self._builders = tuple(builders)
+        self._by_name, self._options = by_name, options
+        self.columns = _distinct(name for each in self._builders for name in each.columns)
+        self.text_columns = frozenset(n for each in self._builders for n in each.text_columns)
+
+    def add(self, chunk: pd.DataFrame) -> None:
+        """See ``InputsBuilder``."""
+        for builder in self._builders:
+            builder.add(chunk)
+
+    def build(self, rows: TableRows) -> BuiltInputs:
+        """See ``InputsBuilder``."""
+        built = [builder.build(rows) for builder in self._builders]
+        inputs = Inputs([each.part for each in built], by_name=self._by_name)
+        notes = tuple(note for each in built for note in each.notes)
+        sha256 = {each.part.keys[0]: each.sha256 for each in built if each.sha256 is not None}
+        bad = _bad_rows(built)
+        if not bad:
+            return BuiltInputs(inputs, None, notes, sha256)
+        first = min(bad)
+        where = f"{plural(len(bad), 'row', 'rows')} of {rows.file}"
+        reason = f"first: {rows.locate(first)}: {bad[first]}"
+        if self._options.on_bad_row == "fail":
+            raise TableError(
+                f"{where} cannot be used ({reason}). Correct them, or leave them out "
+                "(--on-bad-row skip)."
+            )
+        if len(bad) == rows.count:
+            raise TableError(f"No row of {rows.file} can be used ({reason}); correct them.")
+        kept = np.setdiff1d(np.arange(rows.count), np.array([*bad]))
+        note = f"{where} cannot be used and {'is' if len(bad) == 1 else 'are'} left out ({reason})"
+        return BuiltInputs(inputs.take(torch.from_numpy(kept)), kept, (*notes, note), sha256)
+
+
+def _bad_rows(built: Iterable[BuiltPart]) -> dict[int, str]:
+    """Return the first reason why a row cannot be used, by row number."""
+    found: dict[int, str] = {}
+    for each in built:
+        found = {**each.bad, **found}
+    return found
+
+
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
