@@ -1,7 +1,7 @@
 """Inputs of a network that are made from a table and the files it names.
 
-``part_builder`` has what all kinds share, ``array_part`` arrays from files. The entries of a data
-spec that name them are in ``fairfix.data.spec``.
+``part_builder`` has what all kinds share. ``array_part`` reads arrays from files. ``image_part``
+decodes images: ``image_files`` finds them, ``image_decoding`` decodes one and ``image_cache`` all.
 """
 
 from fairfix.data.inputs.part_builder import InputOptions

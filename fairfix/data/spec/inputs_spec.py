@@ -14,6 +14,7 @@ from pydantic import Discriminator, Field, Tag, field_validator
 from fairfix._utils.strict_json import StrictModel, validate
 from fairfix._utils.text import plural
 from fairfix.data.inputs.array_part import ArrayEntry
+from fairfix.data.inputs.image_part import ImageEntry
 from fairfix.data.inputs.part_builder import (
     BuiltInputs,
     BuiltPart,
@@ -75,7 +76,8 @@ class InputsSpecFile(StrictModel):
         Annotated[
             Annotated[NumbersEntry, Tag("numbers")]
             | Annotated[CodesEntry, Tag("codes")]
-            | Annotated[ArrayEntry, Tag("array")],
+            | Annotated[ArrayEntry, Tag("array")]
+            | Annotated[ImageEntry, Tag("image")],
             Discriminator(_kind_of_entry),
         ],
     ] = Field(min_length=1)
