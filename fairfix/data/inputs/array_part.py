@@ -89,7 +89,8 @@ class ArrayBuilder:
     def __init__(self, name: str, entry: ArrayEntry, source: Source) -> None:
         self._name, self._entry = name, entry
         stem = source.table.name.partition(".")[0]
-        self._path = find_file(entry.file.replace("{table}", stem), source)
+        file = entry.file.replace("{table}", stem)
+        self._path = find_file(file, source.folder, confined=source.confined)
 
     def add(self, chunk: pd.DataFrame) -> None:
         """Do nothing: no cell is needed."""

@@ -23,6 +23,7 @@ from fairfix.data.inputs.part_builder import (
     Source,
     TableRows,
 )
+from fairfix.data.inputs.text_part import TextEntry
 from fairfix.data.spec.data_spec import DataSpec
 from fairfix.data.spec.table_inputs import CodesEntry, NumbersEntry, NumbersInput
 from fairfix.errors import TableError
@@ -77,7 +78,8 @@ class InputsSpecFile(StrictModel):
             Annotated[NumbersEntry, Tag("numbers")]
             | Annotated[CodesEntry, Tag("codes")]
             | Annotated[ArrayEntry, Tag("array")]
-            | Annotated[ImageEntry, Tag("image")],
+            | Annotated[ImageEntry, Tag("image")]
+            | Annotated[TextEntry, Tag("text")],
             Discriminator(_kind_of_entry),
         ],
     ] = Field(min_length=1)
@@ -134,6 +136,8 @@ class InputsSpec:
             if isinstance(entry, NumbersEntry):
                 spec = DataSpec.of(entry.entries, folder, trust=trust)
                 inputs[name] = NumbersInput(spec, entry.shape)
+            elif isinstance(entry, TextEntry):
+                inputs[name] = entry.bound(folder, confined=confined)
             else:
                 inputs[name] = entry
         return cls(inputs, read.call == "name", folder, confined)
