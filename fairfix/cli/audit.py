@@ -13,10 +13,12 @@ from fairfix._utils.number_text import exact_text
 from fairfix._utils.text import plain_number, plain_threshold, shorten
 from fairfix.cli.console import build_table, print_json, print_messages, print_output, wrap
 from fairfix.cli.option_values import OptionValues
+from fairfix.cli.summary import reference_groups
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.fairness_metrics import title as title_of
 from fairfix.report.figures import named_figures
 from fairfix.report.markdown import figure, plain_figure
+from fairfix.report.reference_table import reference_table
 from fairfix.report.sentences import audit_headline, certifiable_sentence
 from fairfix.workflows.audit import audit, choose_rule, ruled
 from fairfix.workflows.documents import audit_document
@@ -97,6 +99,8 @@ def _tables(document: Document) -> Iterator[Table | str]:
         yield from _verdict(document, column)
         yield _by_group(column, measured)
         yield _gaps(column, measured)
+        if pairs := reference_table({"measured": measured}):
+            yield reference_groups(pairs)
         if measured["calibration"]:
             yield _calibration(column, measured)
     yield _figures("All rows", next(iter(document["groups"].values()))["performance"])

@@ -12,6 +12,7 @@ from fairfix.cli.console import build_table, wrap
 from fairfix.report.figures import named_figures
 from fairfix.report.gate_sentences import check_intervals, check_values
 from fairfix.report.markdown import ROWS, STATES, plain_figure
+from fairfix.report.reference_table import ReferenceTable, reference_table
 from fairfix.report.sentences import GOALS_HEADER, Headline, goal_rows, headline, promises
 from fairfix.workflows.save import Destination
 
@@ -32,6 +33,8 @@ def summary(report: dict[str, Any]) -> Iterator[Table | str]:
     for rows in ROWS:
         yield _comparison(report, rows)
     yield _by_group(report["results"]["test"])
+    if pairs := reference_table({"debiased": report["results"]["test"]["debiased"]}):
+        yield reference_groups(pairs)
     if goals := goal_rows(report):
         shown = [[goal, shorten(by), *rest] for goal, by, *rest in goals]
         yield build_table("Goals of the search", GOALS_HEADER, shown, numbers=False)
@@ -124,6 +127,15 @@ def _by_group(test: dict[str, Any]) -> Table:
                 test["unmodified"]["groups"], test["debiased"]["groups"], strict=True
             )
         ],
+    )
+
+
+def reference_groups(pairs: ReferenceTable) -> Table:
+    """Return the gaps of every other group to the reference group."""
+    return build_table(
+        f"{pairs.title}, simultaneous intervals",
+        ["group", "rows", "gap"],
+        [[name, rows, plain_figure(figures[-1])] for name, rows, figures in pairs.rows],
     )
 
 

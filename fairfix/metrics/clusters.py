@@ -57,6 +57,14 @@ class ClusterCounts:
     cells: Tensor
     n_groups: int
 
+    def of_groups(self, groups: Sequence[int]) -> ClusterCounts:
+        """Return the counts of some groups, in their order."""
+        position = self.group.new_full((self.n_groups,), -1)
+        position[list(groups)] = torch.arange(len(groups), device=self.group.device)
+        group = position[self.group]
+        kept = group >= 0
+        return ClusterCounts(self.cluster[kept], group[kept], self.cells[kept], len(groups))
+
     def pooled(self) -> ClusterCounts:
         """Return the counts of all groups together."""
         merged = self.cells.new_zeros(int(self.cluster[-1]) + 1, len(_CELLS))

@@ -117,6 +117,15 @@ class Counts:
         tp, fp, fn, tn = (sum_groups(side, *groups) for side in joint.sides)
         return replace(self, tp=tp, fp=fp, fn=fn, tn=tn, clusters=None, joint=joint)
 
+    def of_groups(self, groups: Sequence[int]) -> Counts:
+        """Return the counts (G,) of some groups, in their order."""
+        tp, fp, fn, tn = (side[list(groups)] for side in self.sides)
+        effect = self.design_effect
+        if isinstance(effect, Tensor) and effect.ndim:
+            effect = effect[list(groups)]
+        clusters = None if self.clusters is None else self.clusters.of_groups(groups)
+        return Counts(tp, fp, fn, tn, effect, clusters=clusters, labeled=self.labeled)
+
     def total(self) -> Counts:
         """The same counts over all groups, shape (..., 1)."""
         tp, fp, fn, tn = (side.sum(-1, keepdim=True) for side in self.sides)

@@ -11,6 +11,7 @@ from fairfix.metrics.fairness_metrics import title as title_of
 from fairfix.report import audit_charts, sections, sentences
 from fairfix.report.charts import Mark, Strips
 from fairfix.report.figures import Figure, budget_band, is_ratio, neutral, thin
+from fairfix.report.reference_table import reference_table
 
 Document = Mapping[str, Any]
 Row = dict[str, Any]
@@ -55,6 +56,7 @@ def _column(document: Document, column: str, limit: int, plots: int) -> Row:
         "sign_sentence": sentences.audit_sign_sentence(names),
         "gaps": gaps(measured, claim),
         "groups": sections.groups({"rest": measured}, names, limit),
+        "to_reference": reference_table({"value": measured}),
         "calibration": calibration(
             [part for part in parts if part["name"] in kept], len(parts), plots
         )

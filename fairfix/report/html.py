@@ -24,7 +24,8 @@ from fairfix._utils.text import (
 from fairfix.metrics.fairness_metrics import titles
 from fairfix.report import audit_sections, charts, sections, sentences, svg
 from fairfix.report.gate_sentences import HEADER, check_cells
-from fairfix.report.markdown import STATES
+from fairfix.report.markdown import CHANGED, STATES
+from fairfix.report.reference_table import INTERVALS, reference_table
 
 Report = Mapping[str, Any]
 
@@ -97,6 +98,8 @@ def _page(report: Report) -> dict[str, Any]:
         "goals_header": sentences.GOALS_HEADER,
         "gaps": sections.gaps(report),
         "groups": sections.groups({kind: test[kind] for kind in ("unmodified", "debiased")}, names),
+        "to_reference": reference_table({state: test[state] for state in CHANGED}),
+        "reference_intervals": INTERVALS,
         "change": sections.change(report, names),
         "search": sections.search(report),
         "scores": sections.scores(report, names),
@@ -116,6 +119,7 @@ def _audit_page(report: Report) -> dict[str, Any]:
         "unchecked": report.get("unchecked", ()),
         "notes": report["notes"][:LISTED_LINES],
         "columns": audit_sections.columns(report),
+        "reference_intervals": INTERVALS,
         "intersections": audit_sections.intersections(report),
         "thresholds": audit_sections.thresholds(report),
         "subgroups": sections.subgroups((report["subgroups"] or {}).get("found")),

@@ -9,6 +9,7 @@ from typing import Any
 from fairfix._utils.text import plain_number, printable
 from fairfix.report.figures import Figure, named_figures
 from fairfix.report.gate_sentences import HEADER, check_cells
+from fairfix.report.reference_table import INTERVALS, reference_table
 from fairfix.report.sentences import GOALS_HEADER, goal_rows, headline, promises
 
 STATES = {
@@ -16,6 +17,7 @@ STATES = {
     "retuned": "retuned threshold",
     "debiased": "debiased",
 }
+CHANGED = ("unmodified", "debiased")
 ROWS = {"test": "test rows (held out)", "validation": "validation rows"}
 
 
@@ -66,6 +68,13 @@ def _sections(report: dict[str, Any]) -> Iterable[str]:
         yield _table(HEADER, [[text(cell) for cell in check_cells(each)] for each in further])
     yield "## By group, test rows"
     yield _groups(results["test"])
+    if pairs := reference_table({state: results["test"][state] for state in CHANGED}):
+        yield "## By group against the reference group, test rows"
+        yield f"{pairs.title[:1].upper()}{text(pairs.title[1:])}. {INTERVALS}"
+        yield _table(
+            ["group", "rows", *(STATES[state] for state in pairs.kinds)],
+            [[text(name), f"{n:,}", *map(plain_figure, row)] for name, n, row in pairs.rows],
+        )
     yield "## All metrics, test rows"
     yield _table(
         ["metric", *STATES.values()],

@@ -200,7 +200,7 @@ def audit(
     described, names = case.in_table_units(case.problem)
     return Audit(
         groups=tuple(
-            _group_audit(group.column, problem, decisions, rule, objective, confidence)
+            _group_audit(group, problem, decisions, rule, objective, confidence)
             for group, problem in zip(case.table.groups, columns, strict=True)
         ),
         intersections=audit_intersections(case.problem, decisions, case.table.groups),
@@ -227,14 +227,14 @@ def _column(case: Case, group: Group) -> Problem:
 
 
 def _group_audit(
-    column: str,
+    group: Group,
     problem: Problem,
     decisions: torch.Tensor,
     rule: DecisionRule,
     objective: Objective,
     confidence: ConfidenceLevel,
 ) -> GroupAudit:
-    own = column == rule.group_column or not rule.needs_group
+    own = group.column == rule.group_column or not rule.needs_group
     unknown = (math.nan,) * problem.n_groups
     thresholds = rule.policy(problem.group_names).thresholds(problem.n_groups) if own else unknown
     key, budget, counts = (
@@ -243,9 +243,9 @@ def _group_audit(
         problem.clustered_counts(decisions),
     )
     return GroupAudit(
-        column=column,
+        column=group.column,
         evaluation=evaluate(problem, problem.scores, decisions, objective, thresholds),
-        intervals=intervals(problem, decisions, confidence=confidence),
+        intervals=intervals(problem, decisions, group, objective.metric, confidence=confidence),
         claim=claim(key, counts, problem.group_names, budget, confidence=confidence),
         power=power_analysis(key, counts, problem.group_names, budget, confidence=confidence),
         calibration=calibration(problem, confidence=confidence) if problem.labeled else (),

@@ -224,7 +224,7 @@ def _split(case: Case, share: float, seed: int) -> tuple[Problem, Problem, tuple
 
     def groups(rows: Tensor) -> Groups:
         at = rows.cpu().numpy()
-        return tuple(replace(group, ids=group.ids[at]) for group in case.table.groups)
+        return tuple(group.take(at) for group in case.table.groups)
 
     return validation, held_out, (groups(kept), groups(held))
 

@@ -355,6 +355,7 @@ def _measured(e: Evaluation, intervals: Intervals) -> dict[str, Any]:
             for key, value in e.performance.items()
         },
         "groups": [_group(g, intervals.groups.get(g.name, {})) for g in e.groups],
+        "to_reference": intervals.to_reference and intervals.to_reference.to_json(),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from fairfix.data.problem import Problem
 from fairfix.data.row_fingerprints import RowFingerprints, fingerprint_ids, fingerprint_rows
 from fairfix.data.table import Group
 from fairfix.metrics.counts import Counts
-from fairfix.metrics.fairness_metrics import METRICS, rates
+from fairfix.metrics.fairness_metrics import METRICS, Metric, rates
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
 from fairfix.stats.auc_intervals import auc, auc_gap
@@ -26,6 +27,7 @@ from fairfix.stats.gap_intervals import MetricRates, metric_limits
 from fairfix.stats.intervals import Interval, few_clusters_alpha, rate_interval
 from fairfix.stats.performance_intervals import performance
 from fairfix.stats.power import PowerAnalysis, power_analysis
+from fairfix.stats.reference_gaps import ReferenceGaps, reference_gaps
 from fairfix.stats.subgroups.intersections import intersections
 from fairfix.stats.subgroups.worst_subgroups import SubgroupScan, worst_subgroups
 from fairfix.stats.verdicts import Claim, Verdict, claim
@@ -44,20 +46,32 @@ class Intervals:
     Attributes:
         groups: by the group's name, then by rate, "auc" among them.
         gaps: every metric by key, "aucd" among them; ``performance`` likewise, with "auc".
+        to_reference: of every other group to the reference group; None if none were merged.
     """
 
     groups: Mapping[str, Mapping[str, Interval]]
     gaps: Mapping[str, Interval]
     performance: Mapping[str, Interval]
+    to_reference: ReferenceGaps | None = None
 
 
 UNKNOWN = Intervals({}, {}, {})
 
 
 def intervals(
-    problem: Problem, decisions: Tensor, *, confidence: ConfidenceLevel = DEFAULT_CONFIDENCE
+    problem: Problem,
+    decisions: Tensor,
+    group: Group,
+    metric: Metric,
+    *,
+    confidence: ConfidenceLevel = DEFAULT_CONFIDENCE,
 ) -> Intervals:
-    """Return the intervals for decisions (N,) bool on a problem's rows, and for its scores."""
+    """Return the intervals for decisions (N,) bool on a problem's rows, and for its scores.
+
+    Args:
+        group: the problem's groups; if some were merged, ``metric`` is compared between each of
+            them and the reference group.
+    """
     alpha, exact = confidence.alpha, confidence.exact
     counts = problem.clustered_counts(decisions)
     scores, labels, groups = (
@@ -77,7 +91,12 @@ def intervals(
     gaps["aucd"] = aucd.interval(alpha)
     measures = {key: performance(key, counts, exact=exact).interval(alpha) for key in PERFORMANCES}
     measures["auc"] = auc(scores, labels, weights, clusters, exact=exact).interval(alpha)
-    return Intervals(dict(zip(problem.group_names, by_group, strict=True)), gaps, measures)
+    return Intervals(
+        dict(zip(problem.group_names, by_group, strict=True)),
+        gaps,
+        measures,
+        reference_gaps(problem, decisions, group, metric, confidence=confidence),
+    )
 
 
 def _gap(key: str, counts: Counts, confidence: ConfidenceLevel) -> Interval:
@@ -199,10 +218,11 @@ def collect_evidence(
     columns = (*test.groups[1:], *(each.group for each in intersections(test.groups)))
     deteriorated = deteriorations(validation, test, objective)
     salt = f"{case.table.sha256}-{seed}"
+    measured = partial(intervals, group=test.groups[0], metric=metric, confidence=confidence)
     return Evidence(
-        unmodified=intervals(before, test.unmodified, confidence=confidence),
-        retuned=intervals(before, test.retuned, confidence=confidence),
-        debiased=intervals(after, decided, confidence=confidence),
+        unmodified=measured(before, test.unmodified),
+        retuned=measured(before, test.retuned),
+        debiased=measured(after, decided),
         claim=claim(metric.key, counts, names, objective.budget, confidence=confidence),
         promises=tuple(after_holm([run_check(p, rows, confidence) for p in promises], alpha)),
         power=power_analysis(metric.key, counts, names, objective.budget, confidence=confidence),

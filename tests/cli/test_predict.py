@@ -400,11 +400,18 @@ def test_a_rule_for_a_reference_group_applies_to_the_values_of_the_table(
         decided[name] = pd.read_csv(out)["decision"].to_numpy()
     assert (decided["others"] == decided["all"][test["group"] != "White"]).all()
     assert (decided["two"] == decided["all"][test["group"] != "Asian"]).all()
-    ended = fairfix("audit", debiased, place.table(test), "--json")
-    assert [g["name"] for g in json.loads(ended.out)["groups"]["group"]["groups"]] == [
-        "not White",
-        "White",
-    ]
+    table = place.table(test)
+    audited = json.loads(fairfix("audit", debiased, table, "--json").out)["groups"]["group"]
+    assert [g["name"] for g in audited["groups"]] == ["not White", "White"]
+    pairs = audited["to_reference"]
+    assert (pairs["reference"], [g["name"] for g in pairs["gaps"]]) == ("White", ["Asian", "Black"])
+    report = json.loads((place.folder / "model.debiased.report.json").read_text())
+    assert report["results"]["test"]["debiased"]["to_reference"] == pairs
+    assert report["results"]["validation"]["debiased"]["to_reference"] is None
+    pages = [(place.folder / f"model.debiased.report.{end}").read_text() for end in ("md", "html")]
+    shown = (fairfix("audit", debiased, table).out, *pages)
+    assert ["each other group minus White" in page for page in shown] == [True] * 3
+    assert [page.count("Asian") > 0 for page in shown] == [True] * 3
 
 
 @pytest.mark.parametrize(

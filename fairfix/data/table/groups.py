@@ -82,11 +82,15 @@ def encode_group(
     reference = None if options.known is None else merged_reference(options.known)
     if reference is None and options.reference is not None and len(column.values) > 2:
         reference = _find(column, options.reference, "reference group")
+    unmerged = None
     if reference is not None:
+        if len(column.values) > 2:
+            unmerged = Group(column.column, column.codes, column.values)
         column, note = _merge_others(column, reference)
         notes += note
     if options.known is not None:
-        return Group(column.column, column.codes_into(options.known), tuple(options.known)), notes
+        ids = column.codes_into(options.known)
+        return Group(column.column, ids, tuple(options.known), unmerged), notes
     _check_not_identifier(column)
     if len(column.values) == 2 and options.infer_privileged:
         privileged = options.privileged or options.reference
@@ -96,7 +100,7 @@ def encode_group(
         names = column.values
     if len(names) > 2:
         _refuse_privileged_of_many(column, options.privileged)
-    return Group(column.column, column.codes_into(names), names), notes
+    return Group(column.column, column.codes_into(names), names, unmerged), notes
 
 
 def _with_missing_group(

@@ -20,11 +20,19 @@ class Group:
         column: the group column.
         ids: (N,) int64 in 0..G-1; of two groups, 0 is unprivileged and 1 privileged.
         names: the names of the G groups.
+        unmerged: the groups before all but the reference group, ``names[1]``, were merged; None if
+            none were.
     """
 
     column: str
     ids: np.ndarray
     names: tuple[str, ...]
+    unmerged: Group | None = None
+
+    def take(self, rows: np.ndarray) -> Group:
+        """Return the groups of a subset of the rows, given by row numbers (M,)."""
+        unmerged = None if self.unmerged is None else self.unmerged.take(rows)
+        return replace(self, ids=self.ids[rows], unmerged=unmerged)
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,7 @@ class Table:
             rows=len(rows),
             features=subset(self.features),
             labels=subset(self.labels),
-            groups=tuple(replace(group, ids=group.ids[rows]) for group in self.groups),
+            groups=tuple(group.take(rows) for group in self.groups),
             ids=subset(self.ids),
             weights=subset(self.weights),
             scores=subset(self.scores),

@@ -115,6 +115,31 @@ class Group(StrictModel):
     )
 
 
+class ReferenceGap(StrictModel):
+    """The metric between one group and the reference group, with simultaneous limits."""
+
+    name: str = Field(description="The group's value in the group column.")
+    rows: PositiveCount = Field(description="Number of rows of the group.")
+    value: float | None = Field(
+        description="The group minus the reference group, or divided by it; null if undefined."
+    )
+    low: float | None = Field(description="Lower limit of the confidence interval.")
+    high: float | None = Field(
+        description="Upper limit of the confidence interval; null also if infinite."
+    )
+
+
+class ReferenceGaps(StrictModel):
+    """One metric between every other group and the reference group.
+
+    The confidence intervals hold together (Bonferroni).
+    """
+
+    reference: str = Field(description="The reference group.")
+    metric: Key = Field(description="Key of the metric.")
+    gaps: tuple[ReferenceGap, ...] = Field(description="One entry per other group with rows.")
+
+
 class Measured(StrictModel):
     """Decisions measured on rows."""
 
@@ -129,6 +154,10 @@ class Measured(StrictModel):
     )
     groups: Annotated[tuple[Group, ...], Field(min_length=2)] = Field(
         description="The groups, in the order of the group column's values."
+    )
+    to_reference: ReferenceGaps | None = Field(
+        description="The metric between each of the groups that were merged and the reference "
+        "group; null if none were merged, and on validation rows."
     )
 
 
