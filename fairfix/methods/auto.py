@@ -4,7 +4,8 @@ Candidates are the retuned threshold, finetune and blind; with --use-group also 
 repair. The one with the highest objective is run on all rows. For blind and repair the objective is
 that of rows which their trees were not fitted on. finetune is compared by two networks, each
 trained on one half of the rows and measured on the other. Thresholds alone are measured on the rows
-they are chosen on. A candidate that does not apply, such as blind with three groups, is left out.
+they are chosen on. The objective has the same --k for all, also where a method chooses by its own.
+A candidate that does not apply, such as blind with three groups, is left out.
 The notes of the result list what was tried, with its objective.
 
 When not to use it: if the method must be fixed before the rows are seen, or weights may not change.
@@ -30,7 +31,7 @@ from fairfix.data.problem import Problem
 from fairfix.data.splitting import stratified_folds
 from fairfix.errors import FairfixError
 from fairfix.methods._result import Result
-from fairfix.methods._search import step_of_counts, with_auc
+from fairfix.methods._search import BETTER_RETUNED, step_of_counts, with_auc
 from fairfix.methods.blind import blind
 from fairfix.methods.finetune import finetune
 from fairfix.methods.identity import identity
@@ -73,15 +74,18 @@ def auto(
     def tuned() -> _Candidate:
         return _Candidate("finetune", _finetuned_utility(problem, objective, seed, steps), tune)
 
+    def known(name: str, result: Result) -> _Candidate:
+        return _Candidate(name, _utility(problem, objective, result), lambda: result)
+
     # The simplest first: it wins a tie.
     tries: dict[str, Callable[[], _Candidate]] = {
-        "identity": lambda: _known("identity", identity(problem, objective))
+        "identity": lambda: known("identity", identity(problem, objective))
     }
     if use_group:
-        tries["thresholds"] = lambda: _known("thresholds", thresholds(problem, objective))
-    tries["blind"] = lambda: _known("blind", blind(problem, objective, seed=seed))
+        tries["thresholds"] = lambda: known("thresholds", thresholds(problem, objective))
+    tries["blind"] = lambda: known("blind", blind(problem, objective, seed=seed))
     if use_group:
-        tries["repair"] = lambda: _known("repair", repair(problem, objective, seed=seed))
+        tries["repair"] = lambda: known("repair", repair(problem, objective, seed=seed))
     tries["finetune"] = tuned
 
     best: _Candidate | None = None
@@ -98,12 +102,16 @@ def auto(
     assert best is not None  # identity applies to every problem
     won = f"auto chose {best.name}, which has the highest objective out of fold: {', '.join(tried)}"
     result = best.run()
-    return replace(result, notes=(won, *left_out, *result.notes))
+    own = [note for note in result.notes if note != BETTER_RETUNED]  # identity was compared here
+    return replace(result, notes=(won, *left_out, *own))
 
 
-def _known(name: str, result: Result) -> _Candidate:
-    """Return a method whose result on all rows is measured out of fold, or fits one threshold."""
-    return _Candidate(name, result.trajectory[result.chosen].utility, lambda: result)
+def _utility(problem: Problem, objective: Objective, result: Result) -> float:
+    """Return the utility of a result that keeps the network, on scores out of fold."""
+    scores = problem.scores if result.validation_scores is None else result.validation_scores
+    counts = problem.counts(result.policy.probability(scores, problem.groups))
+    counts = with_auc(counts, problem, scores, objective)
+    return step_of_counts(0, objective, counts, math.nan).utility
 
 
 def _finetuned_utility(problem: Problem, objective: Objective, seed: int, steps: int) -> float:

@@ -17,6 +17,7 @@ from fairfix.methods._result import Result
 from fairfix.metrics.objective import Objective
 from fairfix.models.prunable_units import find_prunable_layers
 from fairfix.thresholds.policy import Policy
+from tests.helpers.toys import random_state
 from tests.helpers.zoo_forms import FORMS, Form, features, network_of, scores_of
 
 RUN = [name for name, form in FORMS.items() if not form.refused]
@@ -64,6 +65,7 @@ def written(form: Form, folder: Path) -> Path:
 def test_a_form_is_run_changed_saved_and_read_back(name: str, rows: Path, tmp_path: Path) -> None:
     form = FORMS[name]
     model, options = written(form, tmp_path), form.arguments
+    chance = random_state()
     case = fairfix.load(model, rows, privileged="1", **options)
     assert torch.allclose(case.problem.scores, scores_of(form), rtol=0, atol=form.tolerance)
     outcome = fairfix.debias(case, "identity" if form.fixed else prune_half)
@@ -75,6 +77,7 @@ def test_a_form_is_run_changed_saved_and_read_back(name: str, rows: Path, tmp_pa
     assert threshold is not None
     predicted = fairfix.predict(out, rows, **options)
     assert np.array_equal(predicted.decisions, (expected > threshold).numpy())
+    assert random_state() == chance
     if not form.fixed:
         assert not torch.equal(expected, case.problem.scores)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise, permutations
 
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from fairfix.errors import CheckpointError
 from fairfix.models.checkpoint.tensor_names import natural_sort_key
@@ -72,9 +73,11 @@ class LayerTensors:
         return tuple(map(int, re.findall(r"\d+", self.name)))
 
     def build(self) -> nn.Module:
-        """Return a torch layer with tensors of these names and shapes, but other values."""
+        """Return a torch layer with tensors of these names and shapes, not initialized."""
         if self.is_linear:
-            return nn.Linear(self.inputs, self.width, bias="bias" in self.tensors)
+            bias = "bias" in self.tensors
+            linear: nn.Module = skip_init(nn.Linear, self.inputs, self.width, bias=bias)
+            return linear
         if self.is_batch_norm:
             norm = nn.BatchNorm1d(self.width, affine="weight" in self.tensors)
             if _COUNTER not in self.tensors:
