@@ -15,18 +15,19 @@ from torch import nn
 
 from fairfix._utils.text import error_summary, shorten
 from fairfix.errors import CheckpointError, UsageError
+from fairfix.models.checkpoint.configuration import NO_ARGUMENTS, StoredArguments
 
 
 def make_module(
-    arch: str, arch_args: Mapping[str, Any], stored_args: Mapping[str, Any] | None = None
+    arch: str, arch_args: Mapping[str, Any], stored: StoredArguments = NO_ARGUMENTS
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Call the class or function that ``arch`` names; torch's global random state is unchanged.
 
     Args:
         arch: ``file.py:Class`` or ``package.module:callable``.
         arch_args: keyword arguments.
-        stored_args: keyword arguments in the checkpoint, used where the signature takes them and
-            ``arch_args`` does not have them.
+        stored: keyword arguments in or beside the checkpoint, used where the signature takes them
+            and ``arch_args`` does not have them.
 
     Returns:
         The network, and the stored arguments that were used.
@@ -45,12 +46,12 @@ def make_module(
     with importable_from(Path(source).resolve().parent if is_file else Path.cwd()):
         code = _import_file(Path(source)) if is_file else _import(source)
         make = _find_callable(code, name, arch)
-        used = _accepted(make, {k: v for k, v in (stored_args or {}).items() if k not in arch_args})
+        used = _accepted(make, {k: v for k, v in stored.values.items() if k not in arch_args})
         try:
             with torch.random.fork_rng(devices=[]):
                 module = make(**used, **arch_args)
         except Exception as error:
-            given = f" (with {arguments_text(used)} from the checkpoint)" if used else ""
+            given = f" (with {arguments_text(used)} from {stored.place})" if used else ""
             raise CheckpointError(
                 f"--arch {arch} failed{given}: {error_summary(error)}. Pass arguments with "
                 "--arch-args."

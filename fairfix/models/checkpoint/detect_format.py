@@ -17,6 +17,7 @@ from fairfix.models.checkpoint import (
     torchscript,
 )
 from fairfix.models.checkpoint.archive import ZIP_MAGIC, open_archive
+from fairfix.models.checkpoint.configuration import CONFIG
 from fairfix.models.checkpoint.find_tensors import is_pickled_module
 from fairfix.models.checkpoint.safe_pickle import PickledObject
 from fairfix.models.checkpoint.tensor_storage import StoredTensor
@@ -101,7 +102,7 @@ def _detect_content(path: Path, content: Any) -> str:
 
 def _detect_folder(path: Path) -> str:
     names = {entry.name for entry in path.iterdir()}
-    if {huggingface.CONFIG, huggingface.WEIGHTS} <= names:
+    if {CONFIG, huggingface.WEIGHTS} <= names:
         return huggingface.KEY
     if f"{huggingface.WEIGHTS}.index.json" in names:
         found = "a model in several safetensors files. Save it in one (max_shard_size)"
@@ -110,11 +111,11 @@ def _detect_folder(path: Path) -> str:
     elif "pytorch_model.bin" in names:
         found = "a model in pytorch_model.bin. Use that file, with --arch"
     elif huggingface.WEIGHTS in names:
-        found = f"{huggingface.WEIGHTS} without {huggingface.CONFIG}. Use that file, with --arch"
+        found = f"{huggingface.WEIGHTS} without {CONFIG}. Use that file, with --arch"
     elif "saved_model.pb" in names:
         found = "a TensorFlow SavedModel. Only PyTorch models can be changed"
     else:
-        found = f"no model ({huggingface.CONFIG} with {huggingface.WEIGHTS}). Use a file"
+        found = f"no model ({CONFIG} with {huggingface.WEIGHTS}). Use a file"
     raise CheckpointError(f"The folder {path} has {found}.")
 
 

@@ -4,7 +4,6 @@ The ``transformers`` package loads its own models. The configuration, such as th
 ``PyTorchModelHubMixin``, has the arguments of the class given as architecture.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from fairfix._utils.text import error_summary
 from fairfix.errors import CheckpointError, TrustError
 from fairfix.models.checkpoint import safetensors
 from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
+from fairfix.models.checkpoint.configuration import CONFIG, StoredArguments, read_config
 from fairfix.models.checkpoint.folder_links import check_folder, copy_folder
 from fairfix.models.checkpoint.load_weights import (
     attach_loaded_network,
@@ -24,7 +24,6 @@ from fairfix.models.checkpoint.load_weights import (
 )
 
 KEY = "huggingface"
-CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 _TRANSFORMERS = {"architectures", "model_type", "auto_map"}
 
@@ -37,14 +36,15 @@ def read(request: ReadRequest) -> Checkpoint:
         CheckpointError: if the package is missing or the weights do not fit.
     """
     check_folder(request.path, WEIGHTS)
-    config = _config(request.path)
+    config = read_config(request.path / CONFIG)
     checkpoint = safetensors.read_file(
         request.path / WEIGHTS, request.path, KEY, "Hugging Face folder"
     )
     checkpoint = replace(checkpoint, metadata={**checkpoint.metadata, "config": config})
     if request.arch is None and _TRANSFORMERS & config.keys():
         return attach_loaded_network(checkpoint, _pretrained(request, config))
-    return attach_network(checkpoint, request, arguments=config, definition_order=False)
+    arguments = StoredArguments(config)
+    return attach_network(checkpoint, request, arguments=arguments, definition_order=False)
 
 
 def save(
@@ -62,18 +62,6 @@ def save(
 def read_back(checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:
     """See ``Format.read_back``."""
     return safetensors.read_back(checkpoint, destination / WEIGHTS)
-
-
-def _config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path / CONFIG} is not valid JSON: {error}. Correct it.") from error
-    if not isinstance(config, dict):
-        raise CheckpointError(
-            f"{path / CONFIG} must be a JSON object, not a {type(config).__name__}."
-        )
-    return config
 
 
 def _pretrained(request: ReadRequest, config: Mapping[str, Any]) -> nn.Module:

@@ -9,9 +9,9 @@ from torch import Tensor
 from fairfix.models.checkpoint import embedded_rule as embedded
 from fairfix.models.checkpoint import state_dict
 from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
+from fairfix.models.checkpoint.configuration import with_arguments
 from fairfix.models.checkpoint.find_tensors import (
     json_values,
-    plain_values,
     stored_places,
     stored_tensors,
 )
@@ -20,7 +20,6 @@ from fairfix.models.checkpoint.torch_file import PICKLE, TorchFile, open_torch_f
 
 KEY = "lightning"
 VERSION = "pytorch-lightning_version"
-_ARGUMENTS = "hyper_parameters"
 _STOP = b"."
 
 
@@ -40,12 +39,9 @@ def read(request: ReadRequest) -> Checkpoint:
         rule=embedded.parse_rule(file.content.get(embedded.NAME), request.path),
         metadata=json_values({k: v for k, v in file.content.items() if k != embedded.NAME}),
     )
-    return attach_network(
-        checkpoint,
-        request,
-        file=stored_tensors(file.content, file),
-        arguments=plain_values(file.content.get(_ARGUMENTS)),
-    )
+    checkpoint, arguments = with_arguments(checkpoint, file.content)
+    tensors = stored_tensors(file.content, file)
+    return attach_network(checkpoint, request, file=tensors, arguments=arguments)
 
 
 def save(

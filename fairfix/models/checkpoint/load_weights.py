@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from fairfix.models.checkpoint.choose_tensors import (
     single_set,
     split_by_part,
 )
+from fairfix.models.checkpoint.configuration import NO_ARGUMENTS, StoredArguments
 from fairfix.models.checkpoint.fixed_network import attach_fixed_network, is_fixed
 from fairfix.models.checkpoint.mapped_storage import copy_values, is_mapped, same_values
 from fairfix.models.checkpoint.mlp import infer_mlp
@@ -38,7 +38,7 @@ def attach_network(
     request: ReadRequest,
     *,
     file: FileTensors | None = None,
-    arguments: Mapping[str, Any] | None = None,
+    arguments: StoredArguments = NO_ARGUMENTS,
     definition_order: bool = True,
     partial: bool = False,
 ) -> Checkpoint:
@@ -48,7 +48,8 @@ def attach_network(
         checkpoint: its tensors have the names in the file. They get the names in the network.
         request: has the architecture; without one, the module stays None.
         file: all tensors of the file; without them, those of the checkpoint.
-        arguments: arguments of the architecture in the file; those of the request come first.
+        arguments: those of the architecture in or beside the file; those of the request come
+            first.
         definition_order: the tensors are in the order in which the network's class defined
             them, not sorted by name.
         partial: the network may have only some of the tensors.
@@ -64,7 +65,7 @@ def attach_network(
     if request.arch is not None and not is_mlp(request.arch):
         module, used = make_module(request.arch, request.arch_args or {}, arguments)
         if used:
-            note = f"Arguments of {request.arch} from the checkpoint: {arguments_text(used)}."
+            note = f"Arguments of {request.arch} from {arguments.place}: {arguments_text(used)}."
             checkpoint = replace(checkpoint, notes=(*checkpoint.notes, note))
         return _load(_fit(checkpoint, module, file, partial=partial), module)
     main = main_set(file, path)

@@ -13,6 +13,7 @@ from torch import Tensor
 from fairfix.errors import CheckpointError
 from fairfix.models.checkpoint import embedded_rule as embedded
 from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
+from fairfix.models.checkpoint.configuration import with_arguments
 from fairfix.models.checkpoint.load_weights import attach_network, by_module_name, by_stored_name
 from fairfix.models.checkpoint.mapped_storage import is_large, pieces, read_storage
 from fairfix.models.checkpoint.tensor_names import natural_sort_key
@@ -38,7 +39,8 @@ def read(request: ReadRequest) -> Checkpoint:
         CheckpointError: if the file is damaged or the weights do not fit.
     """
     checkpoint = read_file(request.path, request.path, KEY, "safetensors file")
-    return attach_network(checkpoint, request, definition_order=False)
+    checkpoint, arguments = with_arguments(checkpoint)
+    return attach_network(checkpoint, request, arguments=arguments, definition_order=False)
 
 
 def read_file(file: Path, path: Path, key: str, title: str) -> Checkpoint:

@@ -10,6 +10,7 @@ from torch import Tensor
 from fairfix.models.checkpoint.build_pickled import build_network
 from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
 from fairfix.models.checkpoint.choose_tensors import main_set
+from fairfix.models.checkpoint.configuration import with_arguments
 from fairfix.models.checkpoint.find_tensors import (
     json_values,
     pickled_modules,
@@ -49,14 +50,15 @@ def read(request: ReadRequest) -> Checkpoint:
             checkpoint = replace(checkpoint, notes=())
         checkpoint = attach_loaded_network(checkpoint, module, file=tensors)
     else:
-        checkpoint = attach_network(checkpoint, request, file=tensors)
+        checkpoint, arguments = with_arguments(checkpoint, file.content)
+        checkpoint = attach_network(checkpoint, request, file=tensors, arguments=arguments)
     if not checkpoint.container:
         return checkpoint
     kind = "pickled network" if checkpoint.container in networks else "state_dict"
     return replace(
         checkpoint,
         title=f"PyTorch {kind} inside a training dictionary (key {checkpoint.container!r})",
-        metadata=json_values(file.content),
+        metadata={**json_values(file.content), **checkpoint.metadata},
     )
 
 

@@ -251,6 +251,13 @@ class TestLightning:
         with pytest.raises(CheckpointError, match="do not fit"):
             checkpoints.read(tmp_path / "m.ckpt", **ARCH, arch_args={"width": 6})
 
+    def test_other_training_dictionaries_have_them_too(self, tmp_path: Path) -> None:
+        content = {"state_dict": trained(Tabular(width=5)).state_dict()}
+        torch.save({**content, "hyper_parameters": {"width": 5}}, tmp_path / "m.pt")
+        (tmp_path / "config.json").write_text('{"width": 7}')
+        checkpoint = checkpoints.read(tmp_path / "m.pt", **ARCH)
+        assert any("Tabular from the checkpoint: width=5." in note for note in checkpoint.notes)
+
     def test_without_a_rule_no_key_is_added(self, tmp_path: Path) -> None:
         path = KINDS["lightning"].make(tmp_path)
         checkpoint = checkpoints.read(path, **ARCH)
@@ -270,6 +277,21 @@ class TestFolder:
         with pytest.raises(CheckpointError, match="do not fit"):
             checkpoints.read(path, **ARCH, arch_args={"width": 6})
         assert checkpoints.read(path, arch="mlp:relu").module is not None
+
+    @pytest.mark.parametrize("name", ["m.safetensors", "m.pt"])
+    def test_configuration_beside_a_single_file_does_too(self, tmp_path: Path, name: str) -> None:
+        state = trained(Tabular(width=5)).state_dict()
+        save_file(state, tmp_path / name) if "safe" in name else torch.save(state, tmp_path / name)
+        (tmp_path / "config.json").write_text('{"width": 5, "author": "x"}')
+        checkpoint = checkpoints.read(tmp_path / name, **ARCH)
+        assert any("Tabular from config.json: width=5." in note for note in checkpoint.notes)
+        assert checkpoint.metadata["config"] == {"width": 5, "author": "x"}
+        assert "config" in checkpoints.read(tmp_path / name).metadata
+        with pytest.raises(CheckpointError, match="do not fit"):
+            checkpoints.read(tmp_path / name, **ARCH, arch_args={"width": 6})
+        (tmp_path / "config.json").write_text("[]")
+        checkpoint = checkpoints.read(tmp_path / name, arch="mlp:relu")
+        assert any("config.json beside the weights is not read" in n for n in checkpoint.notes)
 
     def test_everything_else_is_copied(self, tmp_path: Path) -> None:
         path = KINDS["hugging face folder"].make(tmp_path)

@@ -1,0 +1,75 @@
+"""Arguments of an architecture that are stored with its weights: ``config.json`` and others."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from fairfix._utils.regular_file import read_regular
+from fairfix.errors import CheckpointError
+from fairfix.models.checkpoint.checkpoint import Checkpoint
+from fairfix.models.checkpoint.find_tensors import plain_values
+
+CONFIG = "config.json"
+HYPER_PARAMETERS = "hyper_parameters"
+"""The key of Lightning, and of training dictionaries that follow it."""
+
+_MAX_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class StoredArguments:
+    """Arguments of an architecture, and where they are.
+
+    Attributes:
+        values: plain JSON; an architecture takes those that its signature has.
+        place: where they are, for messages.
+    """
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    place: str = "the checkpoint"
+
+
+NO_ARGUMENTS = StoredArguments()
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the content of a ``config.json``.
+
+    Raises:
+        CheckpointError: if it is not a JSON object.
+    """
+    try:
+        text = read_regular(path, max_bytes=_MAX_BYTES, error=CheckpointError).decode()
+        config = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is not valid JSON: {error}. Correct it.") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path} must be a JSON object, not a {type(config).__name__}.")
+    return config
+
+
+def with_arguments(
+    checkpoint: Checkpoint, content: object = None
+) -> tuple[Checkpoint, StoredArguments]:
+    """Return the arguments stored in or beside a single file of weights.
+
+    Args:
+        checkpoint: gets the content of a ``config.json`` beside its file as metadata, or a note
+            that it cannot be read: it may belong to something else.
+        content: the dictionary in the file, whose ``hyper_parameters`` come first.
+    """
+    inside = plain_values(content).get(HYPER_PARAMETERS)
+    if isinstance(inside, dict) and inside:
+        return checkpoint, StoredArguments(inside)
+    path = checkpoint.path.with_name(CONFIG)
+    if not path.exists():
+        return checkpoint, NO_ARGUMENTS
+    try:
+        config = read_config(path)
+    except CheckpointError as error:
+        note = f"{CONFIG} beside the weights is not read: {error}"
+        return replace(checkpoint, notes=(*checkpoint.notes, note)), NO_ARGUMENTS
+    metadata = {**checkpoint.metadata, "config": config}
+    return replace(checkpoint, metadata=metadata), StoredArguments(config, CONFIG)
