@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import PurePath
 
+from fairfix.data.spec import comparable
 from fairfix.errors import UsageError
 from fairfix.thresholds.contract import Contract, Feature, Roles
 from fairfix.thresholds.rule import DecisionRule
@@ -66,8 +67,9 @@ def check_contract(case: Case, rule: DecisionRule) -> None:
     if contract is None or case.checkpoint is None or not contract.reads_table:
         return
     read, named = feature_columns(case), contract.feature_names
-    spec = None if case.spec is None else plain_json(case.spec.to_json())
-    if (read, spec) != (named, contract.data_spec):
+    spec, known = (None if case.spec is None else case.spec.to_json()), contract.data_spec
+    same = (spec and comparable(plain_json(spec))) == (known and comparable(known))
+    if read != named or not same:
         other = "another data spec" if read == named else "other features or another order"
         raise UsageError(
             f"{case.table.path.name} was read with {other} than the rule's; name the rule where "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fairfix._utils.text import plural, quoted_list
-from fairfix.data.spec import Spec, find_spec, load_spec, spec_from_json
+from fairfix.data.spec import Spec, comparable, find_spec, load_spec, spec_from_json
 from fairfix.data.table import Columns
 from fairfix.data.table.columns import is_saved_index
 from fairfix.data.table.open_table import open_table
@@ -186,10 +186,9 @@ def data_spec(
         return None
     if found is None:
         content = contract.data_spec
-        return spec_from_json(
-            content, file="data spec of the rule", folder=path.parent, trust=trust
-        )
-    if plain_json(found.to_json()) != contract.data_spec:
+        folder = path if path.is_dir() else path.parent
+        return spec_from_json(content, file="data spec of the rule", folder=folder, trust=trust)
+    if comparable(plain_json(found.to_json())) != comparable(contract.data_spec):
         raise UsageError(
             "The data spec is not the one that the rule was made with; restore that one, or "
             "remove it to use the copy in the rule."

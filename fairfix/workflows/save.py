@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from fairfix._utils.atomic_write import check_destination, staged
-from fairfix.data.spec import find_spec
+from fairfix.data.spec import InputsSpec, Spec, find_spec
 from fairfix.errors import CheckpointError, OutputError, UsageError, VerificationError
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
@@ -80,7 +80,7 @@ class Destination:
         program = None if export is None else Path(export)
         if checkpoint is None:
             return cls(None, rule, report, text, page, arrays, export=program)
-        lost = case.spec is not None and find_spec(path) is None
+        lost = _can_move(case.spec, path.parent) and find_spec(path) is None
         spec = path.with_name(f"{stem}.data.json") if lost else None
         return cls(path, rule, report, text, page, arrays, spec, program)
 
@@ -194,6 +194,13 @@ def save(
         if read_rule(staging[destination.rule]).to_json() != rule.to_json():
             raise VerificationError("The rule read back differs, so nothing was written.")
     return destination
+
+
+def _can_move(spec: Spec | None, folder: Path) -> bool:
+    """Return whether a copy of a data spec in another folder would find its files."""
+    if not isinstance(spec, InputsSpec) or not spec.files:
+        return spec is not None
+    return spec.folder.resolve() == folder.resolve()
 
 
 def _inputs(case: Case, test: Case | None = None) -> list[Path]:

@@ -65,8 +65,9 @@ def test_the_contract_of_a_rule(debiased: Path) -> None:
 def test_the_rule_keeps_which_network_of_a_checkpoint_it_decides_with(
     fairfix: Run, place: Place
 ) -> None:
-    network = nn.Linear(4, 1)
-    state = {"student": nn.Linear(4, 1).state_dict(), "teacher": network.state_dict()}
+    weights = torch.tensor([[0.6, 1.0, 1.0, 0.5]])
+    networks = {"student": -weights, "teacher": weights}
+    state = {key: {"weight": w, "bias": torch.tensor([-0.45])} for key, w in networks.items()}
     torch.save(state, place.folder / "two.pt")
     arch, fair = ("--arch", "mlp:relu"), place.folder / "two.fair.pt"
     words = ("thresholds", place.folder / "two.pt", place.val, *arch, "-o", fair)

@@ -71,6 +71,11 @@ class ArrayEntry(StrictModel):
         """None."""
         return ()
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The file."""
+        return (self.file,)
+
     def to_json(self) -> dict[str, Any]:
         """Return the entry of the file."""
         return self.model_dump(mode="json", exclude_none=True)

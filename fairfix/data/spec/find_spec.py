@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ from fairfix.data.spec.inputs_spec import VERSION, InputsSpec
 
 Spec = DataSpec | InputsSpec
 
+INSIDE = "model.data.json"
+"""The data spec in the folder of a model."""
+
 
 def find_spec(model: Path, *, trust: bool = False) -> Spec | None:
     """Return the spec next to a model, ``<stem>.data.json``, or None without one.
 
     A debiased model, ``<stem>.debiased<suffix>``, takes the same inputs as the model it came
-    from and shares its spec.
+    from and shares its spec. A folder may also hold its own, ``model.data.json``.
 
     Raises:
         TrustError, UsageError: see ``load_spec``.
@@ -25,7 +29,8 @@ def find_spec(model: Path, *, trust: bool = False) -> Spec | None:
         path = model.with_name(f"{stem}.data.json")
         if path.is_file():
             return load_spec(path, trust=trust)
-    return None
+    inside = model / INSIDE
+    return load_spec(inside, trust=trust) if inside.is_file() else None
 
 
 def load_spec(path: Path, *, trust: bool = False) -> Spec:
@@ -61,3 +66,15 @@ def spec_from_json(
         return DataSpec.from_json(value, file=file, folder=folder, trust=trust)
     spec = InputsSpec.from_json(value, file=file, folder=folder, trust=trust)
     return spec.numbers_alone or spec
+
+
+def comparable(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON of a spec without the places of files, which may differ between tables."""
+    if "inputs" not in spec:
+        return dict(spec)
+    places = {"array": "file", "text": "tokenizer"}  # the latter is bound by its hash
+    inputs = {
+        name: {key: value for key, value in entry.items() if key != places.get(entry["kind"])}
+        for name, entry in spec["inputs"].items()
+    }
+    return {**spec, "inputs": inputs}

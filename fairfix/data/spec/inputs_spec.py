@@ -48,6 +48,11 @@ class InputEntry(Protocol):
         """Names of those columns that it reads as text."""
         ...
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files and folders that it names, relative to the data spec."""
+        ...
+
     def to_json(self) -> dict[str, Any]:
         """Return the entry of the file."""
         ...
@@ -167,6 +172,11 @@ class InputsSpec:
     def text_columns(self) -> frozenset[str]:
         """Names of those columns that it reads as text."""
         return frozenset(name for entry in self.inputs.values() for name in entry.text_columns)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files and folders that it names, relative to its own folder."""
+        return tuple(name for entry in self.inputs.values() for name in entry.files)
 
     @property
     def names(self) -> tuple[str, ...]:
