@@ -12,7 +12,7 @@ Block = tuple[int, ...]
 """Feature columns that were made from one column of the table, such as a one-hot code."""
 
 CHANCE = 1e-9
-"""Probability by chance below which an input is taken to determine the group."""
+"""Probability by chance below which inputs are taken to determine the group."""
 REVEALING_AUC = 0.99
 """Area under the ROC curve from which an input all but determines the group."""
 LIKELY_AUC = 0.9
@@ -23,11 +23,13 @@ _SAMPLE = 256  # rows that exclude most columns
 def protected_inputs(
     features: Tensor | None, groups: Tensor, n_groups: int, blocks: Sequence[Block] = ()
 ) -> tuple[int, ...]:
-    """Return the feature columns that determine the group of every row, alone or as a block.
+    """Return the feature columns that determine the group of every row, alone or together.
 
     Every value of such a column, or of a block, occurs in one group only, and by chance that would
     be the case with a probability of at most 1e-9. A column of distinct numbers counts if it
-    separates the groups into at most 2 G + 1 ranges, as an age does.
+    separates the groups into at most 2 G + 1 ranges, as an age does. Columns of two values, such as
+    a one-hot code, count if each has a value that occurs in one group only and all rows without
+    such a value are in one group.
 
     Args:
         features: (N, D); anything else, such as images, has no such columns.
@@ -51,7 +53,41 @@ def protected_inputs(
         for block in blocks
         if not single & set(block) and _determines(_codes(values[:, block]), group, n_groups)
     ]
-    return tuple(sorted(single.union(*joint)))
+    rest = [column for column in range(values.shape[1]) if column not in single]
+    return tuple(sorted(single.union(*joint, _indicators(values, group, rest))))
+
+
+def _indicators(values: np.ndarray, groups: np.ndarray, columns: Sequence[int]) -> list[int]:
+    """Return the columns of two values that together determine the group; none if they do not."""
+    rows = _sample(len(groups))
+    sample, group = values[rows], groups[rows][:, None]
+    bounds = values.min(0), values.max(0)
+    insides = [sample == bound for bound in bounds]
+    two = (bounds[0] < bounds[1]) & (insides[0] | insides[1]).all(0)
+    pure = [  # also without such a row in the sample
+        np.where(inside, group, -1).max(0) <= np.where(inside, group, len(values)).min(0)
+        for inside in insides
+    ]
+    columns = [column for column in columns if two[column]]
+    log_share = np.log(np.bincount(groups) / len(groups))
+    known, evidence, found = np.zeros(len(groups), dtype=bool), 0.0, list[int]()
+    for column in columns:
+        if not (pure[0][column] or pure[1][column]):
+            continue
+        sides = [values[:, column] == bound[column] for bound in bounds]
+        if not (sides[0] | sides[1]).all():
+            continue
+        for side in sides:
+            first = groups[side.argmax()]
+            chance = side.sum() * log_share[first]
+            # expect less than a tenth of a column by chance
+            if chance < -math.log(10 * len(columns)) and (groups[side] == first).all():
+                known |= side
+                evidence += chance
+                found.append(column)
+    others = groups[~known]
+    determined = evidence < math.log(CHANCE) and (others == others[:1]).all()
+    return found if determined else []
 
 
 def revealing_inputs(features: Tensor | None, groups: Tensor, n_groups: int) -> tuple[int, ...]:

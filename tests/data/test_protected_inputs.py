@@ -38,14 +38,48 @@ def test_a_column_that_determines_the_group_is_protected(name: str) -> None:
     assert found == ((1,) if expected else ())
 
 
-def test_a_one_hot_code_determines_the_group_as_a_block() -> None:
-    """No single column of three does."""
-    other = np.random.default_rng(1).normal(size=(N, 1))
-    features = torch.tensor(np.column_stack([other, np.eye(3)[THREE]]), dtype=torch.float32)
+def test_a_block_of_columns_determines_the_group() -> None:
+    """No single column of the two does, and neither has two values."""
+    rng = np.random.default_rng(1)
+    other, shift = rng.normal(size=N), rng.integers(0, 3, N)
+    features = torch.tensor(np.column_stack([other, THREE + shift, shift]), dtype=torch.float32)
     groups = torch.tensor(THREE)
     assert protected_inputs(features, groups, 3) == ()
-    assert protected_inputs(features, groups, 3, [(1, 2, 3)]) == (1, 2, 3)
+    assert protected_inputs(features, groups, 3, [(1, 2)]) == (1, 2)
     assert protected_inputs(features, groups, 3, [(0, 1)]) == ()
+
+
+CODE = np.eye(3)[THREE]
+ONE = np.arange(N)[:, None] == THREE.argmax()
+
+
+@pytest.mark.parametrize(
+    ("columns", "groups", "expected"),
+    [
+        (CODE, THREE, (1, 2, 3)),
+        (CODE * 2.1 - 0.7, THREE, (1, 2, 3)),
+        (CODE[:, 1:], THREE, (1, 2)),
+        (CODE[:, 1:], THREE > 0, (1, 2)),  # of one group and all others
+        (np.column_stack([THREE, CODE]), THREE, (1, 2, 3, 4)),
+        (CODE[:, :1], THREE, ()),
+        (np.where(ONE, CODE[:, ::-1], CODE), THREE, ()),  # but for one row
+        (RNG.random((N, 400)) < 0.02, GROUPS, ()),  # rare values may be in one group by chance
+    ],
+)
+def test_a_one_hot_code_determines_the_group(
+    columns: np.ndarray, groups: np.ndarray, expected: tuple[int, ...]
+) -> None:
+    other = np.random.default_rng(1).normal(size=(N, 1))
+    features = torch.tensor(np.column_stack([other, columns]), dtype=torch.float32)
+    ids = torch.tensor(groups).long()
+    assert protected_inputs(features, ids, 1 + int(ids.max())) == expected
+
+
+def test_a_column_of_a_rare_group_is_protected_with_the_others() -> None:
+    """Most evenly spaced rows lack it."""
+    groups = np.where(np.arange(5000) % 250 == 3, 2, np.arange(5000) % 2)
+    features, ids = torch.tensor(np.eye(3)[groups], dtype=torch.float32), torch.tensor(groups)
+    assert protected_inputs(features, ids, 3) == (0, 1, 2)
 
 
 def test_an_input_that_all_but_determines_the_group_is_revealing() -> None:
