@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check lint types pyright format bench choose fuzz coverage samples clean
+.PHONY: demo test check lint types pyright format bench choose cimnist fuzz coverage samples clean
 
 demo: $(VENV)/.installed
 	$(BIN)/fairfix auto sample_models/loh/model.pt sample_models/loh/val.csv \
@@ -36,6 +36,9 @@ bench: $(VENV)/.dev
 
 choose: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.choose
+
+cimnist: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/cimnist.py
 
 fuzz: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --interrupt
