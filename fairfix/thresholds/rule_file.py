@@ -1,12 +1,13 @@
 """The file of a decision rule, ``*.rule.json``, and the rule that belongs to a checkpoint.
 
 Rule, report and weights are bound by hashes: the rule has the hash of the weights and of the
-report, and the report contains the rule.
+report, and the report contains the rule. The pages of the report end with its hash.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from fairfix.thresholds.rule import DecisionRule
 _SUFFIX = ".rule.json"
 ARRAYS_SUFFIX = ".rule.safetensors"
 """Of the file beside the rule that holds the arrays of its score model."""
+
+PAGE_SUFFIXES = (".md", ".html")
+"""Of the pages of a report, beside it."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,15 @@ class FoundRule:
         """Whether there is a rule that does not know its columns, as in version 1."""
         return self.rule is not None and self.rule.contract is None
 
+    @property
+    def foreign_pages(self) -> tuple[str, ...]:
+        """The names of pages beside the report that were not written with it."""
+        if self.rule is None or self.rule.report_sha256 is None or self.report is None:
+            return ()
+        pages = (self.report.with_suffix(suffix) for suffix in PAGE_SUFFIXES)
+        mark = page_mark(self.rule.report_sha256)
+        return tuple(page.name for page in pages if page.is_file() and not _ends_with(page, mark))
+
     def require_contract(self) -> None:
         """Raise ``UsageError`` if the rule takes columns by position."""
         if self.by_position:
@@ -65,6 +78,11 @@ def read_rule(path: Path) -> DecisionRule:
         UsageError: if the file cannot be read or does not hold a rule.
     """
     return DecisionRule.from_json(read_json(path), path.name, path.with_suffix(".safetensors"))
+
+
+def page_mark(report_sha256: str) -> str:
+    """Return the last line of the pages of a report, a comment in Markdown and in HTML."""
+    return f"<!-- report sha256 {report_sha256} -->\n"
 
 
 def rule_in(path: Path) -> FoundRule:
@@ -149,6 +167,17 @@ def _check_sibling(rule: DecisionRule, model: Path, sibling: Path) -> None:
             f"{sibling.name} is not the rule inside {model.name}: the files are not of one run. "
             "Restore the files that were written together, or debias again."
         )
+
+
+def _ends_with(page: Path, mark: str) -> bool:
+    """Return whether a page has a mark in its last line; editors may change the line's end."""
+    try:
+        with page.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 2 * len(mark)))
+            return mark.strip().encode() in file.read()
+    except OSError:
+        return False
 
 
 def _check_report(found: FoundRule) -> None:

@@ -80,6 +80,7 @@ def open_case(
     if decides or model is None or str(model) == "-":
         checkpoint, found = open_model(model, options, rule)
         check_given(given, options, found, measures=True)
+        notes = page_warning(found)
     else:
         checkpoint, found = read_model(model, options), NO_RULE
         try:
@@ -108,7 +109,7 @@ def rule_notes(found: FoundRule) -> tuple[str, ...]:
     if found.rule is None:
         return ("no rule found: decisions by score > 0.5",)
     decided = f"decisions by the rule in {found.where}"
-    return (decided, *position_warning(found))
+    return (decided, *position_warning(found), *page_warning(found))
 
 
 def position_warning(found: FoundRule) -> tuple[str, ...]:
@@ -116,3 +117,12 @@ def position_warning(found: FoundRule) -> tuple[str, ...]:
     if not found.by_position:
         return ()
     return (f"warning: columns by position, since the rule in {found.where} has no names of them",)
+
+
+def page_warning(found: FoundRule) -> tuple[str, ...]:
+    """Warn of pages beside the report that are not of the same run."""
+    pages = found.foreign_pages
+    if not pages or found.report is None:
+        return ()
+    shown = f"{' and '.join(pages)} {'shows' if len(pages) == 1 else 'show'}"
+    return (f"warning: {shown} another report than {found.report.name}; debias again",)

@@ -22,7 +22,7 @@ from fairfix.report.html import html
 from fairfix.report.markdown import markdown
 from fairfix.report.model_card import update
 from fairfix.thresholds.rule import DecisionRule
-from fairfix.thresholds.rule_file import read_rule, stem_of
+from fairfix.thresholds.rule_file import page_mark, read_rule, stem_of
 from fairfix.workflows.case import Case
 from fairfix.workflows.documents import report_document
 from fairfix.workflows.export import export
@@ -170,7 +170,8 @@ def save(
     destination.check(outcome.case, outcome.test_case, force=force)
     report = report_document(outcome) if report is None else dict(report)
     report_text = _json(report)
-    rule = replace(outcome.rule, report_sha256=hashlib.sha256(report_text.encode()).hexdigest())
+    report_sha256 = hashlib.sha256(report_text.encode()).hexdigest()
+    rule, mark = replace(outcome.rule, report_sha256=report_sha256), page_mark(report_sha256)
     if rule.score_model is None:
         destination = replace(destination, arrays=None)
     with staged(destination.paths) as staging:
@@ -184,8 +185,8 @@ def save(
         texts = {
             destination.rule: _json(rule.to_json()),
             destination.report: report_text,
-            destination.markdown: markdown(report),
-            destination.html: html(report),
+            destination.markdown: markdown(report) + mark,
+            destination.html: html(report) + mark,
         }
         if destination.spec is not None and outcome.case.spec is not None:
             texts[destination.spec] = _json(outcome.case.spec.to_json())

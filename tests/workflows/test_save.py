@@ -372,6 +372,26 @@ def test_the_rule_file_is_the_rule(outcome: Outcome) -> None:
     )
 
 
+@pytest.mark.parametrize("end", ["md", "html"])
+def test_a_page_of_another_run_is_noticed_and_replaced(
+    outcome: Outcome, fairfix: Run, place: Place, end: str
+) -> None:
+    written = library.save(outcome)
+    page = place.folder / f"{STEM}.report.{end}"
+    commands = (
+        ("gate", written.model, place.test, "--budget", "spd=0.1"),
+        ("audit", written.model, place.test),
+        ("predict", written.model, place.test),
+    )
+    assert ["another report" in fairfix(*command).err for command in commands] == [False] * 3
+    page.write_text(page.read_text().replace("sha256 ", "sha256 0"))
+    said = f"warning: {page.name} shows another report than {STEM}.report.json; debias again"
+    assert [said in fairfix(*command, "--force").err for command in commands[1:]] == [True] * 2
+    assert said.removeprefix("warning: ") in fairfix(*commands[0]).err
+    library.save(outcome, force=True)
+    assert "another report" not in fairfix(*commands[1]).err
+
+
 def test_files_can_be_read_by_others(outcome: Outcome) -> None:
     umask = os.umask(0o022)
     try:
