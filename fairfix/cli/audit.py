@@ -208,7 +208,7 @@ def _intersection(crossed: Document) -> Table:
         if gaps is None
         else f", spd {plain_number(gaps['spd'])}, eod {plain_number(gaps['eod'])}"
     )
-    few = f"; under 30 rows: {len(crossed['too_small'])}" if crossed["too_small"] else ""
+    few = f"; too few rows: {len(crossed['too_small'])}" if crossed["too_small"] else ""
     header = ["group", "rows", *list(RATES.values())[:3]]
     return build_table(f"By {' & '.join(crossed['columns'])}{seen}{few}", header, rows)
 

@@ -1,15 +1,18 @@
-"""Rates of all rows, the smallest rate of any group, and a relative change, with intervals."""
+"""Rates by group and of all rows, the smallest of a group, and a change, with intervals."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
 from fairfix.metrics.clusters import design_effect_of_mean
 from fairfix.metrics.counts import Counts
+from fairfix.metrics.fairness_metrics import rates
 from fairfix.metrics.rates import Rate
+from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.stats.gap_intervals import MIN_ROWS, to_array
 from fairfix.stats.intervals import (
     CLOPPER_PEARSON,
@@ -17,9 +20,26 @@ from fairfix.stats.intervals import (
     Interval,
     few_clusters_alpha,
     normal_quantile,
+    rate_interval,
     rate_limits,
 )
 from fairfix.stats.performance_intervals import PerformanceEstimate, few_clusters_reason
+
+
+def group_rate_intervals(counts: Counts, confidence: ConfidenceLevel) -> list[dict[str, Interval]]:
+    """Return the intervals of every rate by key, one dictionary for each group of counts (G,)."""
+    groups = counts.tp.shape[-1]
+    found: list[dict[str, Interval]] = [{} for _ in range(groups)]
+    for key, of in rates().items():
+        here = of(counts)
+        effect = torch.as_tensor(here.design_effect, dtype=torch.float64).expand(groups)
+        number = None if counts.clusters is None else counts.clusters.number(of.trials)
+        for g in range(groups):
+            hits, trials = float(here.hits[g] / effect[g]), float(here.trials[g] / effect[g])
+            n = math.inf if number is None else float(number[g])
+            alpha = few_clusters_alpha(confidence.alpha, n)
+            found[g][key] = rate_interval(hits, trials, alpha, exact=confidence.exact)
+    return found
 
 
 def overall_rate(rate: Rate, counts: Counts, *, exact: bool = False) -> PerformanceEstimate:

@@ -203,7 +203,9 @@ def audit(
             _group_audit(group, problem, decisions, rule, objective, confidence)
             for group, problem in zip(case.table.groups, columns, strict=True)
         ),
-        intersections=audit_intersections(case.problem, decisions, case.table.groups),
+        intersections=audit_intersections(
+            case.problem, decisions, case.table.groups, confidence=confidence
+        ),
         subgroups=None
         if not subgroups
         else worst_subgroups(

@@ -179,7 +179,7 @@ def _audited(each: GroupAudit) -> dict[str, Any]:
 def _intersection(each: IntersectionAudit) -> dict[str, Any]:
     return {
         "columns": list(each.columns),
-        "groups": [_group(group, {}) for group in each.groups],
+        "groups": [_group(*pair) for pair in zip(each.groups, each.intervals, strict=True)],
         "too_small": list(each.too_small),
         "gaps": each.evaluation and each.evaluation.gaps,
     }

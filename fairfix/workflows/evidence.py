@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from fairfix.data.coarse_fingerprints import CoarseFingerprints, fingerprint_coarsely
@@ -16,7 +14,7 @@ from fairfix.data.problem import Problem
 from fairfix.data.row_fingerprints import RowFingerprints, fingerprint_ids, fingerprint_rows
 from fairfix.data.table import Group
 from fairfix.metrics.counts import Counts
-from fairfix.metrics.fairness_metrics import METRICS, Metric, rates
+from fairfix.metrics.fairness_metrics import METRICS, Metric
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
 from fairfix.stats.auc_intervals import auc, auc_gap
@@ -24,9 +22,10 @@ from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.decision_changes import DecisionChange, decision_change
 from fairfix.stats.deterioration import Deterioration, deteriorations
 from fairfix.stats.gap_intervals import MetricRates, metric_limits
-from fairfix.stats.intervals import Interval, few_clusters_alpha, rate_interval
+from fairfix.stats.intervals import Interval
 from fairfix.stats.performance_intervals import performance
 from fairfix.stats.power import PowerAnalysis, power_analysis
+from fairfix.stats.rate_estimates import group_rate_intervals
 from fairfix.stats.reference_gaps import ReferenceGaps, reference_gaps
 from fairfix.stats.subgroups.intersections import intersections
 from fairfix.stats.subgroups.worst_subgroups import SubgroupScan, worst_subgroups
@@ -79,7 +78,7 @@ def intervals(
     )
     weights = None if problem.weights is None else problem.weights.cpu().numpy()
     clusters = None if problem.clusters is None else problem.clusters.cpu().numpy()
-    by_group = _rates(counts, confidence)
+    by_group = group_rate_intervals(counts, confidence)
     for g, found in enumerate(by_group):
         here = groups == g
         weight = None if weights is None else weights[here]
@@ -106,21 +105,6 @@ def _gap(key: str, counts: Counts, confidence: ConfidenceLevel) -> Interval:
     if bool(METRICS[key](counts).size.isnan()):
         return Interval(float("nan"), float("nan"), method)
     return Interval(float(low), float(high), method)
-
-
-def _rates(counts: Counts, confidence: ConfidenceLevel) -> list[dict[str, Interval]]:
-    groups = counts.tp.shape[-1]
-    found: list[dict[str, Interval]] = [{} for _ in range(groups)]
-    for key, of in rates().items():
-        here = of(counts)
-        effect = torch.as_tensor(here.design_effect, dtype=torch.float64).expand(groups)
-        number = None if counts.clusters is None else counts.clusters.number(of.trials)
-        for g in range(groups):
-            hits, trials = float(here.hits[g] / effect[g]), float(here.trials[g] / effect[g])
-            n = math.inf if number is None else float(number[g])
-            alpha = few_clusters_alpha(confidence.alpha, n)
-            found[g][key] = rate_interval(hits, trials, alpha, exact=confidence.exact)
-    return found
 
 
 @dataclass(frozen=True)

@@ -883,8 +883,8 @@ def test_intersections_with_too_few_rows_have_no_rates() -> None:
     words = section(audit_html(audited()), "intersections")
     assert "sex and <b>race</b>" in words
     assert "Statistical parity difference 0.123, equal opportunity difference 0.234." in words
-    assert "Groups of fewer than 30 rows: 1." in words
-    assert "sex=female & race=b 400 0.200 n = 400" in words
+    assert "Groups with too few rows: 1." in words
+    assert "sex=female & race=b 400 0.200 0.163 to 0.241 n = 400" in words
     assert words.endswith("sex=male & race=b 400 too few rows")
 
 

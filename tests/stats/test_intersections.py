@@ -15,7 +15,11 @@ from fairfix.data.problem import Problem
 from fairfix.data.table import Group
 from fairfix.metrics.objective import Objective
 from fairfix.stats.evaluation import evaluate
-from fairfix.stats.subgroups.intersections import audit_intersections, intersections
+from fairfix.stats.subgroups.intersections import (
+    IntersectionAudit,
+    audit_intersections,
+    intersections,
+)
 from tests.helpers.toys import count_by_hand, gaps_by_hand, scored_rows
 
 SEX, RACE, AGE = ("F", "M"), ("Asian", "Black", "White"), ("old", "young")
@@ -168,3 +172,32 @@ def test_all_combinations_as_groups_can_be_evaluated() -> None:
     found = evaluate(judged, judged.scores, decisions, Objective(), cuts)
     assert tuple(group.name for group in found.groups) == each.group.names
     assert tuple(group.rows for group in found.groups) == each.sizes
+
+
+def test_rates_of_clustered_rows_have_cluster_robust_intervals() -> None:
+    problem, decisions, groups = case()
+    copies = torch.arange(900).repeat_interleave(4)
+    clustered = replace(problem.take(copies), clusters=copies)
+    decided = decisions[copies]
+    copied = tuple(replace(group, ids=group.ids[copies]) for group in groups[:2])
+    (alone,) = audit_intersections(problem, decisions, groups[:2])
+    (found,) = audit_intersections(clustered, decided, copied)
+    (naive,) = audit_intersections(replace(clustered, clusters=None), decided, copied)
+
+    def width(each: IntersectionAudit) -> float:
+        interval = each.intervals[-1]["selection_rate"]
+        return interval.high - interval.low
+
+    assert width(found) == pytest.approx(width(alone), rel=0.02)
+    assert width(naive) < 0.6 * width(alone)
+
+
+def test_combinations_of_few_clusters_are_too_small() -> None:
+    problem, decisions, groups = case()
+    white = groups[1].ids == 2
+    clusters = torch.arange(900)
+    clusters[torch.from_numpy(white)] %= 9
+    found = audit_intersections(replace(problem, clusters=clusters), decisions, groups[:2])
+    assert found[0].too_small == ("sex=F & race=White", "sex=M & race=White")
+    assert found[0].evaluation is not None
+    assert len(found[0].evaluation.groups) == 4

@@ -75,7 +75,9 @@ class Intersection(StrictModel):
         description="The group columns."
     )
     groups: tuple[Group, ...] = Field(description="Every combination of values that has rows.")
-    too_small: tuple[str, ...] = Field(description="Groups of fewer than 30 rows.")
+    too_small: tuple[str, ...] = Field(
+        description="Groups of fewer than 30 rows, or of fewer than 10 clusters."
+    )
     gaps: dict[Key, float | None] | None = Field(
         description="Every metric between the other groups, without confidence intervals; null "
         "with fewer than two such groups."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -13,9 +13,13 @@ from torch import Tensor
 
 from fairfix.data.problem import Problem
 from fairfix.data.table import Group
+from fairfix.metrics.clusters import ClusterIndex
 from fairfix.metrics.objective import Objective
+from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.evaluation import Evaluation, GroupEvaluation, evaluate
-from fairfix.stats.gap_intervals import MIN_ROWS
+from fairfix.stats.gap_intervals import MIN_CLUSTERS, MIN_ROWS
+from fairfix.stats.intervals import Interval
+from fairfix.stats.rate_estimates import group_rate_intervals
 
 MAX_COLUMNS = 3
 """Most group columns that are combined."""
@@ -39,11 +43,14 @@ class Intersection:
         """Rows of each combination, at least 1."""
         return tuple(np.bincount(self.group.ids, minlength=len(self.group.names)).tolist())
 
-    @property
-    def too_small(self) -> tuple[str, ...]:
-        """The combinations with fewer than 30 rows."""
-        pairs = zip(self.group.names, self.sizes, strict=True)
-        return tuple(name for name, rows in pairs if rows < MIN_ROWS)
+    def are_large(self, problem: Problem) -> np.ndarray:
+        """Return which combinations have at least 30 rows of at least 10 clusters, (G,) bool."""
+        large = np.array(self.sizes) >= MIN_ROWS
+        if problem.clusters is None:
+            return large
+        ids = torch.from_numpy(self.group.ids).to(problem.clusters.device)
+        found = ClusterIndex.of(problem.clusters, ids, len(large)).group.bincount()
+        return large & (found.cpu().numpy() >= MIN_CLUSTERS)
 
     def regroup(self, problem: Problem) -> Problem:
         """Return the problem (N,) with all combinations, at least two, as its groups."""
@@ -51,12 +58,12 @@ class Intersection:
         return replace(problem, groups=ids, group_names=self.group.names)
 
     def regroup_large(self, problem: Problem) -> tuple[Problem, Tensor] | None:
-        """Return the rows in combinations of at least 30 rows, regrouped, and their indices (M,).
+        """Return the rows in large combinations, regrouped, and their indices (M,).
 
         Returns:
             None if there are fewer than two such combinations, or rows of one label only.
         """
-        kept = np.array(self.sizes) >= MIN_ROWS
+        kept = self.are_large(problem)
         names = tuple(name for name, keep in zip(self.group.names, kept, strict=True) if keep)
         device = problem.groups.device
         rows = torch.from_numpy(np.flatnonzero(kept[self.group.ids])).to(device)
@@ -74,12 +81,14 @@ class IntersectionAudit:
 
     Attributes:
         groups: every combination that occurs.
-        too_small: the names of those with fewer than 30 rows.
+        intervals: of their rates by key, in the same order.
+        too_small: the names of those with fewer than 30 rows, or rows of fewer than 10 clusters.
         evaluation: gaps between the others, on their rows; None if there are fewer than two.
     """
 
     columns: tuple[str, ...]
     groups: tuple[GroupEvaluation, ...]
+    intervals: tuple[Mapping[str, Interval], ...]
     too_small: tuple[str, ...]
     evaluation: Evaluation | None
 
@@ -92,18 +101,26 @@ def intersections(groups: Sequence[Group]) -> tuple[Intersection, ...]:
 
 
 def audit_intersections(
-    problem: Problem, decisions: Tensor, groups: Sequence[Group]
+    problem: Problem,
+    decisions: Tensor,
+    groups: Sequence[Group],
+    *,
+    confidence: ConfidenceLevel = DEFAULT_CONFIDENCE,
 ) -> tuple[IntersectionAudit, ...]:
     """Evaluate decisions (N,) bool by every intersection of the group columns."""
-    return tuple(_audit(each, problem, decisions) for each in intersections(groups))
+    return tuple(_audit(each, problem, decisions, confidence) for each in intersections(groups))
 
 
-def _audit(intersection: Intersection, problem: Problem, decisions: Tensor) -> IntersectionAudit:
-    large = intersection.regroup_large(problem)
+def _audit(
+    intersection: Intersection, problem: Problem, decisions: Tensor, confidence: ConfidenceLevel
+) -> IntersectionAudit:
+    regrouped, large = intersection.regroup(problem), intersection.regroup_large(problem)
+    found = zip(intersection.group.names, intersection.are_large(problem), strict=True)
     return IntersectionAudit(
         columns=intersection.columns,
-        groups=_evaluate(intersection.regroup(problem), decisions).groups,
-        too_small=intersection.too_small,
+        groups=_evaluate(regrouped, decisions).groups,
+        intervals=tuple(group_rate_intervals(regrouped.clustered_counts(decisions), confidence)),
+        too_small=tuple(name for name, is_large in found if not is_large),
         evaluation=None if large is None else _evaluate(large[0], decisions[large[1]]),
     )
 
