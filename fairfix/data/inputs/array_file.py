@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from fairfix._utils.regular_file import check_regular
-from fairfix._utils.text import did_you_mean, quoted_list
+from fairfix._utils.text import did_you_mean, error_summary, quoted_list
 from fairfix.data.inputs.mapped_array import MappedArray
 from fairfix.errors import InputError
 
@@ -66,10 +66,12 @@ def read_array(path: Path, key: str | None) -> StoredArray:
                 return _read_npz(path, key)
             case _:
                 return _read_safetensors(path, key)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-        reason = str(error) or type(error).__name__
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file can raise anything
         raise InputError(
-            f"{path.name} cannot be read as {path.suffix[1:]} file ({reason}); write it again."
+            f"{path.name} cannot be read as {path.suffix[1:]} file ({error_summary(error)}); write "
+            "it again."
         ) from None
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import tarfile
 import zipfile
-import zlib
 from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Protocol, TypeVar
 
 from fairfix._utils.regular_file import irregular_kind
+from fairfix._utils.text import error_summary
 from fairfix.errors import InputError
 
 MAX_BYTES = 64 << 20
@@ -50,10 +50,10 @@ def open_images(root: Path) -> ImageFiles:
         if zipfile.is_zipfile(root):
             return Zip(root)
         return Tar(root)
-    except (tarfile.TarError, zipfile.BadZipFile, OSError, ValueError, EOFError) as error:
+    except Exception as error:  # a damaged archive can raise anything
         raise InputError(
             f"{root.name}, the root of the images, cannot be read as a folder, zip or uncompressed "
-            f"tar file ({error}); unpack it and name the folder."
+            f"tar file ({error_summary(error)}); unpack it and name the folder."
         ) from None
 
 
@@ -102,10 +102,10 @@ class Zip:
         try:
             with self._archive.open(member) as file:
                 return _checked(file.read(MAX_BYTES + 1), name)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
-            raise RowError(f"{name!r} cannot be unpacked ({error})") from None
-        except (RuntimeError, NotImplementedError) as error:  # encrypted, unknown compression
-            raise RowError(f"{name!r} cannot be unpacked ({error})") from None
+        except RowError:
+            raise
+        except Exception as error:  # damaged, encrypted, of an unknown compression
+            raise RowError(f"{name!r} cannot be unpacked ({error_summary(error)})") from None
 
 
 class Tar:
