@@ -151,10 +151,11 @@ class ArrayBuilder:
     def _not_finite(self, source: MappedArray | np.ndarray, index: Tensor) -> list[tuple[int, str]]:
         """Return the rows of the table that have NaN or infinite values."""
         values = _tensor(source)
-        if not values.is_floating_point() or not len(values):
+        if not values.is_floating_point():
             return []
         step = max(1, _PIECE // max(1, values[0].nbytes))
-        finite = torch.cat([piece.isfinite().flatten(1).all(1) for piece in values.split(step)])
+        pieces = (_rows(source, each) for each in torch.arange(len(values)).split(step))
+        finite = torch.cat([piece.isfinite().flatten(1).all(1) for piece in pieces])
         bad = (~finite[index]).nonzero().flatten().tolist()
         return [(row, f"{self._path.name} has a value that is not finite") for row in bad]
 
@@ -175,6 +176,10 @@ def _row_shape(
 
 def _tensor(source: MappedArray | np.ndarray) -> Tensor:
     return source.tensor if isinstance(source, MappedArray) else torch.from_numpy(source)
+
+
+def _rows(source: MappedArray | np.ndarray, index: Tensor) -> Tensor:
+    return source.rows(index) if isinstance(source, MappedArray) else _tensor(source)[index]
 
 
 class ArrayPart:
@@ -222,7 +227,7 @@ class ArrayPart:
     def load(self, rows: Rows, device: torch.device) -> tuple[Tensor, ...]:
         """See ``Part.load``."""
         index = self._index[rows.cpu() if isinstance(rows, Tensor) else rows]
-        values = _tensor(self._source)[index].reshape(len(index), *self._shape)
+        values = _rows(self._source, index).reshape(len(index), *self._shape)
         return (values.to(device, None if self._dtype is None else _DTYPES[self._dtype]),)
 
     def lengths(self) -> None:

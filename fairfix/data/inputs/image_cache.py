@@ -23,10 +23,10 @@ from fairfix.data.inputs.image_files import ImageFiles, RowError
 from fairfix.data.inputs.mapped_array import MappedArray
 from fairfix.errors import InputError
 
-_FORMAT = 1  # of the cache
+_FORMAT = 2  # of the cache
 _TOGETHER = 256  # images in work at a time
 _MAX_THREADS = 16
-_PIXELS, _FACTS = "pixels.npy", "images.json"
+_PIXELS, _DIGESTS, _FACTS = "pixels.npy", "digests.npy", "images.json"
 _UNREADABLE = b"unreadable"  # in the place of a hash
 
 Item = TypeVar("Item")
@@ -39,6 +39,7 @@ class DecodedImages:
 
     Attributes:
         pixels: (M, C, H, W) uint8, of M different files; None if none can be used.
+        digests: (M, 16) uint8, hashes of the pixels; None if none can be used.
         index: (N,) int64, the image of each row; 0 for rows that cannot be used.
         bad: why a row cannot be used.
         oriented: the number of rows whose EXIF orientation is ignored.
@@ -46,6 +47,7 @@ class DecodedImages:
     """
 
     pixels: MappedArray | None
+    digests: MappedArray | None
     index: np.ndarray
     bad: dict[int, str]
     oriented: int
@@ -88,7 +90,8 @@ def decode_images(
     }
     oriented = set(facts["oriented"])
     return DecodedImages(
-        None if entry is None else _read_pixels(entry),
+        None if entry is None else _read(entry / _PIXELS),
+        None if entry is None else _read(entry / _DIGESTS),
         np.array([numbers.get(name, 0) for name in names], np.int64),
         {row: reasons[name] for row, name in enumerate(names) if name in reasons},
         sum(numbers.get(name) in oriented for name in names),
@@ -142,6 +145,7 @@ class _Maker:
     ) -> None:
         bad: dict[int, str] = {}
         oriented: list[int] = []
+        digests = np.zeros((len(self._images), 16), np.uint8)
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(self._images), *shape)}
         with (folder / _PIXELS).open("wb") as file:
             np.lib.format.write_array_header_2_0(file, header)
@@ -154,6 +158,8 @@ class _Maker:
                 if each.oriented:
                     oriented.append(number)
                 file.write(each.pixels.tobytes())
+                digests[number] = np.frombuffer(each.digest, np.uint8)
+        np.save(folder / _DIGESTS, digests)
         facts = {"bad": bad, "oriented": oriented}
         (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
 
@@ -180,8 +186,8 @@ def _unlike(shape: tuple[int, ...], first: tuple[int, ...]) -> str | None:
     return None
 
 
-def _read_pixels(entry: Path) -> MappedArray:
-    values = read_array(entry / _PIXELS, None).values
+def _read(file: Path) -> MappedArray:
+    values = read_array(file, None).values
     assert isinstance(values, MappedArray)
     return values
 
@@ -197,10 +203,10 @@ def _read_facts(entry: Path) -> dict[str, Any] | None:
 def _usable(entry: Path) -> bool:
     """Return whether a cache entry is complete."""
     try:
-        pixels = read_array(entry / _PIXELS, None).values
+        pixels, digests = _read(entry / _PIXELS), _read(entry / _DIGESTS)
     except InputError:
         return False
-    right = isinstance(pixels, MappedArray) and pixels.dtype == np.uint8 and len(pixels.shape) == 4
+    right = len(pixels.shape) == 4 and digests.shape == (pixels.shape[0], 16)
     return right and _read_facts(entry) is not None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -116,7 +117,12 @@ class Decoded:
     """
 
     pixels: np.ndarray
-    oriented: bool = False
+    oriented: bool
+
+    @property
+    def digest(self) -> bytes:
+        """A hash of the pixels, 16 bytes."""
+        return hashlib.blake2b(self.pixels.tobytes(), digest_size=16).digest()
 
 
 def decode(content: bytes, settings: PixelSettings) -> Decoded:

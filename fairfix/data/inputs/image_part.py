@@ -99,7 +99,7 @@ class ImageBuilder(CellTexts):
         """See ``PartBuilder``."""
         names = [name.strip() for name in self.texts]
         found = decode_images(self._files, names, self._entry.pixels, self._cache)
-        if found.pixels is None or len(found.bad) == rows.count:
+        if found.pixels is None or found.digests is None or len(found.bad) == rows.count:
             raise TableError(
                 f"{rows.file}, column {self._entry.column!r}: none of the images can be used "
                 f"(first: {rows.locate(0)}: {found.bad[0]}); correct the paths or the data spec."
@@ -108,7 +108,8 @@ class ImageBuilder(CellTexts):
         if found.oriented:
             images = plural(found.oriented, "image has", "images have")
             notes.append(f"{images} an EXIF orientation that is ignored; exif: true turns them")
-        part = ImagePart(self._name, found.pixels, torch.from_numpy(found.index), self._entry)
+        index = torch.from_numpy(found.index)
+        part = ImagePart(self._name, found.pixels, found.digests, index, self._entry)
         return BuiltPart(part, found.bad, tuple(notes), found.sha256)
 
     def _described(self, shape: tuple[int, ...]) -> str:
@@ -144,13 +145,21 @@ class ImagePart:
     Args:
         key: name of the argument.
         pixels: (M, C, H, W) uint8.
+        digests: (M, 16) uint8, hashes of the pixels.
         index: (N,) int64, the image of each row.
         entry: how pixels are scaled.
     """
 
-    def __init__(self, key: str, pixels: MappedArray, index: Tensor, entry: ImageEntry) -> None:
+    def __init__(
+        self,
+        key: str,
+        pixels: MappedArray,
+        digests: MappedArray,
+        index: Tensor,
+        entry: ImageEntry,
+    ) -> None:
         self.keys = (key,)
-        self._pixels, self._index, self._entry = pixels, index, entry
+        self._pixels, self._digests, self._index, self._entry = pixels, digests, index, entry
 
     def __len__(self) -> int:
         """Return the number of rows, N."""
@@ -158,7 +167,8 @@ class ImagePart:
 
     def take(self, index: Tensor) -> ImagePart:
         """See ``Part.take``."""
-        return ImagePart(self.keys[0], self._pixels, self._index[index.cpu()], self._entry)
+        rows = self._index[index.cpu()]
+        return ImagePart(self.keys[0], self._pixels, self._digests, rows, self._entry)
 
     def to(self, device: torch.device) -> ImagePart:
         """Return itself: the images stay in their file."""
@@ -167,7 +177,7 @@ class ImagePart:
     def load(self, rows: Rows, device: torch.device) -> tuple[Tensor, ...]:
         """See ``Part.load``."""
         index = self._index[rows.cpu() if isinstance(rows, Tensor) else rows]
-        values = self._pixels.tensor[index].to(device).float()
+        values = self._pixels.rows(index).to(device).float()
         divisor = _divisor(self._entry.scale)
         values = values.div_(divisor) if divisor else values.mul_(self._entry.scale)
         mean, std = (
@@ -183,7 +193,5 @@ class ImagePart:
         """See ``Part.digests``."""
         scaling = [self._entry.scale, *self._entry.mean, *self._entry.std]
         setting = np.frombuffer(hashlib.blake2b(np.array(scaling).tobytes()).digest(), np.uint8)
-        used, place = self._index.unique(return_inverse=True)
-        images = digests_of(self._pixels.array[number] for number in used.tolist())
-        scaled = digests_of(np.concatenate([image, setting]) for image in images)
-        return np.asarray(scaled[place.numpy()])
+        images = self._digests.array[self._index.numpy()]
+        return digests_of(np.concatenate([image, setting]) for image in images)

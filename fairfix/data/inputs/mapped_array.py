@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from functools import cached_property
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_LARGE = 1 << 26  # bytes
+
 
 class MappedArray:
-    """An array that stays in its file until rows of it are read.
+    """An array that stays in its file until rows of it are read. It must not be written to.
 
     Args:
         path: the file, which must not change while it is in use.
@@ -35,7 +38,7 @@ class MappedArray:
 
     @cached_property
     def array(self) -> np.ndarray:
-        """The array; writing to it does not change the file."""
+        """The whole array."""
         if 0 in self.shape:
             return np.empty(self.shape, self.dtype)
         return np.memmap(self.path, self.dtype, "c", self.offset, self.shape)
@@ -45,6 +48,17 @@ class MappedArray:
         """The array as a tensor, which shares its memory."""
         values = torch.from_numpy(self.array)
         return values.view(torch.bfloat16) if self.bfloat16 else values
+
+    def rows(self, index: Tensor) -> Tensor:
+        """Return a copy of some rows (n, ...), by their numbers.
+
+        The memory that a large file takes on the way is given back: the file has the rows.
+        """
+        found = self.tensor[index]
+        mapping = getattr(self.array, "_mmap", None)
+        if self.nbytes > _LARGE and mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapping.madvise(mmap.MADV_DONTNEED)
+        return found
 
     @property
     def nbytes(self) -> int:

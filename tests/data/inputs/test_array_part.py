@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from fairfix.data.inputs import array_part
+from fairfix.data.inputs import array_part, mapped_array
 from fairfix.data.inputs.array_file import read_array
 from fairfix.data.inputs.mapped_array import MappedArray
 from fairfix.errors import FairfixError, InputError
@@ -213,3 +213,14 @@ def test_a_damaged_or_hostile_file_is_one_sentence(tmp_path: Path, name: str, wr
         read_array(tmp_path / name, None)
     assert name in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_rows_of_a_large_file_are_read_again_after_its_memory_was_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mapped_array, "_LARGE", 0)
+    np.save(tmp_path / "x.npy", VALUES)
+    values = read_array(tmp_path / "x.npy", None).values
+    assert isinstance(values, MappedArray)
+    for _ in range(2):
+        assert torch.equal(values.rows(torch.tensor([4, 1])), torch.from_numpy(VALUES[[4, 1]]))

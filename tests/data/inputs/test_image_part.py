@@ -309,7 +309,7 @@ def test_images_are_decoded_once(read: Read, folder: Path, monkeypatch: pytest.M
 def test_a_damaged_cache_is_made_again(read: Read, folder: Path) -> None:
     expected = pixels(read(image(), FILES))
     (entry,) = (folder / "cache" / "images").iterdir()
-    for name in ("pixels.npy", "images.json"):
+    for name in ("pixels.npy", "digests.npy", "images.json"):
         (entry / name).write_bytes((entry / name).read_bytes()[:-7])
         np.testing.assert_array_equal(pixels(read(image(), FILES)), expected)
 
@@ -353,7 +353,7 @@ def test_copies_of_the_part_refer_to_the_file(read: Read, folder: Path) -> None:
     inputs.batch()
     for again in (pickle.loads(pickle.dumps(inputs)), copy.deepcopy(inputs)):
         assert torch.equal(again.batch().kwargs["pixels"], inputs.batch().kwargs["pixels"])
-    assert len(pickle.dumps(inputs)) < 3000
+    assert len(pickle.dumps(inputs)) < 4000
 
 
 def test_a_missing_pillow_is_one_sentence(
