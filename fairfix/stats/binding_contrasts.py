@@ -13,6 +13,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
 from typing import TypeVar
 
 import numpy as np
@@ -67,6 +69,26 @@ class _Pairs:
             np.take_along_axis(self.exact_limit, at, -1),
             np.take_along_axis(self.exact, at, -1),
         )
+
+
+@cache
+def all_contrasts(contrast: Contrast, rates: int, groups: int) -> Indices:
+    """Return the rates (rate * G + group) in each contrast, (K, C)."""
+    pairs = np.array(list(combinations(range(groups), 2)))
+    if contrast is Contrast.MEAN_DIFFERENCE:
+        return np.hstack([pairs, pairs + groups])
+    if contrast is Contrast.MEAN_ABSOLUTE:
+        other = np.stack([pairs, pairs[:, ::-1]], 1).reshape(-1, 2) + groups
+        return np.hstack([np.repeat(pairs, len(other), 0), np.tile(other, (len(pairs), 1))])
+    return np.vstack([pairs + rate * groups for rate in range(rates)])
+
+
+def number_of_contrasts(contrast: Contrast, rates: int, groups: int) -> int:
+    """Return the number of contrasts between groups."""
+    pairs = math.comb(groups, 2)
+    if contrast is Contrast.MEAN_ABSOLUTE:
+        return 2 * pairs**2
+    return pairs * rates if contrast is Contrast.LARGEST else pairs
 
 
 def binding_contrasts(

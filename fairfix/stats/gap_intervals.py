@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cache
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -23,7 +21,7 @@ from torch import Tensor
 from fairfix.metrics.contrasts import Contrast
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.fairness_metrics import METRICS
-from fairfix.stats.binding_contrasts import binding_contrasts
+from fairfix.stats.binding_contrasts import all_contrasts, binding_contrasts, number_of_contrasts
 from fairfix.stats.intervals import (
     CLOPPER_PEARSON,
     MIETTINEN_NURMINEN,
@@ -38,6 +36,7 @@ from fairfix.stats.intervals import (
     few_clusters_p,
     has_small_counts,
     ratio_limits,
+    ratio_limits_within,
     ratio_z,
     select_limits,
 )
@@ -62,25 +61,6 @@ MAX_CONTRASTS = 2**14
 
 CONTRASTS = 8, 2**11
 """Fewest and most contrasts of one table that are computed in full."""
-
-
-@cache
-def _all_contrasts(contrast: Contrast, rates: int, groups: int) -> NDArray[np.int64]:
-    """Return the rates (rate * G + group) in each contrast, (K, C)."""
-    pairs = np.array(list(combinations(range(groups), 2)))
-    if contrast is Contrast.MEAN_DIFFERENCE:
-        return np.hstack([pairs, pairs + groups])
-    if contrast is Contrast.MEAN_ABSOLUTE:
-        other = np.stack([pairs, pairs[:, ::-1]], 1).reshape(-1, 2) + groups
-        return np.hstack([np.repeat(pairs, len(other), 0), np.tile(other, (len(pairs), 1))])
-    return np.vstack([pairs + rate * groups for rate in range(rates)])
-
-
-def _number_of_contrasts(contrast: Contrast, rates: int, groups: int) -> int:
-    pairs = math.comb(groups, 2)
-    if contrast is Contrast.MEAN_ABSOLUTE:
-        return 2 * pairs**2
-    return pairs * rates if contrast is Contrast.LARGEST else pairs
 
 
 @dataclass(frozen=True)
@@ -166,12 +146,12 @@ class MetricRates:
         """Which of the R * G rates are in each contrast considered, (K, C) or (..., K, C)."""
         if self.chosen is not None:
             return self.chosen
-        return _all_contrasts(self.contrast, *self.hits.shape[-2:])
+        return all_contrasts(self.contrast, *self.hits.shape[-2:])
 
     @property
     def n_contrasts(self) -> int:
         """Number of all contrasts, whether or not they are considered."""
-        return _number_of_contrasts(self.contrast, *self.hits.shape[-2:])
+        return number_of_contrasts(self.contrast, *self.hits.shape[-2:])
 
     @property
     def ratio(self) -> bool:
@@ -277,6 +257,24 @@ class MetricRates:
             return score
         return select_limits(needs_exact, self._exact_limits(hits, trials, alpha), score)
 
+    def within(self, bound: float, alpha: float, *, exact: bool = False) -> NDArray[np.bool_]:
+        """Return whether both limits of every contrast are within a bound, (..., K).
+
+        The limits of ratios are found by many tests, of which two decide this.
+        """
+        if exact or not self.ratio:
+            low, high = self.limits(alpha, exact=exact)
+            return np.asarray((low > -bound) & (high < bound))
+        hits, trials = self.by_contrast()
+        alpha = few_clusters_alpha(alpha, float(np.min(self.clusters)))
+        correction = self._correction(trials)
+        inside = ratio_limits_within(hits, trials, alpha, bound, correction=correction)
+        needs_exact = self.needs_exact()
+        if not needs_exact.any():
+            return inside
+        low, high = self._exact_limits(hits, trials, alpha)
+        return np.where(needs_exact, (low > -bound) & (high < bound), inside)
+
     def _score_limits(self, hits: Array, trials: Array, alpha: float) -> Limits:
         correction = self._correction(trials)
         if self.ratio:
@@ -351,8 +349,9 @@ def certified(
     rates: MetricRates, budget: float, alpha: float, *, exact: bool = False
 ) -> NDArray[Any]:
     """Return whether the gap is significantly below the budget, (...); never with few rows."""
-    upper = size_upper_limit(rates, alpha, exact=exact)
-    return np.asarray(~rates.has_too_few_rows() & (upper < rates.contrast.bound(budget)))
+    binding = rates.binding(alpha, exact=exact)
+    inside = binding.within(rates.contrast.bound(budget), alpha, exact=exact).all(-1)
+    return np.asarray(~rates.has_too_few_rows() & inside)
 
 
 def violated(

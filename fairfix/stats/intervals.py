@@ -13,6 +13,7 @@ rates, so their error never exceeds alpha.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -227,6 +228,21 @@ def ratio_limits(
     low = np.where(hits[..., 0] == 0, 0.0, low)
     high = np.where(hits[..., 1] == 0, np.inf, high)
     return Limits(low + undefined, high + undefined)
+
+
+def ratio_limits_within(
+    hits: Array, trials: Array, alpha: float, bound: float, *, correction: Array
+) -> NDArray[np.bool_]:
+    """Return whether the logarithms of both limits of ``ratio_limits`` are within a bound, (...).
+
+    Args:
+        hits, trials: (..., 2); no hits are 0.
+        bound: largest absolute logarithm, exclusive.
+    """
+    z = normal_quantile(alpha)
+    above = ratio_z(hits, trials, math.exp(-bound), correction=correction) > z
+    below = ratio_z(hits, trials, math.exp(bound), correction=-correction) <= -z
+    return np.asarray(above & below)
 
 
 def exact_ratio_limits(hits: ArrayLike, trials: ArrayLike, alpha: ArrayLike) -> Limits:

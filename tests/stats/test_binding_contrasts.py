@@ -13,6 +13,7 @@ from fairfix.stats import gap_intervals
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE
 from fairfix.stats.gap_intervals import (
     MetricRates,
+    certified,
     p_violated,
     size_lower_limit,
     size_upper_limit,
@@ -78,3 +79,19 @@ def test_a_hundred_groups_need_few_contrasts(metric: str) -> None:
 def test_the_size_is_the_largest_absolute_contrast(metric: str) -> None:
     rates = MetricRates.from_counts(metric, random_counts(5, 60, 3))
     assert rates.size == pytest.approx(abs(rates.estimates()).max())
+
+
+@pytest.mark.parametrize("metric", ["spd", "aod", "eqodds", "di"])
+@pytest.mark.parametrize("exact", [False, True])
+def test_certified_is_an_upper_limit_below_the_budget(metric: str, exact: bool) -> None:
+    rng = np.random.default_rng(1)
+    cells = torch.from_numpy(rng.integers(300, 900, (4, 60, 3)).astype(np.float64))
+    cells[:, :5] /= 10
+    rates = MetricRates.from_counts(metric, Counts(*cells))
+    seen = set()
+    for budget in (0.1, 0.2, 0.3, 0.49):
+        upper = size_upper_limit(rates, 0.05, exact=exact)
+        wanted = (upper < rates.contrast.bound(budget)) & ~rates.has_too_few_rows()
+        assert (certified(rates, budget, 0.05, exact=exact) == wanted).all()
+        seen |= set(wanted.tolist())
+    assert seen == {True, False}
