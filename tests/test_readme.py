@@ -10,9 +10,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from pydantic import BaseModel
 
 from fairfix import methods
-from fairfix.data.spec import DataSpec
+from fairfix.data.inputs.array_part import ArrayEntry
+from fairfix.data.inputs.image_decoding import Resize
+from fairfix.data.inputs.image_part import ImageEntry
+from fairfix.data.inputs.text_part import TextEntry
+from fairfix.data.spec import DataSpec, spec_from_json
+from fairfix.data.spec.table_inputs import CodesColumn, CodesEntry, NumbersEntry
 from tests.helpers.paths import ROOT
 from tests.helpers.runs import Run
 
@@ -97,6 +103,14 @@ def test_the_data_spec_shown_is_one_and_shows_every_field() -> None:
     assert documented == fields | {"transformer", "columns", "text", "version"}
 
 
+def test_the_page_on_inputs_shows_every_field() -> None:
+    page = (ROOT / "docs" / "inputs.md").read_text(encoding="utf-8")
+    kinds: tuple[type[BaseModel], ...] = (NumbersEntry, CodesEntry, CodesColumn, ArrayEntry)
+    for kind in (*kinds, ImageEntry, Resize, TextEntry):
+        for name, field in kind.model_fields.items():
+            assert re.search(rf'[`"]{field.alias or name}[`"]', page), name
+
+
 @pytest.mark.parametrize("page", [README, *DOCS], ids=lambda page: page.name)
 def test_every_block_runs(folder: Path, fairfix: Run, page: Path) -> None:
     """In the order of the page: later blocks may use what earlier ones wrote."""
@@ -111,6 +125,9 @@ def test_every_block_runs(folder: Path, fairfix: Run, page: Path) -> None:
                 ended = fairfix(*words)
                 assert ended.code == code, f"line {block.line}: {words} {ended.err}"
                 ran += 1
+        elif block.language == "json" and '"inputs"' in block.text:
+            spec_from_json(json.loads(block.text))
+            ran += 1
     assert ran > 0
 
 

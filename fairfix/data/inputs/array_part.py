@@ -155,7 +155,7 @@ class ArrayBuilder:
             return []
         step = max(1, _PIECE // max(1, values[0].nbytes))
         pieces = (_rows(source, each) for each in torch.arange(len(values)).split(step))
-        finite = torch.cat([piece.isfinite().flatten(1).all(1) for piece in pieces])
+        finite = torch.cat([each.isfinite().reshape(len(each), -1).all(1) for each in pieces])
         bad = (~finite[index]).nonzero().flatten().tolist()
         return [(row, f"{self._path.name} has a value that is not finite") for row in bad]
 

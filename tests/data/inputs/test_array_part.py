@@ -61,6 +61,12 @@ def test_other_layouts_in_memory_have_the_same_values(tmp_path: Path, order: str
     assert got.dtype == np.float32
 
 
+def test_a_row_may_be_one_number(read: Read, tmp_path: Path) -> None:
+    np.save(tmp_path / "emb.npy", VALUES[:, 0, 0])
+    assert loaded(read(array("emb.npy"), IDS).inputs).tolist() == VALUES[:, 0, 0].tolist()
+    assert loaded(read(array("emb.npy", shape=[1]), IDS).inputs).shape == (6, 1)
+
+
 def test_bfloat16_is_read(read: Read, tmp_path: Path) -> None:
     x = torch.from_numpy(VALUES).bfloat16()
     save_file({"x": x}, tmp_path / "emb.safetensors")
