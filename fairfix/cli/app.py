@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -30,8 +30,33 @@ from fairfix.cli.streams import drop_stdout, flush_stdout, prepare_streams
 from fairfix.errors import CheckpointError
 
 
+class _Commands(Mapping[str, Any]):
+    """The commands of fairfix by name, each built at first use: options are costly to build."""
+
+    def __init__(self) -> None:
+        self._built: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._built:
+            self._built[name] = _build(command_specs()[name])
+        return self._built[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in command_specs()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(command_specs())
+
+    def __len__(self) -> int:
+        return len(command_specs())
+
+
 class _AllCommands(CommandGroup):
     """The commands of fairfix, and one for each method from outside the package."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = _Commands()  # type: ignore[assignment]
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [*super().list_commands(ctx), *outside_names()]
@@ -54,11 +79,9 @@ class _OutsideMethod(TyperCommand):
     ) -> Any:
         """Build the real command and return its context."""
         try:
-            single = typer.Typer(add_completion=False)
-            _register(command_spec(str(self.name)), single)
+            command = _build(command_spec(str(self.name)))
         except Exception as error:
             raise typer.Exit(_print_failure(error)) from None
-        command = typer.main.get_command(single)
         return command.make_context(info_name, args, parent=parent, **extra)
 
 
@@ -136,8 +159,8 @@ def _print_failure(error: Exception) -> int:
     return failed.exit_code
 
 
-def _register(spec: CommandSpec, typer_app: typer.Typer) -> None:
-    """Add a command to a Typer app."""
+def _build(spec: CommandSpec) -> Any:
+    """Return the command with its options."""
 
     def command(**values: Any) -> None:
         debug = values.pop("debug")
@@ -152,11 +175,9 @@ def _register(spec: CommandSpec, typer_app: typer.Typer) -> None:
 
     groups = (*spec.groups, help_options)
     command.__signature__ = signature(groups, spec.own)  # type: ignore[attr-defined]
-    add = typer_app.command(
+    single = typer.Typer(add_completion=False)
+    add = single.command(
         spec.name, cls=HelpCommand, help=escape(spec.summary), rich_help_panel=spec.panel
     )
     add(command)
-
-
-for _spec in command_specs().values():
-    _register(_spec, app)
+    return typer.main.get_command(single)

@@ -13,7 +13,7 @@ from fairfix._utils.number_text import exact_text
 from fairfix._utils.text import plain_number, plain_threshold, shorten
 from fairfix.cli.console import build_table, print_json, print_messages, print_output, wrap
 from fairfix.cli.option_values import OptionValues
-from fairfix.cli.summary import reference_groups
+from fairfix.cli.reference_groups import reference_groups
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.fairness_metrics import title as title_of
 from fairfix.report.figures import named_figures

@@ -9,10 +9,11 @@ from rich.table import Table
 
 from fairfix._utils.text import format_count, plain_number, shorten
 from fairfix.cli.console import build_table, wrap
+from fairfix.cli.reference_groups import reference_groups
 from fairfix.report.figures import named_figures
 from fairfix.report.gate_sentences import check_intervals, check_values
 from fairfix.report.markdown import ROWS, STATES, plain_figure
-from fairfix.report.reference_table import ReferenceTable, reference_table
+from fairfix.report.reference_table import reference_table
 from fairfix.report.sentences import GOALS_HEADER, Headline, goal_rows, headline, promises
 from fairfix.workflows.save import Destination
 
@@ -127,15 +128,6 @@ def _by_group(test: dict[str, Any]) -> Table:
                 test["unmodified"]["groups"], test["debiased"]["groups"], strict=True
             )
         ],
-    )
-
-
-def reference_groups(pairs: ReferenceTable) -> Table:
-    """Return the gaps of every other group to the reference group."""
-    return build_table(
-        f"{pairs.title}, simultaneous intervals",
-        ["group", "rows", "gap"],
-        [[name, rows, plain_figure(figures[-1])] for name, rows, figures in pairs.rows],
     )
 
 
