@@ -99,7 +99,8 @@ def out_of_fold(
         make_model: returns a new classifier.
         inputs: (N, D).
         target: (N,) 0/1.
-        rows: (N,) mask of the rows that models are fitted on; all rows are predicted.
+        rows: (N,) mask of the rows that models are fitted on, as far as they have a weight; all
+            rows are predicted.
         folds: (N,) from 0, see ``stratified_folds``.
         weights: (N,) row weights; None counts every row once.
 
@@ -107,6 +108,7 @@ def out_of_fold(
         TableError: if the rows to fit on outside of a fold do not have both values.
     """
     predicted = np.empty(len(inputs))
+    rows = rows if weights is None else rows & (weights > 0)
     with threadpool_limits(torch.get_num_threads(), user_api="openmp"):
         for fold in np.unique(folds):
             inside = folds == fold

@@ -147,11 +147,12 @@ class StratifiedBatches:
         ]
         for c, rows in enumerate(self._cells):
             if len(rows) == 0:
-                group, label = divmod(c, 2)
+                name, favorable = problem.group_names[c // 2], c % 2 == 1
+                row = "row" if problem.weights is None else "row of positive weight"
                 raise TableError(
-                    "Training needs rows of both labels in every group, but group "
-                    f"{problem.group_names[group]!r} has no row with label {label}; add rows, or "
-                    "merge or drop the group."
+                    f"Training needs rows of both labels in every group, but group {name!r} has no "
+                    f"{row} with {'' if favorable else 'un'}favorable label; add rows, or merge or "
+                    "drop the group."
                 )
         self._rows_per_cell, self._seed = rows_per_cell, seed
         self._device = problem.groups.device

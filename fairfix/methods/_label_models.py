@@ -45,13 +45,14 @@ def cross_fit(
         inputs: (N, D).
         target: (N,) 0/1.
         folds: (N,) from 0.
-        rows: (N,) mask of the rows to fit on; None for all.
+        rows: (N,) mask of the rows to fit on, as far as they have a weight; None for all.
 
     Raises:
         TableError: if the rows to fit on do not have both values.
     """
     rows = np.ones(len(problem), dtype=bool) if rows is None else rows
     weights = row_weights(problem)
+    rows = rows if weights is None else rows & (weights > 0)
     predicted = out_of_fold(boosted_trees, inputs, target, rows, folds, weights)
     model = boosted_trees()
     with threadpool_limits(torch.get_num_threads(), user_api="openmp"):

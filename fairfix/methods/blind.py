@@ -32,7 +32,7 @@ from torch import Tensor
 
 from fairfix.data.problem import Problem
 from fairfix.data.splitting import stratified_folds
-from fairfix.errors import UsageError
+from fairfix.errors import TableError, UsageError
 from fairfix.methods._cross_fitting import (
     N_FOLDS,
     Floats,
@@ -100,6 +100,15 @@ def blind(
     if of is not None:
         objective = objective.with_default_k(LABEL_K)
     counted = np.ones(len(problem), dtype=bool) if of is None else labels == of
+    weights = row_weights(problem)
+    pi = float(np.average(labels, weights=weights))
+    shares = tuple(float(np.average((groups == g) & counted, weights=weights)) for g in (0, 1))
+    if 0 in shares:
+        raise TableError(
+            f"{metric} needs rows with {'' if of else 'un'}favorable label in both groups, but "
+            f"group {problem.group_names[shares.index(0)]!r} has none; add rows or choose another "
+            "metric."
+        )
     label = cross_fit(problem, inputs, labels, folds)
     group = cross_fit(problem, inputs, groups, folds, rows=counted)
     calibrated, recalibrated = None, label.out_of_fold
@@ -107,9 +116,6 @@ def blind(
         calibrated, recalibrated = calibrated_score(problem, inputs[:, -1])
     likely = (label.out_of_fold + recalibrated) / 2
 
-    weights = row_weights(problem)
-    pi = float(np.average(labels, weights=weights))
-    shares = tuple(float(np.average((groups == g) & counted, weights=weights)) for g in (0, 1))
     utility = likely / (2 * pi) - (1 - likely) / (2 * (1 - pi))
     unfairness = group.out_of_fold / shares[1] - (1 - group.out_of_fold) / shares[0]
     if of is not None:

@@ -34,6 +34,7 @@ from fairfix.thresholds.tradeoff_curve import tradeoff_curve
 from fairfix.workflows.case import Case
 from fairfix.workflows.case_threads import on_its_threads
 from fairfix.workflows.contract import contract_of
+from fairfix.workflows.defined_rows import check_defined
 from fairfix.workflows.evidence import DecidedRows
 from fairfix.workflows.gate.checks import with_column
 from fairfix.workflows.gate.demands import Demand
@@ -143,8 +144,8 @@ def debias(
         groups = case.table.groups, test.table.groups
     else:
         validation, held_out, groups = _split(case, holdout_share, seed)
-    _check_defined(validation, objective, "validation")
-    _check_defined(held_out, objective, "test")
+    check_defined(validation, objective, "validation")
+    check_defined(held_out, objective, "test")
     validation = with_columns(validation, objective.limits, groups[0])
     result = described.run(validation, objective, seed=seed, **chosen)
     retuned = identity(validation, objective)
@@ -227,26 +228,6 @@ def _split(case: Case, share: float, seed: int) -> tuple[Problem, Problem, tuple
         return tuple(group.take(at) for group in case.table.groups)
 
     return validation, held_out, (groups(kept), groups(held))
-
-
-def _check_defined(problem: Problem, objective: Objective, rows: str) -> None:
-    """Check that the gap is defined on these rows, whatever is decided.
-
-    Raises:
-        TableError: if a group lacks rows that the metric needs.
-    """
-    metric = objective.metric
-    everybody = torch.ones_like(problem.labels, dtype=torch.bool)
-    if not metric(problem.counts(everybody)).size.isnan():
-        return
-    for g, name in enumerate(problem.group_names):
-        labels = set(problem.labels[problem.groups == g].tolist())
-        if len(labels) < 2:
-            lacking = "unfavorable" if labels == {1} else "favorable"
-            raise TableError(
-                f"The {metric.title} is undefined on the {rows} rows: group {name!r} has no row "
-                f"with {lacking} label. Add such rows or choose another metric."
-            )
 
 
 def _folded(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -214,6 +215,23 @@ def test_a_group_in_which_the_metric_is_undefined(
     options = ("--test", place.test, "--metric", metric)
     said = refused(fairfix, place, "prune", place.model, place.val, *options)
     assert f"is undefined on the {rows} rows: group '0' has no row with favorable label" in said
+
+
+@pytest.mark.parametrize(
+    ("kept", "metric", "said"),
+    [
+        ("label == 0 or group == 1", "eod", "group '0' has no row of positive weight with favor"),
+        ("group == 1", "spd", "group '0' has no row of positive weight. Add"),
+        ("label == 0", "spd", "validation rows have no row of positive weight with favorable"),
+    ],
+)
+def test_rows_without_weight_do_not_define_a_metric(
+    fairfix: Run, place: Place, draw: Draw, kept: str, metric: str, said: str
+) -> None:
+    rows = draw(400, 4)
+    place.table(rows.assign(weight=np.where(rows.eval(kept), 1.5, 0)), "val.csv")
+    options = ("--weight", "weight", "--metric", metric)
+    assert said in refused(fairfix, place, "blind", place.model, place.val, *options)
 
 
 def test_an_audit_shows_what_is_undefined(fairfix: Run, place: Place, draw: Draw) -> None:

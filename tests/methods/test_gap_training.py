@@ -135,7 +135,7 @@ def test_rows_without_weight_are_not_drawn() -> None:
 def test_a_cell_without_rows_is_refused() -> None:
     problem = linear_problem(60)
     problem = replace(problem, labels=problem.labels * (problem.groups == 0))
-    with pytest.raises(TableError, match="group 'b' has no row with label 1; add rows"):
+    with pytest.raises(TableError, match="group 'b' has no row with favorable label; add rows"):
         StratifiedBatches(problem, 5, seed=0)
 
 

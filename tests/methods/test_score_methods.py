@@ -164,10 +164,28 @@ def test_round_off_of_the_score_changes_no_tree() -> None:
             assert torch.equal(before, after)
 
 
+@pytest.mark.parametrize("method", [blind, repair])
+def test_no_tree_is_fitted_to_rows_without_weight(method: Any) -> None:
+    weights = (torch.arange(400) % 3 > 0).double()
+    given = replace(problem(), weights=weights)
+    assert given.features is not None
+    other = torch.where(weights[:, None] > 0, given.features, given.features.flip(0))
+    other[:, 0] = given.features[:, 0]  # the group
+    models = [
+        method(replace(given, features=rows), Objective(), seed=SEED).score_model
+        for rows in (given.features, other)
+    ]
+    first, second = (model.eta.trees.arrays() for model in models)
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
 def test_what_a_score_model_cannot_serve_is_refused() -> None:
     given = problem()
     with pytest.raises(UsageError, match="blind supports spd, eod, fprd, not di"):
         blind(given, Objective(METRICS["di"]))
+    one_label = replace(given, labels=given.labels * given.groups)
+    with pytest.raises(TableError, match="favorable label in both groups, but group 'a' has none"):
+        blind(one_label, Objective(METRICS["eod"]))
     images = replace(given, features=torch.rand(400, 1, 2, 2))
     for method in (blind, repair):
         with pytest.raises(TableError, match="columns of numbers"):
