@@ -46,7 +46,7 @@ fuzz: $(VENV)/.dev
 coverage: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/coverage.py --repetitions 10000
 
-samples: $(VENV)/.installed
+samples: $(VENV)/.dev
 	$(BIN)/python sample_models/build.py
 
 clean:

@@ -1,4 +1,4 @@
-"""The rows of the sample models: what their tables say and what the networks read."""
+"""The rows of the samples with numbers: what their tables say and what the networks read."""
 
 from __future__ import annotations
 
@@ -30,18 +30,20 @@ class Rows:
 
     Attributes:
         table: what is written.
-        inputs: (N, D), what the network reads.
+        inputs: what the network reads: (N, ...) for each argument.
         label: (N,) in {0, 1}, 1 = favorable.
         group: (N,) in {0, 1}, 1 = privileged.
         spec: the data spec that leads from the table to the inputs; None where the table holds
             the inputs themselves.
+        arrays: (N, ...) by name, written beside the table with the ids of its rows.
     """
 
     table: pd.DataFrame
-    inputs: Floats
+    inputs: tuple[NDArray[Any], ...]
     label: Ints
     group: Ints
     spec: Mapping[str, Any] | None = None
+    arrays: Mapping[str, NDArray[Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def loh_rows() -> Rows:
     table = pd.DataFrame(inputs, columns=list(drawn.feature_names))
     table.insert(0, "label", drawn.label)
     table.insert(1, "group", drawn.group)
-    return Rows(table, inputs, drawn.label, drawn.group)
+    return Rows(table, (inputs,), drawn.label, drawn.group)
 
 
 def zafar_rows() -> Rows:
@@ -86,7 +88,7 @@ def zafar_rows() -> Rows:
     table = pd.DataFrame(inputs, columns=list(drawn.feature_names))
     table.insert(0, "outcome", _words(drawn.label, ("refused", "granted")))
     table.insert(1, "sex", _words(drawn.group, ("female", "male")))
-    return Rows(table, inputs, drawn.label, drawn.group)
+    return Rows(table, (inputs,), drawn.label, drawn.group)
 
 
 def loh_raw_rows() -> Rows:
@@ -103,7 +105,7 @@ def loh_raw_rows() -> Rows:
     )
     return Rows(
         pd.DataFrame({"label": drawn.label} | {c.name: c.written for c in columns}),
-        np.column_stack([c.inputs for c in columns]),
+        (np.column_stack([c.inputs for c in columns]),),
         drawn.label,
         drawn.group,
         {"version": 1, "features": [c.spec for c in columns]},
