@@ -24,6 +24,7 @@ from fairfix.report.gate_sentences import (
     check_values,
     power_sentence,
 )
+from fairfix.thresholds.rule_file import checkpoint_key_of
 from fairfix.workflows.audit import choose_rule
 from fairfix.workflows.case import Case, load
 from fairfix.workflows.gate.demands import check_baseline
@@ -105,12 +106,14 @@ def _other_rule(case: Case, threshold: float | None) -> Iterator[str]:
 def _baseline(model: Path, data: Path, case: Case, options: ModelOptions) -> Judged:
     """Return the decisions of another model on the same rows, by its own rule.
 
-    Its inputs are those of its own rule, else those of the case.
+    Its inputs and checkpoint key are those of its own rule, else those of the case.
     """
     columns = case.columns
     if columns.score is not None:
         ignored = (*columns.ignore, columns.score)
         columns = replace(columns, score=None, ignore=ignored)
+    key = checkpoint_key_of(model) or options.checkpoint_key
+    options = replace(options, checkpoint_key=key)
     checkpoint, found = open_model(model, options)
     if found.contract is not None:
         columns = replace(columns, features=None)

@@ -97,7 +97,9 @@ def choose_rule(
         UsageError: if the rule does not belong to the checkpoint, or takes columns by position.
     """
     if threshold is not None:
-        return plain_rule(case), f"score > {threshold:g}"
+        model = None if case.found.rule is None else case.found.rule.score_model
+        raw = "" if model is None else " of the network, without the score model of its rule"
+        return plain_rule(case), f"score > {threshold:g}{raw}"
     found = _find(case, given)
     if by_name:
         found.require_contract()
@@ -131,8 +133,13 @@ def ruled(case: Case, rule: DecisionRule) -> Case:
     With a score model, the scores are those that the rule compares with its thresholds.
 
     Raises:
-        UsageError: if the rule is for another label value, another network or other columns.
+        UsageError: if the rule is for another label value, another network or other columns, or if
+            another rule with a score model scored the case.
     """
+    if case.scored_by is rule:
+        return case
+    if case.scored_by is not None and case.scored_by.score_model is not None:
+        raise UsageError("The case has the scores of another rule's score model; load it again.")
     check_contract(case, rule)
     known = case.problem.labeled or case.columns.favorable is not None
     if known and not equal_values(rule.positive_label, case.table.favorable):
@@ -140,8 +147,8 @@ def ruled(case: Case, rule: DecisionRule) -> Case:
             f"The favorable value of the rule is {rule.positive_label!r}, but here it is "
             f"{case.table.favorable!r}; give --favorable {rule.positive_label}."
         )
-    case = _reread(case, rule)
-    if rule.score_model is None or case.problem.probabilities is not None:
+    case = replace(_reread(case, rule), scored_by=rule)
+    if rule.score_model is None:
         return case
     modeled = rule.model(case.problem.scores, case.problem.features)
     problem = replace(case.problem, scores=modeled.score, probabilities=modeled.probability)
@@ -151,7 +158,7 @@ def ruled(case: Case, rule: DecisionRule) -> Case:
 def _reread(case: Case, rule: DecisionRule) -> Case:
     """Return the case with the scores that the network gives as the rule reads its output."""
     scorer, features = case.problem.scorer, case.problem.features
-    if scorer is None or features is None or case.problem.probabilities is not None:
+    if scorer is None or features is None:
         return case
     assert case.checkpoint is not None
     reader = make_scorer(

@@ -42,6 +42,7 @@ class Case:
         notes: what was inferred, for the user.
         spec: the data spec that made the inputs; None if the table holds them already.
         found: the rule whose contract named the columns.
+        scored_by: the rule that reads the network's output for the scores; None as options say.
     """
 
     checkpoint: Checkpoint | None
@@ -53,6 +54,7 @@ class Case:
     notes: tuple[str, ...] = ()
     spec: Spec | None = None
     found: FoundRule = NO_RULE
+    scored_by: DecisionRule | None = None
 
     def __repr__(self) -> str:
         model = "scores" if self.checkpoint is None else self.checkpoint.path.name
@@ -120,7 +122,8 @@ class Case:
         with limited_threads(self.threads):
             problem = problem_of(table, self.problem.scorer, self.options, self.problem.threshold)
             problem = replace(problem, input_blocks=self.problem.input_blocks)
-        return replace(self, table=table, problem=problem, notes=(*notes, *table.notes))
+        notes = (*notes, *table.notes)
+        return replace(self, table=table, problem=problem, notes=notes, scored_by=None)
 
 
 def load(

@@ -77,6 +77,8 @@ def test_the_rule_keeps_which_network_of_a_checkpoint_it_decides_with(
     again = fairfix("predict", fair, place.test, *arch, "-o", "-")
     assert (again.code, again.out) == (0, given.out), again.err
     assert fairfix("audit", fair, place.test, *arch).code == 0
+    compared = ("--baseline", fair, "--max-drop", 0.5)
+    assert fairfix("gate", fair, place.test, *arch, *compared).code != 2
 
 
 def test_predict_finds_columns_by_name(fairfix: Run, place: Place, debiased: Path) -> None:

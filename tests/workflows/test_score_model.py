@@ -15,6 +15,7 @@ from torch import nn
 import fairfix as library
 from fairfix.errors import UsageError
 from fairfix.thresholds.rule_file import read_rule
+from fairfix.workflows.audit import plain_rule, ruled
 from tests.helpers.runs import Place, Run
 
 METHODS = ("blind", "repair")
@@ -55,6 +56,20 @@ def test_the_gate_applies_the_score_model(place: Place, fairfix: Run) -> None:
     checks = json.loads(ended.out)["checks"]
     gap = next(check for check in checks if check["kind"] == "budget")["value"]
     assert gap == pytest.approx(outcome.test.debiased.gaps["spd"])
+    said = "score > 0.4 of the network, without the score model of its rule"
+    assert said in fairfix("audit", place.folder / "new.pt", place.test, "--threshold", 0.4).err
+
+
+def test_a_case_is_scored_by_one_rule(place: Place) -> None:
+    outcome = debiased(place, "blind")
+    case = library.load(place.model, place.test)
+    plain = plain_rule(case)
+    again = ruled(ruled(case, plain), outcome.rule)
+    assert not torch.equal(again.problem.scores, case.problem.scores)
+    modeled = ruled(case, outcome.rule)
+    assert ruled(modeled, outcome.rule) is modeled
+    with pytest.raises(UsageError, match="load it again"):
+        ruled(modeled, plain)
 
 
 def test_validation_figures_are_of_models_fitted_without_the_row(place: Place) -> None:
