@@ -74,6 +74,38 @@ def scores_again(scores: np.ndarray, labels: np.ndarray) -> Clustering:
     )
 
 
+def equal_inputs(digests: np.ndarray, labels: np.ndarray, *, copies: bool) -> Clustering:
+    """Return rows that are equal in inputs of any kind and in their labels.
+
+    Args:
+        digests: (N, 16) uint8, a hash of each row's inputs.
+        labels: (N,) 0/1.
+        copies: whether equal inputs show copies, as equal images do and equal short texts do not.
+    """
+    rows = np.column_stack([digests, labels.astype(np.uint8)])
+    _, codes, size = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+    repeated = int(size[size > 1].sum())
+    if not repeated:
+        return INDEPENDENT
+    if not copies:
+        return Clustering(None, _honest(repeated, len(rows)), True)
+    return Clustering(codes.astype(np.int64), _copied(repeated, len(rows), len(size)), True)
+
+
+def _honest(repeated: int, n: int) -> str:
+    return (
+        f"{repeated:,} of {n:,} rows equal another row and count as independent; name persons with "
+        "several rows by --cluster"
+    )
+
+
+def _copied(repeated: int, n: int, clusters: int) -> str:
+    return (
+        f"{repeated:,} of {n:,} rows are copies of another row, so that they count as {clusters:,} "
+        "independent rows"
+    )
+
+
 def _copies(values: np.ndarray, labels: np.ndarray) -> Clustering:
     """Return copies of rows as clusters, if they are more than chance explains."""
     values = values.reshape(len(values), -1)
@@ -103,10 +135,7 @@ def _equal_rows(values: np.ndarray, labels: np.ndarray, columns: list[int]) -> C
     if not repeated:
         return INDEPENDENT
     n, distinct = len(values), values[first]
-    rows = f"{repeated:,} of {n:,} rows equal another row"
-    honest = Clustering(
-        None, f"{rows} and count as independent; name persons with several rows by --cluster", True
-    )
+    honest = Clustering(None, _honest(repeated, n), True)
     if not columns:
         return honest
     alone = ~_shared(distinct[:, columns[0]])  # the value belongs to one distinct row
@@ -116,11 +145,7 @@ def _equal_rows(values: np.ndarray, labels: np.ndarray, columns: list[int]) -> C
     if not size[equal].sum() > chance + CHANCE_ERRORS * math.sqrt(max(chance, 1.0)):
         return honest
     codes = np.where(equal[code], code, len(first) + np.arange(n)).astype(np.int64)
-    note = (
-        f"{copied(codes):,} of {n:,} rows are copies of another row, so that "
-        f"they count as {len(np.unique(codes)):,} independent rows"
-    )
-    return Clustering(codes, note, True)
+    return Clustering(codes, _copied(copied(codes), n, len(np.unique(codes))), True)
 
 
 def _shared(values: np.ndarray) -> np.ndarray:

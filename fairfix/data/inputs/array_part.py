@@ -114,7 +114,8 @@ class ArrayBuilder:
         bad |= {row: reason for row, reason in self._not_finite(source, index) if row not in bad}
         with self._path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        return BuiltPart(part, bad, sha256=sha256)
+        measured = _tensor(source).is_floating_point()
+        return BuiltPart(part, bad, sha256=sha256, measured=measured)
 
     def _align(self, stored: StoredArray, rows: TableRows) -> tuple[Tensor, dict[int, str]]:
         """Return the row of the array for each row of the table, and rows without one."""
@@ -234,5 +235,7 @@ class ArrayPart:
     def digests(self) -> np.ndarray:
         """See ``Part.digests``."""
         cpu = torch.device("cpu")
-        rows = (self.load(torch.tensor([row]), cpu)[0][0] for row in range(len(self)))
-        return digests_of(row.view(torch.uint8).numpy() for row in rows)
+        step = max(1, _PIECE * len(self) // max(1, self.nbytes))
+        loaded = (self.load(rows, cpu)[0] for rows in torch.arange(len(self)).split(step))
+        flat = (values.reshape(len(values), -1).view(torch.uint8).numpy() for values in loaded)
+        return digests_of(row for values in flat for row in values)

@@ -110,7 +110,7 @@ class ImageBuilder(CellTexts):
             notes.append(f"{images} an EXIF orientation that is ignored; exif: true turns them")
         index = torch.from_numpy(found.index)
         part = ImagePart(self._name, found.pixels, found.digests, index, self._entry)
-        return BuiltPart(part, found.bad, tuple(notes), found.sha256)
+        return BuiltPart(part, found.bad, tuple(notes), found.sha256, measured=True)
 
     def _described(self, shape: tuple[int, ...]) -> str:
         """Say how images are decoded, and check that there is a mean for each channel."""

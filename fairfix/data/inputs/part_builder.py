@@ -74,12 +74,14 @@ class BuiltPart:
         bad: why a row cannot be used, by row number.
         notes: for the user.
         sha256: hash of the file or files that it was read from; None without any.
+        measured: whether rows that are equal in it are copies, as images are and codes are not.
     """
 
     part: Part
     bad: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     sha256: str | None = None
+    measured: bool = False
 
 
 class PartBuilder(Protocol):
@@ -121,12 +123,14 @@ class BuiltInputs:
         kept: (M,) int64 numbers of these rows; None if all can be used.
         notes: for the user.
         sha256: hashes of the files that inputs were read from, by the name of the input.
+        measured: whether equal rows are copies of each other; see ``BuiltPart``.
     """
 
     inputs: Inputs
     kept: np.ndarray | None
     notes: tuple[str, ...]
     sha256: Mapping[str, str]
+    measured: bool
 
 
 class InputsBuilder(Protocol):

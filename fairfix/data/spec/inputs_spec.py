@@ -225,9 +225,10 @@ class SpecInputsBuilder:
         inputs = Inputs([each.part for each in built], by_name=self._by_name)
         notes = tuple(note for each in built for note in each.notes)
         sha256 = {each.part.keys[0]: each.sha256 for each in built if each.sha256 is not None}
+        measured = any(each.measured for each in built)
         bad = _bad_rows(built)
         if not bad:
-            return BuiltInputs(inputs, None, notes, sha256)
+            return BuiltInputs(inputs, None, notes, sha256, measured)
         first = min(bad)
         where = f"{plural(len(bad), 'row', 'rows')} of {rows.file}"
         reason = f"first: {rows.locate(first)}: {bad[first]}"
@@ -240,7 +241,8 @@ class SpecInputsBuilder:
             raise TableError(f"No row of {rows.file} can be used ({reason}); correct them.")
         kept = np.setdiff1d(np.arange(rows.count), np.array([*bad]))
         note = f"{where} cannot be used and {'is' if len(bad) == 1 else 'are'} left out ({reason})"
-        return BuiltInputs(inputs.take(torch.from_numpy(kept)), kept, (*notes, note), sha256)
+        usable = inputs.take(torch.from_numpy(kept))
+        return BuiltInputs(usable, kept, (*notes, note), sha256, measured)
 
 
 def _bad_rows(built: Iterable[BuiltPart]) -> dict[int, str]:

@@ -11,7 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from fairfix._utils.text import did_you_mean, plural
-from fairfix.data.clusters import INDEPENDENT, Clustering, find_clusters, scores_again
+from fairfix.data.clusters import (
+    INDEPENDENT,
+    Clustering,
+    equal_inputs,
+    find_clusters,
+    scores_again,
+)
 from fairfix.data.inputs import InputOptions
 from fairfix.data.table.columns import Columns, Header
 from fairfix.data.table.features import (
@@ -144,6 +150,8 @@ def _clusters(data: ColumnData, labels: EncodedLabels | None) -> Clustering:
     known = np.zeros(data.rows, np.int64) if labels is None else labels.labels
     values = data.features if data.inputs is None else _matrix(data.inputs.inputs)
     found = find_clusters(data.clusters, data.ids, values, known)
+    if data.inputs is not None and values is None and data.clusters is None and not found.note:
+        return equal_inputs(data.inputs.inputs.digests(), known, copies=data.inputs.measured)
     alone = data.clusters is None and data.ids is None and values is None
     return scores_again(data.scores, known) if alone and data.scores is not None else found
 

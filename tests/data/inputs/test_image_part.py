@@ -347,6 +347,15 @@ def test_equal_rows_have_equal_digests_whatever_the_order(read: Read, folder: Pa
     assert torch.equal(taken.batch().kwargs["pixels"], inputs.batch().kwargs["pixels"][[3, 0, 3]])
 
 
+def test_rows_with_one_image_and_label_are_copies(read: Read, folder: Path) -> None:
+    names = ["0.png", "1.png", "0.png", "0.png", "2.png", "1.png"]  # labels 0, 1, 0, 1, 0, 1
+    table = read(image(), {"file": names, "person": ["a", "b", "c", "d", "e", "f"]}, id="person")
+    assert table.clusters is not None
+    assert len(np.unique(table.clusters)) == 4
+    assert table.clusters[0] == table.clusters[2] != table.clusters[3]
+    assert table.repeats.startswith("4 of 6 rows are copies of another row")
+
+
 def test_copies_of_the_part_refer_to_the_file(read: Read, folder: Path) -> None:
     inputs = read(image(), FILES).inputs
     assert inputs is not None

@@ -177,6 +177,12 @@ def test_rows_keep_their_tokens_and_digests_in_any_order(read: Read, tokenizer: 
         assert torch.equal(got, inputs.batch().kwargs["input_ids"][[3, 1, 3]])
 
 
+def test_equal_texts_count_as_independent_with_a_warning(read: Read, tokenizer: Path) -> None:
+    table = read(text(), {"review": ["a", "bad", "a", "good"]})
+    assert table.clusters is None
+    assert table.repeats.startswith("2 of 4 rows equal another row and count as independent")
+
+
 def test_the_spec_binds_the_files_of_the_tokenizer(
     read: Read, tokenizer: Path, tmp_path: Path
 ) -> None:
