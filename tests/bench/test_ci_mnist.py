@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from fairfix.bench import ci_mnist
 from fairfix.bench.ci_mnist import (
@@ -25,6 +26,8 @@ from fairfix.bench.ci_mnist import (
 )
 from fairfix.bench.download import DownloadError
 from fairfix.data.inputs.array_file import read_array
+from fairfix.data.spec import spec_from_json
+from fairfix.data.table import Columns, read_table
 from fairfix.errors import OutputError, UsageError
 
 BIASES: tuple[Bias, ...] = ("group-size", "group-distribution", "class-size")
@@ -127,6 +130,41 @@ def test_every_form_holds_the_same_images(tmp_path: Path) -> None:
     for each in (table, *flat):
         roles = each[["id", "label", "group"]].astype(str)
         assert roles.equals(colored.table().astype(str))
+
+
+def test_every_form_gives_a_network_the_same_inputs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("PIL")
+    monkeypatch.setenv("FAIRFIX_CACHE", str(tmp_path / "cache"))
+    colored = color_digits(synthetic(), "group-distribution", share=0.8)
+    write_arrays(colored, tmp_path / "arrays.csv")
+    write_pngs(colored, tmp_path / "pngs.csv")
+    write_columns(colored, tmp_path / "flat.parquet")
+    array = {"kind": "array", "file": "arrays.npz", "key": "images", "dtype": "float32"}
+    pixels = {
+        "kind": "numbers",
+        "entries": [{"column": f"p{place}"} for place in range(3 * 28 * 28)],
+        "shape": [3, 28, 28],
+    }
+    forms = {
+        "arrays.csv": array | {"align": "id"},
+        "pngs.csv": {"kind": "image", "column": "file", "scale": 1.0},
+        "flat.parquet": pixels,
+    }
+    columns = Columns(label="label", favorable="even", groups=("group",), privileged="red", id="id")
+    for table, entry in forms.items():
+        spec = spec_from_json(
+            {"version": 2, "call": "position", "inputs": {"x": entry}}, folder=tmp_path
+        )
+        read = read_table(tmp_path / table, columns, spec=spec)
+        assert read.inputs is not None
+        (given,) = read.inputs.batch().args
+        assert given.dtype == torch.float32
+        assert np.array_equal(given.numpy(), colored.images), table
+        assert read.labels is not None
+        assert np.array_equal(read.labels, colored.labels)
+        assert np.array_equal(read.groups[0].ids, colored.groups)
 
 
 def test_existing_files_are_replaced_only_by_force(tmp_path: Path) -> None:
