@@ -16,7 +16,7 @@ from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import auc_by_group
 from fairfix.models.score_model import ScoreModel
 from fairfix.thresholds.policy import Policy
-from fairfix.thresholds.shared import best_threshold
+from fairfix.thresholds.shared import best_threshold_of
 
 # Networks look better on the rows they were trained on than on new rows, so their standard errors
 # are multiplied by this factor. With a smaller one the budget is missed more often on new rows; a
@@ -102,14 +102,10 @@ class CandidateSearch:
         network was not trained here; its step has the best threshold on all rows.
         """
         p, q, rows = self.problem, self._selection, self._selection_rows
-        best = best_threshold(
+        best = best_threshold_of(
+            q,
             scores if rows is None else scores[rows],
-            q.labels,
-            q.groups,
-            q.n_groups,
             self._ranking_objective,
-            q.weights,
-            q.columns,
             self._label_probabilities,
         )
         utility, threshold = float(best.utility), float(best.threshold)
@@ -157,10 +153,7 @@ class CandidateSearch:
 
     def _steps(self, scores: Tensor, objective: Objective, first: int) -> list[Step]:
         """Return the steps of scores (B, N) at their best thresholds, numbered from ``first``."""
-        p = self.problem
-        best = best_threshold(
-            scores, p.labels, p.groups, p.n_groups, objective, p.weights, p.columns
-        )
+        best = best_threshold_of(self.problem, scores, objective)
         figures = zip(
             objective.metric(best.counts).value.tolist(),
             objective.performance(best.counts).tolist(),

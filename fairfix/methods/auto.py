@@ -38,7 +38,7 @@ from fairfix.methods.identity import identity
 from fairfix.methods.repair import repair
 from fairfix.methods.thresholds import thresholds
 from fairfix.metrics.objective import Objective
-from fairfix.thresholds.shared import best_threshold
+from fairfix.thresholds.shared import best_threshold_of
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,7 @@ def _finetuned_utility(problem: Problem, objective: Objective, seed: int, steps:
         new = problem.take(folds == fold)
         state = finetune(problem.take(folds != fold), objective, seed=seed, steps=steps).state
         scored = new.scores if state is None else new.score(state)
-        best = best_threshold(
-            scored, new.labels, new.groups, new.n_groups, objective, new.weights, new.columns
-        )
+        best = best_threshold_of(new, scored, objective)
         scores[folds == fold] = scored
         decisions[folds == fold] = scored > best.threshold
     counts = with_auc(problem.counts(decisions), problem, scores, objective)

@@ -47,7 +47,7 @@ from fairfix.metrics.objective import Objective
 from fairfix.models.score_model import BlindScore
 from fairfix.models.score_model.blind_score import BlindMetric
 from fairfix.thresholds.policy import Policy
-from fairfix.thresholds.shared import best_threshold
+from fairfix.thresholds.shared import best_threshold_of
 
 METRICS: dict[str, int | None] = {"spd": None, "eod": 1, "fprd": 0}
 """Supported metrics, and the label of the rows that their rate is defined on."""
@@ -150,14 +150,6 @@ def _best_multiplier(
     multipliers = multipliers[np.argsort(np.abs(multipliers), kind="stable")]
     base = torch.from_numpy(utility - multipliers[:, None] * unfairness)
     scores = base.sigmoid().to(problem.scores.device)
-    best = best_threshold(
-        scores,
-        problem.labels,
-        problem.groups,
-        problem.n_groups,
-        objective,
-        problem.weights,
-        problem.columns,
-    )
+    best = best_threshold_of(problem, scores, objective)
     at = int(best.utility.argmax())
     return float(multipliers[at]), scores[at].clone(), float(best.threshold[at])

@@ -54,6 +54,7 @@ def best_threshold(
     weights: Tensor | None = None,
     columns: GroupColumns | None = None,
     label_probabilities: Tensor | None = None,
+    effect: Tensor | float | None = None,
 ) -> SharedThreshold:
     """Return the threshold that maximizes the objective, for each row of ``scores``.
 
@@ -70,10 +71,12 @@ def best_threshold(
         weights: (N,) non-negative row weights, rescaled to mean 1; None = 1 for every row.
         columns: all group columns, if the objective has limits by another one than ``groups``.
         label_probabilities: (N,) P(label = 1); rows then count for either label in part.
+        effect: design effect of the groups, scalar or (G,); None takes that of the weights.
     """
     batch = scores if scores.dim() == 2 else scores.unsqueeze(0)
     rows = _Rows.of(labels, groups, n_groups, weights, columns)
     rows = replace(rows, label_probabilities=label_probabilities)
+    rows = rows if effect is None else rows.with_effect(effect)
     step = max(1, _MAX_CELLS // (batch.shape[1] * rows.n_cells // 2 + 1))
     parts = [_best_thresholds(part, rows, objective) for part in batch.split(step)]
     if len(parts) == 1:
@@ -82,6 +85,29 @@ def best_threshold(
         torch.cat([part.threshold for part in parts]),
         torch.cat([part.utility for part in parts]),
         concatenate([part.counts for part in parts]),
+    )
+
+
+def best_threshold_of(
+    problem: Problem,
+    scores: Tensor,
+    objective: Objective,
+    label_probabilities: Tensor | None = None,
+) -> SharedThreshold:
+    """Return ``best_threshold`` of scores, (B, N) or (N,), of a problem's rows.
+
+    Standard errors include the design effect of row weights and clusters.
+    """
+    return best_threshold(
+        scores,
+        problem.labels,
+        problem.groups,
+        problem.n_groups,
+        objective,
+        problem.weights,
+        problem.columns,
+        label_probabilities,
+        problem.design_effect,
     )
 
 

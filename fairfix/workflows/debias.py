@@ -29,7 +29,7 @@ from fairfix.stats.evaluation import Evaluation, evaluate
 from fairfix.thresholds.folding import fold_threshold
 from fairfix.thresholds.policy import Policy, row_draws, row_ids
 from fairfix.thresholds.rule import DecisionRule
-from fairfix.thresholds.shared import best_threshold, performance_threshold
+from fairfix.thresholds.shared import best_threshold_of, performance_threshold
 from fairfix.thresholds.tradeoff_curve import tradeoff_curve
 from fairfix.workflows.case import Case
 from fairfix.workflows.case_threads import on_its_threads
@@ -259,15 +259,7 @@ def _as_stored(
     rounded = any(not torch.equal(state[k].to(v.dtype), v) for k, v in result.state.items())
     if not rounded:
         return state, scorer, result.policy
-    cut = best_threshold(
-        scorer.score(features),
-        validation.labels,
-        validation.groups,
-        validation.n_groups,
-        objective,
-        validation.weights,
-        validation.columns,
-    )
+    cut = best_threshold_of(validation, scorer.score(features), objective)
     return state, scorer, Policy.shared(float(cut.threshold))
 
 

@@ -11,7 +11,7 @@ from fairfix.errors import NoResultError
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import is_trivial
-from fairfix.thresholds.shared import best_threshold
+from fairfix.thresholds.shared import best_threshold_of
 from fairfix.workflows.outcome import Outcome
 from fairfix.workflows.warnings import NEARLY_TRIVIAL
 
@@ -75,14 +75,8 @@ def _larger_budget(outcome: Outcome) -> Iterator[str]:
         budget = float(f"{factor * objective.budget:.3g}")
         if budget >= _LARGEST_BUDGET:
             return
-        found = best_threshold(
-            outcome.validation_rows.scores,
-            rows.labels,
-            rows.groups,
-            rows.n_groups,
-            replace(objective, budget=budget, limits=()),
-            rows.weights,
-        )
+        larger = replace(objective, budget=budget, limits=())
+        found = best_threshold_of(rows, outcome.validation_rows.scores, larger)
         if _useful(found.counts.take(0), objective):
             expected = _expected(objective, float(objective.performance(found.counts)[0]))
             yield f"--budget {budget:g} ({expected})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from fairfix.thresholds.shared import (
     SharedThreshold,
     batched_utility,
     best_threshold,
+    best_threshold_of,
     cumulative_counts,
     evaluate_all_thresholds,
     sort_descending,
@@ -338,3 +340,17 @@ def test_label_probabilities_count_rows_for_both_labels_in_part(
     assert found == pytest.approx(max(map(utility, [-1, *problem.scores.tolist()])))
     certain = best_threshold(problem.scores, *own, label_probabilities=problem.labels)
     assert certain.threshold == best_threshold(problem.scores, *own).threshold
+
+
+@pytest.mark.parametrize("metric", ["spd", "eod"])
+def test_copies_in_clusters_count_once_in_standard_errors(metric: str) -> None:
+    problem = scored_rows(400, seed=4)
+    copies = torch.arange(400).repeat_interleave(5)
+    clustered = replace(problem.take(copies), clusters=copies)
+    objective = Objective(METRICS[metric])
+    alone, found, naive = (
+        best_threshold_of(each, each.scores, objective)
+        for each in (problem, clustered, replace(clustered, clusters=None))
+    )
+    assert float(found.utility) == pytest.approx(float(alone.utility), rel=0.02)
+    assert float(naive.utility) > 1.1 * float(alone.utility)
