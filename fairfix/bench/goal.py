@@ -9,12 +9,12 @@ from typing import Any
 
 from fairfix.bench.limits_json import limits_from_json, limits_to_json
 from fairfix.metrics.fairness_metrics import METRICS
-from fairfix.metrics.objective import Objective
+from fairfix.metrics.objective import DEFAULT_K, Objective
 from fairfix.metrics.performance import PERFORMANCES
 
 
 def goal_to_json(objective: Objective) -> dict[str, Any]:
-    """Return an objective as the ``goal`` object of a row."""
+    """Return an objective as the ``goal`` object of a row, with the default of k written out."""
     goal = {
         "metric": objective.metric.key,
         "budget": objective.budget,
@@ -22,7 +22,7 @@ def goal_to_json(objective: Objective) -> dict[str, Any]:
         "performance": objective.performance.key,
         "kind": objective.kind,
         "lambda": objective.lambda_,
-        "k": objective.k,
+        "k": objective.factor,
         "risk": objective.risk,
     }
     if objective.limits:
@@ -33,7 +33,9 @@ def goal_to_json(objective: Objective) -> dict[str, Any]:
 def objective_from_json(goal: Mapping[str, Any]) -> Objective:
     """Return the objective of the ``goal`` object of a row."""
     values = dict(goal)
+    k = values.pop("k")
     return Objective(
+        k=None if k == DEFAULT_K else k,
         metric=METRICS[values.pop("metric")],
         performance=PERFORMANCES[values.pop("performance")],
         lambda_=values.pop("lambda"),

@@ -45,6 +45,8 @@ class Result:
             applies it to the network's scores.
         validation_scores: (N,) the score of every validation row by a score model that was fitted
             without it, which the policy was chosen on; None if rows are scored as new rows are.
+        k: ``Objective.k`` of the search, the method's own where the given objective has none; None
+            for the default.
     """
 
     policy: Policy
@@ -54,3 +56,4 @@ class Result:
     notes: tuple[str, ...] = ()
     score_model: ScoreModel | None = None
     validation_scores: Tensor | None = None
+    k: float | None = None

@@ -30,7 +30,7 @@ UTILITY_TOLERANCE = 0.0005
 
 def in_sample_objective(objective: Objective) -> Objective:
     """Return the objective for networks that were trained on the rows they are compared on."""
-    return replace(objective, k=objective.k * IN_SAMPLE_FACTOR)
+    return replace(objective, k=objective.factor * IN_SAMPLE_FACTOR)
 
 
 class CandidateSearch:
@@ -232,7 +232,8 @@ def policy_result(
         notes = (*notes, BETTER_RETUNED)
     notes = (*notes, *_risk_note(objective, step.utility))
     trajectory = (*search.steps, step)
-    return Result(policy, None, trajectory, 1, notes, score_model, validation_scores)
+    fitted = score_model, validation_scores
+    return Result(policy, None, trajectory, 1, notes, *fitted, k=objective.k)
 
 
 BETTER_RETUNED = (

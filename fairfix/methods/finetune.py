@@ -24,6 +24,7 @@ Paper: none.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from typing import Annotated, Literal
@@ -89,5 +90,6 @@ def finetune(
     ):
         search.add(snapshot.scores, partial(attrgetter("weights"), snapshot))
     by = f"{labels} labels" if by_probabilities else "labels"
-    factor = f" and k = {ranking.k:.4g}" if ranking.uses_probability else ""
-    return search.result(f"candidates were compared by {by}{factor}")
+    factor = f" and k = {ranking.factor:.4g}" if ranking.uses_probability else ""
+    result = search.result(f"candidates were compared by {by}{factor}")
+    return replace(result, k=ranking.k)

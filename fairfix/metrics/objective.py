@@ -25,13 +25,16 @@ LAMBDA_RANGE = Range(0, 1)
 K_RANGE = Range(0, low_open=True)
 RISK_RANGE = Range(0, 1, low_open=True, high_open=True)
 
+DEFAULT_K = math.sqrt(2)
+"""``Objective.k`` of most methods: for the gap on as many new rows as the method is tuned on."""
+
 
 @dataclass(frozen=True)
 class RiskPreset:
     """A named balance of performance and surety.
 
     Attributes:
-        k_factor: factor on ``Objective.k``.
+        k_factor: factor on ``Objective.factor``.
         above_trivial: share of the performance of the best trivial rule, which decides all rows
             alike, that is subtracted before performance is multiplied by the probability. A larger
             one gives differences of performance more weight, and probability less.
@@ -123,7 +126,7 @@ class Objective:
         lambda_: weight of the gap in a trade-off, in [0, 1].
         k: factor on the standard error in that probability, > 0: 1 for the true gap,
             sqrt(1 + n / m) for the gap on m new rows after tuning on n, so sqrt(2) for as many.
-            The default stands for the method's own, which is sqrt(2) unless it states another.
+            None is the method's own, or ``DEFAULT_K``.
         risk: largest allowed probability of exceeding the budget, in (0, 1); None to multiply
             performance by the probability of meeting it; or a preset of that product by its name in
             ``RISK_PRESETS``. None is the same as "medium".
@@ -142,7 +145,7 @@ class Objective:
     performance: Performance = PERFORMANCES["balanced_accuracy"]
     kind: str = "constrained"
     lambda_: Annotated[float, LAMBDA_RANGE] = 0.75
-    k: Annotated[float, K_RANGE] = math.sqrt(2)
+    k: Annotated[float | None, K_RANGE] = None
     risk: Annotated[float | str | None, RISK_RANGE] = None
     limits: tuple[Limit, ...] = ()
 
@@ -156,7 +159,8 @@ class Objective:
         if self.kind not in KINDS:
             raise UsageError(f"objective must be {' or '.join(KINDS)}, not {self.kind!r}.")
         LAMBDA_RANGE.check("lambda", self.lambda_)
-        K_RANGE.check("k", self.k)
+        if self.k is not None:
+            K_RANGE.check("k", self.k)
         if self.risk is not None:
             if not isinstance(self.risk, str):
                 RISK_RANGE.check("risk", self.risk)
@@ -172,8 +176,13 @@ class Objective:
                 )
 
     def with_default_k(self, k: float) -> Objective:
-        """Return the objective with a method's own ``k``, unless ``k`` is not the default."""
-        return replace(self, k=k) if self.k == Objective.k else self
+        """Return the objective with a method's own ``k`` if it has none."""
+        return replace(self, k=k) if self.k is None else self
+
+    @property
+    def factor(self) -> float:
+        """``k``, or its default."""
+        return DEFAULT_K if self.k is None else self.k
 
     @property
     def largest_risk(self) -> float | None:
@@ -182,8 +191,8 @@ class Objective:
 
     @property
     def standard_errors(self) -> float:
-        """The factor on standard errors: ``k``, times that of a preset."""
-        return self.k * self._preset.k_factor
+        """``factor`` times that of a preset: what standard errors are multiplied by."""
+        return self.factor * self._preset.k_factor
 
     @property
     def _preset(self) -> RiskPreset:
@@ -218,7 +227,7 @@ class Objective:
         elif self.margin is not None:
             value = constrained(performance, gap.size, self.budget - self.margin)
         elif self.largest_risk is not None:
-            value = risk_constrained(performance, gap, self.budget, self.largest_risk, self.k)
+            value = risk_constrained(performance, gap, self.budget, self.largest_risk, self.factor)
         else:
             performance = self._above_trivial(performance, counts)
             value = chance_constrained(performance, gap, self.budget, self.standard_errors)

@@ -143,7 +143,7 @@ def debias(
     objective: Literal["constrained", "tradeoff"] = "constrained",
     lambda_: float | None = None,
     risk: float | Literal["low", "medium", "high"] | None = None,
-    k: float = Objective.k,
+    k: float | None = None,
     test: Case | str | Path | None = None,
     holdout: float = 0.3,
     seed: int = 0,
@@ -173,7 +173,7 @@ def debias(
         risk: "low", "medium" (as without) or "high" weighs performance more and surety less; a
             number in (0, 1) is the largest allowed chance of missing the budget, instead of
             weighing.
-        k: factor on the standard error of the gap, above 0.
+        k: factor on the standard error of the gap, above 0; by default the method's own.
         test: test rows; without them a share ``holdout`` in (0, 1) of the case's rows is held out.
         seed: equal seeds give equal bytes.
         fold_threshold: move the threshold into the last bias, so that 0.5 is the threshold.

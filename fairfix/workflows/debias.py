@@ -53,7 +53,7 @@ def make_objective(
     kind: str = "constrained",
     lambda_: float = Objective.lambda_,
     risk: float | str | None = None,
-    k: float = Objective.k,
+    k: float | None = None,
 ) -> Objective:
     """Make an objective from the keys of its metric and performance measure.
 

@@ -84,9 +84,7 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
                 "performance": objective.performance.key,
                 "kind": objective.kind,
                 "lambda": objective.lambda_ if objective.kind == "tradeoff" else None,
-                "standard_errors": objective.standard_errors
-                if objective.uses_probability
-                else None,
+                "standard_errors": outcome.standard_errors,
                 "risk": objective.risk,
             },
             "goals": _goals(outcome),

@@ -93,6 +93,14 @@ class Outcome:
         recalibrated = () if self.recalibration is None else (self.recalibration.sentence,)
         return (*self.result.notes, *recalibrated)
 
+    @property
+    def standard_errors(self) -> float | None:
+        """The factor on standard errors in the search; None without a probability."""
+        objective, own = self.objective, self.result.k
+        if not objective.uses_probability:
+            return None
+        return (objective if own is None else objective.with_default_k(own)).standard_errors
+
     def __repr__(self) -> str:
         after, metric = self.test.debiased, self.objective.metric.key
         figures = f"{metric} {after.gaps[metric]:.3f} on {after.rows:,} test rows"

@@ -332,7 +332,7 @@ def test_counts_by_threshold_are_sums_over_the_rows_above_it() -> None:
 
 def test_with_labels_the_choice_is_the_best_exact_threshold() -> None:
     c, objective = candidates(), objective_of("spd")
-    setting = Setting("true", "labels", objective.k, 0.0)
+    setting = Setting("true", "labels", objective.factor, 0.0)
     choice = c.best([setting], objective)[setting]
     exact = best_threshold(c.scores[:3], c.labels, c.groups, 2, objective)
     assert choice.snapshot == int(exact.utility.argmax())

@@ -127,6 +127,11 @@ def test_the_default_is_chance_constrained_at_root_two_standard_errors() -> None
     assert float(Objective().utility(COUNTS)) == pytest.approx(expected)
 
 
+def test_a_methods_own_k_is_for_an_objective_without_one() -> None:
+    assert Objective().with_default_k(1.2).factor == 1.2
+    assert Objective(k=math.sqrt(2)).with_default_k(1.2).factor == math.sqrt(2)
+
+
 @pytest.mark.parametrize(
     "objective",
     [

@@ -300,3 +300,12 @@ def test_a_case_is_not_changed_by_what_is_done_with_it(place: Place) -> None:
     for method in ("prune", "gda"):
         library.debias(case, method, budget=0.1, fold_threshold=method == "prune")
     assert all(torch.equal(tensor, before[name]) for name, tensor in scorer.state_dict().items())
+
+
+@pytest.mark.parametrize(("k", "reported"), [(None, 1.7), (1.0, 1.0), (2**0.5, 2**0.5)])
+def test_the_report_has_the_factor_on_standard_errors_of_the_method(
+    place: Place, k: float | None, reported: float
+) -> None:
+    case = library.load(place.model, place.val)
+    outcome = library.debias(case, "finetune", k=k, steps=0, labels="true", test=place.test)
+    assert outcome.standard_errors == reported

@@ -7,7 +7,6 @@ value from the settings file, else from ``DEFAULTS``.
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Annotated, Any, Literal, get_args
@@ -33,7 +32,6 @@ DEFAULTS: dict[str, Any] = {
     "performance": "balanced_accuracy",
     "objective": "constrained",
     "lambda": 0.75,
-    "k": math.sqrt(2),
     "holdout": 0.3,
     "threshold": 0.5,
     "confidence": 0.95,
