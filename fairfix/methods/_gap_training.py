@@ -35,7 +35,7 @@ class Job:
 
     Attributes:
         labels: (N,) probability of the favorable label of every row.
-        mu: weight of the soft gap in the loss.
+        mu: weight of the soft gap in the loss; 0 trains on the probabilities alone.
     """
 
     labels: Tensor
@@ -69,6 +69,7 @@ def train_jobs(
     steps: int = 240,
     every: int = 40,
     learning_rate: float = 1e-3,
+    task: str = "finetune",
 ) -> Iterator[Snapshot]:
     """Train the network of a problem once for each job and yield snapshots, job by job.
 
@@ -84,6 +85,7 @@ def train_jobs(
         steps: Adam steps of a job.
         every: steps between two snapshots; the last step has one as well.
         learning_rate: step size.
+        task: name shown with the progress.
 
     Raises:
         CheckpointError: if the weights of the network cannot be changed.
@@ -97,7 +99,7 @@ def train_jobs(
     start = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     batches = StratifiedBatches(problem, ROWS_PER_CELL, seed)
     losses = [_Loss(problem, metric, job, batches) for job in jobs]
-    for index in track(range(len(jobs) * steps), "finetune"):
+    for index in track(range(len(jobs) * steps), task):
         job, step = index // steps, index % steps + 1
         if step == 1:
             _assign(parameters, start)

@@ -102,12 +102,12 @@ def table_features(problem: Problem, method: str) -> Tensor:
     """
     if problem.features is None:
         raise TableError(
-            f"{method} fits trees to the inputs of the network and needs a model, not only scores; "
-            "pass the model or choose another method."
+            f"{method} reads the inputs of the network and needs a model, not only scores; pass "
+            "the model or choose another method."
         )
     if problem.features.dim() != 2:
         raise TableError(
-            f"{method} fits trees to columns of numbers, which the inputs of this network are not; "
-            "choose another method."
+            f"{method} reads columns of numbers, which the inputs of this network are not; choose "
+            "another method."
         )
     return problem.features

@@ -11,19 +11,27 @@ meeting the budget; the multiplier comes from 61 values in place of a linear pro
 chosen on predictions for unseen rows is used with trees that are fitted again on all rows. The
 default of --k is 1.2 for eod and fprd, and 1.414 for spd.
 
+With --distill the network is trained to imitate the scores of the trees, so that other programs can
+run the checkpoint alone; the trees are not kept. It loses .02 to .04 of balanced accuracy to the
+trees (docs/results.md). finetune changes weights as well, without trees in between.
+
 When not to use it: for more than two groups, if other programs must run the checkpoint alone
-(the trees are part of the rule; --export writes both as one program), or with so few rows of a
+(the trees are part of the rule; --export writes both as one program, and --distill trains the
+network instead), or with so few rows of a
 group that its share cannot be learned.
 
-Changes: the score, by trees in the rule; threshold.
+Changes: the score, by trees in the rule; threshold; with --distill network weights instead.
 Group at prediction: no.
-Gradients: no.
+Gradients: only with --distill.
 Cost: 12 fits of 35 small trees.
 Paper: Zeng, Cheng, Dobriban 2024; Chen, Klochkov, Liu 2024.
 """
 
 from __future__ import annotations
 
+import math
+from functools import partial
+from operator import attrgetter
 from typing import Literal, cast
 
 import numpy as np
@@ -40,9 +48,10 @@ from fairfix.methods._cross_fitting import (
     informative_columns,
     row_weights,
 )
+from fairfix.methods._gap_training import Job, train_jobs
 from fairfix.methods._label_models import calibrated_score, cross_fit, table_features
 from fairfix.methods._result import Result
-from fairfix.methods._search import policy_result
+from fairfix.methods._search import CandidateSearch, policy_result
 from fairfix.metrics.objective import Objective
 from fairfix.models.score_model import BlindScore
 from fairfix.models.score_model.blind_score import BlindMetric
@@ -56,6 +65,10 @@ LABEL_K = 1.2
 N_MULTIPLIERS = 61
 WIDEST = 2.5
 """Largest multiplier, in standard deviations of utility by standard deviations of unfairness."""
+TARGET_SPREAD, LARGEST_TARGET = 2.0, 6.0
+"""Standard deviation and largest size of the logits that a network is trained to give."""
+DISTILLING_RATE = 2e-3
+"""Step size."""
 
 
 def blind(
@@ -64,6 +77,7 @@ def blind(
     *,
     seed: int = 0,
     eta: Literal["auto", "own", "mixed"] = "auto",
+    distill: bool = False,
 ) -> Result:
     """Decide by trees that weigh utility against unfairness, without the protected attribute.
 
@@ -75,10 +89,13 @@ def blind(
         seed: of the folds.
         eta: P(label) is predicted by the trees alone ("own") or averaged with the recalibrated
             score of the network ("mixed"); "auto" is mixed for spd and own for the others.
+        distill: train the network to imitate the trees, in place of trees in the rule; loses .02 to
+            .04 of balanced accuracy to them.
 
     Raises:
         UsageError: if the metric or the number of groups is unsupported.
         TableError: if there are only scores, or too few rows of a group or a label.
+        CheckpointError: if the weights of the network cannot be changed, with ``distill``.
     """
     metric = objective.metric.key
     if problem.n_groups != 2:
@@ -121,6 +138,8 @@ def blind(
     if of is not None:
         unfairness = unfairness * (likely if of else 1 - likely)
     multiplier, scores, threshold = _best_multiplier(problem, objective, utility, unfairness)
+    if distill:
+        return _distilled(problem, objective, scores, threshold, seed)
     model = BlindScore(
         features.shape[1],
         columns,
@@ -139,6 +158,25 @@ def blind(
         score_model=model,
         validation_scores=scores,
     )
+
+
+def _distilled(
+    problem: Problem, objective: Objective, scores: Tensor, threshold: float, seed: int
+) -> Result:
+    """Return the network that is trained to give scores (N,) as of trees that did not see the row.
+
+    The targets are probabilities whose logits have a standard deviation of 2, with .5 at the
+    threshold.
+    """
+    above = scores.logit() - math.log(threshold / (1 - threshold)) if 0 < threshold < 1 else scores
+    targets = (TARGET_SPREAD * above / above.std()).clamp(-LARGEST_TARGET, LARGEST_TARGET)
+    search = CandidateSearch(problem, objective, in_sample=True)
+    job = Job(targets.sigmoid(), mu=0.0)
+    for snapshot in train_jobs(
+        problem, objective.metric, [job], seed=seed, learning_rate=DISTILLING_RATE, task="blind"
+    ):
+        search.add(snapshot.scores, partial(attrgetter("weights"), snapshot))
+    return search.result("the network imitates the trees, which loses some performance to them")
 
 
 def _best_multiplier(

@@ -13,9 +13,12 @@ regression, or "repaired" ones, P(label | features, score) by cross-fitted boost
 default of --k is 1.2 where the choice is by probabilities, else 1.7. These settings were chosen on
 58 networks of five data sets (docs/results.md).
 
+With --head the weights stay. In their place a small network, which reads the same inputs and the
+score, is added to the logit; its output is 0 at first. It becomes part of the rule.
+
 When not to use it: if a group has few rows of a label, which are then repeated in every minibatch.
 
-Changes: network weights and threshold.
+Changes: network weights and threshold; with --head the score, by a head in the rule.
 Group at prediction: no.
 Gradients: yes.
 Cost: 480 minibatch steps.
@@ -31,6 +34,8 @@ from typing import Annotated, Literal
 
 from fairfix._utils.constraints import Range
 from fairfix.data.problem import Problem
+from fairfix.errors import UsageError
+from fairfix.methods._added_head import STEP_SIZES, AddedHead
 from fairfix.methods._gap_training import Job, train_jobs
 from fairfix.methods._label_probabilities import label_probabilities
 from fairfix.methods._result import Result
@@ -48,6 +53,7 @@ def finetune(
     *,
     seed: int = 0,
     layers: str = "",
+    head: bool = False,
     labels: Literal["smooth", "repaired", "true"] = "smooth",
     steps: Annotated[int, Range(0)] = 240,
     learning_rate: Annotated[float, Range(0, low_open=True)] = 1e-3,
@@ -60,16 +66,22 @@ def finetune(
         seed: of minibatches and folds.
         layers: layers to train. Names or patterns such as fcs.*, comma-separated; head is the last
             one; empty for all.
+        head: train a small network that is added to the logit of the score, and leave the weights
+            alone; not with layers.
         labels: labels in the loss. They are those of the choice as well if the metric depends on
             labels.
         steps: Adam steps for each mu; 0 leaves the network unchanged.
-        learning_rate: step size.
+        learning_rate: step size; with head three times as large.
 
     Raises:
         TableError: if the problem has only scores, or a group has no row of a label.
-        UsageError: if a layer is unknown.
+        UsageError: if a layer is unknown, or layers are named for a head.
     """
-    problem.network()  # refuse problems without one before anything is fitted
+    if head and layers:
+        raise UsageError("--head leaves all layers unchanged; remove --layers or --head.")
+    added = AddedHead(problem, seed) if head else None
+    trained = problem if added is None else added.problem
+    trained.network()  # refuse problems without one before anything is fitted
     probabilities = label_probabilities(problem, labels, seed)
     by_probabilities = labels != "true" and objective.metric.needs_labels
     ranking = objective.with_default_k(K_BY_PROBABILITIES if by_probabilities else K_BY_LABELS)
@@ -80,16 +92,21 @@ def finetune(
         label_probabilities=probabilities if by_probabilities else None,
     )
     for snapshot in train_jobs(
-        problem,
+        trained,
         objective.metric,
         [Job(probabilities, mu) for mu in MUS],
         seed=seed,
         layers=layers,
         steps=steps,
-        learning_rate=learning_rate,
+        learning_rate=learning_rate if added is None else STEP_SIZES * learning_rate,
     ):
-        search.add(snapshot.scores, partial(attrgetter("weights"), snapshot))
+        scores = snapshot.scores
+        if added is not None:
+            scores = added.scores(added.score_model(snapshot.weights))
+        search.add(scores, partial(attrgetter("weights"), snapshot))
     by = f"{labels} labels" if by_probabilities else "labels"
     factor = f" and k = {ranking.factor:.4g}" if ranking.uses_probability else ""
-    result = search.result(f"candidates were compared by {by}{factor}")
-    return replace(result, k=ranking.k)
+    result = replace(search.result(f"candidates were compared by {by}{factor}"), k=ranking.k)
+    if added is None or result.state is None:
+        return result
+    return replace(result, state=None, score_model=added.score_model(result.state))

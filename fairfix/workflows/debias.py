@@ -177,7 +177,10 @@ def debias(
             strict=True,
         )
     )
-    aimed_at = in_sample_objective(objective) if state else objective
+    in_sample = state is not None or (
+        result.score_model is not None and result.validation_scores is None
+    )
+    aimed_at = in_sample_objective(objective) if in_sample else objective
     comparison = _compare(validation_rows, retuned.policy, policy, objective)
     outcome = Outcome(
         case=case,

@@ -40,10 +40,19 @@ QUICK: dict[str, dict[str, Any]] = {
     "prune": {"per_step": 3},
 }
 SHORT: dict[str, dict[str, Any]] = {"auto": {"steps": 4}}  # runs other methods
-TWO_GROUPS_ONLY = {"blind", "caleqodds", "eqodds", "roc"}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "finetune --head": {"head": True},
+    "blind --distill": {"distill": True},
+}
+"""Methods with options that change what kind of result they have."""
+METHODS = (*builtin_names(), *VARIANTS)
+TWO_GROUPS_ONLY = {"blind", "blind --distill", "caleqodds", "eqodds", "roc"}
 NEEDS_INPUTS = {"blind", "repair"}
 """Methods that fit trees to columns of numbers."""
-NEEDS_EVERY_CELL = {"finetune"}  # rows of each group and label; the group of 3 rows lacks a label
+NEEDS_EVERY_CELL = {
+    "finetune",
+    "finetune --head",
+}  # rows of each group and label; the group of 3 rows lacks a label
 OBJECTIVES = {
     "by chance": Objective(),
     "margin": Objective(margin=0.01, performance=PERFORMANCES["accuracy"]),
@@ -58,10 +67,10 @@ PROBLEMS = {
     "as layers": ("BatchNorm behind", {}),
 }
 
-every_method = pytest.mark.parametrize("method", builtin_names())
+every_method = pytest.mark.parametrize("method", METHODS)
 RUNS = [
     (method, kind)
-    for method in builtin_names()
+    for method in METHODS
     for kind, (_, options) in PROBLEMS.items()
     if (method not in TWO_GROUPS_ONLY or "n_groups" not in options)
     and (method not in NEEDS_EVERY_CELL or "tiny" not in options)
@@ -78,8 +87,14 @@ def problem_of(kind: str) -> Problem:
 
 
 def run(method: str, problem: Problem, objective: Objective | None = None, **given: Any) -> Result:
-    options = {**QUICK.get(method, SHORT.get(method, {})), **given}
-    return get(method).run(problem, objective or Objective(), **options)
+    name = base(method)
+    options = {**QUICK.get(name, SHORT.get(name, {})), **VARIANTS.get(method, {}), **given}
+    return get(name).run(problem, objective or Objective(), **options)
+
+
+def base(method: str) -> str:
+    """The name of a method without the options of a variant."""
+    return method.partition(" ")[0]
 
 
 def attempt(
@@ -102,6 +117,9 @@ def rescored(problem: Problem, result: Result) -> Tensor:
     """The scores that the result's figures are of."""
     if result.validation_scores is not None:
         return result.validation_scores
+    if result.score_model is not None:
+        assert problem.features is not None
+        return result.score_model.apply(problem.features, problem.scores).score
     if result.state is None:
         return problem.scores
     scorer, features = problem.network()
@@ -175,11 +193,7 @@ def test_new_weights_fit_the_old_network_and_are_their_own(method: str, kind: st
     ("method", "kind", "aim"),
     [
         *((*run, "margin") for run in RUNS),
-        *(
-            (method, "two groups", aim)
-            for method in builtin_names()
-            for aim in ("by chance", "trade-off")
-        ),
+        *((method, "two groups", aim) for method in METHODS for aim in ("by chance", "trade-off")),
     ],
 )
 def test_the_chosen_step_is_what_weights_and_policy_do(method: str, kind: str, aim: str) -> None:
@@ -222,7 +236,7 @@ def test_every_metric_runs_or_is_refused(method: str, metric: str) -> None:
     result, refusal = attempt(method, problem, Objective(METRICS[metric]))
     if result is None:
         assert metric in refusal or "two groups" in refusal
-        assert method not in (*QUICK, "identity")
+        assert base(method) not in (*QUICK, "identity")
         return
     gap = gaps_by_hand(decided(problem, result))[metric]
     found = result.trajectory[result.chosen].gap
@@ -249,7 +263,7 @@ def test_one_row_in_each_cell_is_no_accident(method: str, metric: str) -> None:
 @every_method
 def test_a_method_that_needs_the_network_says_so(method: str) -> None:
     result, refusal = attempt(method, scored_rows(60))
-    if method in {*QUICK, *NEEDS_INPUTS}:
+    if base(method) in {*QUICK, *NEEDS_INPUTS}:
         assert "needs a model" in refusal
     else:
         assert result is not None

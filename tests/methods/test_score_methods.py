@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 
@@ -190,3 +191,22 @@ def test_what_a_score_model_cannot_serve_is_refused() -> None:
     for method in (blind, repair):
         with pytest.raises(TableError, match="columns of numbers"):
             method(images, Objective())
+
+
+def test_a_network_can_imitate_the_trees() -> None:
+    """Its scores rank the rows much more as the trees do than the unmodified network's."""
+    given, objective = problem(), Objective(budget=0.1)
+    trees_result = blind(given, objective, seed=SEED)
+    result = blind(given, objective, seed=SEED, distill=True)
+    assert result.score_model is None
+    assert result.state is not None
+    assert "imitates the trees" in result.notes[0]
+    assert trees_result.validation_scores is not None
+    target = trees_result.validation_scores.numpy()
+    before, after = (
+        stats.spearmanr(target, scores.numpy()).statistic
+        for scores in (given.scores, given.score(result.state))
+    )
+    assert after > before + 0.3
+    steps = result.trajectory
+    assert steps[result.chosen].utility > steps[0].utility

@@ -18,12 +18,16 @@ from fairfix.thresholds.rule_file import read_rule
 from fairfix.workflows.audit import plain_rule, ruled
 from tests.helpers.runs import Place, Run
 
-METHODS = ("blind", "repair")
+METHODS = ("blind", "repair", "finetune --head")
 
 
 def debiased(place: Place, method: str) -> library.Outcome:
     case = library.load(place.model, place.val)
-    return library.debias(case, method, budget=0.1, test=place.test)
+    name, _, option = method.partition(" --")
+    options = {option: True, "learning_rate": 0.01} if option else {}
+    outcome = library.debias(case, name, budget=0.1, test=place.test, **options)
+    assert outcome.rule.score_model is not None
+    return outcome
 
 
 @pytest.mark.parametrize("method", METHODS)
