@@ -102,7 +102,7 @@ def break_other(arrays: Path) -> str:
     document = json.loads(rule.read_text())
     document["score_model"]["settings"]["multiplier"] = "x"
     rule.write_text(json.dumps(document))
-    return "multiplier"
+    return "new.rule.json and new.rule.safetensors do not hold a score model: The setting 'multipl"
 
 
 @pytest.mark.parametrize("breaking", [break_missing, break_changed, break_other])

@@ -124,7 +124,7 @@ class ScoreModel(ABC):
             scores: (N,) in [0, 1], the network's scores.
 
         Raises:
-            UsageError: if the number of features differs.
+            UsageError: if the number of features differs, or a score is NaN.
         """
         if features.dim() != 2 or features.shape[1] != self.n_features:
             raise UsageError(
@@ -140,6 +140,12 @@ class ScoreModel(ABC):
         score, probability = (
             torch.cat(part).to(scores.device) for part in zip(*parts, strict=True)
         )
+        undefined = int((score.isnan() | probability.isnan()).sum())
+        if undefined:
+            raise UsageError(
+                f"The rule's score model gives no number for {undefined} of {len(score)} rows. "
+                "Restore the files that were written together, or debias again."
+            )
         return ModeledScores(score, probability)
 
     def inputs(self, features: Tensor, scores: Tensor) -> Tensor:

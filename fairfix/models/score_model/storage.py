@@ -78,7 +78,10 @@ def read_score_model(
     try:
         model = KINDS[kind].from_parts(settings, _arrays(content))
     except UsageError as error:
-        raise UsageError(f"{path.name} does not hold a score model: {error}") from None
+        raise UsageError(
+            f"{rule} and {path.name} do not hold a score model: {error} "
+            "Restore the files that were written together, or debias again."
+        ) from None
     if to_bytes(model) != content:
         raise UsageError(
             f"{path.name} was not written by fairfix: it holds the arrays of a score model in "

@@ -14,6 +14,8 @@ from fairfix.models.score_model.parts import as_tensor, checked_array, checked_i
 
 MAX_DEPTH = 64
 """Deepest tree that is evaluated; time grows with the depth."""
+MAX_TREES = 1000
+"""Most trees that are evaluated; time and memory grow with their number."""
 _NODE_ARRAYS: dict[str, tuple[type, type]] = {
     "feature": (np.int64, np.int32),
     "threshold": (np.float64, np.float64),
@@ -44,7 +46,7 @@ class TreeEnsemble(nn.Module):
 
     Raises:
         UsageError: if an array is missing, has another shape or kind, an index is out of range, or
-            the nodes are not trees of depth at most 64.
+            the nodes are not at most 1,000 trees of depth at most 64.
     """
 
     feature: Tensor
@@ -148,8 +150,10 @@ def _depth(left: np.ndarray, right: np.ndarray, is_leaf: np.ndarray, tree_start:
 
     Raises:
         UsageError: unless every node is the root of one tree or the child of one earlier node in
-            the same tree, and no tree is deeper than ``MAX_DEPTH``.
+            the same tree, there are at most ``MAX_TREES``, and none is deeper than ``MAX_DEPTH``.
     """
+    if len(tree_start) > MAX_TREES:
+        raise UsageError(f"There are more than {MAX_TREES} trees.")
     nodes = len(left)
     ends = np.append(tree_start[1:], nodes)
     if len(tree_start) == 0 or tree_start[0] != 0 or not (tree_start < ends).all():

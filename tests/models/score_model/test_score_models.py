@@ -118,6 +118,14 @@ def test_columns_that_do_not_fit_are_refused(columns: list[int]) -> None:
         ResidualHead.from_parts(model.settings(), {**model.arrays(), "columns": np.array(columns)})
 
 
+def test_scores_that_are_not_numbers_are_refused() -> None:
+    model = score_model("repair averaged")
+    arrays = {**model.arrays(), "calibrated.coefficients": np.array([1e308, 1e308])}
+    features = rows()[0]
+    with pytest.raises(UsageError, match="no number for 200 of 200 rows"):
+        model.from_parts(model.settings(), arrays).apply(features, torch.full((200,), 1e-6))
+
+
 def test_rows_of_another_width_are_refused() -> None:
     features, scores = rows()
     with pytest.raises(UsageError, match="4 features a row"):

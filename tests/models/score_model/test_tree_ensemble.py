@@ -69,6 +69,14 @@ def test_the_deepest_tree_that_is_evaluated_has_64_levels() -> None:
         TreeEnsemble(1, chain(65))
 
 
+def test_at_most_1000_trees_are_evaluated() -> None:
+    leaf = chain(0)
+    leaves = {name: np.repeat(array, 1001) for name, array in leaf.items() if name != "baseline"}
+    leaves |= {"tree_start": np.arange(1001), "baseline": leaf["baseline"]}
+    with pytest.raises(UsageError, match="more than 1000 trees"):
+        TreeEnsemble(1, leaves)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
