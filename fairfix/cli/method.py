@@ -59,12 +59,12 @@ def run(
     test = None if test_table is None else case.companion(test_table)
     destination = Destination.of(case, values["output"], export_to)
     destination.check(case, test, force=force)
-    needs_group = method.needs_group is True
-    export_notes = () if export_to is None else check_export(case, needs_group, test)
+    may_need_group = method.needs_group is True or options.get("use_group") is True
+    export_notes = () if export_to is None else check_export(case, may_need_group, test)
     if values.source is not None:
         messages = [f"settings from {values.source}", *values.file_notes]
         print_messages(messages, quiet=quiet)
-    print_messages((*case.notes, *export_notes), quiet=quiet)
+    print_messages(case.notes, quiet=quiet)
     if test is not None:
         print_messages((f"{test.table.path.name}: {note}" for note in test.notes), quiet=quiet)
     print_messages([_power(case, test, values, objective)], quiet=quiet)
@@ -84,6 +84,8 @@ def run(
             options=options,
         )
     print_messages(outcome.notes, quiet=quiet)
+    if outcome.rule.needs_group:
+        print_messages(export_notes, quiet=quiet)
     report = report_document(outcome, shlex.join(["fairfix", *sys.argv[1:]]))
     report["notes"] += values.file_notes
     refused = is_trivial_result(outcome) and not values["allow_trivial"]

@@ -91,6 +91,11 @@ class Method:
         stated = self.facts.get("Group at prediction", "").lower()
         return {"yes": True, "no": False}.get(stated)
 
+    @property
+    def changes_score(self) -> bool:
+        """Whether a score model in the rule takes the place of the network's score."""
+        return self.facts.get("Changes", "").startswith("the score")
+
     def checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return all options with their values, defaults filled in.
 

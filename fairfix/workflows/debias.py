@@ -26,7 +26,6 @@ from fairfix.models.score_model import ModeledScores, ScoreModel
 from fairfix.models.scorer import Scorer
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.evaluation import Evaluation, evaluate
-from fairfix.thresholds.folding import fold_threshold
 from fairfix.thresholds.policy import Policy, row_draws, row_ids
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.shared import best_threshold_of, performance_threshold
@@ -36,6 +35,7 @@ from fairfix.workflows.case_threads import on_its_threads
 from fairfix.workflows.contract import contract_of
 from fairfix.workflows.defined_rows import check_defined
 from fairfix.workflows.evidence import DecidedRows
+from fairfix.workflows.folded import check_foldable, check_folded, folded
 from fairfix.workflows.gate.checks import with_column
 from fairfix.workflows.gate.demands import Demand
 from fairfix.workflows.goals import goals_at, limits_of, searched, with_columns
@@ -139,6 +139,8 @@ def debias(
             "column with --label."
         )
     described = methods.describe(method)
+    if fold:
+        check_foldable(described, case.problem)
     if test is not None:
         validation, held_out = case.problem, test.problem
         groups = case.table.groups, test.table.groups
@@ -151,13 +153,10 @@ def debias(
     retuned = identity(validation, objective)
     state, scorer, policy = _as_stored(case, validation, objective, result)
     recalibration = None
-    if fold:
-        if result.score_model is not None:
-            raise UsageError(
-                f"The threshold of {described.name} is compared with the score of a model in the "
-                "rule, so it cannot be folded into the network; remove --fold-threshold."
-            )
-        scorer, policy, state = _folded(case, validation, scorer, policy)
+    if fold and scorer is not None:
+        scored = result.score_model is not None
+        check_folded(described.name, needs_group=policy.needs_group, scored=scored)
+        state, scorer, policy = folded(validation, scorer, policy, partial(_stored, case))
     elif recalibrate and state is not None and scorer is not None:
         (state, scorer, policy), recalibration = recalibrated(
             validation, held_out, (state, scorer, policy), partial(_stored, case)
@@ -231,20 +230,6 @@ def _split(case: Case, share: float, seed: int) -> tuple[Problem, Problem, tuple
         return tuple(group.take(at) for group in case.table.groups)
 
     return validation, held_out, (groups(kept), groups(held))
-
-
-def _folded(
-    case: Case, validation: Problem, scorer: Scorer | None, policy: Policy
-) -> tuple[Scorer, Policy, dict[str, Tensor]]:
-    """Scorer, policy and state with the threshold moved into the last bias."""
-    if scorer is None:
-        raise UsageError("A threshold can be folded into a network, not into scores alone.")
-    if policy.needs_group:
-        raise UsageError("Group thresholds cannot be folded into one bias.")
-    scorer = fold_threshold(scorer, policy.thresholds(1)[0], validation)
-    state = _stored(case, scorer.weights())
-    scorer.network.load_state_dict(state)
-    return scorer, Policy.shared(0.5), state
 
 
 def _as_stored(

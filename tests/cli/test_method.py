@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from fairfix import methods
+from fairfix.methods import Method
 from tests.helpers.runs import Place, Run
 
 QUICK: dict[str, list[object]] = {
@@ -121,7 +122,28 @@ def test_group_thresholds_cannot_be_folded(fairfix: Run, place: Place) -> None:
     before = place.files()
     ended = fairfix("thresholds", place.model, place.val, "--fold-threshold")
     assert (ended.code, place.files()) == (2, before)
-    assert ended.sentence == "Group thresholds cannot be folded into one bias."
+    said = "Group thresholds cannot be folded into one bias; remove --fold-threshold."
+    assert ended.sentence == said
+
+
+@pytest.mark.parametrize("method", ["auto", "blind", "repair", "thresholds"])
+def test_what_cannot_be_folded_is_refused_before_the_run(
+    fairfix: Run, place: Place, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Method, "run", lambda *_, **__: pytest.fail("it ran"))
+    ended = fairfix(method, place.model, place.val, "--fold-threshold")
+    assert ended.code == 2
+    assert "cannot be folded into" in ended.sentence
+
+
+def test_group_thresholds_that_cannot_be_exported_are_refused_before_auto_runs(
+    fairfix: Run, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Method, "run", lambda *_, **__: pytest.fail("it ran"))
+    export = ("--use-group", "--export", place.folder / "made.pt")
+    ended = fairfix("auto", place.model, place.val, *export)
+    assert ended.code == 2
+    assert ended.sentence.startswith("Group thresholds can be exported only if the group is an")
 
 
 def test_further_demands_are_tested_on_the_test_rows(fairfix: Run, place: Place) -> None:
