@@ -142,7 +142,7 @@ def _exit_code(body: Callable[..., int | None], debug: bool, values: dict[str, A
     except BrokenPipeError:
         drop_stdout()
         return STDOUT_CLOSED
-    except SystemExit as ended:  # of code that the command ran; its code is no verdict
+    except SystemExit as ended:  # of code that the command ran; its code is not a verdict
         message = f"Code of the model ended the run with exit code {ended.code}; remove that call."
         return _print_failure(CheckpointError(message))
     except Exception as error:

@@ -241,7 +241,7 @@ def _remove_empty(place: Path) -> None:
 
 
 def _limits(values: OptionValues) -> tuple[Limit, ...]:
-    """Return the goals beside the budget.
+    """Return the goals other than the budget.
 
     Raises:
         UsageError: one is by another group column than the first, the only one that tasks keep.

@@ -330,7 +330,7 @@ def _budget_of(metric: str, entries: tuple[str, ...], column: str) -> float:
         found = split_entry("budget", entry)
         if found.key == metric and found.column in (None, column):
             return found.limit
-    raise UsageError(f"There is no budget for {metric}, only {', '.join(entries)}; add --budget.")
+    raise UsageError(f"No budget for {metric} is given, only {', '.join(entries)}; add --budget.")
 
 
 def _risk(value: str | float | None) -> str | float | None:

@@ -180,7 +180,7 @@ class StratifiedBatches:
         return torch.from_numpy(np.concatenate(drawn)).to(self._device)
 
     def importance(self, rows: Tensor) -> Tensor:
-        """Return the weights (B,) with which a minibatch stands for all rows, about 1 in sum."""
+        """Return the weights (B,) of a minibatch that represents all rows; their sum is about 1."""
         return self._scale * self._weights[rows]
 
 

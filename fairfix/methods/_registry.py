@@ -97,7 +97,7 @@ def get(name: str) -> Method:
     found += map(_describe_entry_point, points)
     if not found:
         raise UsageError(
-            f"There is no method {name!r}{did_you_mean(name, names())} There are: "
+            f"Unknown method {name!r}{did_you_mean(name, names())} The methods: "
             f"{', '.join(names())}."
         )
     if len({method.load() for method in found}) > 1:

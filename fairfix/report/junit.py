@@ -1,6 +1,6 @@
 """Render a gate document as JUnit XML.
 
-A violated demand is a failure. An inconclusive demand is an error, since it is no finding of bias.
+A violated demand is a failure. An inconclusive demand is an error, since it does not show bias.
 A demand that only warns is skipped. A gate that failed before it reached a verdict is one test case
 with an error, so that it counts neither as bias nor as a pass.
 """

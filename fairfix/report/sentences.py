@@ -182,7 +182,7 @@ def _point_estimate(report: Mapping[str, Any]) -> tuple[str, ...]:
         meaning = (
             f"This point estimate is {where} the budget of "
             f"{exact_text(objective['budget'])}. The report has "
-            "no confidence limits, and a point estimate is no verdict."
+            "no confidence limits, and a point estimate is not a verdict."
         )
     return _test_estimate(report, figure), meaning
 

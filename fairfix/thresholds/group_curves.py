@@ -51,12 +51,12 @@ class Curve:
         joint = None if self.joint is None else self.joint[at]
         return Curve(tp, fp, threshold, below, above, self.positives, self.negatives, joint)
 
-    def thinned(self, most: int) -> Curve:
-        """Return at most ``most`` evenly spaced thresholds, both ends included."""
+    def thinned(self, limit: int) -> Curve:
+        """Return at most ``limit`` evenly spaced thresholds, both ends included."""
         k = len(self.tp)
-        if k <= most:
+        if k <= limit:
             return self
-        return self.take(torch.linspace(0, k - 1, most, device=self.tp.device).round().long())
+        return self.take(torch.linspace(0, k - 1, limit, device=self.tp.device).round().long())
 
 
 def coordinates(metric: Metric, curve: Curve) -> tuple[Tensor, ...]:

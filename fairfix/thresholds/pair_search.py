@@ -83,10 +83,10 @@ def _rate_window(
 ) -> tuple[list[Tensor], Tensor]:
     """Return the indices of both groups on a grid in a window, and the utilities of all pairs."""
     sizes = [high - low + 1 for low, high in window]
-    most = ALL_PAIRS if math.prod(sizes) <= ALL_PAIRS else _GRID
+    limit = ALL_PAIRS if math.prod(sizes) <= ALL_PAIRS else _GRID
     axes = []
     for (low, high), size, other in zip(window, sizes, sizes[::-1], strict=True):
-        kept = min(size, max(math.isqrt(most), most // other))
+        kept = min(size, max(math.isqrt(limit), limit // other))
         steps = torch.linspace(low, high, kept, dtype=torch.float64, device=fixed.device)
         axes.append(steps.round().long())
     grid = torch.cartesian_prod(*axes)

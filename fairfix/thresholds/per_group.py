@@ -137,8 +137,8 @@ def candidate_counts(problem: Problem, objective: Objective) -> Iterator[Counts]
     At most 4,096 evenly spaced thresholds per group are considered, fewer with more than six
     groups.
     """
-    most = _coarse(problem.n_groups)
-    curves = [curve.thinned(most) for curve in group_curves(problem)]
+    limit = _coarse(problem.n_groups)
+    curves = [curve.thinned(limit) for curve in group_curves(problem)]
     search = _Search(problem, objective, None)
     for bound in gap_bounds(objective):
         yield search.counts(curves, search.candidates(curves, bound))
@@ -155,8 +155,8 @@ def gap_bounds(objective: Objective) -> list[float]:
         sizes = [max(0.0, objective.budget - objective.margin - _ROUNDING)]
     else:
         trade_off = objective.kind == "tradeoff"
-        most = 1.0 - 1e-9 if trade_off else objective.budget - _ROUNDING
-        sizes = [most * rung / (N_BOUNDS - 1) for rung in range(N_BOUNDS)]
+        largest = 1.0 - 1e-9 if trade_off else objective.budget - _ROUNDING
+        sizes = [largest * rung / (N_BOUNDS - 1) for rung in range(N_BOUNDS)]
     return [objective.metric.contrast.bound(size) for size in sizes]
 
 
@@ -174,9 +174,9 @@ class _Search:
 
     def best(self, curves: Sequence[Curve], bounds: Sequence[float]) -> GroupThresholds:
         """Return the best over all bounds, with a coarse search first on long curves."""
-        most = _coarse(len(curves))
-        if len(bounds) > 1 and max(len(c.tp) for c in curves) > 2 * most:
-            thin = [c.thinned(most) for c in curves]
+        limit = _coarse(len(curves))
+        if len(bounds) > 1 and max(len(c.tp) for c in curves) > 2 * limit:
+            thin = [c.thinned(limit) for c in curves]
             utilities = [self.within(thin, bound).utility for bound in bounds]
             top = max(range(len(bounds)), key=utilities.__getitem__)
             bounds = bounds[max(0, top - 1) : top + 2]

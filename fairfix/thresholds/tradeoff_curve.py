@@ -96,18 +96,18 @@ def _undominated(
     return counts.take(at[first])
 
 
-def _thin(probability: Tensor, performance: Tensor, most: int) -> list[int]:
-    """Return at most ``most`` indices in even steps along the curve, both ends included.
+def _thin(probability: Tensor, performance: Tensor, limit: int) -> list[int]:
+    """Return at most ``limit`` indices in even steps along the curve, both ends included.
 
     Args:
         probability, performance: (M,) of the points, in the order of the curve.
-        most: at least 2.
+        limit: at least 2.
     """
     n = len(probability)
-    if n <= most:
+    if n <= limit:
         return list(range(n))
     length = torch.hypot(probability.diff(), performance.diff()).cumsum(0)
-    steps = torch.linspace(0, 1, most, dtype=length.dtype, device=length.device) * length[-1]
+    steps = torch.linspace(0, 1, limit, dtype=length.dtype, device=length.device) * length[-1]
     inner: list[int] = torch.searchsorted(length, steps[1:-1]).add(1).tolist()
     return sorted({0, *inner, n - 1})
 

@@ -116,8 +116,8 @@ def debias(
         recalibrate: fit the scores of changed weights to the labels of the validation rows, without
             changing a decision; not with ``fold``.
         confidence: of the verdict and the intervals on the test rows.
-        promises: further budgets, floors and ceilings: goals of the search beside the budget,
-            which are tested on the test rows; those of severity ``warn`` are only tested.
+        promises: further budgets, floors and ceilings: goals of the search other than the
+            budget, which are tested on the test rows; those of severity ``warn`` are only tested.
         subgroups: whether the evidence includes a search for subgroups.
         options: the method's own, by name.
 
@@ -247,8 +247,8 @@ def _as_stored(
     rounded = any(not torch.equal(state[k].to(v.dtype), v) for k, v in result.state.items())
     if not rounded:
         return state, scorer, result.policy
-    cut = best_threshold_of(validation, scorer.score(features), objective)
-    return state, scorer, Policy.shared(float(cut.threshold))
+    best = best_threshold_of(validation, scorer.score(features), objective)
+    return state, scorer, Policy.shared(float(best.threshold))
 
 
 def _stored(case: Case, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -300,14 +300,14 @@ def _compare(
 ) -> Comparison:
     problem = rows.problem
 
-    def judge(scores: Tensor, decisions: Tensor, policy: Policy) -> Evaluation:
-        cuts = policy.thresholds(problem.n_groups)
-        return evaluate(problem, scores, decisions, objective, cuts)
+    def evaluated(scores: Tensor, decisions: Tensor, policy: Policy) -> Evaluation:
+        thresholds = policy.thresholds(problem.n_groups)
+        return evaluate(problem, scores, decisions, objective, thresholds)
 
     return Comparison(
-        judge(problem.scores, rows.unmodified, Policy.shared(problem.threshold)),
-        judge(problem.scores, rows.retuned, retuned),
-        judge(rows.scores, rows.debiased, policy),
+        evaluated(problem.scores, rows.unmodified, Policy.shared(problem.threshold)),
+        evaluated(problem.scores, rows.retuned, retuned),
+        evaluated(rows.scores, rows.debiased, policy),
     )
 
 

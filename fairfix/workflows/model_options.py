@@ -87,7 +87,7 @@ class ModelOptions:
             device = torch.device(name)
         except RuntimeError:
             raise UsageError(
-                f"There is no device {name!r}; use auto, cpu, cuda, cuda:1 or mps."
+                f"Unknown device {name!r}; use auto, cpu, cuda, cuda:1 or mps."
             ) from None
         try:
             torch.zeros(1, device=device).item()

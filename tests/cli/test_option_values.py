@@ -95,7 +95,7 @@ def test_a_budget_for_each_metric(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('budget = "eod=0.1"', "There is no budget for spd, only eod=0.1; add --budget."),
+        ('budget = "eod=0.1"', "No budget for spd is given, only eod=0.1; add --budget."),
         (
             'budget = "spd=little"',
             "A budget must be KEY=NUMBER",

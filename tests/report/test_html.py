@@ -304,7 +304,7 @@ def test_an_older_report_shows_what_it_has_and_no_verdict() -> None:
     box = verdict_box(text)
     assert box.startswith("No verdict")
     assert "within the budget" in box
-    assert "a point estimate is no verdict" in box
+    assert "a point estimate is not a verdict" in box
     assert "interval" not in page.text
     assert not re.search(r"certified|violated|inconclusive|too few", page.text, re.I)
 

@@ -241,7 +241,7 @@ def test_names_are_what_they_look_like() -> None:
 @pytest.mark.parametrize(
     ("method", "options", "said"),
     [
-        ("pruen", {}, "There is no method 'pruen'; did you mean 'prune'?"),
+        ("pruen", {}, "Unknown method 'pruen'; did you mean 'prune'?"),
         ("prune", {"max_unit": 3}, "prune has no option 'max_unit'; did you mean 'max_units'?"),
         ("prune", {"max_units": 2.5}, "max_units must be of type int, not 2.5."),
         ("gda", {"optimizer": "lion"}, "optimizer must be adam or sgd, not 'lion'."),

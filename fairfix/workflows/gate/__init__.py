@@ -1,1 +1,1 @@
-"""Holding a model against what is demanded of it."""
+"""Test a model against demands: budgets, floors, ceilings and largest drops."""

@@ -289,12 +289,12 @@ def _of_change(verdict: Verdict, reason: str, low: float, high: float) -> str:
     }.get(verdict, reason)
 
 
-def _of_drop(verdict: Verdict, reason: str, most: float, least: float) -> str:
+def _of_drop(verdict: Verdict, reason: str, upper: float, lower: float) -> str:
     """Return the reason in terms of the drop, the negative of the change."""
     return {
-        Verdict.CERTIFIED: f"the upper limit {most:.3f} keeps within the allowed drop",
-        Verdict.VIOLATED: f"the lower limit {least:.3f} is beyond the allowed drop",
-        Verdict.INCONCLUSIVE: f"the upper limit {most:.3f} is beyond the allowed drop",
+        Verdict.CERTIFIED: f"the upper limit {upper:.3f} keeps within the allowed drop",
+        Verdict.VIOLATED: f"the lower limit {lower:.3f} is beyond the allowed drop",
+        Verdict.INCONCLUSIVE: f"the upper limit {upper:.3f} is beyond the allowed drop",
     }.get(verdict, reason)
 
 

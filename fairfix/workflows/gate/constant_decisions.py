@@ -1,4 +1,4 @@
-"""Demands that any constant decision meets, so that a pass says nothing."""
+"""Demands that any constant decision meets, so that a pass shows nothing."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ def after_holm(checks: Sequence[Check], alpha: float) -> list[Check]:
             for index, check in enumerate(checks)
             if check.severity is severity and not math.isnan(check.p_violated)
         ]
-        stands = holm([checks[index].p_violated for index in family], alpha)
-        for index, still in zip(family, stands, strict=True):
-            if checks[index].verdict is Verdict.VIOLATED and not still:
+        rejected = holm([checks[index].p_violated for index in family], alpha)
+        for index, is_rejected in zip(family, rejected, strict=True):
+            if checks[index].verdict is Verdict.VIOLATED and not is_rejected:
                 kept[index] = _taken_back(checks[index], len(family))
     return kept
 

@@ -72,13 +72,13 @@ def reuse(case: Case, rule: Path | None = None) -> Reuse:
         found += coarse_overlaps(known_values, case.problem)
     if not found:
         return _unchecked(f"{path.name} does not list the tuned rows", notes)
-    most = max(found, key=_strength)
-    _refuse(case, most.description, most.too_many)
-    if not most.known:
-        return _unchecked(most.description, notes)
+    strongest = max(found, key=_strength)
+    _refuse(case, strongest.description, strongest.too_many)
+    if not strongest.known:
+        return _unchecked(strongest.description, notes)
     if case.found.rule is not None and case.found.rule.report_sha256 is None:
         return _unchecked(f"the rule in {case.found.where} is not bound to a report", notes)
-    return Reuse(most.reused if most.beyond_chance else 0.0, most.description, notes)
+    return Reuse(strongest.reused if strongest.beyond_chance else 0.0, strongest.description, notes)
 
 
 def _strength(found: Overlap) -> tuple[bool, bool, bool, float]:
