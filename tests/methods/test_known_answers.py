@@ -132,6 +132,21 @@ def test_gda_stops_once_the_gap_has_crossed_zero_by_the_budget() -> None:
     assert 1 < len(result.trajectory) < 500
 
 
+@pytest.mark.parametrize(("minibatch", "parts"), [(120, 1), (50, 3), (17, 4)])
+def test_gda_evaluates_within_an_epoch_where_it_has_as_many_batches(
+    minibatch: int, parts: int, added: Candidates
+) -> None:
+    """At the end of an epoch the network is the same as without."""
+    options = {"epochs": 2, "learning_rate": 1e-4, "minibatch": minibatch}
+    gda(TWO_GROUPS, Objective(), **options)
+    once = [scores for scores, _ in added]
+    added.clear()
+    gda(TWO_GROUPS, Objective(), evaluations=4, **options)
+    often = [scores for scores, _ in added]
+    assert len(often) == 1 + 2 * parts
+    assert all(map(torch.equal, once, often[::parts]))
+
+
 def test_gda_without_epochs_leaves_the_network() -> None:
     result = gda(TWO_GROUPS, Objective(), epochs=0)
     assert result.state is None
