@@ -57,6 +57,7 @@ def run(
         decides=False,
     )
     test = None if test_table is None else case.companion(test_table)
+    unlabeled = values["unlabeled"] and case.companion(values["unlabeled"], allow_no_labels=True)
     destination = Destination.of(case, values["output"], export_to)
     destination.check(case, test, force=force)
     may_need_group = method.needs_group is True or options.get("use_group") is True
@@ -74,6 +75,7 @@ def run(
             name,
             objective,
             test=test,
+            unlabeled=unlabeled,
             holdout_share=values["holdout"],
             seed=values["seed"],
             fold=bool(values["fold_threshold"]),

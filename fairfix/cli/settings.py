@@ -228,6 +228,7 @@ class _SettingsTable(StrictModel):
     risk: float | str | None = None
     k: float | None = None
     test: str | None = None
+    unlabeled: str | None = None
     holdout: float | None = None
     confidence: float | None = None
     threshold: float | None = None
@@ -269,7 +270,7 @@ def _converted(name: str, value: Any, directory: Path) -> Any:
         case "ignore" | "features":
             names = split_names(value) if isinstance(value, str) else value
             return tuple(each.strip() for each in names if each.strip())
-        case "data_spec" | "test" | "baseline":
+        case "data_spec" | "test" | "unlabeled" | "baseline":
             return directory / value
         case "arch":
             place, colon, symbol = value.rpartition(":")

@@ -51,6 +51,7 @@ class Problem:
             rule decides on other scores; None if the scores are meant as probabilities.
 
         input_blocks: numbers of feature columns that were made from one column of the table.
+        unlabeled: further rows, whose labels are not read; they sharpen selection rates.
 
     Raises:
         TableError: there are no rows, the lengths differ, a value is out of range, there are
@@ -71,6 +72,7 @@ class Problem:
     further: Mapping[str, Tensor] = field(default_factory=dict)
     probabilities: Tensor | None = None
     input_blocks: tuple[Block, ...] = ()
+    unlabeled: Problem | None = None
 
     def __post_init__(self) -> None:
         if len(self.scores) == 0:

@@ -35,7 +35,7 @@ class AddedHead:
 
     def __init__(self, problem: Problem, seed: int) -> None:
         self._features = table_features(problem, "finetune --head")
-        self._scores = problem.scores
+        self._scores, self._unlabeled = problem.scores, problem.unlabeled
         self._columns = informative_columns(problem)
         inputs = torch.from_numpy(classifier_inputs(problem, self._columns)).to(
             self._scores.device, torch.float32
@@ -46,6 +46,7 @@ class AddedHead:
             scorer=Scorer(network, Output.LOGIT),
             features=inputs,
             input_blocks=(),
+            unlabeled=None,
         )
 
     def score_model(self, state: Mapping[str, Tensor]) -> ResidualHead:
@@ -64,6 +65,13 @@ class AddedHead:
     def scores(self, model: ResidualHead) -> Tensor:
         """Return the score of every row with a head, (N,)."""
         return model.apply(self._features, self._scores).score
+
+    def scores_of_unlabeled(self, model: ResidualHead) -> Tensor | None:
+        """Return the score of every unlabeled row with a head, (U,); None if there are none."""
+        rows = self._unlabeled
+        if rows is None:
+            return None
+        return model.apply(table_features(rows, "finetune --head"), rows.scores).score
 
 
 class _Head(nn.Module):

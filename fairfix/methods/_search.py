@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -17,6 +17,7 @@ from fairfix.metrics.performance import auc_by_group
 from fairfix.models.score_model import ScoreModel
 from fairfix.thresholds.policy import Policy
 from fairfix.thresholds.shared import best_threshold_of
+from fairfix.thresholds.unlabeled import best_threshold_with_unlabeled
 
 # Networks look better on the rows they were trained on than on new rows, so their standard errors
 # are multiplied by this factor. With a smaller one the budget is missed more often on new rows; a
@@ -74,17 +75,26 @@ class CandidateSearch:
         self._best = 0
         self._best_utility = -math.inf
         self._state: dict[str, Tensor] | None = None
-        self.add(problem.scores, lambda: None)
+        more = problem.unlabeled
+        self.add(problem.scores, lambda: None, None if more is None else more.scores)
 
-    def add(self, scores: Tensor, state: Callable[[], dict[str, Tensor] | None]) -> Step:
+    def add(
+        self,
+        scores: Tensor,
+        state: Callable[[], dict[str, Tensor] | None],
+        unlabeled_scores: Tensor | None = None,
+    ) -> Step:
         """Evaluate a candidate at its best threshold and keep it if it is the best so far.
 
         Args:
             scores: (N,) in [0, 1].
             state: returns the state of the candidate's network; called only if it is kept.
+            unlabeled_scores: (U,) of the unlabeled rows of the problem, if it has any.
         """
         index = len(self.steps)
-        if self._selection_rows is None and self._label_probabilities is None:
+        if unlabeled_scores is not None:
+            step, utility = self._step_with_unlabeled(scores, unlabeled_scores, index)
+        elif self._selection_rows is None and self._label_probabilities is None:
             step = self._step(scores, self._ranking_objective, index)
             utility = step.utility
         else:
@@ -94,6 +104,23 @@ class CandidateSearch:
             self._state = None  # before the next is copied, since a network can be large
             self._best, self._best_utility, self._state = index, utility, state()
         return step
+
+    def _step_with_unlabeled(
+        self, scores: Tensor, unlabeled_scores: Tensor, index: int
+    ) -> tuple[Step, float]:
+        """Return the candidate at the threshold that all rows choose, and its utility there.
+
+        Its figures are those of the labeled rows; that of the unmodified network, see
+        ``_step_by_selection``.
+        """
+        p = self.problem
+        utility, threshold = best_threshold_with_unlabeled(
+            p, scores, unlabeled_scores, self._ranking_objective
+        )
+        if index == 0:
+            return self._step(scores, self.objective, 0), utility
+        counts = with_auc(p.counts(scores > threshold), p, scores, self.objective)
+        return step_of_counts(index, self.objective, counts, threshold), utility
 
     def _step_by_selection(self, scores: Tensor, index: int) -> tuple[Step, float]:
         """Return the candidate at the threshold that is chosen for it, and its utility there.
@@ -182,6 +209,11 @@ class CandidateSearch:
         notes = (*notes, *_risk_note(self.objective, self.best.utility))
         policy = Policy.shared(self.best.threshold)
         return Result(policy, self._state, tuple(self.steps), self._best, notes)
+
+
+def scores_of_unlabeled(problem: Problem, state: Mapping[str, Tensor]) -> Tensor | None:
+    """Return the scores (U,) of the unlabeled rows by new weights; None if there are none."""
+    return None if problem.unlabeled is None else problem.unlabeled.score(state)
 
 
 def step_of_counts(index: int, objective: Objective, counts: Counts, threshold: float) -> Step:

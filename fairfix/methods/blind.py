@@ -30,6 +30,7 @@ Paper: Zeng, Cheng, Dobriban 2024; Chen, Klochkov, Liu 2024.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from operator import attrgetter
 from typing import Literal, cast
@@ -51,12 +52,13 @@ from fairfix.methods._cross_fitting import (
 from fairfix.methods._gap_training import Job, train_jobs
 from fairfix.methods._label_models import calibrated_score, cross_fit, table_features
 from fairfix.methods._result import Result
-from fairfix.methods._search import CandidateSearch, policy_result
+from fairfix.methods._search import CandidateSearch, policy_result, scores_of_unlabeled
 from fairfix.metrics.objective import Objective
 from fairfix.models.score_model import BlindScore
 from fairfix.models.score_model.blind_score import BlindMetric
 from fairfix.thresholds.policy import Policy
 from fairfix.thresholds.shared import best_threshold_of
+from fairfix.thresholds.unlabeled import best_threshold_with_unlabeled
 
 METRICS: dict[str, int | None] = {"spd": None, "eod": 1, "fprd": 0}
 """Supported metrics, and the label of the rows that their rate is defined on."""
@@ -137,25 +139,33 @@ def blind(
     unfairness = group.out_of_fold / shares[1] - (1 - group.out_of_fold) / shares[0]
     if of is not None:
         unfairness = unfairness * (likely if of else 1 - likely)
-    multiplier, scores, threshold = _best_multiplier(problem, objective, utility, unfairness)
-    if distill:
-        return _distilled(problem, objective, scores, threshold, seed)
-    model = BlindScore(
+    modeled = partial(
+        BlindScore,
         features.shape[1],
         columns,
         label.trees,
         group.trees,
         metric=cast(BlindMetric, metric),
         pi=pi,
-        multiplier=multiplier,
         shares=(shares[0], shares[1]),
         calibrated=calibrated,
     )
+    of_unlabeled = None
+    if problem.unlabeled is not None:
+        rows = problem.unlabeled
+        of_unlabeled = modeled(multiplier=0.0).parts(
+            table_features(rows, "blind").cpu(), rows.scores.cpu()
+        )
+    multiplier, scores, threshold = _best_multiplier(
+        problem, objective, utility, unfairness, of_unlabeled
+    )
+    if distill:
+        return _distilled(problem, objective, scores, threshold, seed)
     return policy_result(
-        problem,
+        replace(problem, unlabeled=None),
         objective,
         Policy.shared(threshold),
-        score_model=model,
+        score_model=modeled(multiplier=multiplier),
         validation_scores=scores,
     )
 
@@ -175,19 +185,37 @@ def _distilled(
     for snapshot in train_jobs(
         problem, objective.metric, [job], seed=seed, learning_rate=DISTILLING_RATE, task="blind"
     ):
-        search.add(snapshot.scores, partial(attrgetter("weights"), snapshot))
-    return search.result("the network imitates the trees, which loses some performance to them")
+        of_unlabeled = scores_of_unlabeled(problem, snapshot.weights)
+        search.add(snapshot.scores, partial(attrgetter("weights"), snapshot), of_unlabeled)
+    result = search.result("the network imitates the trees, which loses some performance to them")
+    return replace(result, k=objective.k)
 
 
 def _best_multiplier(
-    problem: Problem, objective: Objective, utility: Floats, unfairness: Floats
+    problem: Problem,
+    objective: Objective,
+    utility: Floats,
+    unfairness: Floats,
+    of_unlabeled: tuple[Tensor, ...] | None,
 ) -> tuple[float, Tensor, float]:
-    """Return the multiplier of the highest objective, its scores (N,) and their threshold."""
+    """Return the multiplier of the highest objective, its scores (N,) and their threshold.
+
+    Args:
+        of_unlabeled: utility and unfairness of the unlabeled rows, if there are any.
+    """
     spread = WIDEST * utility.std() / max(unfairness.std(), np.finfo(np.float64).tiny)
     multipliers = np.linspace(-1, 1, N_MULTIPLIERS) * spread
     multipliers = multipliers[np.argsort(np.abs(multipliers), kind="stable")]
     base = torch.from_numpy(utility - multipliers[:, None] * unfairness)
     scores = base.sigmoid().to(problem.scores.device)
+    if of_unlabeled is not None:
+        more = of_unlabeled[0] - torch.from_numpy(multipliers[:, None]) * of_unlabeled[1]
+        found = [
+            best_threshold_with_unlabeled(problem, *each, objective)
+            for each in zip(scores, more.sigmoid().to(scores.device), strict=True)
+        ]
+        at = max(range(len(found)), key=lambda index: found[index][0])
+        return float(multipliers[at]), scores[at].clone(), found[at][1]
     best = best_threshold_of(problem, scores, objective)
     at = int(best.utility.argmax())
     return float(multipliers[at]), scores[at].clone(), float(best.threshold[at])

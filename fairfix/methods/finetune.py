@@ -39,7 +39,7 @@ from fairfix.methods._added_head import STEP_SIZES, AddedHead
 from fairfix.methods._gap_training import Job, train_jobs
 from fairfix.methods._label_probabilities import label_probabilities
 from fairfix.methods._result import Result
-from fairfix.methods._search import CandidateSearch
+from fairfix.methods._search import CandidateSearch, scores_of_unlabeled
 from fairfix.metrics.objective import Objective
 
 MUS = 1.0, 2.0
@@ -101,9 +101,12 @@ def finetune(
         learning_rate=learning_rate if added is None else STEP_SIZES * learning_rate,
     ):
         scores = snapshot.scores
-        if added is not None:
-            scores = added.scores(added.score_model(snapshot.weights))
-        search.add(scores, partial(attrgetter("weights"), snapshot))
+        if added is None:
+            of_unlabeled = scores_of_unlabeled(problem, snapshot.weights)
+        else:
+            model = added.score_model(snapshot.weights)
+            scores, of_unlabeled = added.scores(model), added.scores_of_unlabeled(model)
+        search.add(scores, partial(attrgetter("weights"), snapshot), of_unlabeled)
     by = f"{labels} labels" if by_probabilities else "labels"
     factor = f" and k = {ranking.factor:.4g}" if ranking.uses_probability else ""
     result = replace(search.result(f"candidates were compared by {by}{factor}"), k=ranking.k)

@@ -213,15 +213,16 @@ class Objective:
         """Whether a limit is on the area under the ROC curve."""
         return any(isinstance(limit, AucLimit) for limit in self.limits)
 
-    def utility(self, counts: Counts, needed: float = -math.inf) -> Tensor:
+    def utility(self, counts: Counts, needed: float = -math.inf, gap: Gap | None = None) -> Tensor:
         """Return the utility, (...), of counts (..., G); -inf if undefined.
 
         Args:
             needed: utility of interest; a smaller one may be returned as any smaller value.
+            gap: the gap if it is measured on other rows as well; not with limits.
         """
         if self.limits:
             return self._utility_within_limits(counts, needed)
-        performance, gap = self.performance(counts), self.metric(counts)
+        performance, gap = self.performance(counts), self.metric(counts) if gap is None else gap
         if self.kind == "tradeoff":
             value = trade_off(performance, gap.size, self.lambda_)
         elif self.margin is not None:

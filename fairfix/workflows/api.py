@@ -145,6 +145,7 @@ def debias(
     risk: float | Literal["low", "medium", "high"] | None = None,
     k: float | None = None,
     test: Case | str | Path | None = None,
+    unlabeled: Case | str | Path | None = None,
     holdout: float = 0.3,
     seed: int = 0,
     fold_threshold: bool = False,
@@ -175,6 +176,8 @@ def debias(
             weighing.
         k: factor on the standard error of the gap, above 0; by default the method's own.
         test: test rows; without them a share ``holdout`` in (0, 1) of the case's rows is held out.
+        unlabeled: further rows, with groups but without labels, that sharpen selection rates for
+            "blind" and "finetune"; no test row may be among them.
         seed: equal seeds give equal bytes.
         fold_threshold: move the threshold into the last bias, so that 0.5 is the threshold.
         recalibrate: fit the scores of changed weights to the labels of the validation rows, without
@@ -195,6 +198,8 @@ def debias(
         raise UsageError("lambda_ weighs the gap in the trade-off objective: objective='tradeoff'.")
     if test is not None and not isinstance(test, Case):
         test = case.companion(test)
+    if unlabeled is not None and not isinstance(unlabeled, Case):
+        unlabeled = case.companion(unlabeled, allow_no_labels=True)
     return debias_case(
         case,
         method,
@@ -209,6 +214,7 @@ def debias(
             k=k,
         ),
         test=test,
+        unlabeled=unlabeled,
         holdout_share=holdout,
         seed=seed,
         fold=fold_threshold,

@@ -93,10 +93,14 @@ class Case:
         scorer = self.problem.scorer
         return scorer.batch_size if scorer is not None else None
 
-    def companion(self, path: str | Path) -> Case:
+    def companion(self, path: str | Path, *, allow_no_labels: bool = False) -> Case:
         """Read another table for the same model, with the same coding of labels and groups.
 
         Features are found by their names.
+
+        Args:
+            path: the table.
+            allow_no_labels: lets the table lack the label column.
 
         Raises:
             TableError: if it lacks a column, or holds values that this case's table does not.
@@ -113,6 +117,7 @@ class Case:
             label_values=self.table.label_values,
             group_names=self.table.group_names,
             expected_features=None,
+            allow_no_labels=allow_no_labels,
         )
         if table.sha256 == self.table.sha256:
             raise UsageError(

@@ -41,6 +41,7 @@ from fairfix.workflows.gate.demands import Demand
 from fairfix.workflows.goals import goals_at, limits_of, searched, with_columns
 from fairfix.workflows.outcome import Comparison, Outcome
 from fairfix.workflows.recalibrated import recalibrated
+from fairfix.workflows.unlabeled import check_unlabeled
 from fairfix.workflows.warnings import warnings_of
 
 
@@ -93,6 +94,7 @@ def debias(
     objective: Objective | None = None,
     *,
     test: Case | None = None,
+    unlabeled: Case | None = None,
     holdout_share: float = 0.3,
     seed: int = 0,
     fold: bool = False,
@@ -111,6 +113,8 @@ def debias(
         objective: by default balanced accuracy with an spd budget of 0.05.
         test: test rows (``case.companion``); without them ``holdout_share`` of the case's rows,
             stratified by label and group, are held out.
+        unlabeled: further rows for ``blind`` and ``finetune``, which no test row may be among;
+            their labels are not read.
         seed: of every random choice; equal seeds give equal bytes.
         fold: move the threshold into the last layer's bias, so that 0.5 is the threshold.
         recalibrate: fit the scores of changed weights to the labels of the validation rows, without
@@ -149,7 +153,14 @@ def debias(
     check_defined(validation, objective, "validation")
     check_defined(held_out, objective, "test")
     validation = with_columns(validation, objective.limits, groups[0])
-    result = described.run(validation, objective, seed=seed, **chosen)
+    if unlabeled is None:
+        result = described.run(validation, objective, seed=seed, **chosen)
+    else:
+        check_unlabeled(described.name, objective)
+        searched_rows = replace(validation, unlabeled=unlabeled.problem)
+        result = described.run(searched_rows, objective, seed=seed, **chosen)
+        note = f"{len(unlabeled.problem):,} rows without labels sharpened the selection rates"
+        result = replace(result, notes=(*result.notes, note))
     retuned = identity(validation, objective)
     state, scorer, policy = _as_stored(case, validation, objective, result)
     recalibration = None

@@ -124,6 +124,18 @@ def promise_options(
 ) -> None: ...
 
 
+def unlabeled_options(
+    unlabeled: Annotated[
+        Path | None,
+        advanced(
+            "Table of further rows, with groups but without labels, that sharpen selection rates "
+            "for blind and finetune; no test row may be among them.",
+            "--unlabeled",
+        ),
+    ] = None,
+) -> None: ...
+
+
 def subgroup_options(
     no_subgroups: Annotated[
         bool,

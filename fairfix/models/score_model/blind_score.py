@@ -75,6 +75,11 @@ class BlindScore(ScoreModel):
         checked_number(settings, "multiplier")
 
     def evaluate(self, features: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+        base, unfairness, eta = self.parts(features, scores)
+        return (base - self.multiplier * unfairness).sigmoid(), eta
+
+    def parts(self, features: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return utility, unfairness and eta, (N,) float64 each, which no multiplier changes."""
         inputs = self.inputs(features, scores)
         eta: Tensor = self.eta(inputs)
         gamma = self.gamma.probability(inputs)
@@ -85,7 +90,7 @@ class BlindScore(ScoreModel):
         elif self.metric == "fprd":
             unfairness = (1 - eta) * unfairness
         base = eta / (2 * self.pi) - (1 - eta) / (2 * (1 - self.pi))
-        return (base - self.multiplier * unfairness).sigmoid(), eta
+        return base, unfairness, eta
 
     def settings(self) -> dict[str, Setting]:
         return {
