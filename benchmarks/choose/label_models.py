@@ -161,7 +161,7 @@ def group_threshold_lines(
     }
     lines = []
     for name, (of_validation, of_test) in scores.items():
-        problem = replace(validation, scores=of_validation, scorer=None, features=None)
+        problem = replace(validation, scores=of_validation, scorer=None, inputs=None)
         for k in GROUP_FACTORS:
             best = best_group_thresholds(problem, replace(objective_of(metric), k=k))
             thresholds = torch.tensor(best.thresholds, dtype=torch.float64)

@@ -176,16 +176,16 @@ def _drawn_scores(
     problem: Problem, scorer: Scorer, perturbations: RandomPerturbations, factors: Tensor
 ) -> Iterator[Tensor]:
     """Yield the scores (B, N) of the draws with factors (draws, P), B draws at a time."""
-    features, draws = problem.features, len(factors)
-    assert features is not None
-    batched = batch_scorer(scorer, features)
-    batch = 1 if batched is None else batch_size(features, scorer.parameters())
+    inputs, draws = problem.inputs, len(factors)
+    assert inputs is not None
+    batched = batch_scorer(scorer, inputs)
+    batch = 1 if batched is None else batch_size(inputs, scorer.parameters())
     for first in track(range(0, draws, batch), "attribution"):
         if batched is not None:
             yield batched(perturbations.scaled(factors[first : first + batch]))
         else:
             perturbations.apply(first)
-            yield scorer.score(features).unsqueeze(0)
+            yield scorer.score(inputs).unsqueeze(0)
 
 
 def _r2(values: np.ndarray, predicted: np.ndarray) -> float:

@@ -106,7 +106,12 @@ class _Part:
 
 
 def fingerprint_coarsely(problem: Problem, salt: str) -> CoarseFingerprints | None:
-    """Return the coarse fingerprints of a problem's rows; None if rows are not distinguishable."""
+    """Return the coarse fingerprints of a problem's rows; None if rows are not distinguishable.
+
+    Inputs that are not columns of numbers, such as images, have none.
+    """
+    if problem.features is None and problem.inputs is not None:
+        return None
     values, ids = _values(problem), problem.ids
     if problem.features is None:
         grid, parts = _of_scores(values, ids)

@@ -17,6 +17,7 @@ from fairfix.metrics.clusters import ClusterCounts, ClusterIndex
 from fairfix.metrics.counts import Counts, cells, count_cells, design_effect, in_rows
 from fairfix.metrics.group_columns import GroupColumns
 from fairfix.metrics.rates import selection_rate
+from fairfix.models.inputs import Inputs
 from fairfix.models.scorer import Scorer
 
 
@@ -35,7 +36,7 @@ class Problem:
             group occurs.
         group_names: the names of the G groups, at least two.
         scorer: the network; None if only its scores are known.
-        features: (N, D) float32, the inputs of the network; None if ``scorer`` is None.
+        inputs: of the network; None if ``scorer`` is None.
         weights: (N,) floating point, finite, non-negative and not all 0: how many rows each row
             counts for, up to a common factor. None counts every row once.
         threshold: the threshold in use today, in [-1, 1]; a score above it is a favorable
@@ -63,7 +64,7 @@ class Problem:
     groups: Tensor
     group_names: tuple[str, ...]
     scorer: Scorer | None = None
-    features: Tensor | None = None
+    inputs: Inputs | None = None
     weights: Tensor | None = None
     threshold: float = 0.5
     ids: np.ndarray | None = None
@@ -110,7 +111,7 @@ class Problem:
                 "scores",
                 "labels",
                 "groups",
-                "features",
+                "inputs",
                 "weights",
                 "ids",
                 "clusters",
@@ -121,6 +122,11 @@ class Problem:
         if len(set(lengths.values())) > 1:
             listed = ", ".join(f"{name} {n}" for name, n in lengths.items())
             raise TableError(f"Lengths differ: {listed}. Each needs one entry per row.")
+
+    @property
+    def features(self) -> Tensor | None:
+        """The matrix (N, D) float32 of the inputs; None if the network takes anything else."""
+        return None if self.inputs is None else self.inputs.flat
 
     @property
     def n_groups(self) -> int:
@@ -205,20 +211,20 @@ class Problem:
         weights = ones if self.weights is None else in_rows(self.weights)
         return self._cluster_index.counts(decisions, self.labels, weights)
 
-    def network(self) -> tuple[Scorer, Tensor]:
-        """Return a copy of the scorer with all parameters trainable, and the features (N, D).
+    def network(self) -> tuple[Scorer, Inputs]:
+        """Return a copy of the scorer with all parameters trainable, and its inputs.
 
         Raises:
             TableError: the problem has only scores.
             CheckpointError: the weights of the network cannot be changed.
         """
-        if self.scorer is None or self.features is None:
+        if self.scorer is None or self.inputs is None:
             raise TableError(
                 "This method changes the weights of a network and needs a model, not only scores; "
                 "pass the model or choose another method."
             )
         self.scorer.check_changeable()
-        return copy.deepcopy(self.scorer).eval().requires_grad_(), self.features
+        return copy.deepcopy(self.scorer).eval().requires_grad_(), self.inputs
 
     def score(self, weights: Mapping[str, Tensor]) -> Tensor:
         """Return the scores (N,) of the network with other weights, in evaluation mode.
@@ -230,9 +236,9 @@ class Problem:
         Raises:
             TableError: the problem has only scores.
         """
-        scorer, features = self.network()
+        scorer, inputs = self.network()
         scorer.network.load_state_dict(weights)
-        return scorer.score(features)
+        return scorer.score(inputs)
 
     def take(self, index: Tensor) -> Problem:
         """Return the problem of a subset of the rows.
@@ -248,7 +254,7 @@ class Problem:
             scores=self.scores[index],
             labels=self.labels[index],
             groups=self.groups[index],
-            features=None if self.features is None else self.features[index],
+            inputs=None if self.inputs is None else self.inputs.take(index),
             weights=None if self.weights is None else self.weights[index],
             ids=None if self.ids is None else self.ids[index.cpu().numpy()],
             clusters=None if self.clusters is None else self.clusters[index],

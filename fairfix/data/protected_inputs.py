@@ -32,7 +32,7 @@ def protected_inputs(
     such a value are in one group.
 
     Args:
-        features: (N, D); anything else, such as images, has no such columns.
+        features: (N, D); None for anything else, such as images.
         groups: (N,) in 0..G-1.
         n_groups: number of groups G.
         blocks: columns that were made from one column of the table.
@@ -40,7 +40,7 @@ def protected_inputs(
     Returns:
         Column numbers, ascending; those of a block only if no column of it suffices.
     """
-    if features is None or features.dim() != 2:
+    if features is None:
         return ()
     values, group = features.detach().cpu().numpy(), groups.cpu().numpy()
     single = {
@@ -96,7 +96,7 @@ def revealing_inputs(features: Tensor | None, groups: Tensor, n_groups: int) -> 
     Args:
         features, groups, n_groups: see ``protected_inputs``.
     """
-    if features is None or features.dim() != 2:
+    if features is None:
         return ()
     values, group = features.detach().cpu().numpy(), groups.cpu().numpy()
     rows = _sample(len(group))

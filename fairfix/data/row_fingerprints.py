@@ -158,7 +158,7 @@ class Overlap:
 
 def fingerprint_rows(problem: Problem, salt: str) -> RowFingerprints | None:
     """Return the fingerprints of a problem's rows; None if they have neither features nor ids."""
-    basis: Basis = "features" if problem.features is not None else "ids"
+    basis: Basis = "features" if problem.inputs is not None else "ids"
     return _fingerprints(_row_hashes(problem, basis, salt), basis, salt)
 
 
@@ -246,9 +246,14 @@ def _row_hashes(problem: Problem, basis: str, salt: str) -> np.ndarray | None:
     """Return (N,) uint64, one hash per row; None if the rows lack the basis."""
     rows: Iterable[bytes]
     if basis == "features":
-        if problem.features is None or not problem.labeled:
+        if problem.inputs is None or not problem.labeled:
             return None
-        rows = _feature_rows(problem.features.cpu().numpy(), problem.labels.cpu().numpy())
+        labels = problem.labels.cpu().numpy()
+        if problem.features is None:
+            seen = np.hstack([problem.inputs.digests(), labels[:, None].astype(np.uint8)])
+            rows = bytes_of_rows(seen)
+        else:
+            rows = _feature_rows(problem.features.cpu().numpy(), labels)
     else:
         if problem.ids is None:
             return None

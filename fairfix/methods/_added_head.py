@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fairfix.data.problem import Problem
 from fairfix.methods._cross_fitting import classifier_inputs, informative_columns
 from fairfix.methods._label_models import table_features
+from fairfix.models.inputs import Inputs
 from fairfix.models.score_model import ResidualHead
 from fairfix.models.scorer import Output, Scorer
 
@@ -44,7 +45,7 @@ class AddedHead:
         self.problem = replace(
             problem,
             scorer=Scorer(network, Output.LOGIT),
-            features=inputs,
+            inputs=Inputs.of(inputs),
             input_blocks=(),
             unlabeled=None,
         )

@@ -58,7 +58,7 @@ def informative_columns(problem: Problem) -> NDArray[np.int64]:
     networks that do not read a table, such as images.
     """
     features = problem.features
-    if features is None or features.dim() != 2:
+    if features is None:
         return np.zeros(0, dtype=np.int64)
     values = features.cpu().numpy()
     differ = np.abs(values - np.nanmedian(values, axis=0)) > _SAME

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from fairfix._utils.progress import track
 from fairfix.methods._search import CandidateSearch
+from fairfix.models.inputs import Inputs
 from fairfix.models.scorer import Scorer
 
 
 def fine_tune(
     search: CandidateSearch,
     scorer: Scorer,
-    features: Tensor,
+    inputs: Inputs,
     *,
     task: str,
     rounds: int,
@@ -32,7 +33,7 @@ def fine_tune(
     Args:
         search: the candidates so far.
         scorer: the network, changed in place.
-        features: (N, D), the rows that candidates are evaluated on.
+        inputs: of the rows that candidates are evaluated on.
         task: name shown with the progress.
         rounds: at most.
         train_round: changes the network.
@@ -40,11 +41,11 @@ def fine_tune(
         train_mode: whether rounds run in training mode. Else dropout is off and BatchNorm frozen.
         seed: seed of dropout; the global random state is left as it was.
     """
-    with _private_random_state(seed, features.device):
+    with _private_random_state(seed, inputs.device):
         for _ in track(range(rounds), task):
             scorer.train(train_mode)
             train_round()
-            scores = scorer.score(features)
+            scores = scorer.score(inputs)
             if not scores.isfinite().all():
                 break
             search.add(scores, scorer.weights)

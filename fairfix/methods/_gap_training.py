@@ -22,6 +22,7 @@ from fairfix.errors import TableError
 from fairfix.methods._fine_tuning import descend
 from fairfix.metrics.counts import Counts, in_rows
 from fairfix.metrics.fairness_metrics import Metric
+from fairfix.models.late_layers import late_layers
 from fairfix.models.parameter_names import select_parameters
 
 ROWS_PER_CELL = 48
@@ -92,10 +93,11 @@ def train_jobs(
         TableError: if the problem has only scores, or a group has no row of a label.
         UsageError: if ``layers`` names no parameter.
     """
-    scorer, features = problem.network()
+    scorer, inputs = problem.network()
     parameters = select_parameters(scorer.network, layers)
     for name, parameter in scorer.network.named_parameters():
         parameter.requires_grad_(name in parameters)
+    scorer, inputs = late_layers(scorer, inputs, parameters.values())
     start = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     batches = StratifiedBatches(problem, ROWS_PER_CELL, seed)
     losses = [_Loss(problem, metric, job, batches) for job in jobs]
@@ -110,13 +112,13 @@ def train_jobs(
         if not is_finite:
             continue
         rows = batches.draw()
-        logits = scorer.differentiable_logit(features[rows])
+        logits = scorer.differentiable_logit(inputs.take(rows))
         is_finite = descend(losses[job](logits, rows), optimizer)
         _update_average(average, parameters, step)
         if is_finite and (step % every == 0 or step == steps):
             current = {name: parameter.detach().clone() for name, parameter in parameters.items()}
             _assign(parameters, average)
-            scores = scorer.score(features)
+            scores = scorer.score(inputs)
             is_finite = bool(scores.isfinite().all())
             if is_finite:
                 yield Snapshot(job, step, scores, scorer.weights())

@@ -100,12 +100,12 @@ def table_features(problem: Problem, method: str) -> Tensor:
     Raises:
         TableError: if the problem has only scores, or rows that are not numbers in columns.
     """
-    if problem.features is None:
+    if problem.inputs is None:
         raise TableError(
             f"{method} reads the inputs of the network and needs a model, not only scores; pass "
             "the model or choose another method."
         )
-    if problem.features.dim() != 2:
+    if problem.features is None:
         raise TableError(
             f"{method} reads columns of numbers, which the inputs of this network are not; choose "
             "another method."

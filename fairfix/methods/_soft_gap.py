@@ -40,25 +40,23 @@ def soft_gap_gradient(
     Args:
         metric: of the gap.
         scorer: the network.
-        problem: the rows; needs features.
+        problem: the rows; needs the network.
         with_respect_to: parameters of the network. The gradient of an unused one is 0.
     """
-    features = problem.features
-    assert features is not None
-    size = scorer.batch_size
-    if len(features) <= size:
-        scores = scorer(features)
+    inputs = problem.inputs
+    assert inputs is not None
+    if len(inputs) <= scorer.batch_size:
+        scores = scorer(inputs.batch())
         value = soft_gap(metric, scores, problem.cells)
         gradient = torch.autograd.grad(value, with_respect_to, allow_unused=True)
         return scores.detach(), value.detach(), _dense(gradient, with_respect_to)
-    scores = scorer.score(features).requires_grad_()
+    scores = scorer.score(inputs).requires_grad_()
     value = soft_gap(metric, scores, problem.cells)
     (score_gradient,) = torch.autograd.grad(value, scores)
     total = [torch.zeros_like(p) for p in with_respect_to]
-    batches = zip(features.split(size), score_gradient.split(size), strict=True)
-    for rows, weight in batches:
+    for rows, batch in inputs.batches(scorer.batch_size):
         part = torch.autograd.grad(
-            scorer(rows), with_respect_to, grad_outputs=weight, allow_unused=True
+            scorer(batch), with_respect_to, grad_outputs=score_gradient[rows], allow_unused=True
         )
         for summed, more in zip(total, _dense(part, with_respect_to), strict=True):
             summed.add_(more)

@@ -87,13 +87,13 @@ def adversarial(
     """
     training_rows, selection_rows = holdout(problem, SELECTION_SHARE, seed)
     training = problem.take(training_rows)
-    scorer, features = training.network()
+    scorer, inputs = training.network()
     search = CandidateSearch(problem, objective, selection_rows=selection_rows)
-    reader = LayerInput(scorer, features[:2], critic_layer)
-    width = reader.run(scorer, features[:2])[1].shape[1]
-    cells, labels = training.cells.to(features.dtype), training.labels.to(features.dtype)
+    reader = LayerInput(scorer, inputs.batch(slice(2)), critic_layer)
+    width = reader.run(scorer, inputs.take(slice(2)))[1].shape[1]
+    cells, labels = (x.to(training.scores.dtype) for x in (training.cells, training.labels))
     generator = torch.Generator().manual_seed(seed)
-    critic = _critic(width * minibatch, generator, features.device)
+    critic = _critic(width * minibatch, generator, inputs.device)
     critic_optimizer = torch.optim.Adam(critic.parameters(), lr=learning_rate, fused=True)
     optimizer = torch.optim.Adam(scorer.parameters(), lr=learning_rate, fused=True)
 
@@ -103,7 +103,7 @@ def adversarial(
     def train_critic() -> None:
         nonlocal skipped
         with torch.no_grad():  # the network is fixed here: one pass per round
-            scores, hidden = reader.run(scorer, features)
+            scores, hidden = reader.run(scorer, inputs)
         for _ in range(critic_steps):
             rows = draw()
             gap = soft_gap(objective.metric, scores[rows], cells[rows])
@@ -113,7 +113,7 @@ def adversarial(
     def train_network() -> None:
         for _ in range(network_steps):
             rows = draw()
-            scores, hidden = reader.run(scorer, features[rows])
+            scores, hidden = reader.run(scorer, inputs.take(rows))
             if not scores.isfinite().all():
                 return
             entropy = nn.functional.binary_cross_entropy(scores, labels[rows])

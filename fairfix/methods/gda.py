@@ -38,6 +38,7 @@ from fairfix.methods._result import Result
 from fairfix.methods._search import CandidateSearch
 from fairfix.methods._soft_gap import soft_gap
 from fairfix.metrics.objective import Objective
+from fairfix.models.late_layers import late_layers
 from fairfix.models.parameter_names import select_parameters
 
 
@@ -75,16 +76,18 @@ def gda(
         TableError: if the problem has only scores.
         UsageError: if a layer is unknown.
     """
-    scorer, features = problem.network()
+    scorer, inputs = problem.network()
     search = CandidateSearch(problem, objective, in_sample=True)
     sign = math.copysign(1.0, float(soft_gap(objective.metric, problem.scores, problem.cells)))
     parameters = list(select_parameters(scorer.network, layers).values())
+    if not train_mode:
+        scorer, inputs = late_layers(scorer, inputs, parameters)
     step = (
         torch.optim.Adam(parameters, lr=learning_rate, fused=True)
         if optimizer == "adam"
         else torch.optim.SGD(parameters, lr=learning_rate)
     )
-    cells = problem.cells.to(features.dtype)
+    cells = problem.cells.to(problem.scores.dtype)
     generator = torch.Generator().manual_seed(seed)
     skipped = 0
     parts = min(evaluations, math.ceil(len(problem) / minibatch))
@@ -103,7 +106,7 @@ def gda(
         for rows in next(remaining):
             if len(rows) == 1:  # has no gap, and BatchNorm cannot train on it
                 continue
-            gap = soft_gap(objective.metric, scorer.differentiable(features[rows]), cells[rows])
+            gap = soft_gap(objective.metric, scorer.differentiable(inputs.take(rows)), cells[rows])
             skipped += not descend(sign * gap, step)
 
     def crossed_zero(scores: Tensor) -> bool:
@@ -112,7 +115,7 @@ def gda(
     fine_tune(
         search,
         scorer,
-        features,
+        inputs,
         task="gda",
         rounds=epochs * parts,
         train_round=train,

@@ -36,9 +36,10 @@ from fairfix.methods._quantile_trees import TreeOptimizer
 from fairfix.methods._result import Result
 from fairfix.methods._search import CandidateSearch
 from fairfix.metrics.objective import Objective
+from fairfix.models.inputs import Inputs
+from fairfix.models.late_layers import late_layers
 from fairfix.models.parameter_names import layer_names, select_parameters
 from fairfix.models.scorer import Scorer
-from fairfix.models.weight_batches.partial_forward import PartialForward
 
 BATCH = 5  # points between two fits of the trees
 UNDEFINED_LOSS = 2.0  # loss reported to the optimizer for undefined candidates
@@ -81,12 +82,12 @@ def layerwise(
         TableError: if the problem has only scores.
         UsageError: if a layer is unknown.
     """
-    scorer, features = problem.network()
+    scorer, inputs = problem.network()
     search = CandidateSearch(problem, objective, in_sample=True)
     generator = np.random.default_rng(seed)
     for names in track(_order(scorer.network, layers), "layerwise"):
         coordinates = _LayerCoordinates(scorer.network, names, dims, space, reach, generator)
-        replay = PartialForward(scorer, features, coordinates.parameters, scorer.batch_size)
+        late, kept = late_layers(scorer, inputs, coordinates.parameters)
         before = search.best.utility
         optimizer = TreeOptimizer(
             coordinates.dims,
@@ -95,7 +96,7 @@ def layerwise(
             trees=trees,
             generator=generator,
         )
-        best = _tune(search, scorer, replay, coordinates, optimizer, calls)
+        best = _tune(search, late, kept, coordinates, optimizer, calls)
         improved = search.best.utility > before
         coordinates.apply(best if greedy and improved else np.zeros(coordinates.dims))
     return search.result()
@@ -115,7 +116,7 @@ def _order(network: nn.Module, layers: str) -> list[list[str]]:
 def _tune(
     search: CandidateSearch,
     scorer: Scorer,
-    replay: PartialForward,
+    inputs: Inputs,
     coordinates: _LayerCoordinates,
     optimizer: TreeOptimizer,
     calls: int,
@@ -128,7 +129,7 @@ def _tune(
         losses = []
         for point in points:
             coordinates.apply(point)
-            scores = replay.run()
+            scores = scorer.score(inputs)
             utility = -math.inf
             if scores.isfinite().all():
                 utility = search.add(scores, scorer.weights).utility

@@ -30,6 +30,7 @@ from fairfix.data.problem import Problem
 from fairfix.methods._result import Result
 from fairfix.methods._search import CandidateSearch
 from fairfix.metrics.objective import Objective
+from fairfix.models.late_layers import late_layers
 from fairfix.models.parameter_names import select_parameters
 from fairfix.models.weight_batches.perturbations import (
     LARGE,
@@ -63,24 +64,25 @@ def perturb(
         TableError: if the problem has only scores.
         UsageError: if a prefix in ``layers`` matches no parameter.
     """
-    scorer, features = problem.network()
+    scorer, inputs = problem.network()
     search = CandidateSearch(problem, objective, in_sample=True)
     parameters = select_parameters(scorer.network, layers)
     draws = RandomPerturbations(parameters, sd, seed)
 
     def exact_scores(trial: int) -> Tensor:
         draws.apply(trial)
-        return scorer.score(features)
+        return scorer.score(inputs)
 
     is_large = bytes_of(parameters.values()) > LARGE
-    versions = None if is_large else batch_scorer(scorer, features)
+    versions = None if is_large else batch_scorer(scorer, inputs)
     if versions is None:
+        scorer, inputs = late_layers(scorer, inputs, parameters.values())
         for trial in track(range(trials), "perturb"):
             scores = exact_scores(trial)
             if scores.isfinite().all():
                 search.add(scores, scorer.weights)
     else:
-        together = batch_size(features, parameters.values())
+        together = batch_size(inputs, parameters.values())
         batches = _approximate_scores(versions, draws, trials, together)
         search.add_approximate(batches, exact_scores, scorer.weights)
     return search.result()

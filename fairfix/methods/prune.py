@@ -71,9 +71,9 @@ def prune(
         CheckpointError: if the network has no hidden unit that can be removed.
         TableError: if the problem has only scores.
     """
-    scorer, features = problem.network()
+    scorer, rows = problem.network()
     search = CandidateSearch(problem, objective, in_sample=True)
-    layers = find_prunable_layers(scorer, features[:2], inputs=inputs)
+    layers = find_prunable_layers(scorer, rows.batch(slice(2)), inputs=inputs)
     owner = [(layer, unit) for layer in layers for unit in range(layer.units)]
     removable = min(max_units or len(owner), len(owner))
     per_step = per_step or math.ceil(removable / STEPS)
@@ -93,7 +93,7 @@ def prune(
             layer, unit = owner[index]
             layer.prune(parameters, unit)
             remaining[index] = False
-    search.add(scorer.score(features), scorer.weights)
+    search.add(scorer.score(rows), scorer.weights)
     return search.result()
 
 
@@ -123,20 +123,20 @@ def _minus_activation_gradient(
     scorer: Scorer, problem: Problem, objective: Objective, layers: list[PrunableLayer]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return minus equation 4 per unit, summed over rows and positions, with scores and gap."""
-    assert problem.features is not None
-    scores = scorer.score(problem.features).requires_grad_()
+    assert problem.inputs is not None
+    scores = scorer.score(problem.inputs).requires_grad_()
     gap = soft_gap(objective.metric, scores, problem.cells)
     (score_gradient,) = torch.autograd.grad(gap, scores)
     total = torch.zeros(sum(layer.units for layer in layers))
     names = {layer.name for layer in layers}
-    size = scorer.batch_size
-    batches = zip(problem.features.split(size), score_gradient.split(size), strict=True)
-    for rows, weight in batches:
-        output, watched = trace_prunable_layers(scorer, rows)
+    for rows, batch in problem.inputs.batches(scorer.batch_size):
+        output, watched = trace_prunable_layers(scorer, batch)
         own = [layer for layer in watched if layer.name in names]
         tensors = [a.tensor for layer in own for a in layer.activations]
         gradients = iter(
-            torch.autograd.grad(output, tensors, grad_outputs=weight, materialize_grads=True)
+            torch.autograd.grad(
+                output, tensors, grad_outputs=score_gradient[rows], materialize_grads=True
+            )
         )
         total += torch.cat([layer.sum_by_unit(gradients) for layer in own]).cpu()
     return -total, scores.detach(), gap.detach()

@@ -11,7 +11,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint as recompute
 
 from fairfix.errors import CheckpointError, UsageError
-from fairfix.models.scorer import Scorer
+from fairfix.models.inputs import Batch, Inputs, Rows
+from fairfix.models.scorer import Scorer, in_row_order
 from fairfix.models.tensor_functions import is_weighted
 
 
@@ -24,12 +25,12 @@ class LayerInput:
         name: the layer's name in the network.
     """
 
-    def __init__(self, scorer: Scorer, rows: Tensor, layer: str = "") -> None:
+    def __init__(self, scorer: Scorer, batch: Batch, layer: str = "") -> None:
         """Find the layer by running the network.
 
         Args:
             scorer: in evaluation mode.
-            rows: (N, D), a few rows.
+            batch: a few rows.
             layer: name of the layer; empty for the last linear or convolutional one.
 
         Raises:
@@ -39,7 +40,7 @@ class LayerInput:
         parameters = scorer.network.named_parameters()
         names = {id(p): name.removesuffix(".weight") for name, p in parameters}
         with torch.no_grad(), _CaptureMode(set(names)) as capture:
-            scorer(rows)
+            scorer(batch)
         if not capture.inputs:
             raise CheckpointError(
                 "The network has no linear or convolutional layer whose input a critic could read."
@@ -52,24 +53,25 @@ class LayerInput:
             )
         self._weight = weights[self.name]
 
-    def run(self, scorer: Scorer, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def run(self, scorer: Scorer, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Return the scores (N,) and the layer's input (N, H) with their autograd graph.
 
         Beyond the scorer's batch size, forward passes are repeated in the backward pass.
         """
-        if len(rows) <= scorer.batch_size:
-            return self._run(scorer, rows)
+        if len(inputs) <= scorer.batch_size:
+            return self._run(scorer, inputs, slice(None))
+        divided = list(inputs.divided(scorer.batch_size))
         parts = [
-            recompute(self._run, scorer, part, use_reentrant=False)
-            for part in rows.split(scorer.batch_size)
+            recompute(self._run, scorer, inputs, rows, use_reentrant=False) for rows in divided
         ]
-        scores, inputs = zip(*parts, strict=True)
-        return torch.cat(scores), torch.cat(inputs)
+        scores, hidden = (zip(divided, each, strict=True) for each in zip(*parts, strict=True))
+        return in_row_order(scores), in_row_order(hidden)
 
-    def _run(self, scorer: Scorer, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def _run(self, scorer: Scorer, inputs: Inputs, rows: Rows) -> tuple[Tensor, Tensor]:
+        batch = inputs.batch(rows)
         with _CaptureMode({self._weight}) as capture:
-            scores: Tensor = scorer(rows)
-        return scores, capture.inputs[self._weight].flatten(1)[: len(rows)]
+            scores: Tensor = scorer(batch)
+        return scores, capture.inputs[self._weight].flatten(1)[: len(batch)]
 
 
 class _CaptureMode(TorchFunctionMode):

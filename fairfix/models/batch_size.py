@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from fairfix.models.inputs import Batch, as_batch
 from fairfix.models.scorer import MAX_BATCH
 from fairfix.models.tensor_functions import tensors_in
 
@@ -20,27 +21,27 @@ BATCH_BYTES = 512 * 2**20  # of all results of one forward pass together
 _ROWS = 4
 
 
-def default_batch_size(network: nn.Module, rows: Tensor) -> int:
+def default_batch_size(network: nn.Module, batch: Batch | Tensor) -> int:
     """Return the largest power of 2, at most 65,536, whose forward pass stays within 512 MiB.
 
     All results of the pass count, as a backward pass keeps them.
 
     Args:
         network: in evaluation mode.
-        rows: (N, D), at least one.
+        batch: at least one row; the first is run.
     """
-    allowed = BATCH_BYTES // max(1, bytes_per_row(network, rows))
+    allowed = BATCH_BYTES // max(1, bytes_per_row(network, batch))
     return min(MAX_BATCH, 1 << max(0, allowed.bit_length() - 1))
 
 
 @torch.no_grad()
-def bytes_per_row(network: nn.Module, rows: Tensor) -> int:
+def bytes_per_row(network: nn.Module, batch: Batch | Tensor) -> int:
     """Return the bytes of all results of a forward pass that one more row adds."""
-    few = rows[:1].expand(2 * _ROWS, *rows.shape[1:])
+    few = as_batch(batch).first(1).repeated(2 * _ROWS)
     with _ResultBytes() as more:
-        network(few)
+        few.call(network)
     with _ResultBytes() as fewer:
-        network(few[:_ROWS])
+        few.first(_ROWS).call(network)
     added: int = more.total - fewer.total
     return max(0, added) // _ROWS
 

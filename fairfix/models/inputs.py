@@ -210,7 +210,10 @@ class Inputs:
 
     def take(self, index: Rows) -> Inputs:
         """Return some of the rows, in the order of their numbers."""
-        chosen = torch.arange(len(self))[index if isinstance(index, slice) else index.cpu()]
+        if isinstance(index, slice):
+            chosen = torch.arange(len(self))[index]
+        else:
+            chosen = index.nonzero().flatten() if index.dtype == torch.bool else index
         return self._with([part.take(chosen) for part in self.parts], self.device)
 
     def to(self, device: torch.device) -> Inputs:

@@ -82,15 +82,15 @@ class OutputTracer(TorchFunctionMode):
 
     Args:
         network: its parameters are unbounded; other constants are unknown.
-        rows: the input.
+        inputs: the tensors that it gets.
     """
 
-    def __init__(self, network: nn.Module, rows: Tensor) -> None:
+    def __init__(self, network: nn.Module, inputs: Sequence[Tensor]) -> None:
         super().__init__()
         self._keys = count()
-        self._alive: list[object] = [rows]  # ids stay unique while their tensors live
+        self._alive: list[object] = [*inputs]  # ids stay unique while their tensors live
         self._values: dict[int, TracedValue] = {}
-        for tensor in (rows, *network.parameters()):
+        for tensor in (*inputs, *network.parameters()):
             self._values[id(tensor)] = self._new(Range.REAL, "input")
 
     def of(self, tensor: Tensor) -> TracedValue:

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from fairfix.errors import CheckpointError
+from fairfix.models.inputs import Batch, as_batch
 from fairfix.models.parametrizations import parametrized_layer, unprunable_reason
+from fairfix.models.scorer import Scorer
 from fairfix.models.tensor_functions import function_name, is_weighted, tensors_in
 
 _POOLS = {
@@ -104,7 +106,7 @@ class PrunableLayer:
 
 
 def trace_prunable_layers(
-    module: nn.Module, features: Tensor
+    module: nn.Module, batch: Batch | Tensor
 ) -> tuple[Tensor, list[PrunableLayer]]:
     """Run a batch and find the prunable layers.
 
@@ -112,33 +114,33 @@ def trace_prunable_layers(
     if zeroing parameters cannot remove a unit (for example with a sigmoid before a sum).
 
     Args:
-        module: in evaluation mode.
-        features: (N, D).
+        module: a scorer, or a network that returns a tensor; in evaluation mode.
+        batch: the rows.
 
     Returns:
         The output, and the prunable layers in order of execution, the inputs first. Parameters
         have the names that ``module`` gives them.
     """
-    output, tracer = _trace(module, features)
+    output, tracer = _trace(module, as_batch(batch))
     return output, tracer.layers()
 
 
 def find_prunable_layers(
-    module: nn.Module, features: Tensor, *, inputs: bool = False
+    module: nn.Module, batch: Batch | Tensor, *, inputs: bool = False
 ) -> list[PrunableLayer]:
     """Return the prunable layers, in order of execution, without activations.
 
     Args:
-        module: in evaluation mode.
-        features: (N, D), a few rows.
+        module: a scorer, or a network that returns a tensor; in evaluation mode.
+        batch: a few rows.
         inputs: include the inputs of the network.
 
     Raises:
         CheckpointError: if no layer is prunable.
     """
     with torch.no_grad():
-        tracer = _trace(module, features)[1]
-    layers = [layer for layer in tracer.layers() if inputs or layer.name != _INPUTS]
+        tracer = _trace(module, as_batch(batch))[1]
+    layers = [layer for layer in tracer.layers() if inputs or not layer.name.startswith(_INPUTS)]
     if not layers:
         raise CheckpointError(
             "The network has no hidden units that can be pruned: "
@@ -147,12 +149,12 @@ def find_prunable_layers(
     return [replace(layer, activations=()) for layer in layers]
 
 
-def _trace(module: nn.Module, features: Tensor) -> tuple[Tensor, _UnitTracer]:
-    if features.requires_grad is False and torch.is_grad_enabled():
-        features = features.detach().requires_grad_()
-    tracer = _UnitTracer({id(p): name for name, p in module.named_parameters()}, features)
+def _trace(module: nn.Module, batch: Batch) -> tuple[Tensor, _UnitTracer]:
+    if torch.is_grad_enabled():
+        batch = batch.map(lambda x: x.detach().requires_grad_() if x.is_floating_point() else x)
+    tracer = _UnitTracer({id(p): name for name, p in module.named_parameters()}, batch)
     with tracer:
-        output: Tensor = module(features)
+        output: Tensor = module(batch) if isinstance(module, Scorer) else batch.call(module)
     return output, tracer
 
 
@@ -235,7 +237,7 @@ class _ComputedWeight:
 class _UnitTracer(TorchFunctionMode):
     """Follow units through every tensor function called while the mode is active."""
 
-    def __init__(self, names: dict[int, str], features: Tensor) -> None:
+    def __init__(self, names: dict[int, str], batch: Batch) -> None:
         super().__init__()
         self.names = names
         self.sources: list[_UnitSource] = []
@@ -243,9 +245,13 @@ class _UnitTracer(TorchFunctionMode):
         self._units: dict[int, _UnitTensor] = {}
         self._computed: dict[int, _ComputedWeight] = {}
         self._ancestors: dict[int, frozenset[_UnitSource]] = {}
-        self._alive: list[object] = [features]  # ids stay unique while their tensors live
-        inputs = _UnitSource(_INPUTS, features.shape[1])
-        self._start(features, _UnitTensor(inputs, 1, 1, (), zeroed=False))
+        self._alive: list[object] = [*batch.tensors]  # ids stay unique while their tensors live
+        keys = list(batch.kwargs) or [str(place) for place in range(len(batch.args))]
+        for key, tensor in zip(keys, batch.tensors, strict=True):
+            name = _INPUTS if len(keys) == 1 else f"{_INPUTS} {key}"
+            if tensor.is_floating_point() and tensor.dim() > 1:
+                inputs = _UnitSource(name, tensor.shape[1])
+                self._start(tensor, _UnitTensor(inputs, 1, 1, (), zeroed=False))
 
     def __torch_function__(
         self,
@@ -292,7 +298,7 @@ class _UnitTracer(TorchFunctionMode):
 
     def hidden(self) -> list[str]:
         """Return the names of the layers that feed others, in order of execution."""
-        return [s.name for s in self.sources if s.is_hidden and s.name != _INPUTS]
+        return [s.name for s in self.sources if s.is_hidden and not s.name.startswith(_INPUTS)]
 
     def _is_weight(self, tensor: Tensor) -> bool:
         return id(tensor) in self.names or id(tensor) in self._computed

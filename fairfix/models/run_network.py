@@ -18,9 +18,10 @@ from fairfix._utils.text import error_summary
 from fairfix.errors import CheckpointError, FairfixError, UsageError
 from fairfix.models.batch_size import default_batch_size
 from fairfix.models.checkpoint import Checkpoint
+from fairfix.models.inputs import Batch, Inputs, as_batch, as_inputs
 from fairfix.models.network_output import find_output, select_output
 from fairfix.models.output_tracing import OutputTracer, Range, TracedValue
-from fairfix.models.scorer import Output, Scorer
+from fairfix.models.scorer import Output, Scorer, in_row_order
 
 ONE, TWO = (Output.PROB, Output.LOGIT), (Output.PROBS, Output.LOGITS)
 OUTPUT_KINDS: dict[str, tuple[Output, Output]] = dict(
@@ -46,7 +47,7 @@ class Reading:
 
 def make_scorer(
     checkpoint: Checkpoint,
-    features: Tensor,
+    inputs: Inputs | Tensor,
     reading: Reading,
     *,
     complement: bool = False,
@@ -59,7 +60,7 @@ def make_scorer(
 
     Args:
         checkpoint: with a network.
-        features: (N, D) float32; at most the first 64 rows are run.
+        inputs: of the network; at most the first 64 rows are run.
         reading: how its output is read.
         complement: the network predicts the unfavorable label.
         batch_size: rows in one forward pass; None chooses it from the network's memory per row.
@@ -70,16 +71,17 @@ def make_scorer(
         UsageError: if it has no output of the given name or kind.
     """
     assert checkpoint.module is not None
-    network = checkpoint.module.to(features.device).eval()
-    rows = _probed_rows(features)
-    with torch.no_grad(), torch.random.fork_rng(_cuda_devices(features)):
-        raw, input_dtype = _run_in_needed_dtype(checkpoint, network, rows)
-        rows = rows.to(input_dtype)
-        name = find_output(raw, len(rows), reading.name)
+    inputs = as_inputs(inputs)
+    network = checkpoint.module.to(inputs.device).eval()
+    batch = _probed_rows(inputs)
+    with torch.no_grad(), torch.random.fork_rng(_cuda_devices(inputs.device)):
+        raw, input_dtype = _run_in_needed_dtype(checkpoint, network, batch)
+        batch = batch.cast(input_dtype)
+        name = find_output(raw, len(batch), reading.name)
         first = select_output(raw, name)
-        _check_repeatable(first, select_output(network(rows), name))
-        output = _output(network, rows, name, reading.kind)
-        size = batch_size or default_batch_size(network, rows)
+        _check_repeatable(first, select_output(batch.call(network), name))
+        output = _output(network, batch, name, reading.kind)
+        size = batch_size or default_batch_size(network, batch)
     return Scorer(
         network,
         output,
@@ -92,31 +94,31 @@ def make_scorer(
 
 
 @torch.no_grad()
-def checked_scores(scorer: Scorer, features: Tensor) -> Tensor:
+def checked_scores(scorer: Scorer, inputs: Inputs | Tensor) -> Tensor:
     """Return P(favorable) of every row, (N,) float32, in evaluation mode.
 
     Raises:
         CheckpointError: if the network fails, or an output is not finite.
     """
     scores = []
-    for part in features.split(scorer.batch_size):
-        rows = part if len(part) > 1 else part.expand(2, *part.shape[1:])
-        with running(scorer.network, rows):
-            raw = scorer.raw(rows)
+    for rows, part in as_inputs(inputs).batches(scorer.batch_size):
+        batch = part if len(part) > 1 else part.repeated(2)
+        with running(scorer.network, batch):
+            raw = scorer.raw(batch)
         if not raw.isfinite().all():
             raise CheckpointError(
                 "The network returns NaN or infinite values on these rows; check its inputs."
             )
-        scores.append(scorer.read(raw)[: len(part)].to(part.dtype))
-    return torch.cat(scores)
+        scores.append((rows, scorer.read(raw)[: len(part)].to(part.dtype)))
+    return in_row_order(scores)
 
 
 @contextmanager
-def running(network: nn.Module, rows: Tensor) -> Iterator[None]:
+def running(network: nn.Module, batch: Batch) -> Iterator[None]:
     """Convert any exception of a network to a CheckpointError.
 
     Args:
-        rows: (N, D), what the network gets.
+        batch: what the network gets.
     """
     try:
         yield
@@ -124,13 +126,14 @@ def running(network: nn.Module, rows: Tensor) -> Iterator[None]:
         raise
     except Exception as error:  # the code of the network may raise anything
         inputs = required_inputs(network)
-        if len(inputs) > 1:
+        if len(inputs) > 1 and len(batch.tensors) == 1:
             raise CheckpointError(
                 f"The network takes {len(inputs)} inputs ({', '.join(inputs)}), but gets the "
-                "features of a row as one tensor; wrap it in a class whose forward splits them."
+                "features of a row as one tensor; give each input its columns in a data spec of "
+                "version 2, or wrap the network in a class whose forward splits them."
             ) from None
         raise CheckpointError(
-            f"The network does not run on {rows[0].numel()} features a row: {error_summary(error)}"
+            f"The network does not run on {batch.shapes()} a row: {error_summary(error)}"
         ) from None
 
 
@@ -144,32 +147,35 @@ def required_inputs(network: nn.Module) -> list[str]:
     return [p.name for p in parameters if p.kind in positional and p.default is p.empty]
 
 
-def traced_output(network: nn.Module, rows: Tensor, name: str | None) -> tuple[Tensor, TracedValue]:
+def traced_output(
+    network: nn.Module, batch: Batch | Tensor, name: str | None
+) -> tuple[Tensor, TracedValue]:
     """Run the network and return its output, and the traced properties of that."""
-    with torch.no_grad(), OutputTracer(network, rows) as tracer:
-        raw = network(rows)
+    batch = as_batch(batch)
+    with torch.no_grad(), OutputTracer(network, batch.tensors) as tracer:
+        raw = batch.call(network)
     tensor = select_output(raw, name)
     return tensor, tracer.of(tensor)
 
 
-def _probed_rows(features: Tensor) -> Tensor:
-    rows = features[:_PROBED_ROWS]
-    return rows if len(rows) > 1 else rows.expand(2, *rows.shape[1:])
+def _probed_rows(inputs: Inputs) -> Batch:
+    rows = min(_PROBED_ROWS, len(inputs))
+    return inputs.batch(slice(rows)) if rows > 1 else inputs.batch().repeated(2)
 
 
-def _cuda_devices(features: Tensor) -> list[torch.device]:
-    return [features.device] if features.device.type == "cuda" else []
+def _cuda_devices(device: torch.device) -> list[torch.device]:
+    return [device] if device.type == "cuda" else []
 
 
 def _run_in_needed_dtype(
-    checkpoint: Checkpoint, network: nn.Module, rows: Tensor
+    checkpoint: Checkpoint, network: nn.Module, batch: Batch
 ) -> tuple[Any, torch.dtype]:
-    """Return the network's output and the dtype of its rows; the network may get another dtype."""
+    """Return the network's output and the dtype of its inputs; the network may be cast."""
     failure: CheckpointError | None = None
     for input_dtype in castings(checkpoint, network):
         try:
-            with running(network, rows):
-                return network(rows.to(input_dtype)), input_dtype
+            with running(network, batch):
+                return batch.cast(input_dtype).call(network), input_dtype
         except CheckpointError as error:
             failure = failure or error
     assert failure is not None
@@ -223,10 +229,10 @@ def _check_repeatable(first: Tensor, second: Tensor) -> None:
         )
 
 
-def _output(network: nn.Module, rows: Tensor, name: str | None, kind: str | None) -> Output:
+def _output(network: nn.Module, batch: Batch, name: str | None, kind: str | None) -> Output:
     """Return the kind of the output: the given one, else that of the network's last operation."""
-    tensor, value = traced_output(network, rows, name)
-    two = tensor.numel() == 2 * len(rows)
+    tensor, value = traced_output(network, batch, name)
+    two = tensor.numel() == 2 * len(batch)
     if kind is None:
         return output_of(value, two=two)
     if kind in OUTPUT_KINDS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
 from fairfix.errors import CheckpointError
+from fairfix.models.inputs import Batch, Inputs, Rows, as_batch, as_inputs
 from fairfix.models.network_output import select_output
 
 MAX_BATCH = 65_536  # rows
@@ -34,16 +35,18 @@ class Output(StrEnum):
 class Scorer(nn.Module):
     """A network as a score function: ``forward`` returns P(favorable), (N,) in [0, 1].
 
-    Scores have the type of the rows, which is float32 for rows of a table.
+    Scores have the type of the rows, which is float32 for rows of a table. Wherever inputs are
+    expected, a tensor (N, D) counts as the only one.
 
     Attributes:
-        network: maps (N, D) to scores of shape (N,), (N, 1) or (N, 2), or to several tensors.
+        network: maps its inputs for N rows to scores of shape (N,), (N, 1) or (N, 2), or to several
+            tensors.
         output: kind of its output.
         complement: True if the network predicts the unfavorable label, so that the score is
             1 minus the probability.
         output_name: which of several outputs holds the scores (``named_outputs``).
         batch_size: rows in one forward pass, unless ``forward`` is called with more.
-        input_dtype: floating-point type in which the network gets the rows; None leaves theirs.
+        input_dtype: type in which the network gets floating-point inputs; None leaves theirs.
         is_fixed: the network can be run, but its weights cannot be changed.
     """
 
@@ -67,16 +70,23 @@ class Scorer(nn.Module):
         self.input_dtype = input_dtype
         self.is_fixed = is_fixed
 
-    def forward(self, features: Tensor) -> Tensor:
-        if len(features) == 1:  # networks that squeeze their output need two rows
-            scores: Tensor = self(features.expand(2, *features.shape[1:]))
+    def forward(self, batch: Batch | Tensor) -> Tensor:
+        batch = as_batch(batch)
+        if len(batch) == 1:  # networks that squeeze their output need two rows
+            scores: Tensor = self(batch.repeated(2))
             return scores[:1]
-        return self.read(self.raw(features)).to(features.dtype)
+        return self.read(self.raw(batch)).to(self.dtype_of(batch))
 
-    def raw(self, features: Tensor) -> Tensor:
+    def raw(self, batch: Batch | Tensor) -> Tensor:
         """Return the network's output for a batch of at least two rows, as it is."""
-        dtype = self.input_dtype or features.dtype
-        return raw_output(self.network, features.to(dtype), self.output_name)
+        batch = as_batch(batch)
+        if self.input_dtype is not None:
+            batch = batch.cast(self.input_dtype)
+        return raw_output(self.network, batch, self.output_name)
+
+    def dtype_of(self, batch: Batch) -> torch.dtype:
+        """Return the type of the scores for a batch."""
+        return batch.dtype
 
     def read(self, raw: Tensor) -> Tensor:
         """Return P(favorable), (N,), from the network's output for a batch."""
@@ -84,43 +94,47 @@ class Scorer(nn.Module):
         return 1 - probabilities if self.complement else probabilities
 
     @torch.no_grad()
-    def score(self, features: Tensor, batch_size: int | None = None) -> Tensor:
+    def score(self, inputs: Inputs | Tensor, batch_size: int | None = None) -> Tensor:
         """Return P(favorable) of every row, (N,), batch by batch in evaluation mode."""
+        inputs = as_inputs(inputs)
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
         try:
-            return torch.cat([self(part) for part in features.split(batch_size or self.batch_size)])
+            batches = inputs.batches(batch_size or self.batch_size)
+            return in_row_order((rows, self(batch)) for rows, batch in batches)
         finally:
             for module, training in modes:
                 module.training = training
 
-    def differentiable(self, features: Tensor) -> Tensor:
+    def differentiable(self, inputs: Inputs | Tensor) -> Tensor:
         """Return P(favorable) of every row, (N,), with gradients.
 
         Beyond ``batch_size`` rows the forward passes are repeated in the backward pass, so that
         memory does not grow with the number of rows. In training mode all rows run at once, as
         BatchNorm needs.
         """
-        return self._in_parts(self, features)
+        return self._in_parts(self, as_inputs(inputs))
 
-    def differentiable_logit(self, features: Tensor) -> Tensor:
+    def differentiable_logit(self, inputs: Inputs | Tensor) -> Tensor:
         """Return the logit of P(favorable) of every row, (N,), as ``differentiable`` does scores.
 
         That of a probability is clipped to about +-14.
         """
-        return self._in_parts(self._logit, features)
+        return self._in_parts(self._logit, as_inputs(inputs))
 
-    def _logit(self, features: Tensor) -> Tensor:
-        if len(features) == 1:
-            return self._logit(features.expand(2, *features.shape[1:]))[:1]
-        logits = output_logit(self.raw(features), self.output)
-        return (-logits if self.complement else logits).to(features.dtype)
+    def _logit(self, batch: Batch) -> Tensor:
+        if len(batch) == 1:
+            return self._logit(batch.repeated(2))[:1]
+        logits = output_logit(self.raw(batch), self.output)
+        return (-logits if self.complement else logits).to(self.dtype_of(batch))
 
-    def _in_parts(self, function: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
-        if len(features) <= self.batch_size or self.training:
-            return function(features)
-        parts = features.split(self.batch_size)
-        return torch.cat([recompute(function, part, use_reentrant=False) for part in parts])
+    def _in_parts(self, function: Callable[[Batch], Tensor], inputs: Inputs) -> Tensor:
+        if len(inputs) <= self.batch_size or self.training:
+            return function(inputs.batch())
+        return in_row_order(
+            (rows, recompute(lambda part: function(inputs.batch(part)), rows, use_reentrant=False))
+            for rows in inputs.divided(self.batch_size)
+        )
 
     def check_changeable(self) -> None:
         """Raise CheckpointError if the weights of the network cannot be changed."""
@@ -133,6 +147,15 @@ class Scorer(nn.Module):
     def weights(self) -> dict[str, Tensor]:
         """Return a copy of the network's ``state_dict``."""
         return {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+
+
+def in_row_order(batches: Iterable[tuple[Rows, Tensor]]) -> Tensor:
+    """Return the results of batches (n, ...) as one tensor (N, ...), with the rows in order."""
+    rows, results = zip(*batches, strict=True)
+    joined = torch.cat(results)
+    if isinstance(rows[0], slice):
+        return joined
+    return joined[torch.cat(rows).argsort().to(joined.device)]
 
 
 def probability(raw: Tensor, output: Output) -> Tensor:
@@ -159,12 +182,12 @@ def output_logit(raw: Tensor, output: Output) -> Tensor:
             return probability(raw, output).logit(_SMALLEST_PROBABILITY)
 
 
-def raw_output(network: nn.Module, features: Tensor, name: str | None = None) -> Tensor:
+def raw_output(network: nn.Module, batch: Batch, name: str | None = None) -> Tensor:
     """Return the output tensor for a batch; ``name`` chooses one of several.
 
     Raises:
         CheckpointError: if there is no tensor, or no name and several.
         UsageError: if no output has this name.
     """
-    raw: Any = network(features)
+    raw: Any = batch.call(network)
     return select_output(raw, name)

@@ -22,7 +22,7 @@ def fold_threshold(scorer: Scorer, threshold: float, problem: Problem) -> Scorer
     Args:
         scorer: the network; it is not changed.
         threshold: in (0, 1).
-        problem: rows with features, to compare decisions on.
+        problem: rows with inputs, to compare decisions on.
 
     Raises:
         UsageError: if the threshold is not in (0, 1), where no finite bias would do.
@@ -34,15 +34,15 @@ def fold_threshold(scorer: Scorer, threshold: float, problem: Problem) -> Scorer
             "into a bias. Use the rule file instead."
         )
     scorer.check_changeable()
-    assert problem.features is not None
+    assert problem.inputs is not None
     folded = copy.deepcopy(scorer)
     two = scorer.output in (Output.PROBS, Output.LOGITS)
     bias = _last_bias(folded.network, 2 if two else 1)
     shift = -math.log(threshold / (1 - threshold))
     with torch.no_grad():
         bias[-1] += -shift if scorer.complement else shift
-    before = scorer.score(problem.features) > threshold
-    if not torch.equal(folded.score(problem.features) > 0.5, before):
+    before = scorer.score(problem.inputs) > threshold
+    if not torch.equal(folded.score(problem.inputs) > 0.5, before):
         raise CheckpointError(
             "The threshold cannot be folded into this network: shifting the bias of its last "
             "linear layer does not give the same decisions at 0.5. Use the rule file instead."

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fairfix._utils.row_hash import bytes_of_rows, row_hashes
 from fairfix.errors import UsageError
+from fairfix.models.inputs import Inputs
 
 RandomizedThresholds = tuple[tuple[float, float], ...]
 """(threshold, probability) pairs, thresholds descending. The first threshold below the score gives
@@ -103,24 +104,25 @@ class Policy:
         return draws < positive
 
 
-def row_ids(ids: np.ndarray | None, features: Tensor | None) -> Iterable[object]:
-    """Return what identifies each row, (N,): its id, or else the bytes of its features.
+def row_ids(ids: np.ndarray | None, inputs: Inputs | None) -> Iterable[object]:
+    """Return what identifies each row, (N,): its id, or else the bytes of its inputs.
 
     Args:
         ids: (N,) or None.
-        features: (N, D) or None.
+        inputs: of the network for the N rows, or None.
 
     Raises:
         UsageError: if both are None.
     """
     if ids is not None:
         return ids
-    if features is None:
+    if inputs is None:
         raise UsageError(
             "Randomized thresholds need a row id or features; without them, rows with equal "
             "scores would all get the same decision. Name the id column (--id)."
         )
-    return bytes_of_rows(features.cpu().numpy())
+    flat = inputs.flat
+    return bytes_of_rows(inputs.digests() if flat is None else flat.cpu().numpy())
 
 
 def row_draws(ids: Iterable[object], salt: str) -> Tensor:

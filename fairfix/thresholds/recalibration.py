@@ -150,8 +150,8 @@ def difference(
     assert slope is not None
     assert intercept is not None
     for problem in problems:
-        assert problem.features is not None
-        was, now = (scorer.score(problem.features) for scorer, _ in (before, after))
+        assert problem.inputs is not None
+        was, now = (scorer.score(problem.inputs) for scorer, _ in (before, after))
         expected = special.expit(slope * _logits(before[0], problem) + intercept)
         # Saturated probabilities do not tell their logit.
         exact = before[0].output in _LOGITS or (was > 0) & (was < 1)
@@ -181,10 +181,10 @@ def _apart(scores: Tensor, threshold: float) -> bool:
 
 def _logits(scorer: Scorer, problem: Problem) -> np.ndarray:
     """Return the logit of every row, (N,), clipped where a probability has none."""
-    assert problem.features is not None
+    assert problem.inputs is not None
     if scorer.output in _LOGITS:
         with torch.no_grad():
-            found = scorer.differentiable_logit(problem.features)
+            found = scorer.differentiable_logit(problem.inputs)
         return found.cpu().double().numpy()
-    p = scorer.score(problem.features).cpu().double().numpy()
+    p = scorer.score(problem.inputs).cpu().double().numpy()
     return np.asarray(special.logit(np.clip(p, _LOWEST, _HIGHEST)))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fairfix._utils.strict_json import validate
 from fairfix.errors import TableError, UsageError
+from fairfix.models.inputs import Inputs
 from fairfix.models.score_model import ModeledScores, ScoreModel
 from fairfix.models.score_model.storage import read_score_model, sha256
 from fairfix.thresholds.contract import Contract
@@ -116,25 +117,25 @@ class DecisionRule:
         assert self.randomized_thresholds is not None
         return Policy(tuple(self.randomized_thresholds[name] for name in group_names))
 
-    def model(self, scores: Tensor, features: Tensor | None) -> ModeledScores:
+    def model(self, scores: Tensor, inputs: Inputs | None) -> ModeledScores:
         """Return the scores that are compared with thresholds, and calibrated probabilities.
 
         Args:
             scores: (N,) in [0, 1], the network's probability of the favorable label; without a
                 score model also the result.
-            features: (N, D), the inputs of the network; required by a score model.
+            inputs: of the network; required by a score model.
 
         Raises:
-            UsageError: if features are required but missing, or have another width.
+            UsageError: if inputs are required but missing, or are not columns of the right number.
         """
         if self.score_model is None:
             return ModeledScores(scores, scores)
-        if features is None:
+        if inputs is None or inputs.flat is None:
             raise UsageError(
                 "The rule has a score model, which reads the inputs of the network, and here are "
                 "only scores. Give the model and a table with its inputs."
             )
-        return self.score_model.apply(features, scores)
+        return self.score_model.apply(inputs.flat, scores)
 
     def decide(
         self,
@@ -142,7 +143,7 @@ class DecisionRule:
         groups: Tensor | None = None,
         group_names: Sequence[str] = (),
         ids: np.ndarray | None = None,
-        features: Tensor | None = None,
+        inputs: Inputs | None = None,
     ) -> Tensor:
         """Return the decisions on rows with these scores of the network, (N,) bool.
 
@@ -151,16 +152,16 @@ class DecisionRule:
             groups: (N,) indices into ``group_names``; required if ``needs_group``.
             group_names: names of the groups.
             ids: (N,) row ids; required by randomized thresholds with an ``id_column``.
-            features: (N, D); required by a score model, and by randomized thresholds without an
-                ``id_column``.
+            inputs: of the network; required by a score model, and by randomized thresholds without
+                an ``id_column``.
 
         Raises:
             TableError: if groups or ids are required but missing, or the rule has no threshold for
                 a group.
-            UsageError: if features are required but missing.
+            UsageError: if inputs are required but missing.
         """
-        modeled = self.model(scores, features).score
-        return self.decide_modeled(modeled, groups, group_names, ids, features)
+        modeled = self.model(scores, inputs).score
+        return self.decide_modeled(modeled, groups, group_names, ids, inputs)
 
     def decide_modeled(
         self,
@@ -168,7 +169,7 @@ class DecisionRule:
         groups: Tensor | None = None,
         group_names: Sequence[str] = (),
         ids: np.ndarray | None = None,
-        features: Tensor | None = None,
+        inputs: Inputs | None = None,
     ) -> Tensor:
         """Return the decisions on rows with these scores of ``model``, as ``decide`` does."""
         if not self.needs_group:
@@ -186,7 +187,7 @@ class DecisionRule:
                     f"{self.id_column!r} (--id)."
                 )
             used = ids if self.id_column is not None else None
-            draws = row_draws(row_ids(used, features), self.salt or "").to(scores.device)
+            draws = row_draws(row_ids(used, inputs), self.salt or "").to(scores.device)
         return self.policy(group_names).decide(scores, groups, draws)
 
     def to_json(self) -> dict[str, Any]:

@@ -150,20 +150,20 @@ def ruled(case: Case, rule: DecisionRule) -> Case:
     case = replace(_reread(case, rule), scored_by=rule)
     if rule.score_model is None:
         return case
-    modeled = rule.model(case.problem.scores, case.problem.features)
+    modeled = rule.model(case.problem.scores, case.problem.inputs)
     problem = replace(case.problem, scores=modeled.score, probabilities=modeled.probability)
     return replace(case, problem=problem)
 
 
 def _reread(case: Case, rule: DecisionRule) -> Case:
     """Return the case with the scores that the network gives as the rule reads its output."""
-    scorer, features = case.problem.scorer, case.problem.features
-    if scorer is None or features is None:
+    scorer, inputs = case.problem.scorer, case.problem.inputs
+    if scorer is None or inputs is None:
         return case
     assert case.checkpoint is not None
     reader = make_scorer(
         case.checkpoint,
-        features,
+        inputs,
         reading_of(case.options, rule),
         complement=rule.positive_label != rule.output_label,
         batch_size=case.options.batch_size,
@@ -171,7 +171,7 @@ def _reread(case: Case, rule: DecisionRule) -> Case:
     before = scorer.output, scorer.output_name, scorer.complement
     if (reader.output, reader.output_name, reader.complement) == before:
         return case
-    scores = checked_scores(reader, features)
+    scores = checked_scores(reader, inputs)
     check_scores(scores, case.table)
     note = f"the rule reads the network's output as {reader.output} of {rule.output_label!r}"
     problem = replace(case.problem, scorer=reader, scores=scores)
@@ -282,5 +282,5 @@ def decide(case: Case, rule: DecisionRule) -> torch.Tensor:
         if group.column == rule.group_column:
             ids = torch.from_numpy(group.ids).to(scores.device)
             problem = case.problem
-            return rule.decide_modeled(scores, ids, group.names, problem.ids, problem.features)
+            return rule.decide_modeled(scores, ids, group.names, problem.ids, problem.inputs)
     raise TableError(f"The rule has thresholds by {rule.group_column!r}; name it with --group.")

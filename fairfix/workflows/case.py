@@ -16,6 +16,7 @@ from fairfix.data.spec import Spec
 from fairfix.data.table import Columns, Table, equal_values, read_table
 from fairfix.errors import CheckpointError, TableError, UsageError
 from fairfix.models.checkpoint import Checkpoint
+from fairfix.models.inputs import Inputs
 from fairfix.models.run_network import OUTPUT_KINDS, Reading, checked_scores, make_scorer
 from fairfix.models.scorer import Output, Scorer
 from fairfix.models.threads import MAX_THREADS, default_threads, limited_threads
@@ -67,7 +68,7 @@ class Case:
         if self.spec is None:
             return problem, self.table.feature_names
         features, names = self.spec.in_table_units(problem.features.cpu().numpy())
-        return replace(problem, features=torch.from_numpy(features)), names
+        return replace(problem, inputs=Inputs.of(torch.from_numpy(features))), names
 
     @property
     def threads(self) -> int:
@@ -279,11 +280,11 @@ def scorer_of(
         CheckpointError: if the network does not run on the table's features.
         UsageError: if the table lacks the output label.
     """
-    assert table.features is not None
+    assert table.inputs is not None
     output_label, complement = read_output_label(table, options.output_label)
     scorer = make_scorer(
         checkpoint,
-        torch.from_numpy(table.features).to(options.torch_device()),
+        table.inputs.to(options.torch_device()),
         reading_of(options),
         complement=complement,
         batch_size=options.batch_size,
@@ -343,14 +344,15 @@ def problem_of(
     group = table.groups[0]
     labels = np.zeros(table.rows, np.int64) if table.labels is None else table.labels
     device = next((p.device for p in scorer.parameters()), None) if scorer else None
+    inputs = table.inputs
     if scorer is not None:
-        assert table.features is not None
-        features = torch.from_numpy(table.features).to(device)
-        scores = checked_scores(scorer, features)
+        assert inputs is not None
+        inputs = inputs if device is None else inputs.to(device)
+        scores = checked_scores(scorer, inputs)
         check_scores(scores, table)
     else:
         assert table.scores is not None
-        features, scores = None, torch.from_numpy(table.scores)
+        inputs, scores = None, torch.from_numpy(table.scores)
     try:
         return Problem(
             scores=scores,
@@ -358,7 +360,7 @@ def problem_of(
             groups=torch.from_numpy(group.ids).to(device),
             group_names=group.names,
             scorer=scorer,
-            features=features,
+            inputs=inputs,
             weights=_on(device, table.weights),
             threshold=threshold,
             ids=table.ids,

@@ -181,7 +181,7 @@ def debias(
             (validation, held_out),
             (
                 _validation_scores(validation, scorer, rule, result),
-                rule.model(_scores(held_out, scorer), held_out.features),
+                rule.model(_scores(held_out, scorer), held_out.inputs),
             ),
             groups,
             strict=True,
@@ -253,12 +253,12 @@ def _as_stored(
     if result.state is None:
         return None, validation.scorer, result.policy
     state = _stored(case, result.state)
-    scorer, features = validation.network()
+    scorer, inputs = validation.network()
     scorer.network.load_state_dict(state)
     rounded = any(not torch.equal(state[k].to(v.dtype), v) for k, v in result.state.items())
     if not rounded:
         return state, scorer, result.policy
-    best = best_threshold_of(validation, scorer.score(features), objective)
+    best = best_threshold_of(validation, scorer.score(inputs), objective)
     return state, scorer, Policy.shared(float(best.threshold))
 
 
@@ -271,8 +271,8 @@ def _stored(case: Case, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _scores(problem: Problem, scorer: Scorer | None) -> Tensor:
     if scorer is None or scorer is problem.scorer:
         return problem.scores
-    assert problem.features is not None
-    return scorer.score(problem.features)
+    assert problem.inputs is not None
+    return scorer.score(problem.inputs)
 
 
 def _validation_scores(
@@ -280,7 +280,7 @@ def _validation_scores(
 ) -> ModeledScores:
     """Return the scores of the validation rows, by models that were fitted without them."""
     if result.validation_scores is None:
-        return rule.model(_scores(validation, scorer), validation.features)
+        return rule.model(_scores(validation, scorer), validation.inputs)
     return ModeledScores(result.validation_scores, result.validation_scores)
 
 
@@ -330,7 +330,7 @@ def _decide(problem: Problem, scores: Tensor, policy: Policy, salt: str) -> Tens
     """
     lots = None
     if policy.randomized:
-        lots = row_draws(row_ids(problem.ids, problem.features), salt).to(scores.device)
+        lots = row_draws(row_ids(problem.ids, problem.inputs), salt).to(scores.device)
     return policy.decide(scores, problem.groups, lots)
 
 

@@ -17,8 +17,9 @@ from fairfix._utils.atomic_write import check_destination, staged
 from fairfix.data.problem import Problem
 from fairfix.errors import UsageError, VerificationError
 from fairfix.models.checkpoint.program_export import PROGRAM_KINDS, load_program, save_program
+from fairfix.models.inputs import Batch, Inputs
 from fairfix.models.score_model import ScoreModel
-from fairfix.models.scorer import Output, Scorer
+from fairfix.models.scorer import Output, Scorer, in_row_order
 from fairfix.workflows.case import Case
 from fairfix.workflows.outcome import Outcome
 
@@ -26,7 +27,7 @@ EDGE = 1e-6  # smallest absolute logit: float32 still separates its probability 
 
 
 class ThresholdedNetwork(nn.Module):
-    """A network and its thresholds as one network with the same input, (N, D).
+    """A network and its thresholds as one network with the same inputs, by position.
 
     It has the same kind and shape of output, and a score above 0.5 is the positive decision. The
     logit is shifted by the logit of the threshold of the row's group. The side of 0.5 is set by
@@ -39,6 +40,7 @@ class ThresholdedNetwork(nn.Module):
         values: (G, C) their values in each group; other values are read as the nearest.
         thresholds: (G,) the threshold of each group.
         score_model: of the rule, if it has one.
+        names: of the inputs, where the network takes them by name.
     """
 
     columns: Tensor
@@ -53,8 +55,10 @@ class ThresholdedNetwork(nn.Module):
         values: Tensor,
         thresholds: Sequence[float],
         score_model: ScoreModel | None = None,
+        names: Sequence[str] = (),
     ) -> None:
         super().__init__()
+        self.names = tuple(names)
         self.scorer = scorer
         self.score_model = score_model
         self.register_buffer("columns", torch.tensor(columns, dtype=torch.int64))
@@ -63,9 +67,11 @@ class ThresholdedNetwork(nn.Module):
         self.register_buffer("thresholds", torch.tensor(thresholds, dtype=exact))
         self.register_buffer("shifts", self.thresholds.logit(EDGE))  # beyond 0 or 1: 14
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, *further: Tensor) -> Tensor:
         output, complement = self.scorer.output, self.scorer.complement
-        raw = self.scorer.raw(features)
+        inputs = (features, *further)
+        named = dict(zip(self.names, inputs, strict=True)) if self.names else {}
+        raw = self.scorer.raw(Batch(kwargs=named) if named else Batch(inputs))
         columns = (2,) if output.is_two else (1,) * (raw.dim() - 1)
         raw = raw.reshape(features.shape[0], *columns)  # a single row may have been squeezed
         group = self._group(features)
@@ -84,6 +90,8 @@ class ThresholdedNetwork(nn.Module):
 
     def _group(self, features: Tensor) -> Tensor:
         """The group of each row, (N,): that whose values are nearest."""
+        if len(self.columns) == 0:
+            return torch.zeros(features.shape[:1], dtype=torch.int64, device=features.device)
         found = features.index_select(1, self.columns).unsqueeze(1)
         return (found - self.values).square().sum(2).argmin(1)
 
@@ -171,8 +179,10 @@ def export(outcome: Outcome, path: Path) -> None:
         columns, values = group_inputs(outcome.case, outcome.test_case)
     thresholds = outcome.rule.policy(names).thresholds(1)
     score_model = outcome.rule.score_model
-    module = ThresholdedNetwork(scorer, columns, values, thresholds, score_model).eval()
-    save_program(module, _features(outcome.case.problem)[:16], path)
+    inputs = _inputs(outcome.case.problem)
+    called = inputs.keys if inputs.by_name else ()
+    module = ThresholdedNetwork(scorer, columns, values, thresholds, score_model, called).eval()
+    save_program(module, inputs.batch(slice(16)).tensors, path)
     _verify(outcome, scorer, path)
 
 
@@ -232,7 +242,12 @@ def group_inputs(case: Case, test: Case | None = None) -> tuple[tuple[int, ...],
 
 def _ranges(problem: Problem) -> tuple[Tensor, Tensor]:
     """Return the lowest and the highest value of each input in each group, (G, D) each."""
-    features, groups = _features(problem), problem.groups.cpu()
+    features, groups = _inputs(problem).flat, problem.groups.cpu()
+    if features is None:
+        raise UsageError(
+            "Group thresholds can be exported only if the group is an input of the network, and "
+            "its inputs are not columns of numbers; use a method with one threshold for all."
+        )
     within = [features[groups == g] for g in range(problem.n_groups)]
     return torch.stack([x.amin(0) for x in within]), torch.stack([x.amax(0) for x in within])
 
@@ -248,9 +263,9 @@ def _own_inputs(case: Case) -> tuple[int, ...]:
     )
 
 
-def _features(problem: Problem) -> Tensor:
-    assert problem.features is not None
-    return problem.features.cpu()
+def _inputs(problem: Problem) -> Inputs:
+    assert problem.inputs is not None
+    return problem.inputs.to(torch.device("cpu"))
 
 
 def _final(outcome: Outcome) -> Scorer:
@@ -270,17 +285,18 @@ def _verify(outcome: Outcome, scorer: Scorer, path: Path) -> None:
         if case is None:  # then the rows judged on are among the others
             continue
         problem = case.problem
-        rows = _features(problem)
-        scores = scorer.score(rows)
+        inputs = _inputs(problem)
+        scores = scorer.score(inputs)
         expected = outcome.rule.decide(
-            scores, problem.groups.cpu(), problem.group_names, features=rows
+            scores, problem.groups.cpu(), problem.group_names, inputs=inputs
         )
-        found = torch.cat(
-            [_decisions(program(part), scorer) for part in rows.split(scorer.batch_size)]
+        found = in_row_order(
+            (rows, _decisions(program(*batch.tensors), scorer))
+            for rows, batch in inputs.batches(scorer.batch_size)
         )
         differ += int((found != expected).sum())
-        total += len(rows)
-    alone = program(_features(outcome.case.problem)[:1])
+        total += len(inputs)
+    alone = program(*_inputs(outcome.case.problem).batch(slice(1)).tensors)
     if differ or len(alone) != 1:
         raise VerificationError(
             f"The exported network decides {differ} of {total} rows otherwise than the rule, so "

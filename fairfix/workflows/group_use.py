@@ -79,7 +79,7 @@ def group_use(case: Case, rule: DecisionRule) -> GroupUse:
     revealing = tuple(name for name in _names(case, found) if name not in inputs)
     if rule.needs_group:
         return GroupUse(Kind.AWARE, inputs)
-    if problem.features is None or problem.features.dim() != 2:
+    if problem.features is None:
         return GroupUse(Kind.UNKNOWN)
     return GroupUse(Kind.IN_INPUTS if inputs else Kind.BLIND, inputs, revealing)
 

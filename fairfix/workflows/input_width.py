@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
-
 from fairfix.data.table import Table
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.input_width import accepted_widths
 from fairfix.workflows.model_options import ModelOptions
+
+_ROWS = 64  # enough to convert a program
 
 
 def match_rows(
@@ -24,10 +24,11 @@ def match_rows(
         TableError: if the program of the checkpoint records another number of features.
         CheckpointError: if it cannot be read again.
     """
-    assert table.features is not None
-    if checkpoint.width not in (None, table.features.shape[1]):
+    assert table.inputs is not None
+    width = None if table.features is None else table.features.shape[1]
+    if width is not None and checkpoint.width not in (None, width):
         read_again(expected_features=checkpoint.width)
-    return options.read_for_rows(checkpoint, torch.from_numpy(table.features))
+    return options.read_for_rows(checkpoint, table.inputs.batch(slice(_ROWS)))
 
 
 def check_width(checkpoint: Checkpoint, table: Table, read_again: Callable[..., Table]) -> None:
@@ -36,7 +37,8 @@ def check_width(checkpoint: Checkpoint, table: Table, read_again: Callable[..., 
     Args:
         read_again: as ``match_rows`` takes it.
     """
-    assert table.features is not None
+    if table.features is None:
+        return
     widths = accepted_widths(checkpoint)
     if len(widths) == 1 and table.features.shape[1] not in widths:
         read_again(expected_features=widths[0])

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from fairfix.errors import CheckpointError, UsageError
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
+from fairfix.models.inputs import Batch
 from fairfix.thresholds.rule_file import checkpoint_key_of
 
 
@@ -50,7 +50,7 @@ class ModelOptions:
             return self
         return replace(self, checkpoint_key=checkpoint_key_of(Path(model), rule))
 
-    def read_checkpoint(self, path: str | Path, rows: Tensor | None = None) -> Checkpoint:
+    def read_checkpoint(self, path: str | Path, rows: Batch | None = None) -> Checkpoint:
         """Read a checkpoint as these options say. See ``fairfix.models.checkpoint.read``."""
         return checkpoints.read(
             path,
@@ -61,13 +61,13 @@ class ModelOptions:
             rows=rows,
         )
 
-    def read_for_rows(self, checkpoint: Checkpoint, rows: Tensor) -> Checkpoint:
+    def read_for_rows(self, checkpoint: Checkpoint, rows: Batch) -> Checkpoint:
         """Read a program again if it was converted with an input of another width than the rows.
 
         Raises:
             CheckpointError: if it cannot be converted with the rows, or the file has changed.
         """
-        if checkpoint.tried_width in (None, rows.shape[1]):
+        if checkpoint.tried_width in (None, rows.tensors[0].shape[-1]):
             return checkpoint
         again = self.read_checkpoint(checkpoint.path, rows)
         if again.file_stamp != checkpoint.file_stamp:

@@ -151,10 +151,9 @@ def predict(
         raise
     group = next((g for g in table.groups if g.column == decision.group_column), None)
     ids = None if group is None else torch.from_numpy(group.ids).to(scores.device)
-    features = None if table.features is None else torch.from_numpy(table.features)
-    modeled = decision.model(scores, features)
+    modeled = decision.model(scores, table.inputs)
     decisions = decision.decide_modeled(
-        modeled.score, ids, group.names if group else (), table.ids, features
+        modeled.score, ids, group.names if group else (), table.ids, table.inputs
     )
     return Predictions(
         ids=table.ids,
@@ -235,20 +234,20 @@ def _scores(
     if checkpoint is None:
         assert table.scores is not None
         return torch.from_numpy(table.scores), ()
-    assert table.features is not None
-    features = torch.from_numpy(table.features).to(options.torch_device())
+    assert table.inputs is not None
+    inputs = table.inputs.to(options.torch_device())
     if rule is not None:
         label, complement = rule.output_label, rule.positive_label != rule.output_label
     else:
         label, complement = read_output_label(table, options.output_label)
     scorer = make_scorer(
         checkpoint,
-        features,
+        inputs,
         reading_of(options, rule),
         complement=complement,
         batch_size=options.batch_size,
     )
-    scores = checked_scores(scorer, features)
+    scores = checked_scores(scorer, inputs)
     check_scores(scores, table)
     notes = () if rule is not None else output_notes(table, options, scorer, label)
     return scores, (*checkpoint.notes, *notes)

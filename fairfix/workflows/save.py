@@ -29,6 +29,8 @@ from fairfix.workflows.export import export
 from fairfix.workflows.next_commands import refuse_trivial
 from fairfix.workflows.outcome import Outcome
 
+_ROWS = 64  # enough to convert a program
+
 
 @dataclass(frozen=True)
 class Destination:
@@ -237,18 +239,18 @@ def _compare_decisions(outcome: Outcome, path: Path) -> None:
     """Read the checkpoint back and apply the rule to the test rows."""
     case, problem = outcome.case, outcome.test_rows.problem
     assert problem.scorer is not None
-    assert problem.features is not None
-    again = case.options.read_checkpoint(path, problem.features)
+    assert problem.inputs is not None
+    again = case.options.read_checkpoint(path, problem.inputs.batch(slice(_ROWS)))
     scorer = make_scorer(
         again,
-        problem.features,
+        problem.inputs,
         Reading(problem.scorer.output, problem.scorer.output_name),
         complement=problem.scorer.complement,
         batch_size=problem.scorer.batch_size,
     )
-    scores = scorer.score(problem.features)
+    scores = scorer.score(problem.inputs)
     decisions = outcome.rule.decide(
-        scores, problem.groups, problem.group_names, problem.ids, problem.features
+        scores, problem.groups, problem.group_names, problem.ids, problem.inputs
     )
     if not torch.equal(decisions, outcome.test_rows.debiased):
         differ = int((decisions != outcome.test_rows.debiased).sum())

@@ -93,7 +93,7 @@ def as_problem(rows: LabeledRows) -> Problem:
     scorer = Scorer(random_network(sigmoid=False), Output.LOGIT).eval()
     assert rows.features is not None
     scores = scorer.score(rows.features)
-    return Problem(scores, rows.labels, rows.groups, ("0", "1"), scorer, rows.features)
+    return Problem(scores, rows.labels, rows.groups, ("0", "1"), scorer, rows.inputs)
 
 
 def by_hand(scores: np.ndarray, rows: LabeledRows, threshold: float) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from fairfix.data.coarse_fingerprints import (
 from fairfix.data.problem import Problem
 from fairfix.data.row_fingerprints import Overlap
 from fairfix.errors import UsageError
+from fairfix.models.inputs import Inputs
 
 N = 800
 
@@ -30,7 +31,7 @@ def problem(values: np.ndarray, ids: np.ndarray | None = None, *, scores: bool =
         n % 2,
         n // 2 % 2,
         ("a", "b"),
-        features=None if scores else torch.from_numpy(values.astype(np.float32)),
+        inputs=None if scores else Inputs.of(torch.from_numpy(values.astype(np.float32))),
         ids=ids,
     )
 
@@ -84,7 +85,7 @@ def test_the_label_does_not_hide_a_copy() -> None:
     known = fingerprint_coarsely(problem(people(0)), "salt")
     assert known is not None
     rows = problem(people(0))
-    flipped = Problem(rows.scores, 1 - rows.labels, rows.groups, ("a", "b"), features=rows.features)
+    flipped = Problem(rows.scores, 1 - rows.labels, rows.groups, ("a", "b"), inputs=rows.inputs)
     assert all(each.share_of_rows == 1 for each in coarse_overlaps(known, flipped))
 
 

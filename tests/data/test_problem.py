@@ -11,6 +11,7 @@ import torch
 
 from fairfix.data.problem import Problem
 from fairfix.errors import TableError
+from fairfix.models.inputs import Inputs
 from tests.helpers import zoo
 from tests.helpers.toys import biased_problem, count_by_hand, scored_rows
 
@@ -36,7 +37,7 @@ def test_valid_rows_are_accepted() -> None:
         ({"labels": torch.tensor([0, 1])}, "Lengths differ: scores 4, labels 2, groups 4"),
         ({"groups": torch.tensor([0, 1])}, "groups 2."),
         ({"weights": torch.ones(3)}, "weights 3."),
-        ({"features": torch.ones(5, 2)}, "features 5."),
+        ({"inputs": Inputs.of(torch.ones(5, 2))}, "inputs 5."),
         ({"ids": np.array(["a", "b"], object)}, "ids 2."),
         ({"scores": torch.tensor([0.0, 0.2, 0.7, 1.1])}, "outside"),
         ({"scores": torch.tensor([-0.1, 0.2, 0.7, 1.0])}, "outside"),
@@ -93,7 +94,7 @@ def test_the_network_is_a_copy_whose_parameters_may_all_change() -> None:
     scorer = zoo.scorer("modules").requires_grad_(False).train()
     problem = biased_problem(scorer, zoo.features(40))
     copied, features = problem.network()
-    assert features is problem.features
+    assert features is problem.inputs
     assert not copied.training
     assert all(p.requires_grad for p in copied.parameters())
     with torch.no_grad():

@@ -25,6 +25,7 @@ from fairfix.data.row_fingerprints import (
     overlap,
 )
 from fairfix.errors import UsageError
+from fairfix.models.inputs import Inputs
 
 
 def rows(features: np.ndarray | None, *, ids: np.ndarray | None = None, n: int = 0) -> Problem:
@@ -36,7 +37,9 @@ def rows(features: np.ndarray | None, *, ids: np.ndarray | None = None, n: int =
         places % 2,
         places // 2 % 2,
         ("a", "b"),
-        features=None if features is None else torch.from_numpy(features.astype(np.float32)),
+        inputs=None
+        if features is None
+        else Inputs.of(torch.from_numpy(features.astype(np.float32))),
         ids=ids,
     )
 
@@ -158,7 +161,7 @@ def test_ids_identify_rows_whose_features_changed() -> None:
     first = fingerprint_ids(tuned, "salt")
     assert first is not None
     assert tuned.features is not None
-    changed = replace(tuned, features=tuned.features * 1.1)
+    changed = replace(tuned, inputs=Inputs.of(tuned.features * 1.1))
     assert overlap(known(tuned), changed).share_of_rows == 0
     assert id_overlap(first, changed) == Overlap(1.0, 1000, 0.0)
     part = replace(numbered(800, 1000, 1))

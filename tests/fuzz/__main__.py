@@ -19,7 +19,6 @@ CASES = {
     "tables": 10_000,
     "rules": 1_500,
     "specs": 1_500,
-    "arrays": 2_000,
     "settings": 1_000,
     "journals": 500,
     "reports": 500,

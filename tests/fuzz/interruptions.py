@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import importlib
 import multiprocessing
 import os
+import pkgutil
 import shutil
 import signal
 import sys
@@ -25,7 +27,12 @@ import pandas as pd
 import torch
 from torch import nn
 
+import fairfix
 from fairfix.cli.app import main
+
+for _module in pkgutil.walk_packages(fairfix.__path__, "fairfix."):
+    if not _module.name.endswith("__main__"):
+        importlib.import_module(_module.name)  # once, not in every fork
 
 EFFECTS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "ENOSPC")
 STAGE = ".fairfix-"

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import save
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from fairfix.models.score_model import BlindScore, Logistic, RepairedScore, TreeEnsemble
@@ -85,17 +84,6 @@ SPEC = {
         {"column": "color", "categories": ["red", "green"], "unknown": "zeros"},
     ],
 }
-INPUTS = {
-    "version": 2,
-    "call": "name",
-    "inputs": {
-        "x": {"kind": "numbers", "entries": SPEC["features"], "shape": [5]},
-        "color": {
-            "kind": "codes",
-            "columns": [{"column": "color", "categories": ["red"], "first": 1, "unknown": 0}],
-        },
-    },
-}
 SETTINGS = b"""label = "label"
 group = ["group"]
 favorable = 1
@@ -149,22 +137,8 @@ def score_models(folder: Path) -> list[Seed]:
 
 
 def specs(folder: Path) -> list[Seed]:
-    """Return a data spec of each version."""
-    return [_document("spec", SPEC), _document("inputs", INPUTS)]
-
-
-def arrays(folder: Path) -> list[Seed]:
-    """Return an array with ids in every format."""
-    values, ids = np.arange(24, dtype=np.float32).reshape(4, 2, 3), np.array(["a", "b", "c", "d"])
-    zipped = (mutations.mutate_zip,) * 2
-    folder = _empty(folder / "arrays")
-    made = {"x.npy": ANY, "x.npz": (*zipped, *ANY), "packed.npz": (*zipped, *ANY)}
-    np.save(folder / "x.npy", values)
-    np.savez(folder / "x.npz", x=values, x_ids=ids)
-    np.savez_compressed(folder / "packed.npz", x=values, x_ids=ids)
-    seeds = [Seed(name, (folder / name).read_bytes(), own) for name, own in made.items()]
-    stored = save({"x": torch.from_numpy(values), "x_ids": torch.arange(4)})
-    return [*seeds, Seed("safetensors", stored, ((mutations.mutate_safetensors,) * 4) + ANY)]
+    """Return a data spec."""
+    return [_document("spec", SPEC)]
 
 
 def reports(folder: Path) -> list[Seed]:

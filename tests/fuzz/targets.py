@@ -7,12 +7,10 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import torch
@@ -22,11 +20,7 @@ from torch import Tensor
 from fairfix._utils.strict_json import read_json
 from fairfix.bench.journal import Journal
 from fairfix.cli.settings import load_settings
-from fairfix.data.inputs import InputOptions
-from fairfix.data.inputs.array_file import read_array
-from fairfix.data.inputs.mapped_array import MappedArray
-from fairfix.data.inputs.part_builder import TableRows
-from fairfix.data.spec import InputsSpec, load_spec
+from fairfix.data.spec import DataSpec, load_spec
 from fairfix.data.table import Columns, read_table
 from fairfix.errors import FairfixError
 from fairfix.models import checkpoint as checkpoints
@@ -179,50 +173,10 @@ def read_any_spec(path: Path, case: int) -> None:
     """Read a data spec, encode rows that fit the valid one, and check the result's shape."""
     spec = load_spec(path)
     frame = pd.DataFrame({"x0": [0.5, 1.5], "x1": [1.0, 2.0], "color": ["red", "green"]})
-    if not set(spec.columns) <= set(frame):
-        return
-    if isinstance(spec, InputsSpec):
-        builder = spec.start(path.with_suffix(".csv"), InputOptions())
-        builder.add(frame)
-        batch = builder.build(TableRows("t.csv", 2, None, str)).inputs.batch()
-        if len(batch) != 2 or any(x.isnan().any() for x in batch.tensors):
-            raise MisreadError("inputs of another number of rows, or not finite")
-    else:
+    if isinstance(spec, DataSpec) and set(spec.columns) <= set(frame):
         inputs = spec.encode(frame)
         if inputs.shape != (2, len(spec.names)):
             raise MisreadError(f"inputs of shape {inputs.shape} for {len(spec.names)} names")
-
-
-def read_any_array(path: Path, case: int) -> None:
-    """Read an array and compare its values with those that its own library reads."""
-    content = path.read_bytes()
-    kinds = {b"PK": ".npz", b"\x93N": ".npy"}
-    named = path.with_suffix(kinds.get(content[:2], ".safetensors"))
-    named.write_bytes(content)
-    stored = read_array(named, (None, "x")[case % 2] if named.suffix != ".npy" else None)
-    values = stored.values.tensor if isinstance(stored.values, MappedArray) else stored.values
-    own = torch.as_tensor(values)
-    other = _by_library(named)
-    if not any(x.shape == own.shape and x.dtype == own.dtype and _same_bits(x, own) for x in other):
-        raise MisreadError("other values than the library of the format reads")
-
-
-def _by_library(path: Path) -> list[Tensor]:
-    """Return the arrays of numbers that the library of a format can read."""
-    if path.suffix == ".safetensors":
-        return list(load_file(path).values())
-    if path.suffix == ".npy":
-        return [torch.from_numpy(np.load(path))]
-    found = []
-    with np.lib.npyio.NpzFile(path.open("rb"), own_fid=True) as members:
-        for name in members:
-            with suppress(Exception):  # another member may be damaged
-                found.append(torch.from_numpy(members[name]))
-    return found
-
-
-def _same_bits(one: Tensor, other: Tensor) -> bool:
-    return torch.equal(one.contiguous().view(torch.uint8), other.contiguous().view(torch.uint8))
 
 
 def read_any_settings(path: Path, case: int) -> None:
@@ -255,7 +209,6 @@ TARGETS = {
     "rules": Target(seeds.rules, ".json", read_any_rule),
     "score-models": Target(seeds.score_models, ".safetensors", read_any_score_model),
     "specs": Target(seeds.specs, ".json", read_any_spec),
-    "arrays": Target(seeds.arrays, ".bin", read_any_array),
     "settings": Target(seeds.settings, ".toml", read_any_settings),
     "journals": Target(seeds.journals, ".jsonl", read_any_journal),
     "reports": Target(seeds.reports, ".json", read_any_json),

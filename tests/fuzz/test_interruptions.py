@@ -18,6 +18,5 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_old_or_new_files_after_an_interruption(effect: str, start: Path) -> None:
     changes = changes_of(start, "thresholds")
     assert changes > 10
-    offset = EFFECTS.index(effect) % 3
-    for at in range(offset, changes, 3):
+    for at in range(EFFECTS.index(effect), changes, 6):
         assert check(start, "thresholds", effect, at) == "", f"before change {at} of {changes}"

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fairfix.data.problem import Problem
 from fairfix.metrics.counts import Counts
+from fairfix.models.inputs import Inputs
 from fairfix.models.scorer import Scorer
 
 Floats = NDArray[np.float64]
@@ -63,7 +64,7 @@ def biased_problem(
         torch.from_numpy(groups),
         tuple("abcdefgh"[:n_groups]),
         scorer,
-        features,
+        Inputs.of(features),
         torch.from_numpy(rng.uniform(0.2, 3, n)) if weighted else None,
     )
 

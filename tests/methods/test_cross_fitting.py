@@ -18,6 +18,7 @@ from fairfix.methods._cross_fitting import (
     repaired_score,
     score_logit,
 )
+from fairfix.models.inputs import Inputs
 from tests.helpers import zoo
 from tests.helpers.toys import biased_problem, random_state, scored_rows
 
@@ -45,7 +46,7 @@ def test_inputs_are_the_columns_that_vary_and_the_clipped_logit() -> None:
     features[:, 1] = 3
     features[:7, 2], features[7:, 2] = 1, 0
     features[:8, 3], features[8:, 3] = 1, 0
-    problem = replace(scored_rows(20), features=features)
+    problem = replace(scored_rows(20), inputs=Inputs.of(features))
     problem.scores[:3] = torch.tensor([0.0, 1.0, 0.25])
     columns = informative_columns(problem)
     assert columns.tolist() == [0, 3]
@@ -57,7 +58,7 @@ def test_inputs_are_the_columns_that_vary_and_the_clipped_logit() -> None:
 
 @pytest.mark.parametrize("features", [None, torch.rand(20, 1, 4, 4)], ids=["none", "images"])
 def test_without_columns_the_score_is_the_only_input(features: torch.Tensor | None) -> None:
-    problem = replace(scored_rows(20), features=features)
+    problem = replace(scored_rows(20), inputs=Inputs.of(features))
     inputs = classifier_inputs(problem, informative_columns(problem))
     assert inputs == pytest.approx(score_logit(problem.scores.double().numpy())[:, None])
 

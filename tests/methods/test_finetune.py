@@ -12,6 +12,7 @@ from fairfix.methods._gap_training import Job, train_jobs
 from fairfix.methods._label_probabilities import label_probabilities
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
+from fairfix.models.inputs import Inputs
 from fairfix.models.scorer import Output, Scorer
 from fairfix.thresholds.shared import best_threshold
 from tests.helpers import zoo
@@ -85,7 +86,7 @@ def proxy_problem() -> Problem:
         (features[:, 0] > 0).long(),
         ("a", "b"),
         scorer,
-        features,
+        Inputs.of(features),
     )
 
 

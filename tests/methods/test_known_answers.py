@@ -19,6 +19,7 @@ from fairfix.methods.gda import gda
 from fairfix.methods.prune import prune
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
+from fairfix.models.inputs import Inputs
 from fairfix.models.scorer import Output, Scorer
 from tests.helpers import zoo
 from tests.helpers.toys import (
@@ -76,7 +77,7 @@ def one_biased_unit() -> Problem:
         network[2].bias.fill_(-0.5)
     scorer = Scorer(network, Output.LOGIT).eval()
     labels = (signal > 0).long()
-    return Problem(scorer.score(features), labels, groups, ("a", "b"), scorer, features)
+    return Problem(scorer.score(features), labels, groups, ("a", "b"), scorer, Inputs.of(features))
 
 
 @pytest.mark.parametrize("metric", ["spd", "eod", "aod", "aaod", "eqodds", "fprd", "di"])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fairfix import methods
 from fairfix.data.problem import Problem
 from fairfix.metrics.objective import Objective
+from fairfix.models.inputs import Inputs
 from fairfix.models.weight_batches import perturbations
 from fairfix.models.weight_batches.perturbations import RandomPerturbations, batch_size
 from tests.helpers import zoo
@@ -71,7 +72,7 @@ def test_a_method_obeys_the_batch_size(name: str) -> None:
 @pytest.mark.parametrize(("kib", "expected"), [(1, 64), (4096, 32), (2**14, 8), (2**20, 1)])
 def test_fewer_draws_of_large_networks_are_scored_at_once(kib: int, expected: int) -> None:
     parameters = [torch.empty(kib * 256, device="meta")]
-    assert batch_size(torch.empty(100, 3), parameters) == expected
+    assert batch_size(Inputs.of(torch.empty(100, 3)), parameters) == expected
 
 
 @pytest.mark.parametrize("shapes", [[(3, 5), (5,)], [(7, 11), (1,), (100, 3)], [(64, 2), (19,)]])

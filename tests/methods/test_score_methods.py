@@ -20,6 +20,7 @@ from fairfix.methods.blind import blind
 from fairfix.methods.repair import repair
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
+from fairfix.models.inputs import Inputs
 from fairfix.models.score_model import BlindScore
 from fairfix.thresholds.per_group import best_group_thresholds
 from tests.helpers import zoo
@@ -44,7 +45,7 @@ def problem() -> Problem:
         torch.from_numpy(groups),
         ("a", "b"),
         scorer,
-        inputs,
+        Inputs.of(inputs),
     )
 
 
@@ -187,7 +188,7 @@ def test_what_a_score_model_cannot_serve_is_refused() -> None:
     one_label = replace(given, labels=given.labels * given.groups)
     with pytest.raises(TableError, match="favorable label in both groups, but group 'a' has none"):
         blind(one_label, Objective(METRICS["eod"]))
-    images = replace(given, features=torch.rand(400, 1, 2, 2))
+    images = replace(given, inputs=Inputs.of(torch.rand(400, 1, 2, 2)))
     for method in (blind, repair):
         with pytest.raises(TableError, match="columns of numbers"):
             method(images, Objective())

@@ -62,7 +62,7 @@ def test_the_gradient_against_autograd_on_the_definition(
     def mean(scores: Tensor, rows: Tensor) -> Tensor:
         return (scores * weights)[rows].sum() / weights[rows].sum()
 
-    scores = scorer(features)
+    scores = scorer(features.batch())
     a, b = problem.groups == 0, problem.groups == 1
     y = problem.labels == 1
     gap = {
@@ -100,7 +100,7 @@ def change_of(
     problem: Problem, metric: str, score: str, *, inputs: bool = False
 ) -> tuple[Tensor, Scorer, list[prune.PrunableLayer]]:
     scorer, features = problem.network()
-    layers = find_prunable_layers(scorer, features[:2], inputs=inputs)
+    layers = find_prunable_layers(scorer, features.batch(slice(2)), inputs=inputs)
     change, scores, bias = prune._change(score, scorer, problem, Objective(METRICS[metric]), layers)
     assert torch.equal(scores, problem.scores)
     assert float(bias) == pytest.approx(float(soft_gap(METRICS[metric], scores, problem.cells)))

@@ -23,6 +23,7 @@ from fairfix.methods._search import CandidateSearch
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
 from fairfix.models.activations import LayerInput
+from fairfix.models.inputs import Batch, Inputs
 from fairfix.models.scorer import Output, Scorer
 from fairfix.thresholds.shared import best_threshold
 from tests.helpers import zoo
@@ -336,22 +337,24 @@ def test_the_critic_reads_what_the_last_layer_reads() -> None:
     first, last = nn.Linear(16, 3), nn.Linear(3, 1)
     scorer = Scorer(nn.Sequential(first, nn.Tanh(), last), Output.LOGIT)
     rows = zoo.features(7)
-    reader = LayerInput(scorer, rows[:2])
-    scores, hidden = reader.run(scorer, rows)
+    reader = LayerInput(scorer, Batch([rows[:2]]))
+    scores, hidden = reader.run(scorer, Inputs.of(rows))
     by_hand = torch.tanh(rows @ first.weight.T + first.bias)
     assert reader.name == "2"
     assert torch.allclose(hidden, by_hand, atol=1e-6)
     assert torch.allclose(scores, torch.sigmoid(by_hand @ last.weight[0] + last.bias), atol=1e-6)
     (gradient,) = torch.autograd.grad(hidden.sum(), first.bias)
     assert torch.allclose(gradient, (1 - by_hand**2).sum(0), atol=1e-5)
-    assert torch.equal(LayerInput(scorer, rows[:2], "0").run(scorer, rows)[1], rows)
+    assert torch.equal(
+        LayerInput(scorer, Batch([rows[:2]]), "0").run(scorer, Inputs.of(rows))[1], rows
+    )
 
 
 @pytest.mark.parametrize(("name", "last", "width"), [("conv2d", "out", 18), ("residual", "out", 6)])
 def test_the_critic_reads_other_builds(name: str, last: str, width: int) -> None:
     scorer, rows = zoo.scorer(name), zoo.features(5)
-    reader = LayerInput(scorer, rows[:2])
-    scores, hidden = reader.run(scorer, rows)
+    reader = LayerInput(scorer, Batch([rows[:2]]))
+    scores, hidden = reader.run(scorer, Inputs.of(rows))
     assert reader.name == last
     assert hidden.shape == (5, width)
     assert torch.equal(scores, scorer(rows))
@@ -523,9 +526,9 @@ def test_the_critic_learns_the_bias_of_minibatches(
     )
     run("adversarial", problem, rounds=1, critic_steps=400, network_steps=0, learning_rate=0.003)
     learned = half_of(problem, seed=0)
-    scorer, features = learned.network()
-    _, hidden = LayerInput(scorer, features[:2]).run(scorer, features)
-    untaught = build(64 * zoo.H, torch.Generator().manual_seed(0), features.device)
+    scorer, inputs = learned.network()
+    _, hidden = LayerInput(scorer, inputs.batch(slice(2))).run(scorer, inputs)
+    untaught = build(64 * zoo.H, torch.Generator().manual_seed(0), inputs.device)
     generator = torch.Generator().manual_seed(99)
     errors = []
     for _ in range(200):

@@ -17,6 +17,7 @@ from fairfix.methods._result import Result
 from fairfix.methods._search import CandidateSearch
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
+from fairfix.models.inputs import Inputs
 from fairfix.models.scorer import Output, Scorer
 from fairfix.models.weight_batches.scoring import batch_scorer, vmap_scorer
 from fairfix.models.weight_batches.stacked_layers import StackedLayers
@@ -161,8 +162,8 @@ def test_double_precision_is_not_supported() -> None:
 def test_stacked_layers_with_other_scores_are_not_used() -> None:
     scorer = Scorer(Shifting(), Output.LOGIT).eval()
     assert StackedLayers.from_scorer(scorer, zoo.features(N)) is not None
-    assert batch_scorer(scorer, zoo.features(N)) is None
-    assert batch_scorer(zoo.scorer("residual"), zoo.features(N)) is None
+    assert batch_scorer(scorer, Inputs.of(zoo.features(N))) is None
+    assert batch_scorer(zoo.scorer("residual"), Inputs.of(zoo.features(N))) is None
 
 
 @pytest.mark.parametrize("name", ["residual with BatchNorm", "conv2d", "two readers", "modules"])
@@ -173,7 +174,7 @@ def test_any_network_that_torch_can_vectorize(name: str, monkeypatch: pytest.Mon
     expected = one_by_one(scorer, features, versions)
     for rows in (65_536, 50):
         monkeypatch.setattr("fairfix.models.weight_batches.scoring._MAX_ROWS", rows)
-        found = vmap_scorer(scorer, features)(versions)
+        found = vmap_scorer(scorer, Inputs.of(features))(versions)
         torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
 
 

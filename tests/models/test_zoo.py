@@ -46,7 +46,7 @@ def prune_half(problem: Problem, objective: Objective, *, seed: int) -> Result:
     """Prune half of the first layer that can be pruned, else shrink all weights."""
     scorer, x = problem.network()
     try:
-        layer = find_prunable_layers(scorer, x[:2])[0]
+        layer = find_prunable_layers(scorer, x.batch(slice(2)))[0]
     except FairfixError:
         with torch.no_grad():
             for parameter in scorer.parameters():

@@ -15,6 +15,7 @@ from torch import Tensor
 from fairfix.data.problem import Problem
 from fairfix.data.table import Group
 from fairfix.methods._aif360 import no_warnings
+from fairfix.models.inputs import Inputs
 from fairfix.stats.subgroups.column_bins import BinnedColumn, bin_columns
 from fairfix.stats.subgroups.conjunctions import find_strongest, in_subgroup
 from fairfix.stats.subgroups.worst_subgroups import worst_subgroups
@@ -37,7 +38,7 @@ def people(
         torch.from_numpy(labels),
         torch.from_numpy(sex),
         SEX,
-        features=torch.from_numpy(x),
+        inputs=Inputs.of(torch.from_numpy(x)),
     )
     decisions = torch.from_numpy(rng.random(n) < rate)
     groups = Group("sex", sex, SEX), Group("race", race, RACE)
@@ -156,7 +157,7 @@ def test_without_features_protected_columns_remain() -> None:
     scan = worst_subgroups(problem, decisions, groups)
     assert scan.columns == ("sex", "race")
     assert scan.subgroups[0].where == {"sex": "F", "race": "B"}
-    bare = replace(problem, features=None)
+    bare = replace(problem, inputs=None)
     assert worst_subgroups(bare, decisions, groups) == scan
 
 
@@ -322,7 +323,7 @@ def test_of_many_inputs_those_most_correlated_with_the_decisions_are_searched() 
 
 def test_images_are_not_searched() -> None:
     problem, decisions, groups, _ = people(400, 4)
-    images = replace(problem, features=torch.zeros(400, 3, 4, 4))
+    images = replace(problem, inputs=Inputs.of(torch.zeros(400, 3, 4, 4)))
     scan = worst_subgroups(images, decisions, groups, [f"p{i}" for i in range(48)])
     assert scan.columns == ("sex", "race")
     assert "not searched" in scan.notes[0]

@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from fairfix.data.problem import Problem
+from fairfix.models.inputs import Inputs
 from fairfix.models.scorer import Output, Scorer
 from fairfix.thresholds.policy import Policy
 from fairfix.thresholds.recalibration import (
@@ -35,7 +36,7 @@ def problem(scorer: Scorer, weights: torch.Tensor | None = None) -> Problem:
     steeper = 4 * (logits - logits.mean()) / logits.std() + 1
     labels = (draws < steeper.sigmoid()).long()
     groups = torch.arange(len(scores)) % 2
-    return Problem(scores, labels, groups, ("a", "b"), scorer, FEATURES, weights)
+    return Problem(scores, labels, groups, ("a", "b"), scorer, Inputs.of(FEATURES), weights)
 
 
 def cross_entropy(scores: torch.Tensor, rows: Problem) -> float:

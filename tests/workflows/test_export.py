@@ -401,7 +401,7 @@ def test_a_network_that_cannot_be_recorded(tmp_path: Path) -> None:
     scorer = Scorer(Untraceable(zoo.WIDTH, 1), Output.LOGIT)
     said = r"^The network cannot be exported as torch.export: .*Try a file that ends in \.pt\.$"
     with pytest.raises(CheckpointError, match=said):
-        program.save_program(of_groups(scorer, [0.5] * 3), zoo.features(4), tmp_path / "a.pt2")
+        program.save_program(of_groups(scorer, [0.5] * 3), [zoo.features(4)], tmp_path / "a.pt2")
 
 
 class Attention(nn.Module):
@@ -425,7 +425,7 @@ def test_an_attention_network_is_exported_for_any_number_of_rows(
 ) -> None:
     path = tmp_path / f"x{suffix}"
     module = Attention(lambda x: x.shape[0]).eval().requires_grad_(False)
-    program.save_program(module, zoo.features(16), path)
+    program.save_program(module, [zoo.features(16)], path)
     for n in (1, 7, 40):
         found = program.load_program(path)(zoo.features(n))
         assert torch.allclose(found, module(zoo.features(n)), atol=1e-5)
@@ -434,7 +434,7 @@ def test_an_attention_network_is_exported_for_any_number_of_rows(
 def test_rows_that_are_fixed_by_tracing_are_refused(tmp_path: Path) -> None:
     module = Attention(len).eval().requires_grad_(False)
     with pytest.raises(CheckpointError, match=r"other numbers of rows, as with len\(x\)"):
-        program.save_program(module, zoo.features(16), tmp_path / "x.pt")
+        program.save_program(module, [zoo.features(16)], tmp_path / "x.pt")
     assert not list(tmp_path.iterdir())
 
 
@@ -445,7 +445,7 @@ def test_a_squeezed_output_has_one_entry_a_row(tmp_path: Path, suffix: str, outp
     kind = Output.LOGIT if outputs == 1 else Output.LOGITS
     scorer = Scorer(nn.Sequential(*layers).eval(), kind)
     module = ThresholdedNetwork(scorer.requires_grad_(False), (), torch.zeros(1, 0), (0.4,)).eval()
-    program.save_program(module, zoo.features(16), tmp_path / f"x{suffix}")
+    program.save_program(module, [zoo.features(16)], tmp_path / f"x{suffix}")
     loaded = program.load_program(tmp_path / f"x{suffix}")
     for n in (1, 5):
         decided = scorer.read(loaded(zoo.features(n))) > 0.5

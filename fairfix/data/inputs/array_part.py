@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import Counter
 from typing import Any, Literal
 
@@ -105,6 +104,9 @@ class ArrayBuilder:
         """See ``PartBuilder``."""
         stored = read_array(self._path, self._entry.key)
         source = stored.values
+        dtype = source.dtype
+        if dtype.kind not in "biuf":
+            raise InputError(f"{self._path.name} holds {dtype}; an input needs numbers.")
         index, bad = self._align(stored, rows)
         part: Part
         shape = _row_shape(self._path.name, source.shape[1:], self._entry.shape)
@@ -165,7 +167,7 @@ def _row_shape(
     """Return the shape of one row. Raises InputError if it has another number of values."""
     if wanted is None:
         return stored
-    if math.prod(stored) != math.prod(wanted):
+    if np.prod(stored) != np.prod(wanted):
         raise InputError(
             f"A row of {file} has the shape {list(stored)}, which cannot become {list(wanted)}; "
             "correct the shape."
@@ -212,7 +214,7 @@ class ArrayPart:
         """Size of all rows in bytes."""
         rows, values = len(self), _tensor(self._source)
         size = values.element_size() if self._dtype is None else _DTYPES[self._dtype].itemsize
-        return rows * math.prod(self._shape) * size
+        return rows * int(np.prod(self._shape)) * size
 
     def take(self, index: Tensor) -> ArrayPart:
         """See ``Part.take``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import mmap
 from functools import cached_property
 from pathlib import Path
@@ -64,7 +63,7 @@ class MappedArray:
     @property
     def nbytes(self) -> int:
         """Size in bytes."""
-        return math.prod(self.shape) * self.dtype.itemsize
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
     def __getstate__(self) -> dict[str, object]:
         """Leave out the mapping, which pickling and copying would turn into a copy in memory."""

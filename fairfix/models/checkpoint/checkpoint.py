@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from fairfix.models.inputs import Batch
+
 
 @dataclass(frozen=True)
 class ReadRequest:
@@ -19,8 +21,8 @@ class ReadRequest:
         trust: allow executing code in the file.
         checkpoint_key: which of several networks of the file: a dotted prefix of its tensors'
             names, or the end of one.
-        rows: (N, D), rows of the table, for a program that does not record its input; None
-            tries inputs of several shapes.
+        rows: inputs of a few rows, for a program that does not record them; None tries inputs of
+            several shapes.
     """
 
     path: Path
@@ -28,7 +30,7 @@ class ReadRequest:
     arch_args: Mapping[str, Any] | None = None
     trust: bool = False
     checkpoint_key: str | None = None
-    rows: Tensor | None = None
+    rows: Batch | None = None
 
 
 @dataclass(frozen=True)

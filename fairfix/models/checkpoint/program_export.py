@@ -6,7 +6,7 @@ Loading it needs PyTorch, but not the code of the module.
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -26,12 +26,12 @@ _FIXED_ROWS = (
 )
 
 
-def save_program(module: nn.Module, example: Tensor, path: Path) -> None:
+def save_program(module: nn.Module, example: Sequence[Tensor], path: Path) -> None:
     """Export a module.
 
     Args:
-        module: maps (N, D) to scores or decisions, for any N.
-        example: at least two rows, (N, D), with which its operations are traced.
+        module: maps tensors (N, ...) by position to scores or decisions, for any N.
+        example: its inputs for at least two rows, with which its operations are traced.
         path: the file; its suffix selects the kind of program.
 
     Raises:
@@ -44,7 +44,8 @@ def save_program(module: nn.Module, example: Tensor, path: Path) -> None:
             warnings.simplefilter("ignore")  # that torch.jit is deprecated
             if kind == "TorchScript":
                 script = cast(
-                    torch.jit.ScriptModule, torch.jit.trace(module, example, check_trace=False)
+                    torch.jit.ScriptModule,
+                    torch.jit.trace(module, tuple(example), check_trace=False),
                 )
                 _check_any_number_of_rows(script, module, example)
                 torch.jit.save(script, buffer)
@@ -63,29 +64,31 @@ def save_program(module: nn.Module, example: Tensor, path: Path) -> None:
     path.write_bytes(buffer.getbuffer())
 
 
-def _exported(module: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
+def _exported(module: nn.Module, example: Sequence[Tensor]) -> torch.export.ExportedProgram:
     """Export for any number of rows; read the source of ``forward`` where running it fixes them."""
-    shapes = ({0: torch.export.Dim("rows")},)
+    first, *more = ({0: torch.export.Dim("rows")} for _ in example)
+    shapes = (first, tuple(more)) if more else (first,)
     try:
-        return torch.export.export(module, (example,), dynamic_shapes=shapes)
+        return torch.export.export(module, tuple(example), dynamic_shapes=shapes)
     except Exception:  # such as len(x) in forward, which is a constant while it runs
         logging.disable()  # torch reports its failure a second time there
         try:
-            return torch.export.export(module, (example,), dynamic_shapes=shapes, strict=True)
+            return torch.export.export(module, tuple(example), dynamic_shapes=shapes, strict=True)
         finally:
             logging.disable(logging.NOTSET)
 
 
 def _check_any_number_of_rows(
-    program: Callable[[Tensor], Tensor], module: nn.Module, example: Tensor
+    program: Callable[..., Tensor], module: nn.Module, example: Sequence[Tensor]
 ) -> None:
     """Raise CheckpointError unless the program runs on one row and on more rows than traced."""
-    for rows in (torch.cat([example, example[:3]]), example[:1]):
+    more = [torch.cat([x, x[:3]]) for x in example]
+    for rows in (more, [x[:1] for x in example]):
         try:
-            found, expected = program(rows), module(rows)
+            found, expected = program(*rows), module(*rows)
         except Exception as error:
             raise CheckpointError(_FIXED_ROWS) from error
-        if found.shape != expected.shape or len(found) != len(rows):
+        if found.shape != expected.shape or len(found) != len(rows[0]):
             raise CheckpointError(_FIXED_ROWS)
 
 
@@ -100,7 +103,7 @@ def _plain_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(enabled)
 
 
-def load_program(path: Path) -> Callable[[Tensor], Tensor]:
+def load_program(path: Path) -> Callable[..., Tensor]:
     """Load a program that ``save_program`` wrote.
 
     Loading runs code in the file, so never load a file from elsewhere.
@@ -108,7 +111,7 @@ def load_program(path: Path) -> Callable[[Tensor], Tensor]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if PROGRAM_KINDS[path.suffix] == "TorchScript":
-            script: Callable[[Tensor], Tensor] = torch.jit.load(path, map_location="cpu")
+            script: Callable[..., Tensor] = torch.jit.load(path, map_location="cpu")
             return script
-        program: Callable[[Tensor], Tensor] = torch.export.load(path).module()
+        program: Callable[..., Tensor] = torch.export.load(path).module()
         return program

@@ -25,6 +25,7 @@ from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
 from fairfix.models.checkpoint.detect_format import detect
 from fairfix.models.checkpoint.mapped_storage import same_bits
 from fairfix.models.checkpoint.tensor_checks import stored_state
+from fairfix.models.inputs import Batch
 
 
 class Format(Protocol):
@@ -87,7 +88,7 @@ def read(
     arch_args: Mapping[str, Any] | None = None,
     trust: bool = False,
     checkpoint_key: str | None = None,
-    rows: Tensor | None = None,
+    rows: Batch | None = None,
 ) -> Checkpoint:
     """Read a checkpoint.
 
@@ -99,7 +100,7 @@ def read(
         trust: allow executing code in the file.
         checkpoint_key: which of several networks of the file: a dotted prefix of its tensors'
             names, or the end of one, such as ``teacher``.
-        rows: (N, D), rows of the table, for a program that does not record its input.
+        rows: inputs of a few rows, for a program that does not record its input.
 
     Raises:
         CheckpointError: if the file cannot be read or run.

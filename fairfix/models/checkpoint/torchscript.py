@@ -34,6 +34,7 @@ from fairfix.models.checkpoint.safe_pickle import PickledObject, read_pickle
 from fairfix.models.checkpoint.state_dict import changes
 from fairfix.models.checkpoint.tensor_storage import StoredTensor
 from fairfix.models.checkpoint.torch_file import TorchFile, open_torch_file
+from fairfix.models.inputs import Batch
 from fairfix.models.tensor_functions import tensors_in
 
 KEY = "torchscript"
@@ -112,7 +113,7 @@ def read_back(checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:
 
 
 def _network(
-    file: TorchFile, traced: Sequence[tuple[int, ...]], rows: Tensor | None
+    file: TorchFile, traced: Sequence[tuple[int, ...]], rows: Batch | None
 ) -> tuple[nn.Module, Tensor]:
     """Return the network of torch layers, and the input with which it was converted."""
     from torch._export.converter import TS2EPConverter
@@ -134,12 +135,12 @@ def _example(
     file: TorchFile,
     script: torch.jit.ScriptModule,
     traced: Sequence[tuple[int, ...]],
-    rows: Tensor | None,
+    rows: Batch | None,
 ) -> Tensor:
     """Return an input that the network runs on: as traced, else the rows, else a guess."""
     dtype = next(p.dtype for p in script.state_dict().values() if p.is_floating_point())
     if rows is not None and not traced:
-        return _checked(script, rows[:_ROWS].to("cpu", dtype))
+        return _checked(script, rows.tensors[0][:_ROWS].to("cpu", dtype))
     generator = torch.Generator().manual_seed(0)
     tried = ((draw, shape) for shape in traced or _tried_shapes(script) for draw in _DRAWS)
     for draw, shape in tried:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from fairfix.models.inputs import Batch
 from fairfix.models.scorer import Scorer, raw_output
 from fairfix.models.tensor_functions import tensors_in
 
@@ -93,7 +94,7 @@ def find_layer_sequence(scorer: Scorer, features: Tensor) -> list[LinearLayer] |
     rows = features[:2]
     tracer = _SequenceTracer(rows)
     with tracer:
-        output = raw_output(scorer.network, rows)
+        output = raw_output(scorer.network, Batch([rows]))
     is_complete = output is tracer.tensor and not tracer.failed and tracer.pending is None
     return tracer.layers if is_complete and tracer.layers else None
 

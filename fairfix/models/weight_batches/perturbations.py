@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from fairfix.models.inputs import Inputs
+
 # A batch of parameter sets gives about this many scores, but has at most _MAX_BATCH sets.
 _SCORES_ON_CPU, _SCORES_ELSEWHERE = 2**18, 2**24
 _MAX_BATCH = 64
@@ -15,16 +17,16 @@ _PIECE = 2**20  # factors drawn at once; a multiple of 16, in which torch draws
 LARGE = 2**24  # bytes of parameters beyond which sets are scored one by one
 
 
-def batch_size(features: Tensor, parameters: Iterable[Tensor]) -> int:
+def batch_size(inputs: Inputs, parameters: Iterable[Tensor]) -> int:
     """Return how many parameter sets to score together, at least one.
 
     Args:
-        features: (N, ...), the rows that are scored.
+        inputs: of the rows that are scored.
         parameters: those of one set.
     """
-    scores = _SCORES_ON_CPU if features.device.type == "cpu" else _SCORES_ELSEWHERE
+    scores = _SCORES_ON_CPU if inputs.device.type == "cpu" else _SCORES_ELSEWHERE
     by_memory = _BATCH_BYTES // (2 * max(1, bytes_of(parameters)))
-    return max(1, min(scores // len(features), by_memory, _MAX_BATCH))
+    return max(1, min(scores // len(inputs), by_memory, _MAX_BATCH))
 
 
 def bytes_of(parameters: Iterable[Tensor]) -> int:

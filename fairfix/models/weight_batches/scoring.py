@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from fairfix.models.scorer import Scorer
+from fairfix.models.inputs import Batch, Inputs
+from fairfix.models.scorer import Scorer, in_row_order
 from fairfix.models.weight_batches.stacked_layers import StackedLayers
 
 _CHECKED_ROWS = 1024
@@ -19,7 +21,7 @@ BatchScorer = Callable[[Mapping[str, Tensor]], Tensor]
 """Maps B parameter sets, by parameter name and each (B, *shape), to scores (B, N)."""
 
 
-def batch_scorer(scorer: Scorer, features: Tensor) -> BatchScorer | None:
+def batch_scorer(scorer: Scorer, inputs: Inputs) -> BatchScorer | None:
     """Return a function that scores many parameter sets fast; None if there is no faster way.
 
     Its scores equal the scorer's up to round-off, which is checked for the current parameters.
@@ -27,42 +29,44 @@ def batch_scorer(scorer: Scorer, features: Tensor) -> BatchScorer | None:
 
     Args:
         scorer: in evaluation mode.
-        features: (N, D).
+        inputs: of the network.
     """
-    layers = StackedLayers.from_scorer(scorer, features)
-    if layers is not None and _agrees(layers.scores, scorer, features):
+    layers = StackedLayers.from_scorer(scorer, inputs)
+    if layers is not None and _agrees(layers.scores, scorer, inputs):
         return layers.scores
-    if features.device.type != "cpu":
-        mapped = vmap_scorer(scorer, features)
-        if _agrees(mapped, scorer, features):
+    if inputs.device.type != "cpu":
+        mapped = vmap_scorer(scorer, inputs)
+        if _agrees(mapped, scorer, inputs):
             return mapped
     return None
 
 
-def vmap_scorer(scorer: Scorer, features: Tensor) -> BatchScorer:
+def vmap_scorer(scorer: Scorer, inputs: Inputs) -> BatchScorer:
     """Return a batch scorer for any network that torch can vectorize; no faster on a CPU."""
 
-    def score_one(parameters: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+    def score_one(rows: Batch, parameters: Mapping[str, Tensor]) -> Tensor:
         state = {f"network.{name}": value for name, value in parameters.items()}
         scores: Tensor = functional_call(scorer, state, (rows,))
         return scores
 
-    score_all = vmap(score_one, in_dims=(0, None))
-
     @torch.no_grad()
     def scores(batch: Mapping[str, Tensor]) -> Tensor:
         count = len(next(iter(batch.values())))
-        parts = features.split(max(1, min(_MAX_ROWS, scorer.batch_size) // count))
-        return torch.cat([score_all(batch, rows) for rows in parts], dim=1)
+        size = max(1, min(_MAX_ROWS, scorer.batch_size) // count)
+        parts = (
+            (rows, vmap(partial(score_one, part))(batch).t()) for rows, part in inputs.batches(size)
+        )
+        return in_row_order(parts).t()
 
     return scores
 
 
-def _agrees(scores: BatchScorer, scorer: Scorer, features: Tensor) -> bool:
+def _agrees(scores: BatchScorer, scorer: Scorer, inputs: Inputs) -> bool:
     """Whether the scores on some rows equal those of the network with its current parameters."""
     current = {name: p.detach().unsqueeze(0) for name, p in scorer.network.named_parameters()}
     try:
         found = scores(current)[0, :_CHECKED_ROWS]
     except RuntimeError:  # torch cannot vectorize the network
         return False
-    return torch.allclose(found, scorer.score(features[:_CHECKED_ROWS]), rtol=0, atol=_TOLERANCE)
+    expected = scorer.score(inputs.take(slice(_CHECKED_ROWS)))
+    return torch.allclose(found, expected, rtol=0, atol=_TOLERANCE)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fairfix.models.inputs import Inputs, as_inputs
 from fairfix.models.scorer import Scorer, probability
 from fairfix.models.weight_batches.layer_sequence import (
     LinearLayer,
@@ -43,16 +44,17 @@ class StackedLayers:
 
     @classmethod
     def from_scorer(
-        cls, scorer: Scorer, features: Tensor, *, stacked: bool | None = None
+        cls, scorer: Scorer, inputs: Inputs | Tensor, *, stacked: bool | None = None
     ) -> StackedLayers | None:
         """Return the scorer as stacked layers; None if it is not such a sequence of layers.
 
         Args:
             scorer: in evaluation mode, in float32.
-            features: (N, D).
+            inputs: of the network.
             stacked: run all parameter sets at once; None for all devices except a CPU.
         """
-        if features.dim() != 2 or any(p.dtype != torch.float32 for p in scorer.parameters()):
+        features = as_inputs(inputs).flat
+        if features is None or any(p.dtype != torch.float32 for p in scorer.parameters()):
             return None
         layers = find_layer_sequence(scorer, features)
         if layers is None:

@@ -219,10 +219,8 @@ def choose_inputs(
     are not columns, such as images, are not binned.
     """
     if problem.features is None or not names:
-        return None, (), 0
+        return None, (), 0 if problem.inputs is None else len(names)
     features = problem.features.cpu().numpy()
-    if features.ndim != 2:
-        return None, (), len(names)
     if len(names) <= MAX_INPUTS:
         return features, names, 0
     strength = _correlations(features[rows], decisions.cpu().numpy()[rows])
