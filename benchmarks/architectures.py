@@ -8,7 +8,6 @@ convolutional network, and a tabular network with embeddings. Image networks tak
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -228,35 +227,9 @@ class EmbeddingNetwork(nn.Module):
         return logits
 
 
-class Flat(nn.Module):
-    """An image network for flat rows (N, C x H x W)."""
-
-    def __init__(self, network: nn.Module, shape: Sequence[int]) -> None:
-        super().__init__()
-        self.network, self.shape = network, tuple(shape)
-
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.network(x.reshape(len(x), *self.shape))
-        return logits
-
-
 IMAGE_NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "cnn": Cnn,
     "resnet18": ResNet18,
     "densenet121": DenseNet121,
     "vgg11": Vgg11,
 }
-
-
-def text_classifier_config(vocabulary: int, labels: int = 2, **changes: Any) -> Any:
-    """Return the configuration of a BERT of two narrow layers; needs transformers."""
-    from transformers import BertConfig
-
-    small = {
-        "hidden_size": 16,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 32,
-        "max_position_embeddings": 64,
-    }
-    return BertConfig(vocab_size=vocabulary, num_labels=labels, **{**small, **changes})

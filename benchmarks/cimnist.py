@@ -21,7 +21,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from architectures import IMAGE_NETWORKS, Flat
+from architectures import IMAGE_NETWORKS
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -29,7 +29,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from fairfix import methods
 from fairfix.bench.ci_mnist import (
     GROUPS,
-    SHAPE,
     Bias,
     ColoredDigits,
     Digits,
@@ -39,6 +38,7 @@ from fairfix.bench.ci_mnist import (
 from fairfix.bench.prepare import PART_RANGES
 from fairfix.data.problem import Problem
 from fairfix.data.splitting import random_parts
+from fairfix.models.inputs import Inputs
 from fairfix.models.scorer import Output, Scorer
 from fairfix.workflows.debias import make_objective
 
@@ -78,8 +78,8 @@ class Study:
         return {part: colored.take(rows) for part, rows in index.items()}
 
     def network(self) -> nn.Module:
-        """Return an untrained network for flat rows of pixels from 0 to 1."""
-        return Flat(IMAGE_NETWORKS[self.architecture](), SHAPE)
+        """Return an untrained network for pixels from 0 to 1."""
+        return IMAGE_NETWORKS[self.architecture]()
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ class Line:
 
 
 def pixels(digits: ColoredDigits) -> Tensor:
-    """Return flat rows (N, 3 x 28 x 28) float32 in [0, 1]."""
-    return torch.from_numpy(digits.images).flatten(1).float() / 255
+    """Return the images (N, 3, 28, 28) float32 in [0, 1]."""
+    return torch.from_numpy(digits.images).float() / 255
 
 
 def train(study: Study, digits: ColoredDigits, seed: int) -> nn.Module:
@@ -141,7 +141,7 @@ def trained(study: Study, digits: ColoredDigits, seed: int, folder: Path) -> nn.
 
 def problem_of(scorer: Scorer, digits: ColoredDigits) -> Problem:
     """Return images as the rows of a problem; red is privileged."""
-    inputs = pixels(digits)
+    inputs = Inputs.of(pixels(digits))
     labels, groups = torch.from_numpy(digits.labels), torch.from_numpy(digits.groups)
     return Problem(scorer.score(inputs), labels, groups, GROUPS, scorer, inputs)
 
