@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
+import fairfix
 from fairfix.cli.settings import load_settings
 from fairfix.data.spec import find_spec
 from fairfix.data.table import Columns, Table, read_table
@@ -355,3 +357,42 @@ def probability_of(name: str, batch: Batch) -> torch.Tensor:
     transformers = pytest.importorskip("transformers")
     network = transformers.AutoModelForSequenceClassification.from_pretrained(SAMPLES / name)
     return batch.call(network.eval()).logits.softmax(1)[:, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "method"),
+    [
+        ("shapes", {}, "prune"),
+        ("jobs", {"arch": f"{SAMPLES / 'jobs' / 'network.py'}:Network"}, "finetune"),
+        ("reviews", {"trust": True}, "gda"),
+    ],
+)
+def test_networks_with_other_inputs_are_debiased_from_files(
+    name: str,
+    options: dict[str, Any],
+    method: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FAIRFIX_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / name
+    shutil.copytree(SAMPLES / name, folder)
+    values = load_settings(folder / "val.csv", Path("/")).values
+    roles = {key: values[key] for key in ("label", "favorable", "group", "privileged")}
+    case = fairfix.load(
+        folder / MODELS[name], folder / "val.csv", id=values.get("id"), **roles, **options
+    )
+    scores, _, _ = by_hand(name, "val")
+    assert case.problem.scores.numpy() == pytest.approx(scores, abs=1e-5)
+    short = {"prune": {"max_units": 2}, "finetune": {"steps": 2}, "gda": {"epochs": 1}}[method]
+    outcome = fairfix.debias(
+        case, method, metric="spd", budget=0.1, test=folder / "test.csv", **short
+    )
+    gaps = outcome.test.debiased.gaps["spd"], outcome.test.unmodified.gaps["spd"]
+    assert abs(gaps[0]) < abs(gaps[1])
+    model = folder / MODELS[name]
+    written = fairfix.save(outcome, model.with_name(f"new{model.suffix}"))
+    again = fairfix.load(
+        written.model, folder / "test.csv", rule=written.rule, id=values.get("id"), **options
+    )
+    assert fairfix.audit(again).groups[0].evaluation.gaps["spd"] == pytest.approx(gaps[0], abs=1e-3)
