@@ -559,3 +559,31 @@ def test_adversarial_options_out_of_range_are_refused(wrong: dict[str, Any]) -> 
     ((name, value),) = wrong.items()
     with pytest.raises(UsageError, match=rf"^{name} must be .+, not {value}\.$"):
         get("adversarial").run(problem_of(), OBJECTIVE, **{**QUICK, **wrong})
+
+
+def test_pruning_order_is_that_of_the_same_network_as_convolutions(run: Run) -> None:
+    """A linear layer on D numbers is a 1x1 convolution on an image of one pixel."""
+    torch.manual_seed(0)
+    linear = nn.Sequential(
+        *(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 1))
+    )
+    convolutions = nn.Sequential(
+        *(nn.Conv2d(6, 12, 1), nn.ReLU(), nn.Conv2d(12, 8, 1), nn.ReLU()),
+        *(nn.Conv2d(8, 1, 1), nn.Flatten()),
+    )
+    state = linear.state_dict()
+    convolutions.load_state_dict(
+        {k: v[..., None, None] if v.dim() == 2 else v for k, v in state.items()}
+    )
+    rows = torch.randn(200, 6)
+    problem = biased_problem(Scorer(linear.eval(), Output.LOGIT), rows)
+    images = Inputs.of(rows[..., None, None])
+    scorer = Scorer(convolutions.eval(), Output.LOGIT)
+    states = [
+        run("prune", each, per_step=1)[1]
+        for each in (problem, replace(problem, scorer=scorer, inputs=images))
+    ]
+    assert len(states[0]) > 5
+    for one, other in zip(*states, strict=True):
+        for name, value in one.items():
+            assert torch.equal(value, other[name].reshape(value.shape)), name
