@@ -51,11 +51,11 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
         states: list[State] = []
 
         class Watched(CandidateSearch):
-            def add(self, scores: Tensor, state: Callable[[], State | None]) -> Any:
+            def add(self, scores: Tensor, state: Callable[[], State | None], *more: Any) -> Any:
                 now = state()
                 if now is not None:
                     states.append(now)
-                return super().add(scores, state)
+                return super().add(scores, state, *more)
 
         function = get(method).load()
         monkeypatch.setitem(function.__globals__, "CandidateSearch", Watched)
