@@ -31,9 +31,14 @@ CONTRACT: dict[str, Any] = {
 
 
 def change_report(path: Path, /, **parts: Any) -> None:
-    """Replace parts of the report beside a model, and bind the rule file to the result."""
+    """Replace parts of the report beside a model, and bind the rule file to the result.
+
+    The pages of the former report are removed.
+    """
     report, rule = path.with_suffix(".report.json"), path.with_suffix(".rule.json")
     text = json.dumps(json.loads(report.read_text()) | parts)
     report.write_text(text)
     bound = {"report_sha256": hashlib.sha256(text.encode()).hexdigest()}
     rule.write_text(json.dumps(json.loads(rule.read_text()) | bound))
+    for suffix in (".md", ".html"):
+        report.with_suffix(suffix).unlink(missing_ok=True)
