@@ -48,11 +48,11 @@ def summary(report: dict[str, Any]) -> Iterator[Table | str]:
 
 
 def _not_met(report: dict[str, Any]) -> Iterator[str]:
-    """Yield that nothing met the budget on the validation rows, if so."""
+    """Yield that the budget is not met on the validation rows, if so."""
     objective, after = report["objective"], report["results"]["validation"]["debiased"]
     if not after["met"]:
         yield from wrap(
-            f"Budget not met: nothing that was tried has a {objective['metric_title']} within "
+            f"Budget not met: the {objective['metric_title']} of this result is not within "
             f"{objective['budget']:g} on the validation rows."
         )
 
