@@ -91,7 +91,9 @@ def test_the_table_names_every_method() -> None:
 
 
 def test_an_unknown_method_is_named_with_the_nearest() -> None:
-    with pytest.raises(UsageError, match=r"no method 'prun'; did you mean 'prune'\?.*identity"):
+    with pytest.raises(
+        UsageError, match=r"Unknown method 'prun'; did you mean 'prune'\?.*identity"
+    ):
         get("prun")
     with pytest.raises(UsageError, match=r"no method '__init__'"):
         get("__init__")
