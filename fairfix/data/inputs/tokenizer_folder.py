@@ -42,8 +42,8 @@ def tokenizer_sha256(folder: Path) -> str:
     """
     if not has_tokenizer(folder):
         raise InputError(
-            f"{folder} is not the folder of a tokenizer (tokenizer.json, vocab.txt); name it with "
-            "--tokenizer, or save the tokenizer there with save_pretrained."
+            f"{folder} is not the folder of a tokenizer (tokenizer.json, vocab.txt); save the "
+            "tokenizer there with save_pretrained, or name its folder in the data spec."
         )
     hash_ = hashlib.sha256()
     for path in _files(folder):
@@ -102,7 +102,7 @@ class FolderTokenizer:
         if max_length is None and known > _MAX_LENGTH:
             raise InputError(
                 f"The tokenizer in {name} does not say how many tokens the network takes; set "
-                "max_length (--max-length)."
+                "max_length in the data spec."
             )
         self.max_length = known if max_length is None else max_length
         self.arguments: tuple[str, ...] = ("input_ids", "attention_mask")

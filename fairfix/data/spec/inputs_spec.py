@@ -235,7 +235,7 @@ class SpecInputsBuilder:
         if self._options.on_bad_row == "fail":
             raise TableError(
                 f"{where} cannot be used ({reason}). Correct them, or leave them out "
-                "(--on-bad-row skip)."
+                "(on_bad_row='skip')."
             )
         if len(bad) == rows.count:
             raise TableError(f"No row of {rows.file} can be used ({reason}); correct them.")
