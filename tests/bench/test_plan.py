@@ -29,7 +29,7 @@ def test_baseline_and_group_thresholds_are_always_included() -> None:
         ("gda", {}),
     ]
     assert [c.name for c in chosen_methods([], ["roc"])] == ["identity", "thresholds", "roc"]
-    with pytest.raises(UsageError, match="no method 'prun'"):
+    with pytest.raises(UsageError, match="Unknown method 'prun'"):
         chosen_methods(["prun"], [])
 
 

@@ -24,6 +24,7 @@ from fairfix.data.problem import Problem
 from fairfix.data.table import Columns
 from fairfix.errors import FairfixError, UsageError
 from fairfix.metrics.fairness_metrics import METRICS
+from fairfix.models.inputs import Inputs
 from fairfix.workflows.case import load
 from fairfix.workflows.model_options import ModelOptions
 from tests.helpers.paths import ROOT
@@ -64,7 +65,7 @@ def test_a_coefficient_is_the_derivative_of_the_gap(
     assert problem.features is not None
     network = copy.deepcopy(problem.scorer.network).double()
     rows = copy.copy(problem)
-    object.__setattr__(rows, "features", problem.features.double())
+    object.__setattr__(rows, "inputs", Inputs.of(problem.features.double()))
     parameters = dict(network.named_parameters())
     assert attribution.gap == pytest.approx(soft_gap(rows, network), abs=1e-6)
     flat = [(name, i) for name, p in parameters.items() for i in range(p.numel())]

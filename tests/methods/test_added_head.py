@@ -13,6 +13,7 @@ from fairfix.errors import TableError, UsageError
 from fairfix.methods._added_head import AddedHead
 from fairfix.methods.finetune import finetune
 from fairfix.metrics.objective import Objective
+from fairfix.models.inputs import Inputs
 from fairfix.models.score_model import ResidualHead
 from tests.methods.test_finetune import proxy_problem
 
@@ -30,7 +31,7 @@ def scaled_problem() -> Problem:
     with torch.no_grad():
         bias.sub_(5 * weight.sum())
         weight.div_(10)
-    return replace(problem, features=features, scores=problem.scorer.score(features))
+    return replace(problem, inputs=Inputs.of(features), scores=problem.scorer.score(features))
 
 
 def test_a_head_is_zero_at_first() -> None:
@@ -86,7 +87,7 @@ def test_what_a_head_cannot_serve_is_refused() -> None:
     with pytest.raises(UsageError, match="remove --layers or --head"):
         finetune(problem, OBJECTIVE, head=True, layers="head")
     with pytest.raises(TableError, match="needs a model, not only scores"):
-        finetune(replace(problem, scorer=None, features=None), OBJECTIVE, head=True)
-    images = replace(problem, features=torch.rand(len(problem), 1, 2, 2))
+        finetune(replace(problem, scorer=None, inputs=None), OBJECTIVE, head=True)
+    images = replace(problem, inputs=Inputs.of(torch.rand(len(problem), 1, 2, 2)))
     with pytest.raises(TableError, match="columns of numbers"):
         finetune(images, OBJECTIVE, head=True)

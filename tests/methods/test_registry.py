@@ -95,7 +95,7 @@ def test_an_unknown_method_is_named_with_the_nearest() -> None:
         UsageError, match=r"Unknown method 'prun'; did you mean 'prune'\?.*identity"
     ):
         get("prun")
-    with pytest.raises(UsageError, match=r"no method '__init__'"):
+    with pytest.raises(UsageError, match=r"Unknown method '__init__'"):
         get("__init__")
 
 

@@ -174,7 +174,7 @@ def test_no_tree_is_fitted_to_rows_without_weight(method: Any) -> None:
     other = torch.where(weights[:, None] > 0, given.features, given.features.flip(0))
     other[:, 0] = given.features[:, 0]  # the group
     models = [
-        method(replace(given, features=rows), Objective(), seed=SEED).score_model
+        method(replace(given, inputs=Inputs.of(rows)), Objective(), seed=SEED).score_model
         for rows in (given.features, other)
     ]
     first, second = (model.eta.trees.arrays() for model in models)
