@@ -272,8 +272,8 @@ def their_loop(loop: Callable[..., Candidates], **options: Any) -> Side:
     """Return a side that runs the same method as a plain loop."""
 
     def side(problem: Problem) -> str:
-        scorer, features = problem.network()
-        rows = LabeledRows(problem.labels, problem.groups, features=features)
+        scorer, inputs = problem.network()
+        rows = LabeledRows(problem.labels, problem.groups, features=inputs.flat)
         return f"{len(loop(scorer, rows, **options).results)} networks evaluated"
 
     return side

@@ -182,12 +182,12 @@ def output_logit(raw: Tensor, output: Output) -> Tensor:
             return probability(raw, output).logit(_SMALLEST_PROBABILITY)
 
 
-def raw_output(network: nn.Module, batch: Batch, name: str | None = None) -> Tensor:
+def raw_output(network: nn.Module, batch: Batch | Tensor, name: str | None = None) -> Tensor:
     """Return the output tensor for a batch; ``name`` chooses one of several.
 
     Raises:
         CheckpointError: if there is no tensor, or no name and several.
         UsageError: if no output has this name.
     """
-    raw: Any = batch.call(network)
+    raw: Any = as_batch(batch).call(network)
     return select_output(raw, name)

@@ -17,6 +17,7 @@ from fairfix.data.splitting import random_parts
 from fairfix.methods._search import CandidateSearch
 from fairfix.methods.gda import gda
 from fairfix.metrics.objective import Objective
+from fairfix.models.inputs import Inputs
 from fairfix.models.scorer import Output, Scorer
 from fairfix.thresholds.shared import best_threshold
 from fairfix.workflows.debias import debias, make_objective
@@ -93,7 +94,7 @@ def as_problem(rows: LabeledRows) -> Problem:
     scorer = Scorer(random_network(sigmoid=False), Output.LOGIT).eval()
     assert rows.features is not None
     scores = scorer.score(rows.features)
-    return Problem(scores, rows.labels, rows.groups, ("0", "1"), scorer, rows.inputs)
+    return Problem(scores, rows.labels, rows.groups, ("0", "1"), scorer, Inputs.of(rows.features))
 
 
 def by_hand(scores: np.ndarray, rows: LabeledRows, threshold: float) -> tuple[float, float]:
@@ -209,7 +210,7 @@ def test_the_gda_loop_takes_the_same_steps_as_fairfix(
     monkeypatch.setattr(
         CandidateSearch,
         "add",
-        lambda self, scores, state: (ours.append(scores), add(self, scores, state))[1],
+        lambda self, scores, *more: (ours.append(scores), add(self, scores, *more))[1],
     )
     options = {"epochs": 3, "minibatch": 128, "learning_rate": 1e-3, "seed": 5}
     gda(as_problem(rows), Objective(), **options)

@@ -65,7 +65,7 @@ OPTIONS = {
     "seed": (["--seed", "-1"], "from 0 to 2**63 - 1, not -1"),
     "large seed": (["--seed", str(2**63)], f"from 0 to 2**63 - 1, not {2**63}"),
     "batch": (["--batch-size", "0"], "at least 1, not 0"),
-    "device": (["--device", "gpu"], "no device 'gpu'; use auto, cpu"),
+    "device": (["--device", "gpu"], "Unknown device 'gpu'; use auto, cpu"),
     "device elsewhere": (["--device", "meta"], "'meta' cannot be used here"),
     "method option": (["--per-step", "-1"], "per_step must be at least 0, not -1."),
 }

@@ -197,7 +197,7 @@ def test_short_names_stay_and_long_ones_keep_both_ends() -> None:
         (["--lambda", "0.5"], "only with --objective tradeoff"),
         (["--threshold", "3"], "in [-1, 1], not 3.0"),
         (["--batch-size", "0"], "at least 1, not 0"),
-        (["--device", "gpu"], "no device 'gpu'"),
+        (["--device", "gpu"], "Unknown device 'gpu'"),
         (["--test", "a.csv", "--holdout", "0.2"], "from --test or from --holdout"),
     ],
 )

@@ -58,7 +58,8 @@ def test_inputs_are_the_columns_that_vary_and_the_clipped_logit() -> None:
 
 @pytest.mark.parametrize("features", [None, torch.rand(20, 1, 4, 4)], ids=["none", "images"])
 def test_without_columns_the_score_is_the_only_input(features: torch.Tensor | None) -> None:
-    problem = replace(scored_rows(20), inputs=Inputs.of(features))
+    given = None if features is None else Inputs.of(features)
+    problem = replace(scored_rows(20), inputs=given)
     inputs = classifier_inputs(problem, informative_columns(problem))
     assert inputs == pytest.approx(score_logit(problem.scores.double().numpy())[:, None])
 

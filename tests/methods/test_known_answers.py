@@ -102,9 +102,9 @@ def added(monkeypatch: pytest.MonkeyPatch) -> Candidates:
     seen: Candidates = []
     original = CandidateSearch.add
 
-    def add(self: CandidateSearch, scores: Tensor, state: Any) -> Step:
+    def add(self: CandidateSearch, scores: Tensor, state: Any, *more: Any) -> Step:
         seen.append((scores, state() or {}))
-        return original(self, scores, state)
+        return original(self, scores, state, *more)
 
     monkeypatch.setattr(CandidateSearch, "add", add)
     return seen

@@ -14,6 +14,7 @@ from torch import Tensor
 from fairfix.data.problem import Problem
 from fairfix.data.table import Group
 from fairfix.metrics.objective import Objective
+from fairfix.models.inputs import Inputs
 from fairfix.stats.evaluation import evaluate
 from fairfix.stats.subgroups.intersections import (
     IntersectionAudit,
@@ -127,7 +128,7 @@ def test_the_large_ones_keep_their_rows() -> None:
     problem, _, groups = case(weighted=True)
     problem = replace(
         problem,
-        features=torch.arange(900.0)[:, None],
+        inputs=Inputs.of(torch.arange(900.0)[:, None]),
         ids=np.array([f"row {i}" for i in range(900)], object),
     )
     each = intersections(groups)[3]

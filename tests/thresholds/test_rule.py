@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from fairfix.errors import TableError, UsageError
+from fairfix.models.inputs import Inputs
 from fairfix.thresholds.contract import Contract, Feature, Roles
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_document import RuleDocument
@@ -194,7 +195,7 @@ def test_randomized_thresholds_need_the_ids_or_features_they_were_made_with() ->
     without = replace(RANDOMIZED, id_column=None)
     with pytest.raises(UsageError, match="--id"):
         without.decide(scores, groups, names)
-    same = torch.ones(50, 3)
+    same = Inputs.of(torch.ones(50, 3))
     decisions = without.decide(torch.full((50,), 0.5), torch.zeros(50).long(), names, None, same)
     assert len(set(decisions.tolist())) == 1
 
