@@ -95,7 +95,7 @@ def test_the_score_of_a_score_model_takes_the_place_of_the_networks(
     scorer.requires_grad_(False)
     network = ThresholdedNetwork(scorer, (2,), CODES[:, None], cuts, model).eval()
     path = tmp_path / f"program{suffix}"
-    program.save_program(network, features[:16], path)
+    program.save_program(network, [features[:16]], path)
     raw = program.load_program(path)(features)
     assert raw.shape == scorer.network(features).shape
     assert (BY_NUMPY[scorer.output](raw.numpy()) == (expected ^ complement)).all()
@@ -146,7 +146,7 @@ def test_a_program_is_the_module(tmp_path: Path, name: str, form: str, suffix: s
     scorer = zoo.scorer(name, form)
     module = of_groups(scorer, quantiles(scorer.score(features), groups))
     path = tmp_path / f"cut{suffix}"
-    program.save_program(module, features[:4], path)
+    program.save_program(module, [features[:4]], path)
     run = program.load_program(path)
     for count in (1, 7, ROWS):
         torch.testing.assert_close(run(features[:count]), module(features[:count]))
