@@ -101,7 +101,7 @@ def replacing(path: Path, source: Path, *, force: bool) -> Iterator[Path]:
 
 
 @contextmanager
-def staged(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
+def staged(paths: Iterable[Path], remove: Iterable[Path] = ()) -> Iterator[dict[Path, Path]]:
     """Yield a staging path for each destination and move all into place on success.
 
     A staging path has the name of its destination and lies on the same file system. After any
@@ -109,6 +109,7 @@ def staged(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
 
     Args:
         paths: files or folders to write. The body must create every one of them.
+        remove: files to remove together with that, if they exist; in folders of ``paths``.
 
     Raises:
         OutputError: if the file system refuses: the folder is read-only, the disk is full.
@@ -124,7 +125,7 @@ def staged(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
             yield new
             for path in new.values():
                 _sync(path)
-            _exchange(new, old)
+            _exchange(new, old | {path: stages[path.parent] / "old" / path.name for path in remove})
             for folder in folders:
                 _sync_entry(folder)
     except OSError as error:
@@ -240,13 +241,17 @@ def _sync_entry(path: Path) -> None:
 
 
 def _exchange(new: Mapping[Path, Path], old: Mapping[Path, Path]) -> None:
-    """Move ``new`` files to their destinations, all or none, and replaced ones to ``old``."""
+    """Move ``new`` files to their destinations, all or none, and other files of ``old`` there."""
     with ExitStack() as undo:
         for path, made in new.items():
             undo.callback(_restore, path, old[path], path.exists())
             if path.exists():
                 _set_aside(path, old[path])
             made.replace(path)
+        for path in old.keys() - new.keys():
+            undo.callback(_restore, path, old[path], path.exists())
+            if path.exists():
+                path.rename(old[path])
         undo.pop_all()
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from fairfix._utils.atomic_write import check_destination, staged
+from fairfix.data.inputs.tokenizer_folder import copy_tokenizer
 from fairfix.data.spec import InputsSpec, Spec, find_spec
 from fairfix.errors import CheckpointError, OutputError, UsageError, VerificationError
 from fairfix.models import checkpoint as checkpoints
@@ -39,6 +40,7 @@ class Destination:
     Attributes:
         model: None for scores without a model.
         spec: a copy of the data spec, if the new model would not find it otherwise.
+        tokenizers: copies of the folders that it names, by input.
         arrays: of the rule's score model; None if it has none.
         export: network and thresholds as one program (``fairfix.export``).
     """
@@ -50,6 +52,7 @@ class Destination:
     html: Path
     arrays: Path | None
     spec: Path | None = None
+    tokenizers: Mapping[str, Path] = field(default_factory=dict)
     export: Path | None = None
 
     @classmethod
@@ -82,14 +85,25 @@ class Destination:
         program = None if export is None else Path(export)
         if checkpoint is None:
             return cls(None, rule, report, text, page, arrays, export=program)
-        lost = _can_move(case.spec, path.parent) and find_spec(path) is None
-        spec = path.with_name(f"{stem}.data.json") if lost else None
-        return cls(path, rule, report, text, page, arrays, spec, program)
+        own, copied = path.with_name(f"{stem}.data.json"), _tokenizers(case.spec, path.parent)
+        lost = case.spec is not None and (find_spec(path) is None or (copied and own.is_file()))
+        if not lost:
+            return cls(path, rule, report, text, page, arrays, export=program)
+        tokenizers = {name: path.with_name(f"{stem}.{name}.tokenizer") for name in copied}
+        return cls(path, rule, report, text, page, arrays, own, tokenizers, program)
 
     @property
     def paths(self) -> tuple[Path, ...]:
         reports = (self.report, self.markdown, self.html)
-        files = (self.model, self.rule, self.arrays, *reports, self.spec, self.export)
+        files = (
+            self.model,
+            self.rule,
+            self.arrays,
+            *reports,
+            self.spec,
+            *self.tokenizers.values(),
+            self.export,
+        )
         return tuple(path for path in files if path is not None)
 
     def check(self, case: Case, test: Case | None = None, *, force: bool) -> None:
@@ -102,12 +116,13 @@ class Destination:
         inputs = _inputs(case, test)
         given = tuple(inputs)
         is_folder = self.model is not None and any(path.is_dir() for path in given)
+        folders = (*((self.model,) if is_folder else ()), *self.tokenizers.values())
         for path in self.paths:
             check_destination(
                 path,
                 given,
                 force=force,
-                folder=is_folder and path == self.model,
+                folder=path in folders,
                 option="--export" if path == self.export else "-o",
             )
         if self.export in self.paths[:-1]:
@@ -174,9 +189,11 @@ def save(
     report_text = _json(report)
     report_sha256 = hashlib.sha256(report_text.encode()).hexdigest()
     rule, mark = replace(outcome.rule, report_sha256=report_sha256), page_mark(report_sha256)
-    if rule.score_model is None:
+    stale: tuple[Path, ...] = ()
+    if rule.score_model is None and destination.arrays is not None:
+        stale = (destination.arrays,)
         destination = replace(destination, arrays=None)
-    with staged(destination.paths) as staging:
+    with staged(destination.paths, remove=stale) as staging:
         if destination.model is not None:
             _write_model(outcome, rule, staging[destination.model])
             _write_card(staging[destination.model], report)
@@ -191,7 +208,8 @@ def save(
             destination.html: html(report) + mark,
         }
         if destination.spec is not None and outcome.case.spec is not None:
-            texts[destination.spec] = _json(outcome.case.spec.to_json())
+            spec = _write_tokenizers(outcome.case.spec, destination.tokenizers, staging)
+            texts[destination.spec] = _json(spec.to_json())
         for path, text in texts.items():
             staging[path].write_text(text, encoding="utf-8", newline="\n")
         if read_rule(staging[destination.rule]).to_json() != rule.to_json():
@@ -199,11 +217,20 @@ def save(
     return destination
 
 
-def _can_move(spec: Spec | None, folder: Path) -> bool:
-    """Return whether a copy of a data spec in another folder would find its files."""
-    if not isinstance(spec, InputsSpec) or not spec.files:
-        return spec is not None
-    return spec.folder.resolve() == folder.resolve()
+def _tokenizers(spec: Spec | None, folder: Path) -> Mapping[str, Path]:
+    """Return the tokenizers that a copy of a data spec in a folder would not find, by input."""
+    if not isinstance(spec, InputsSpec) or spec.folder.resolve() == folder.resolve():
+        return {}
+    return spec.tokenizers
+
+
+def _write_tokenizers(spec: Spec, places: Mapping[str, Path], staging: Mapping[Path, Path]) -> Spec:
+    """Copy the tokenizers of a data spec, and return the data spec that names the copies."""
+    if not isinstance(spec, InputsSpec):
+        return spec
+    for name, path in places.items():
+        copy_tokenizer(spec.tokenizers[name], staging[path])
+    return spec.with_tokenizers({name: path.name for name, path in places.items()})
 
 
 def _inputs(case: Case, test: Case | None = None) -> list[Path]:

@@ -14,13 +14,14 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
 import fairfix as library
-from fairfix.errors import CheckpointError, OutputError, VerificationError
+from fairfix.errors import CheckpointError, InputError, OutputError, VerificationError
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.workflows.debias import Outcome
@@ -399,3 +400,58 @@ def test_files_can_be_read_by_others(outcome: Outcome) -> None:
     finally:
         os.umask(umask)
     assert {path.stat().st_mode & 0o777 for path in written.paths} == {0o644}
+
+
+# Files that a data spec names.
+
+
+@pytest.fixture
+def of_arrays(place: Place, draw: Draw) -> Place:
+    """The network on the arrays val.npz and test.npz, which stand for the columns of the tables."""
+    for name, seed in (("val", 1), ("test", 2)):
+        rows = draw(300, seed)
+        features = rows.filter(like="x").to_numpy("float32")
+        np.savez(place.folder / f"{name}.npz", x=features)
+        place.table(rows[["label", "group"]], f"{name}.csv")
+    entry = {"kind": "array", "file": "{table}.npz"}
+    spec = {"version": 2, "call": "position", "inputs": {"x": entry}}
+    (place.folder / "model.data.json").write_text(json.dumps(spec))
+    return place
+
+
+def test_a_model_in_another_folder_finds_the_arrays_beside_the_table(of_arrays: Place) -> None:
+    (of_arrays.folder / "out").mkdir()
+    case = library.load(of_arrays.model, of_arrays.val)
+    outcome = library.debias(case, "identity")
+    beside, moved = (
+        library.save(outcome, place, allow_trivial=True)
+        for place in (None, of_arrays.folder / "out")
+    )
+    assert (beside.spec, moved.spec) == (None, of_arrays.folder / "out/model.debiased.data.json")
+    scores = [library.predict(each.model, of_arrays.test).scores for each in (beside, moved)]
+    np.testing.assert_array_equal(*scores)
+
+
+def test_two_arrays_of_one_name_must_be_equal(of_arrays: Place) -> None:
+    out = of_arrays.folder / "out"
+    out.mkdir()
+    made = library.debias(library.load(of_arrays.model, of_arrays.val), "identity")
+    written = library.save(made, out, allow_trivial=True)
+    shutil.copy(of_arrays.folder / "test.npz", out)
+    library.predict(written.model, of_arrays.test)
+    shutil.copy(of_arrays.folder / "val.npz", out / "test.npz")
+    with pytest.raises(InputError, match=r"test.npz beside test.csv differ; remove the one"):
+        library.predict(written.model, of_arrays.test)
+    (out / "test.npz").unlink()
+    (of_arrays.folder / "test.npz").unlink()
+    with pytest.raises(InputError, match=r"neither beside the data spec nor beside test.csv; put"):
+        library.predict(written.model, of_arrays.test)
+
+
+def test_a_rule_without_arrays_removes_those_of_the_last(outcome: Outcome, place: Place) -> None:
+    stale = place.folder / f"{STEM}.rule.safetensors"
+    stale.write_text("mine")
+    with pytest.raises(OutputError, match=r"rule.safetensors exists; choose another path"):
+        library.save(outcome)
+    library.save(outcome, force=True)
+    assert not stale.exists()

@@ -17,7 +17,7 @@ from fairfix._utils.text import plural
 from fairfix.data.inputs.array_file import SUFFIXES, StoredArray, read_array
 from fairfix.data.inputs.mapped_array import MappedArray
 from fairfix.data.inputs.part_builder import BuiltPart, Source, TableRows
-from fairfix.data.inputs.spec_paths import find_file
+from fairfix.data.inputs.spec_paths import find_table_file
 from fairfix.data.table.cell_values import normalized_text
 from fairfix.errors import InputError
 from fairfix.models.inputs import Part, Rows, TensorPart, digests_of
@@ -71,11 +71,6 @@ class ArrayEntry(StrictModel):
         """None."""
         return ()
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The file."""
-        return (self.file,)
-
     def to_json(self) -> dict[str, Any]:
         """Return the entry of the file."""
         return self.model_dump(mode="json", exclude_none=True)
@@ -95,7 +90,7 @@ class ArrayBuilder:
         self._name, self._entry = name, entry
         stem = source.table.name.partition(".")[0]
         file = entry.file.replace("{table}", stem)
-        self._path = find_file(file, source.folder, confined=source.confined)
+        self._path = find_table_file(file, source.folder, source.table, confined=source.confined)
 
     def add(self, chunk: pd.DataFrame) -> None:
         """Do nothing: no cell is needed."""

@@ -62,11 +62,6 @@ class ImageEntry(PixelSettings):
         return self.columns
 
     @property
-    def files(self) -> tuple[str, ...]:
-        """None."""
-        return ()
-
-    @property
     def pixels(self) -> PixelSettings:
         """How pixels are made of a file."""
         return PixelSettings(**{name: getattr(self, name) for name in PixelSettings.model_fields})

@@ -67,11 +67,6 @@ class TextEntry(StrictModel):
         """Names of those columns that it reads as text: all."""
         return self.columns
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The folder of the tokenizer."""
-        return (self.tokenizer,)
-
     def to_json(self) -> dict[str, Any]:
         """Return the entry of the file."""
         return self.model_dump(mode="json", exclude_none=True)

@@ -16,6 +16,7 @@ from fairfix._utils.text import error_summary
 from fairfix.errors import InputError, TrustError, UsageError
 
 _CONFIG = "tokenizer_config.json"
+_MODEL_CONFIG = "config.json"  # may name the class of the tokenizer
 _FILES = (
     "tokenizer.json",
     _CONFIG,
@@ -50,6 +51,18 @@ def tokenizer_sha256(folder: Path) -> str:
         content = read_regular(path, error=InputError)
         hash_.update(f"{path.name} {len(content)}\n".encode() + content)
     return hash_.hexdigest()
+
+
+def copy_tokenizer(folder: Path, to: Path) -> None:
+    """Copy what a tokenizer is loaded from into a new folder.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    to.mkdir()
+    model = folder / _MODEL_CONFIG
+    for path in (*_files(folder), *((model,) if model.is_file() else ())):
+        (to / path.name).write_bytes(read_regular(path, error=InputError))
 
 
 def _files(folder: Path) -> list[Path]:

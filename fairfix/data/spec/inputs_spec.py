@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
@@ -46,11 +46,6 @@ class InputEntry(Protocol):
     @property
     def text_columns(self) -> tuple[str, ...]:
         """Names of those columns that it reads as text."""
-        ...
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The files and folders that it names, relative to the data spec."""
         ...
 
     def to_json(self) -> dict[str, Any]:
@@ -174,11 +169,6 @@ class InputsSpec:
         return frozenset(name for entry in self.inputs.values() for name in entry.text_columns)
 
     @property
-    def files(self) -> tuple[str, ...]:
-        """The files and folders that it names, relative to its own folder."""
-        return tuple(name for entry in self.inputs.values() for name in entry.files)
-
-    @property
     def names(self) -> tuple[str, ...]:
         """Nothing: the inputs are no matrix with named columns."""
         return ()
@@ -187,6 +177,28 @@ class InputsSpec:
     def blocks(self) -> tuple[tuple[int, ...], ...]:
         """Nothing; see ``names``."""
         return ()
+
+    @property
+    def tokenizers(self) -> Mapping[str, Path]:
+        """The folder of the tokenizer of each input of texts, by name."""
+        texts = {name: each for name, each in self.inputs.items() if isinstance(each, TextEntry)}
+        return {name: self.folder / each.tokenizer for name, each in texts.items()}
+
+    def with_tokenizers(self, places: Mapping[str, str]) -> InputsSpec:
+        """Return the spec with its tokenizers in other folders.
+
+        Args:
+            places: the folder by input, relative to the data spec.
+        """
+        return replace(
+            self,
+            inputs={
+                name: entry.model_copy(update={"tokenizer": places[name]})
+                if isinstance(entry, TextEntry) and name in places
+                else entry
+                for name, entry in self.inputs.items()
+            },
+        )
 
     def in_table_units(self, inputs: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
         """Return the inputs unchanged, without names; see ``DataSpec.in_table_units``."""

@@ -57,11 +57,6 @@ class NumbersInput:
         """Names of those columns that it reads as text."""
         return tuple(self.spec.text_columns)
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        """None."""
-        return ()
-
     def to_json(self) -> dict[str, Any]:
         """Return the entry of the file."""
         entries = self.spec.to_json()["features"]
@@ -146,11 +141,6 @@ class CodesEntry(StrictModel):
     def text_columns(self) -> tuple[str, ...]:
         """Names of those columns that it reads as text: all."""
         return self.columns
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """None."""
-        return ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry of the file."""

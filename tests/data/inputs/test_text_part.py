@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+import fairfix as library
 from fairfix._utils.progress import progress_callback
 from fairfix.data.inputs import text_part
 from fairfix.data.spec import InputsSpec
@@ -242,3 +243,41 @@ def test_missing_packages_are_one_sentence(
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(UsageError, match=r"install them with pip install 'fairfix\[text\]'"):
         read(text(), TEXTS)
+
+
+NETWORK = """
+import torch
+
+
+class Network(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.last = torch.nn.Embedding(9, 4), torch.nn.Linear(4, 1)
+
+    def forward(self, input_ids, attention_mask):
+        kept = attention_mask.unsqueeze(2)
+        return self.last((self.words(input_ids) * kept).sum(1) / kept.sum(1))
+"""
+
+
+def test_a_model_in_another_folder_has_a_copy_of_its_tokenizer(
+    tmp_path: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAIRFIX_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "net.py").write_text(NETWORK)
+    weights = {"words.weight": torch.randn(9, 4), "last.weight": torch.randn(1, 4)}
+    torch.save(weights | {"last.bias": torch.zeros(1)}, tmp_path / "m.pt")
+    spec = {"version": 2, "inputs": text()}
+    (tmp_path / "m.data.json").write_text(json.dumps(spec))
+    rows = [f"{i % 2},{i // 2 % 2},{' '.join(WORDS[4 + i % 5 :])}" for i in range(200)]
+    table = tmp_path / "val.csv"
+    table.write_text("\n".join(["label,group,review", *rows]))
+    arch = {"arch": f"{tmp_path / 'net.py'}:Network"}
+    made = library.debias(library.load(tmp_path / "m.pt", table, **arch), "identity")
+    (tmp_path / "out").mkdir()
+    for _ in range(2):
+        written = library.save(made, tmp_path / "out", allow_trivial=True, force=True)
+    tokenizer.rename(tmp_path / "elsewhere")
+    assert (tmp_path / "out/m.debiased.text.tokenizer/tokenizer.json").is_file()
+    predicted = library.predict(written.model, table, **arch)
+    assert len(set(predicted.scores.tolist())) == 5
