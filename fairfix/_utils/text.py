@@ -123,19 +123,19 @@ def plain_threshold(value: float | None) -> str:
 # Messages.
 
 
-def did_you_mean(name: str, known: Iterable[str], otherwise: str = ".") -> str:
+def did_you_mean(name: object, known: Iterable[object], otherwise: str = ".") -> str:
     """Return the end of a sentence that suggests the nearest known name.
 
     Args:
-        name: the unknown name; its case is ignored.
+        name: the unknown name; its case is ignored, and only a string is near another.
         known: the known names.
         otherwise: what to return if none is near.
 
     Returns:
         "; did you mean 'spd'?" or ``otherwise``.
     """
-    folded = {each.casefold(): each for each in known}
-    near = get_close_matches(name.casefold(), folded, 1)
+    folded = {each.casefold(): each for each in known if isinstance(each, str)}
+    near = get_close_matches(name.casefold(), folded, 1) if isinstance(name, str) else []
     return f"; did you mean {folded[near[0]]!r}?" if near else otherwise
 
 

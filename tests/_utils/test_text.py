@@ -82,3 +82,5 @@ def test_hints_name_the_nearest_known_name() -> None:
     assert did_you_mean("budgte", known) == "; did you mean 'Budget'?"
     assert did_you_mean("xyz", known) == "."
     assert did_you_mean("xyz", known, "; see --help.") == "; see --help."
+    assert did_you_mean(("budget", "score"), known) == "."
+    assert did_you_mean("scor", [("budget", "score"), 3, "score"]) == "; did you mean 'score'?"
