@@ -135,9 +135,15 @@ _INSPECT = CommandSpec(
     examples=(
         "fairfix inspect model.pt",
         "fairfix inspect weights.safetensors --arch mlp:relu",
-        "fairfix inspect model.pt --json",
+        "fairfix inspect model.pt val.csv --json",
     ),
-    groups=(inputs.model_argument, inputs.model_options, outputs.message_options),
+    groups=(
+        inputs.model_argument,
+        inputs.optional_table,
+        inputs.table_options,
+        inputs.model_options,
+        outputs.message_options,
+    ),
 )
 _AUDIT = CommandSpec(
     name="audit",

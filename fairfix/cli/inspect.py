@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.table import Table
 
 from fairfix.cli.console import build_table, print_json, print_messages, print_output
 from fairfix.cli.option_values import OptionValues
-from fairfix.errors import CheckpointError, FairfixError
+from fairfix.cli.options.inputs import table_options
+from fairfix.errors import CheckpointError, FairfixError, UsageError
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.input_width import accepted_widths
@@ -30,12 +34,23 @@ _TITLES = {
 }
 
 
-def run(*, model: str, json: bool, quiet: bool, **given: Any) -> None:
-    values = OptionValues.collect("inspect", given, Path(model))
+def run(*, model: str, data: Path | None, json: bool, quiet: bool, **given: Any) -> None:
+    values = OptionValues.collect("inspect", given, data or Path(model))
     options = values.model_options()
-    checkpoint = options.read_checkpoint(model)
-    print_messages((*values.file_notes, *checkpoint.notes), quiet=quiet)
-    document = _document(checkpoint)
+    on_rows: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+    if data is None:
+        _refuse_table_options(values)
+        checkpoint = options.read_checkpoint(model)
+    else:
+        from fairfix.workflows.case import read_model
+        from fairfix.workflows.inspected import inspect_on_rows
+
+        options = options.completed(model)
+        checkpoint = read_model(model, options)
+        on_rows, notes = inspect_on_rows(checkpoint, data, values.column_roles(), options)
+    print_messages((*values.file_notes, *checkpoint.notes, *notes), quiet=quiet)
+    document = _document(checkpoint, on_rows)
     if json:
         print_json(document)
     elif not quiet:
@@ -44,10 +59,45 @@ def run(*, model: str, json: bool, quiet: bool, **given: Any) -> None:
         print_output(
             build_table(checkpoint.path.name, ["what", "value"], facts, numbers=False),
             build_table("Tensors", ["name", "shape", "type"], layers, numbers=False),
+            *([] if on_rows is None else _tables_of_rows(on_rows)),
         )
 
 
-def _document(checkpoint: Checkpoint) -> dict[str, Any]:
+def _refuse_table_options(values: OptionValues) -> None:
+    """Raise UsageError if an option about the table is given."""
+    useless = [name for name in signature(table_options).parameters if name in values.given]
+    if useless:
+        option = f"--{useless[0].replace('_', '-')}"
+        raise UsageError(
+            f"{option} has an effect only with a table; name the table after the model, or remove "
+            f"{option}."
+        )
+
+
+def _tables_of_rows(found: dict[str, Any]) -> Iterator[Table]:
+    """Yield tables of the inputs, modules and outputs of the rows that were run."""
+    inputs = [[each["name"], each["dtype"], each["shape"]] for each in found["inputs"]]
+    yield build_table("Inputs", ["name", "type", "shape"], inputs, numbers=False)
+    modules = [
+        [
+            each["name"],
+            each["type"],
+            ", ".join(map(str, each["shapes"])),
+            each["parameters"],
+            found["prunable_units"].get(each["name"], ""),
+        ]
+        for each in found["modules"]
+    ]
+    names = ["name", "type", "shape of the output", "parameters", "prunable units"]
+    yield build_table("Modules", names, modules, numbers=False)
+    outputs = [
+        [each["name"], each["dtype"], each["shape"], found["output"] if each["scores"] else ""]
+        for each in found["outputs"]
+    ]
+    yield build_table("Outputs", ["name", "type", "shape", "read as"], outputs, numbers=False)
+
+
+def _document(checkpoint: Checkpoint, on_rows: dict[str, Any] | None) -> dict[str, Any]:
     tensors = checkpoint.tensors
     known = checkpoint.module is not None  # else tensor names, and so the hash, are not final
     rule = find_rule(checkpoint).rule if known else None
@@ -68,6 +118,12 @@ def _document(checkpoint: Checkpoint) -> dict[str, Any]:
     if checkpoint.module is None:
         reason = "the file holds no architecture; name it with --arch"
         reasons = dict.fromkeys((key for key, value in document.items() if value is None), reason)
+    elif on_rows is not None:
+        document |= {
+            "inputs": {each["name"]: each["shape"][1:] for each in on_rows["inputs"]},
+            "output": f"{on_rows['output']} (on rows of the table)",
+            "prunable_units": on_rows["prunable_units"],
+        }
     else:
         network, reason = _network(checkpoint)
         document |= network
@@ -79,6 +135,7 @@ def _document(checkpoint: Checkpoint) -> dict[str, Any]:
             {"name": name, "shape": list(t.shape), "dtype": str(t.dtype).removeprefix("torch.")}
             for name, t in tensors.items()
         ],
+        **({} if on_rows is None else {"on_rows": on_rows}),
     }
 
 

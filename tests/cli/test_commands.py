@@ -7,6 +7,7 @@ import json
 import jsonschema
 import pandas as pd
 import pytest
+import torch
 
 from tests.helpers.runs import Draw, Place, Run
 
@@ -225,6 +226,20 @@ def test_the_threshold_is_folded_into_the_weights(fairfix: Run, place: Place) ->
 
 # Looking.
 
+TWO_INPUTS = """
+import torch
+
+
+class Network(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.codes, self.last = torch.nn.Embedding(3, 2), torch.nn.Linear(3, 1)
+
+    def forward(self, x, c):
+        h = torch.cat([x, self.codes(c).flatten(1)], 1)
+        return {"p": self.last(h), "h": h}
+"""
+
 
 @pytest.mark.parametrize("way", [["--json"], []])
 def test_inspect_describes_a_checkpoint(fairfix: Run, place: Place, way: list[str]) -> None:
@@ -238,6 +253,70 @@ def test_inspect_describes_a_checkpoint(fairfix: Run, place: Place, way: list[st
         assert found["parameters"] == 4 * 12 + 12 + 12 * 8 + 8 + 8 + 1
         assert (found["inputs"], found["architecture_known"], found["rule"]) == (4, True, None)
         assert found["tensors"][0] == {"name": "0.weight", "shape": [12, 4], "dtype": "float32"}
+
+
+def test_inspect_on_a_table_shows_what_the_network_takes_and_gives(
+    fairfix: Run, place: Place
+) -> None:
+    rows = place.table(pd.read_csv(place.val).drop(columns=["label", "group"]))
+    found = json.loads(fairfix("inspect", place.model, rows, "--json").out)
+    assert found["prunable_units"] == {"0": 12, "2": 8}
+    assert (found["inputs"], found["unknown"].keys()) == ({"features": [4]}, {"rule"})
+    on_rows = found["on_rows"]
+    assert on_rows["inputs"] == [{"name": "features", "dtype": "float32", "shape": [64, 4]}]
+    modules = {each["name"]: each for each in on_rows["modules"]}
+    assert modules["2"] == {
+        "name": "2",
+        "type": "Linear",
+        "shapes": [[64, 8]],
+        "parameters": 12 * 8 + 8,
+    }
+    assert modules["3"]["parameters"] == 0
+    (output,) = on_rows["outputs"]
+    assert output == {"name": "", "dtype": "float32", "shape": [64, 1], "scores": True}
+    assert on_rows["output"] == "logit"
+    shown = fairfix("inspect", place.model, rows).out
+    lines = [line.split() for line in shown.splitlines()]
+    assert ["2", "Linear", "[64,", "8]", "104", "8"] in lines
+
+
+def test_inspect_takes_options_of_a_table_only_with_one(fairfix: Run, place: Place) -> None:
+    ended = fairfix("inspect", place.model, "--data-spec", "model.data.json")
+    assert ended.code == 2
+    assert ended.sentence.startswith("--data-spec has an effect only with a table; name the table")
+    assert "leave out --score" in fairfix("inspect", place.model, place.val, "--score", "x0").err
+
+
+def test_inspect_on_a_table_reads_each_input_of_a_data_spec(fairfix: Run, place: Place) -> None:
+    (place.folder / "net.py").write_text(TWO_INPUTS)
+    torch.save(
+        {
+            "codes.weight": torch.ones(3, 2),
+            "last.weight": torch.ones(1, 3),
+            "last.bias": torch.ones(1),
+        },
+        place.folder / "two.pt",
+    )
+    spec = {
+        "version": 2,
+        "inputs": {
+            "x": {"kind": "numbers", "entries": [{"column": "x0"}]},
+            "c": {"kind": "codes", "columns": [{"column": "group", "categories": ["0", "1"]}]},
+        },
+    }
+    (place.folder / "two.data.json").write_text(json.dumps(spec))
+    arch = ["--arch", f"{place.folder / 'net.py'}:Network"]
+    ended = fairfix("inspect", place.folder / "two.pt", place.val, *arch, "--json")
+    on_rows = json.loads(ended.out)["on_rows"]
+    assert [(each["name"], each["dtype"], each["shape"]) for each in on_rows["inputs"]] == [
+        ("x", "float32", [64, 1]),
+        ("c", "int64", [64, 1]),
+    ]
+    assert [(each["name"], each["shapes"]) for each in on_rows["modules"]] == [
+        ("codes", [[64, 1, 2]]),
+        ("last", [[64, 1]]),
+    ]
+    assert [(o["name"], o["scores"]) for o in on_rows["outputs"]] == [("p", True), ("h", False)]
 
 
 def test_inspect_shows_the_rule_next_to_the_model(fairfix: Run, place: Place) -> None:

@@ -29,6 +29,18 @@ def arguments(model: _Model, data: _Data) -> None: ...
 def model_argument(model: _Model) -> None: ...
 
 
+def optional_table(
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="DATA",
+            help="Table whose first rows the network is run on: .csv, .csv.gz or .parquet.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None: ...
+
+
 def table_options(
     label: Annotated[
         str | None, common("Label column.", "--label", default=default_text("label"))
