@@ -277,6 +277,12 @@ def _files(case: Case) -> tuple[dict[str, bytes], str]:
 
 
 def _row_arrays(problem: Problem) -> RowArrays:
+    if problem.inputs is not None and problem.features is None:
+        raise UsageError(
+            "bench runs networks that take one matrix of numbers, and this one takes "
+            f"{', '.join(problem.inputs.keys)}; run the commands of the methods instead."
+        )
+
     def array(values: torch.Tensor | None) -> np.ndarray | None:
         return None if values is None else values.cpu().numpy()
 

@@ -25,6 +25,7 @@ from tests.helpers.paths import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import late_layers
 import public_loops
 import run
 import splits
@@ -470,3 +471,10 @@ def test_wrong_arguments_are_refused(
     with pytest.raises(SystemExit, match="2"):
         splits.main(arguments)
     assert message in capsys.readouterr().err
+
+
+def test_late_layers_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    late_layers.main(["--width", "1", "--images", "3"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == list(late_layers.LIMITS)
+    assert all(line.endswith(" bytes") for line in lines)
