@@ -14,6 +14,7 @@ import torch
 from fairfix._utils.atomic_write import check_destination, staged
 from fairfix.data.inputs.tokenizer_folder import copy_tokenizer
 from fairfix.data.spec import InputsSpec, Spec, find_spec
+from fairfix.data.spec.find_spec import INSIDE
 from fairfix.errors import CheckpointError, OutputError, UsageError, VerificationError
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
@@ -87,7 +88,7 @@ class Destination:
             return cls(None, rule, report, text, page, arrays, export=program)
         own, copied = path.with_name(f"{stem}.data.json"), _tokenizers(case.spec, path.parent)
         lost = case.spec is not None and (find_spec(path) is None or (copied and own.is_file()))
-        if not lost:
+        if not lost or _has_inside(checkpoint, case.spec):
             return cls(path, rule, report, text, page, arrays, export=program)
         tokenizers = {name: path.with_name(f"{stem}.{name}.tokenizer") for name in copied}
         return cls(path, rule, report, text, page, arrays, own, tokenizers, program)
@@ -222,6 +223,12 @@ def _tokenizers(spec: Spec | None, folder: Path) -> Mapping[str, Path]:
     if not isinstance(spec, InputsSpec) or spec.folder.resolve() == folder.resolve():
         return {}
     return spec.tokenizers
+
+
+def _has_inside(checkpoint: Checkpoint, spec: Spec | None) -> bool:
+    """Return whether a data spec and its files lie in the folder of a model, and go with it."""
+    inside = isinstance(spec, InputsSpec) and spec.folder.resolve() == checkpoint.path.resolve()
+    return inside and (checkpoint.path / INSIDE).is_file()
 
 
 def _write_tokenizers(spec: Spec, places: Mapping[str, Path], staging: Mapping[Path, Path]) -> Spec:

@@ -432,6 +432,20 @@ def test_a_model_in_another_folder_finds_the_arrays_beside_the_table(of_arrays: 
     np.testing.assert_array_equal(*scores)
 
 
+def test_a_folder_with_a_model_takes_its_data_spec_and_arrays_along(
+    of_arrays: Place, hub: Path
+) -> None:
+    for name in ("val.npz", "test.npz"):
+        shutil.move(of_arrays.folder / name, hub)
+    (of_arrays.folder / "model.data.json").rename(hub / "model.data.json")
+    case = library.load(hub, of_arrays.val, arch="mlp:relu")
+    outcome = library.debias(case, "identity")
+    written = library.save(outcome, of_arrays.folder / "copy", allow_trivial=True)
+    assert written.spec is None
+    shutil.rmtree(hub)
+    assert len(library.predict(written.model, of_arrays.test, arch="mlp:relu").scores) == 300
+
+
 def test_two_arrays_of_one_name_must_be_equal(of_arrays: Place) -> None:
     out = of_arrays.folder / "out"
     out.mkdir()
