@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from fairfix import methods
-from fairfix.cli.options import commands, goal, inputs, outputs
+from fairfix.cli.options import commands, goal, inputs, network_inputs, outputs
 from fairfix.cli.options.option import method_options
 
 _METHOD_EXAMPLES = {
@@ -104,6 +104,7 @@ def _method_spec(method: methods.Method) -> CommandSpec:
             goal.unlabeled_options,
             goal.promise_options,
             inputs.table_options,
+            network_inputs.file_options,
             inputs.model_options,
             outputs.output_options,
             goal.confidence_options,
@@ -160,6 +161,7 @@ _AUDIT = CommandSpec(
         inputs.arguments,
         commands.audit_options,
         inputs.table_options,
+        network_inputs.file_options,
         inputs.model_options,
         inputs.rule_options,
         goal.confidence_options,
@@ -183,6 +185,7 @@ _GATE = CommandSpec(
         inputs.arguments,
         commands.gate_options,
         inputs.table_options,
+        network_inputs.file_options,
         inputs.model_options,
         inputs.rule_options,
         goal.confidence_options,
@@ -205,6 +208,7 @@ _BENCH = CommandSpec(
         goal.goal_options,
         goal.promise_options,
         inputs.table_options,
+        network_inputs.file_options,
         inputs.model_options,
         goal.threshold_options,
         outputs.message_options,
@@ -236,6 +240,7 @@ _PREDICT = CommandSpec(
         inputs.arguments,
         commands.predict_options,
         inputs.table_options,
+        network_inputs.file_options,
         inputs.model_options,
         inputs.rule_options,
         outputs.message_options,

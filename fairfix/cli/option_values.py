@@ -146,6 +146,7 @@ class OptionValues:
 
     def model_options(self) -> ModelOptions:
         """Return how the model is read and run."""
+        from fairfix.data.inputs import InputOptions
         from fairfix.workflows.model_options import ModelOptions
 
         return ModelOptions(
@@ -160,6 +161,9 @@ class OptionValues:
             batch_size=self["batch_size"],
             threads=self["threads"],
             checkpoint_key=self["checkpoint_key"],
+            files=InputOptions(
+                image_root=self["image_root"], cache=self["cache"], on_bad_row=self["on_bad_row"]
+            ),
         )
 
     def threshold_without(self, rule: Path | None) -> float | None:

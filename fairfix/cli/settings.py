@@ -210,6 +210,9 @@ class _SettingsTable(StrictModel):
     features: _Names | None = None
     score: str | None = None
     data_spec: str | None = None
+    image_root: str | None = None
+    cache: str | None = None
+    on_bad_row: Literal["fail", "skip"] | None = None
     arch: str | None = None
     arch_args: Annotated[dict[str, Any], BeforeValidator(_table)] | None = None
     checkpoint_key: str | None = None
@@ -270,7 +273,7 @@ def _converted(name: str, value: Any, directory: Path) -> Any:
         case "ignore" | "features":
             names = split_names(value) if isinstance(value, str) else value
             return tuple(each.strip() for each in names if each.strip())
-        case "data_spec" | "test" | "unlabeled" | "baseline":
+        case "data_spec" | "image_root" | "cache" | "test" | "unlabeled" | "baseline":
             return directory / value
         case "arch":
             place, colon, symbol = value.rpartition(":")

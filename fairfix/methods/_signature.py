@@ -28,7 +28,7 @@ RESERVED_OPTIONS = frozenset(
         *("floors", "ceilings", "selection_rate_change", "subgroups"),
         # options of the command of a method
         *("name", "model", "data", "label", "favorable", "group", "privileged", "missing_group"),
-        *("unfavorable", "reference"),
+        *("unfavorable", "reference", "image_root", "cache", "on_bad_row"),
         *("id", "ignore", "weight", "features", "score", "data_spec", "arch", "arch_args"),
         *("output_kind", "output_name", "output_label", "trust_checkpoint", "checkpoint_key"),
         *("device", "batch_size", "threshold", "threads", "cluster", "also", "floor", "ceiling"),

@@ -115,6 +115,7 @@ class Case:
             Path(path),
             columns,
             spec=self.spec,
+            input_options=self.options.files,
             label_values=self.table.label_values,
             group_names=self.table.group_names,
             expected_features=None,
@@ -165,6 +166,7 @@ def load(
     read = partial(
         read_table,
         Path(data),
+        input_options=options.files,
         label_values=values,
         group_names=two_groups(columns, found.contract),
         allow_no_labels=not require_labels,

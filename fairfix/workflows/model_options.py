@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from fairfix.data.inputs import InputOptions
 from fairfix.errors import CheckpointError, UsageError
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
@@ -30,6 +31,7 @@ class ModelOptions:
         device: "auto" takes a GPU where there is one.
         batch_size: rows run at once; None chooses it from the network's memory per row.
         threads: CPU threads; None chooses them from the sizes of network and table.
+        files: how the files that a table names are read.
     """
 
     arch: str | None = None
@@ -43,6 +45,7 @@ class ModelOptions:
     batch_size: int | None = None
     checkpoint_key: str | None = None
     threads: int | None = None
+    files: InputOptions = field(default_factory=InputOptions)
 
     def completed(self, model: str | Path | None, rule: Path | None = None) -> ModelOptions:
         """Return the options with the ``checkpoint_key`` of the model's rule if none is given."""

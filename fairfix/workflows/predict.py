@@ -16,7 +16,7 @@ from fairfix.data.spreadsheet import csv_cell, csv_cells
 from fairfix.data.table import Columns, Table, equal_values, read_table
 from fairfix.data.table.groups import merged_reference
 from fairfix.data.table.open_table import open_table
-from fairfix.errors import CheckpointError
+from fairfix.errors import CheckpointError, UsageError
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.run_network import checked_scores, make_scorer
 from fairfix.thresholds.rule import DecisionRule
@@ -134,6 +134,7 @@ def predict(
         Path(data),
         replace(columns, privileged=None, reference=None),  # no gap is measured here
         spec=spec,
+        input_options=options.files,
         require_labels=False,
         require_groups=decision.needs_group,
         read_labels=found.rule is None,
@@ -141,6 +142,7 @@ def predict(
         group_names=_merged_groups(found),
     )
     table = read()
+    _check_matched(table)
     try:
         if checkpoint is not None:
             checkpoint = match_rows(checkpoint, table, options, read)
@@ -166,6 +168,15 @@ def predict(
         if decision.score_model is None
         else modeled.probability.cpu().numpy().astype(float),
     )
+
+
+def _check_matched(table: Table) -> None:
+    """Raise UsageError if rows were left out and the others have no ids to find them by."""
+    if table.file_rows is not None and table.ids is None:
+        raise UsageError(
+            f"Rows of {table.path.name} are left out, so that decisions belong to rows by id "
+            "alone. Name the id column with --id, or correct the rows."
+        )
 
 
 def _two_label_values(found: FoundRule) -> tuple[str, str] | None:

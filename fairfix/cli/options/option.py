@@ -36,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "threshold": 0.5,
     "confidence": 0.95,
     "on_inconclusive": "fail",
+    "on_bad_row": "fail",
 }
 
 

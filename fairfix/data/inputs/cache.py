@@ -83,8 +83,8 @@ class Cache:
                 shutil.rmtree(stage, ignore_errors=True)
         except OSError as error:
             raise OutputError(
-                f"The cache in {self._folder} cannot be written: {error.strerror or error}. Set "
-                f"{_VARIABLE} to another folder."
+                f"The cache in {self._folder} cannot be written: {error.strerror or error}. Name "
+                "another folder (--cache)."
             ) from error
         return entry
 

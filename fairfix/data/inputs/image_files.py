@@ -71,7 +71,9 @@ class Folder:
         except (OSError, ValueError, RuntimeError):
             raise RowError(f"{name!r} is not a path") from None
         if not path.is_relative_to(self._resolved):
-            raise RowError(f"{name!r} leads out of the folder of the images (image_root)")
+            raise RowError(
+                f"{name!r} leads out of the folder of the images, which --image-root names"
+            )
         if not path.exists():
             raise RowError(f"{name!r} does not exist")
         kind = irregular_kind(path)

@@ -246,8 +246,8 @@ class SpecInputsBuilder:
         reason = f"first: {rows.locate(first)}: {bad[first]}"
         if self._options.on_bad_row == "fail":
             raise TableError(
-                f"{where} cannot be used ({reason}). Correct them, or leave them out "
-                "(on_bad_row='skip')."
+                f"{where} cannot be used ({reason}). Correct them, or leave them out with "
+                "--on-bad-row skip."
             )
         if len(bad) == rows.count:
             raise TableError(f"No row of {rows.file} can be used ({reason}); correct them.")

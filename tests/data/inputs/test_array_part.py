@@ -101,7 +101,7 @@ def test_a_row_without_an_entry_is_named_or_left_out(read: Read, tmp_path: Path)
         read(spec, IDS, id="id")
     assert str(raised.value) == (
         "1 row of val.csv cannot be used (first: line 7: emb.npz has no row of the id 'p5'). "
-        "Correct them, or leave them out (on_bad_row='skip')."
+        "Correct them, or leave them out with --on-bad-row skip."
     )
     table = read(spec, IDS, id="id", on_bad_row="skip")
     assert torch.equal(loaded(table.inputs), torch.from_numpy(VALUES[:5]))

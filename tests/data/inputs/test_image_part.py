@@ -244,7 +244,10 @@ def link_out(path: Path) -> None:
         (huge_png, "'bad.png': it "),
         (postscript, "'bad.png': it is not an image of a known format"),
         (animation, "'bad.png': it has 4 frames"),
-        (link_out, "'bad.png' leads out of the folder of the images (image_root)"),
+        (
+            link_out,
+            "'bad.png' leads out of the folder of the images, which --image-root names",
+        ),
         (
             lambda path: Image.fromarray(COLORS[0, :5]).save(path),
             "'bad.png': it has 14 x 5 pixels and the first image 14 x 11; resize or crop them",
@@ -328,7 +331,7 @@ def test_an_interrupted_run_leaves_nothing(
 
 def test_a_cache_that_cannot_be_written_is_one_sentence(read: Read, folder: Path) -> None:
     (folder / "cache").write_text("a file")
-    with pytest.raises(OutputError, match=r"The cache in .* cannot be written: .*FAIRFIX_CACHE"):
+    with pytest.raises(OutputError, match=r"The cache in .* cannot be written: .*--cache"):
         read(image(), FILES)
 
 
