@@ -13,6 +13,7 @@ from rich.table import Table
 from fairfix.cli.console import build_table, print_json, print_messages, print_output
 from fairfix.cli.option_values import OptionValues
 from fairfix.cli.options.inputs import table_options
+from fairfix.cli.options.network_inputs import file_options, input_options
 from fairfix.errors import CheckpointError, FairfixError, UsageError
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
@@ -65,7 +66,9 @@ def run(*, model: str, data: Path | None, json: bool, quiet: bool, **given: Any)
 
 def _refuse_table_options(values: OptionValues) -> None:
     """Raise UsageError if an option about the table is given."""
-    useless = [name for name in signature(table_options).parameters if name in values.given]
+    groups = (table_options, input_options, file_options)
+    names = (name for group in groups for name in signature(group).parameters)
+    useless = [name for name in names if name in values.given]
     if useless:
         option = f"--{useless[0].replace('_', '-')}"
         raise UsageError(

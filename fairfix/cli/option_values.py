@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,6 +147,7 @@ class OptionValues:
     def model_options(self) -> ModelOptions:
         """Return how the model is read and run."""
         from fairfix.data.inputs import InputOptions
+        from fairfix.data.spec.given_inputs import GivenInputs
         from fairfix.workflows.model_options import ModelOptions
 
         return ModelOptions(
@@ -163,6 +164,13 @@ class OptionValues:
             checkpoint_key=self["checkpoint_key"],
             files=InputOptions(
                 image_root=self["image_root"], cache=self["cache"], on_bad_row=self["on_bad_row"]
+            ),
+            inputs=GivenInputs(
+                **{
+                    each.name: self[each.name]
+                    for each in fields(GivenInputs)
+                    if self[each.name] is not None
+                }
             ),
         )
 

@@ -187,6 +187,7 @@ def _table(value: Any) -> Any:
 
 _Names = str | tuple[str, ...]
 _CellValue = str | bool | int | float
+_Numbers = str | int | float | tuple[int | float, ...]
 _Demands = float | str | tuple[str, ...]
 
 
@@ -210,6 +211,16 @@ class _SettingsTable(StrictModel):
     features: _Names | None = None
     score: str | None = None
     data_spec: str | None = None
+    codes: _Names | None = None
+    image: _Names | None = None
+    text: _Names | None = None
+    array: _Names | None = None
+    input_shape: _Names | None = None
+    image_size: _Numbers | None = None
+    image_mean: _Numbers | None = None
+    image_std: _Numbers | None = None
+    tokenizer: str | None = None
+    max_length: int | None = None
     image_root: str | None = None
     cache: str | None = None
     on_bad_row: Literal["fail", "skip"] | None = None
@@ -268,12 +279,17 @@ def _converted(name: str, value: Any, directory: Path) -> Any:
             if isinstance(value, str):
                 return split_names(value)
             return tuple(map(normalized_text, value if isinstance(value, tuple) else (value,)))
-        case "group" | "method":
+        case "group" | "method" | "codes" | "image" | "text" | "input_shape":
             return (value,) if isinstance(value, str) else value
         case "ignore" | "features":
             names = split_names(value) if isinstance(value, str) else value
             return tuple(each.strip() for each in names if each.strip())
-        case "data_spec" | "image_root" | "cache" | "test" | "unlabeled" | "baseline":
+        case "array":
+            files = (value,) if isinstance(value, str) else value
+            return tuple(_array(file, directory) for file in files)
+        case "image_size" | "image_mean" | "image_std":
+            return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        case "data_spec" | "tokenizer" | "image_root" | "cache" | "test" | "unlabeled" | "baseline":
             return directory / value
         case "arch":
             place, colon, symbol = value.rpartition(":")
@@ -283,3 +299,9 @@ def _converted(name: str, value: Any, directory: Path) -> Any:
         case "also" | "floor" | "ceiling" | "max_drop":
             return value if isinstance(value, tuple) else (str(value),)
     return value
+
+
+def _array(value: str, directory: Path) -> str:
+    """Return ``[ARG=]FILE[:KEY]`` with the path from the directory."""
+    argument, equals, file = value.rpartition("=")
+    return f"{argument}{equals}{directory / file}"

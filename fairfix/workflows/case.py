@@ -26,9 +26,9 @@ from fairfix.workflows.input_width import check_width, match_rows
 from fairfix.workflows.model_options import ModelOptions
 from fairfix.workflows.named_columns import (
     by_name,
-    data_spec,
     label_values,
     name_features,
+    network_inputs,
     two_groups,
 )
 
@@ -161,7 +161,7 @@ def load(
     columns = columns or Columns()
     options = options or ModelOptions()
     check_options(options, threshold)
-    check_score_source(model, columns)
+    check_score_source(model, columns, options)
     values = label_values(columns, found.contract)
     read = partial(
         read_table,
@@ -179,7 +179,7 @@ def load(
     assert model is not None
     checkpoint = model if isinstance(model, Checkpoint) else read_model(model, options)
     options = read_as(options, found)
-    spec = data_spec(checkpoint, options.data_spec, found.contract, trust=options.trust)
+    columns, spec = network_inputs(checkpoint, columns, Path(data), options, found.contract)
     columns, named = name_features(columns, Path(data), spec, found.contract, checkpoint)
     table = read(columns, spec=spec)
     with limited_threads(options.threads or default_threads(checkpoint.module, table.rows)):
@@ -238,7 +238,9 @@ def check_options(options: ModelOptions, threshold: float = 0.5) -> None:
     options.torch_device()
 
 
-def check_score_source(model: str | Path | Checkpoint | None, columns: Columns) -> None:
+def check_score_source(
+    model: str | Path | Checkpoint | None, columns: Columns, options: ModelOptions
+) -> None:
     """Raise UsageError unless scores come from exactly one of a model and a score column."""
     absent = not isinstance(model, Checkpoint) and (model is None or str(model) == "-")
     if absent != (columns.score is not None):
@@ -246,6 +248,8 @@ def check_score_source(model: str | Path | Checkpoint | None, columns: Columns) 
             "Scores come from a model or from a score column: give a model file, or '-' in its "
             "place with --score COLUMN."
         )
+    if absent and options.inputs.options:
+        raise UsageError(f"{options.inputs.options[0]} needs a model; leave it out with --score.")
 
 
 def read_model(model: str | Path, options: ModelOptions, rule: Path | None = None) -> Checkpoint:

@@ -21,7 +21,7 @@ from fairfix.thresholds.rule_file import find_rule
 from fairfix.workflows.case import read_as, reading_of
 from fairfix.workflows.input_width import check_width, match_rows
 from fairfix.workflows.model_options import ModelOptions
-from fairfix.workflows.named_columns import data_spec, name_features, resolve_columns
+from fairfix.workflows.named_columns import name_features, network_inputs, resolve_columns
 
 _ROWS = 64
 
@@ -48,16 +48,17 @@ def inspect_on_rows(
         raise UsageError("A network is shown on its inputs, not on scores; leave out --score.")
     found = find_rule(checkpoint)
     options = read_as(options, found)
-    spec = data_spec(checkpoint, options.data_spec, found.contract, trust=options.trust)
     columns = replace(
         resolve_columns(given, found.rule), privileged=None, reference=None, score=None
     )
+    columns, spec = network_inputs(checkpoint, columns, data, options, found.contract)
     columns, notes = name_features(columns, data, spec, found.contract, checkpoint)
     read = partial(
         read_table,
         data,
         columns,
         spec=spec,
+        input_options=options.files,
         require_labels=False,
         require_groups=False,
         read_labels=False,

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from fairfix.data.inputs import InputOptions
+from fairfix.data.spec.given_inputs import GivenInputs
 from fairfix.errors import CheckpointError, UsageError
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
@@ -32,6 +33,7 @@ class ModelOptions:
         batch_size: rows run at once; None chooses it from the network's memory per row.
         threads: CPU threads; None chooses them from the sizes of network and table.
         files: how the files that a table names are read.
+        inputs: inputs other than columns of numbers, where no data spec describes them.
     """
 
     arch: str | None = None
@@ -46,6 +48,7 @@ class ModelOptions:
     checkpoint_key: str | None = None
     threads: int | None = None
     files: InputOptions = field(default_factory=InputOptions)
+    inputs: GivenInputs = field(default_factory=GivenInputs)
 
     def completed(self, model: str | Path | None, rule: Path | None = None) -> ModelOptions:
         """Return the options with the ``checkpoint_key`` of the model's rule if none is given."""

@@ -17,6 +17,7 @@ from fairfix.errors import UsageError
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.thresholds.contract import Contract
 from fairfix.thresholds.rule import DecisionRule
+from fairfix.workflows.model_options import ModelOptions
 
 _NAME_KEYS = ("feature_names", "feature_names_in_")
 """Keys of a checkpoint's metadata under which training programs store the names of the inputs."""
@@ -151,6 +152,45 @@ def _stored_names(checkpoint: Checkpoint) -> tuple[str, ...]:
         if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
             return tuple(names)
     return ()
+
+
+def network_inputs(
+    checkpoint: Checkpoint | None,
+    columns: Columns,
+    table: Path,
+    options: ModelOptions,
+    contract: Contract | None = None,
+) -> tuple[Columns, Spec | None]:
+    """Return the data spec, from a file, from options or from the contract, and the other columns.
+
+    Args:
+        checkpoint: the model; None for scores, which have no data spec.
+        columns: also the features, which are inputs of the data spec where options name others.
+        table: whose other columns are the features if none are named.
+        contract: that of the rule, if there is one.
+
+    Raises:
+        UsageError: as ``data_spec``, or if options say what the data spec says.
+    """
+    given = options.inputs
+    if checkpoint is None or not given.options:
+        return columns, data_spec(checkpoint, options.data_spec, contract, trust=options.trust)
+    path = checkpoint.path
+    if options.data_spec is not None or find_spec(path, trust=options.trust) is not None:
+        raise UsageError(
+            f"{given.options[0]} is given beside a data spec, which describes all inputs; leave "
+            "out one of them."
+        )
+    others = open_table(table).header.feature_names(columns)[0] if given.shape_alone else ()
+    spec = given.spec(path, table, columns.features, others)
+    if contract is not None and contract.reads_table:
+        known = contract.data_spec
+        if known is None or comparable(plain_json(spec.to_json())) != comparable(known):
+            raise UsageError(
+                f"The rule was made with other inputs than {', '.join(given.options)} describe; "
+                "leave these out to use those of the rule."
+            )
+    return replace(columns, features=None), spec
 
 
 def data_spec(

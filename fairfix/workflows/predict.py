@@ -33,7 +33,7 @@ from fairfix.workflows.case import (
 from fairfix.workflows.given_values import check_given
 from fairfix.workflows.input_width import check_width, match_rows
 from fairfix.workflows.model_options import ModelOptions
-from fairfix.workflows.named_columns import data_spec, name_features, resolve_columns
+from fairfix.workflows.named_columns import name_features, network_inputs, resolve_columns
 from fairfix.workflows.open_case import open_model, rule_notes
 
 _CHUNK_ROWS = 1_000_000
@@ -121,11 +121,11 @@ def predict(
     columns = resolve_columns(given, found.rule)
     if checkpoint is not None and given.get("score") is None:
         columns = replace(columns, score=None)
-    check_score_source(checkpoint, columns)
+    check_score_source(checkpoint, columns, options)
     decision = found.rule or DecisionRule(threshold=0.5)
     options = read_as(options, found)
     columns = _needed(columns, given, decision, Path(data))
-    spec = data_spec(checkpoint, options.data_spec, found.contract, trust=options.trust)
+    columns, spec = network_inputs(checkpoint, columns, Path(data), options, found.contract)
     notes: tuple[str, ...] = ()
     if checkpoint is not None:
         columns, notes = name_features(columns, Path(data), spec, found.contract, checkpoint)

@@ -220,9 +220,13 @@ def save(
 
 def _tokenizers(spec: Spec | None, folder: Path) -> Mapping[str, Path]:
     """Return the tokenizers that a copy of a data spec in a folder would not find, by input."""
-    if not isinstance(spec, InputsSpec) or spec.folder.resolve() == folder.resolve():
+    if not isinstance(spec, InputsSpec):
         return {}
-    return spec.tokenizers
+    home = spec.folder.resolve()
+    if home != folder.resolve():
+        return spec.tokenizers
+    places = spec.tokenizers.items()
+    return {name: path for name, path in places if not path.resolve().is_relative_to(home)}
 
 
 def _has_inside(checkpoint: Checkpoint, spec: Spec | None) -> bool:

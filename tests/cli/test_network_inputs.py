@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,8 @@ import pytest
 import torch
 from torch import nn
 
+from fairfix.data.spec.given_inputs import GivenInputs
+from tests.helpers.paths import SAMPLES
 from tests.helpers.runs import Run
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
@@ -35,9 +38,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write_spec(folder: Path) -> None:
+def write_spec(folder: Path, **settings: Any) -> None:
     """Write the data spec beside the model."""
-    spec = {"version": 2, "call": "position", "inputs": {"image": IMAGE}}
+    spec = {"version": 2, "call": "position", "inputs": {"image": IMAGE | settings}}
     (folder / "model.data.json").write_text(json.dumps(spec))
 
 
@@ -87,3 +90,197 @@ def test_a_table_of_test_rows_is_read_likewise(fairfix: Run, folder: Path) -> No
         *(*files(folder), "--on-bad-row", "skip", "-o", folder / "out.pt", "--allow-trivial"),
     )
     assert "test.csv: 1 row of test.csv cannot be used and is left out" in ended.err
+
+
+def test_options_say_the_same_as_a_data_spec(fairfix: Run, folder: Path) -> None:
+    call = ("predict", folder / "model.pt", folder / "val.csv", *files(folder), "--force")
+    options = ("--image", "file", "--image-size", "4", "--image-mean", "0.5,0.4,0.3")
+    ended = fairfix(*call, *options, "-o", folder / "options.csv")
+    assert ended.code == 0, ended.err
+    write_spec(folder, resize={"exact": [4, 4]}, mean=[0.5, 0.4, 0.3])
+    assert fairfix(*call, "-o", folder / "spec.csv").code == 0
+    assert (folder / "options.csv").read_text() == (folder / "spec.csv").read_text()
+    assert "--image is given beside a data spec" in fairfix(*call, *options).sentence
+
+
+def test_settings_beside_the_model_are_taken_unless_options_replace_them(tmp_path: Path) -> None:
+    config = {
+        **{
+            "image_processor_type": "ViTImageProcessor",
+            "do_resize": True,
+            "size": 8,
+            "resample": 3,
+        },
+        **{"do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True},
+        **{"image_mean": [0.5] * 3, "image_std": [0.2] * 3},
+    }
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(config))
+    given = GivenInputs(image=["pixel_values=file"], image_size="6,4", image_std="0.3")
+    spec = given.spec(tmp_path / "model.pt", tmp_path / "val.csv", None, ()).to_json()
+    entry = spec["inputs"]["pixel_values"]
+    assert spec["call"] == "name"
+    assert entry["resize"]["exact"] == [6, 4]
+    assert entry["resize"]["filter"] == "bicubic"
+    assert (entry["mean"], entry["std"]) == ([0.5] * 3, [0.3])
+
+
+def test_a_rule_keeps_what_options_said(fairfix: Run, folder: Path) -> None:
+    ended = fairfix(
+        *("thresholds", folder / "model.pt", folder / "val.csv", *files(folder), "--image", "file"),
+        *("--allow-trivial", "-o", folder / "out.pt"),
+    )
+    assert (folder / "out.rule.json").exists(), ended.err
+    rule = json.loads((folder / "out.rule.json").read_text())
+    assert rule["contract"]["data_spec"]["inputs"]["image"]["column"] == "file"
+    ended = fairfix("predict", folder / "out.pt", folder / "val.csv", *files(folder))
+    assert ended.code == 0, ended.err
+
+
+NETWORKS = """
+import torch
+from torch import nn
+
+class Embedded(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.last = nn.Embedding(5, 3), nn.Linear(7, 1)
+    def forward(self, x_cat, x_num):
+        return self.last(torch.cat([self.embedding(x_cat).flatten(1), x_num], 1))
+
+class Convolution(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(1, 2, 2), nn.Linear(2, 1)
+    def forward(self, x):
+        return self.last(self.first(x).flatten(1))
+"""
+
+
+@pytest.fixture
+def networks(tmp_path: Path) -> Path:
+    """Two architectures with their weights, a table of codes and numbers, and an array."""
+    (tmp_path / "networks.py").write_text(NETWORKS)
+    found: dict[str, type[nn.Module]] = {}
+    exec(NETWORKS, found)
+    torch.manual_seed(0)
+    for name in ("Embedded", "Convolution"):
+        torch.save(found[name]().state_dict(), tmp_path / f"{name}.pt")
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(N, 4)).astype(np.float32)
+    cells = {f"p{i}": values[:, i].astype(str) for i in range(4)}
+    cells |= {"job": rng.integers(0, 5, N), "city": rng.integers(0, 5, N), "age": values[:, 0]}
+    frame = pd.DataFrame(cells | {"label": np.arange(N) % 2, "group": np.arange(N) // 2 % 2})
+    frame.to_csv(tmp_path / "val.csv", index=False)
+    np.savez(tmp_path / "val.npz", x=values.reshape(N, 1, 2, 2), flat=values)
+    return tmp_path
+
+
+def scores(fairfix: Run, networks: Path, name: str, *options: str) -> list[float]:
+    arch = ("--arch", f"{networks / 'networks.py'}:{name}", "-o", networks / "out.csv", "--force")
+    ended = fairfix("predict", networks / f"{name}.pt", networks / "val.csv", *arch, *options)
+    assert ended.code == 0, ended.err
+    found: list[float] = pd.read_csv(networks / "out.csv")["score"].tolist()
+    return found
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--features", "p0,p1,p2,p3", "--input-shape", "1,2,2"),
+        ("--ignore", "job,city,age", "--input-shape", "1,2,2"),
+        ("--features", "x=p0,p1,p2,p3", "--input-shape", "x=1,2,2"),
+        ("--array", "{folder}/{{table}}.npz:x"),
+        ("--array", "x={folder}/val.npz:flat", "--input-shape", "1,2,2"),
+    ],
+)
+def test_columns_and_arrays_give_the_same_scores(
+    fairfix: Run, networks: Path, options: tuple[str, ...]
+) -> None:
+    values = torch.from_numpy(np.load(networks / "val.npz")["x"])
+    found: dict[str, type[nn.Module]] = {}
+    exec(NETWORKS, found)
+    network = found["Convolution"]()
+    network.load_state_dict(torch.load(networks / "Convolution.pt"))
+    with torch.no_grad():
+        expected = network(values).sigmoid()[:, 0].tolist()
+    words = [word.format(folder=networks) for word in options]
+    assert scores(fairfix, networks, "Convolution", *words) == pytest.approx(expected, abs=1e-6)
+
+
+def test_codes_and_numbers_go_by_name(fairfix: Run, networks: Path) -> None:
+    frame = pd.read_csv(networks / "val.csv")
+    found: dict[str, type[nn.Module]] = {}
+    exec(NETWORKS, found)
+    network = found["Embedded"]()
+    network.load_state_dict(torch.load(networks / "Embedded.pt"))
+    codes = torch.tensor(frame[["job", "city"]].to_numpy())
+    with torch.no_grad():
+        expected = network(codes, torch.tensor(frame[["age"]].to_numpy(np.float32)))
+    options = ("--codes", "x_cat=job,city", "--features", "x_num=age")
+    found_scores = scores(fairfix, networks, "Embedded", *options)
+    assert found_scores == pytest.approx(expected.sigmoid()[:, 0].tolist(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--codes", "job", "--features", "age"), "write the argument of forward before each"),
+        (("--codes", "x=job", "--features", "x=age"), "Two inputs have the same name"),
+        (("--codes", "x_cat=p0,p1", "--features", "x_num=age"), "is not a whole number"),
+        (("--image-size", "8"), "--image-size has an effect only with --image"),
+        (("--max-length", "8"), "--max-length has an effect only with --text"),
+        (("--features", "age", "--input-shape", "1,x"), "--input-shape: 'x' is not a whole number"),
+        (("--features", "age", "--input-shape", "y=1"), "--input-shape y=1 does not name an input"),
+        (("--array", "/absent.npz"), "lies neither beside the table nor beside the model"),
+        (("--text", "job"), "No tokenizer lies beside Embedded.pt; name its folder"),
+        (("--codes", "job", "--data-spec", "x.json"), "--codes is given beside a data spec"),
+        (("--codes", "nobody", "--score", "age"), "in its place"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(
+    fairfix: Run, networks: Path, options: tuple[str, ...], said: str
+) -> None:
+    arch = ("--arch", f"{networks / 'networks.py'}:Embedded")
+    ended = fairfix("audit", networks / "Embedded.pt", networks / "val.csv", *arch, *options)
+    assert ended.code == 2
+    assert said in ended.sentence
+
+
+def test_a_text_column_takes_the_tokenizer_of_the_model(fairfix: Run, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    folder = tmp_path / "reviews"
+    shutil.copytree(SAMPLES / "reviews", folder)
+    call = (
+        "predict",
+        folder,
+        folder / "test.csv",
+        "--cache",
+        tmp_path / "cache",
+        "--force",
+        "--trust-checkpoint",
+    )
+    fairfix(*call, "-o", tmp_path / "spec.csv")
+    (folder / "model.data.json").unlink()
+    options = ("--text", "text", "--max-length", "16")
+    ended = fairfix(*call, *options, "-o", tmp_path / "options.csv")
+    assert ended.code == 0, ended.err
+    assert (tmp_path / "spec.csv").read_text() == (tmp_path / "options.csv").read_text()
+
+
+def test_the_settings_file_has_them_too(fairfix: Run, folder: Path) -> None:
+    settings = (
+        'image = "file"\nimage-root = "images"\ncache = "cache"\nimage-mean = [0.5, 0.4, 0.3]\n'
+    )
+    (folder / "fairfix.toml").write_text(settings)
+    ended = fairfix("audit", folder / "model.pt", folder / "val.csv")
+    assert ended.code == 0, ended.err
+    assert "less 0.5, 0.4, 0.3" in ended.err
+
+
+def test_inspect_shows_inputs_that_options_describe(fairfix: Run, folder: Path) -> None:
+    call = ("inspect", folder / "model.pt")
+    assert "--image has an effect only with a table" in fairfix(*call, "--image", "file").sentence
+    ended = fairfix(*call, folder / "val.csv", "--image", "file", *files(folder), "--json")
+    assert ended.code == 0, ended.err
+    (image,) = json.loads(ended.out)["on_rows"]["inputs"]
+    assert image["shape"][1:] == [3, 4, 4]

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from fairfix._utils.strict_json import StrictModel
 from fairfix.data.inputs.part_builder import BuiltPart, Source, TableRows
 from fairfix.data.spec.data_spec import DataSpec, FeatureEntry
 from fairfix.data.spec.encodings import category_name, check_distinct, look_up
+from fairfix.data.table.cell_values import CellError, parse_numbers
 from fairfix.data.table.features import FeatureMatrixBuilder
 from fairfix.errors import UsageError
 from fairfix.models.inputs import TensorPart
@@ -93,31 +94,51 @@ class CodesColumn(StrictModel):
     """A column whose values become integers.
 
     Attributes:
-        categories: K distinct values.
+        categories: K distinct values; None takes the whole numbers of the column itself.
         first: the integer of the first value; the others follow.
         unknown: the integer of other values; "error" refuses them.
     """
 
     column: str
-    categories: tuple[Annotated[str, BeforeValidator(category_name)], ...] = Field(min_length=1)
+    categories: tuple[Annotated[str, BeforeValidator(category_name)], ...] | None = Field(
+        None, min_length=1
+    )
     first: int = Field(0, ge=0, le=_MAX_INT)
     unknown: Annotated[int, Field(ge=0, le=_MAX_INT)] | Literal["error"] = "error"
 
     @field_validator("categories")
     @classmethod
-    def _check_distinct(cls, categories: tuple[str, ...]) -> tuple[str, ...]:
-        check_distinct(categories)
+    def _check_distinct(cls, categories: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        check_distinct(categories or ())
         return categories
+
+    @model_validator(mode="after")
+    def _check_categories(self) -> CodesColumn:
+        if self.categories is None and (self.first or self.unknown != "error"):
+            raise ValueError("has first or unknown, which need categories")
+        return self
 
     def encode(self, frame: pd.DataFrame) -> np.ndarray:
         """Return the integers (N,) int64 of the rows of a frame.
 
         Raises:
-            CellError: a value that is not a category, without ``unknown``.
+            CellError: a value that is not a category, without ``unknown``, or no whole number.
         """
+        if self.categories is None:
+            return self._whole_numbers(frame)
         integers = np.arange(self.first, self.first + len(self.categories), dtype=np.int64)
         unknown = None if self.unknown == "error" else np.array([self.unknown], np.int64)
         return look_up(frame[self.column], self.categories, integers[:, None], unknown)[:, 0]
+
+    def _whole_numbers(self, frame: pd.DataFrame) -> np.ndarray:
+        remedy = "list its categories in a data spec"
+        values = parse_numbers(frame[self.column], remedy)
+        bad = np.flatnonzero(~((values >= 0) & (values <= _MAX_INT) & (values == np.floor(values))))
+        if len(bad):
+            found = frame[self.column].iloc[int(bad[0])]
+            problem = f"{found!r} is not a whole number of at least 0; {remedy}."
+            raise CellError(self.column, int(frame.index[int(bad[0])]), problem)
+        return values.astype(np.int64)
 
 
 class CodesEntry(StrictModel):
@@ -139,8 +160,8 @@ class CodesEntry(StrictModel):
 
     @property
     def text_columns(self) -> tuple[str, ...]:
-        """Names of those columns that it reads as text: all."""
-        return self.columns
+        """Names of those columns that it reads as text: those with categories."""
+        return tuple(each.column for each in self.codes if each.categories is not None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry of the file."""
@@ -158,7 +179,7 @@ class CodesBuilder:
         self._name, self._entry = name, entry
         self._chunks: list[np.ndarray] = []
         self.columns = tuple(dict.fromkeys(entry.columns))
-        self.text_columns = frozenset(self.columns)
+        self.text_columns = frozenset(entry.text_columns)
         check_shape(name, len(entry.codes), entry.shape)
 
     def add(self, chunk: pd.DataFrame) -> None:
