@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -111,11 +112,17 @@ def test_the_page_on_inputs_shows_every_field() -> None:
             assert re.search(rf'[`"]{field.alias or name}[`"]', page), name
 
 
+def has_digits() -> bool:
+    return (Path(os.environ.get("FAIRFIX_DATA", "")) / "data" / "mnist").is_dir()
+
+
 @pytest.mark.parametrize("page", [README, *DOCS], ids=lambda page: page.name)
 def test_every_block_runs(folder: Path, fairfix: Run, page: Path) -> None:
     """In the order of the page: later blocks may use what earlier ones wrote."""
     ran = 0
     for block in blocks(page.read_text(encoding="utf-8")):
+        if block.language == "python" and "load_digits" in block.text and not has_digits():
+            continue  # would download them
         if block.language == "python":
             exec(compile(block.text, f"{page.name}:{block.line}", "exec"), {})
             ran += 1
