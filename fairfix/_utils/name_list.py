@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+from collections.abc import Collection, Sequence
 
 from fairfix.errors import UsageError
 
@@ -21,3 +23,19 @@ def split_names(text: str) -> tuple[str, ...]:
             'contains a comma as in a,"b, c", and double a quote inside it.'
         ) from None
     return tuple(name.strip() for name in names if name.strip())
+
+
+def joined_names(names: Sequence[str], known: Collection[str] = ()) -> str:
+    """Return names as the list that ``split_names`` reads; one name is not quoted.
+
+    Args:
+        known: texts that the list must differ from.
+    """
+    if len(names) == 1:
+        return names[0]
+    for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL):
+        text = io.StringIO()
+        csv.writer(text, quoting=quoting, lineterminator="").writerow(names)
+        if text.getvalue() not in known:
+            break
+    return text.getvalue()

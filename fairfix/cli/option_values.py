@@ -172,6 +172,7 @@ class OptionValues:
                     if self[each.name] is not None
                 }
             ),
+            classes=_names(self["classes"]) or None,
         )
 
     def threshold_without(self, rule: Path | None) -> float | None:

@@ -229,6 +229,7 @@ class _SettingsTable(StrictModel):
     checkpoint_key: str | None = None
     output_kind: Literal["auto", "prob", "logit"] | None = None
     output_name: _CellValue | None = None
+    classes: _Names | None = None
     device: str | None = None
     batch_size: int | None = None
     threads: int | None = None
@@ -281,7 +282,7 @@ def _converted(name: str, value: Any, directory: Path) -> Any:
             return tuple(map(normalized_text, value if isinstance(value, tuple) else (value,)))
         case "group" | "method" | "codes" | "image" | "text" | "input_shape":
             return (value,) if isinstance(value, str) else value
-        case "ignore" | "features":
+        case "ignore" | "features" | "classes":
             names = split_names(value) if isinstance(value, str) else value
             return tuple(each.strip() for each in names if each.strip())
         case "array":

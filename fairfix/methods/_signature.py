@@ -39,7 +39,7 @@ RESERVED_OPTIONS = frozenset(
             "text",
         ),
         *("array", "input_shape", "image_size", "image_mean", "image_std", "tokenizer"),
-        *("max_length",),
+        *("max_length", "classes"),
         *("id", "ignore", "weight", "features", "score", "data_spec", "arch", "arch_args"),
         *("output_kind", "output_name", "output_label", "trust_checkpoint", "checkpoint_key"),
         *("device", "batch_size", "threshold", "threads", "cluster", "also", "floor", "ceiling"),

@@ -160,6 +160,7 @@ class _LateScorer(Scorer):
             output_name=scorer.output_name,
             batch_size=scorer.batch_size,
             is_fixed=scorer.is_fixed,
+            classes=scorer.classes,
         )
         self._plan = plan
 
@@ -174,7 +175,7 @@ class _LateScorer(Scorer):
         original = plan.placeholders(rows)
         with Replayer(plan.calls, values, rows):
             raw = original.call(self.network)
-        return select_output(raw, self.output_name)
+        return self.merged(select_output(raw, self.output_name))
 
     def dtype_of(self, batch: Batch) -> torch.dtype:
         """See ``Scorer.dtype_of``."""

@@ -18,8 +18,14 @@ from fairfix._utils.text import error_summary
 from fairfix.errors import CheckpointError, FairfixError, UsageError
 from fairfix.models.batch_size import default_batch_size
 from fairfix.models.checkpoint import Checkpoint
+from fairfix.models.classes import Classes
 from fairfix.models.inputs import Batch, Inputs, as_batch, as_inputs
-from fairfix.models.network_output import find_output, select_output
+from fairfix.models.network_output import (
+    find_output,
+    holds_scores,
+    named_outputs,
+    select_output,
+)
 from fairfix.models.output_tracing import OutputTracer, Range, TracedValue
 from fairfix.models.scorer import Output, Scorer, in_row_order
 
@@ -39,10 +45,15 @@ class Reading:
         kind: "prob" or "logit" as a user gives it, or an ``Output`` as a rule holds it; None if it
             follows from the network's last operation.
         name: of the output with the scores, where the network has several (``named_outputs``).
+        classes: of a network with more than two outputs.
+        stored_classes: those that lie beside the network; they count for a network with as many
+            outputs only.
     """
 
     kind: str | None = None
     name: str | None = None
+    classes: Classes | None = None
+    stored_classes: Classes | None = None
 
 
 def make_scorer(
@@ -62,7 +73,7 @@ def make_scorer(
         checkpoint: with a network.
         inputs: of the network; at most the first 64 rows are run.
         reading: how its output is read.
-        complement: the network predicts the unfavorable label.
+        complement: the network predicts the unfavorable label; without effect on classes.
         batch_size: rows in one forward pass; None chooses it from the network's memory per row.
 
     Raises:
@@ -77,19 +88,21 @@ def make_scorer(
     with torch.no_grad(), torch.random.fork_rng(_cuda_devices(inputs.device)):
         raw, input_dtype = _run_in_needed_dtype(checkpoint, network, batch)
         batch = batch.cast(input_dtype)
-        name = find_output(raw, len(batch), reading.name)
+        classes = _classes(raw, len(batch), reading)
+        name = find_output(raw, len(batch), reading.name, len(classes.names) if classes else None)
         first = select_output(raw, name)
         _check_repeatable(first, select_output(batch.call(network), name))
-        output = _output(network, batch, name, reading.kind)
+        output = _output(network, batch, name, reading.kind, classes)
         size = batch_size or default_batch_size(network, batch)
     return Scorer(
         network,
         output,
-        complement=complement,
+        complement=complement and classes is None,
         output_name=name,
         batch_size=size,
         input_dtype=input_dtype,
         is_fixed=checkpoint.is_fixed,
+        classes=classes,
     )
 
 
@@ -229,10 +242,27 @@ def _check_repeatable(first: Tensor, second: Tensor) -> None:
         )
 
 
-def _output(network: nn.Module, batch: Batch, name: str | None, kind: str | None) -> Output:
+def _classes(raw: Any, rows: int, reading: Reading) -> Classes | None:
+    """Return the given classes, else the stored ones if an output of the network has as many."""
+    stored = reading.stored_classes
+    if reading.classes is not None or stored is None:
+        return reading.classes
+    outputs = named_outputs(raw).values()
+    return stored if any(holds_scores(x, rows, len(stored.names)) for x in outputs) else None
+
+
+def _output(
+    network: nn.Module,
+    batch: Batch,
+    name: str | None,
+    kind: str | None,
+    classes: Classes | None,
+) -> Output:
     """Return the kind of the output: the given one, else that of the network's last operation."""
     tensor, value = traced_output(network, batch, name)
-    two = tensor.numel() == 2 * len(batch)
+    if classes is not None and kind is None:
+        return _class_output(value)
+    two = classes is None and tensor.numel() == 2 * len(batch)
     if kind is None:
         return output_of(value, two=two)
     if kind in OUTPUT_KINDS:
@@ -247,6 +277,23 @@ def _output(network: nn.Module, batch: Batch, name: str | None, kind: str | None
             "own rule with --rule."
         )
     return Output(kind)
+
+
+def _class_output(value: TracedValue) -> Output:
+    """Return the kind of the outputs of a multi-class network from their range.
+
+    Raises:
+        CheckpointError: if they need not be logits or probabilities with sum 1.
+    """
+    if value.range in (Range.REAL, Range.LOG_SIMPLEX):
+        return Output.LOGIT
+    if value.range is Range.SIMPLEX:
+        return Output.PROB
+    raise CheckpointError(
+        f"The network's outputs come from {value.function}, so it cannot be known whether they are "
+        "probabilities of classes, with sum 1, or logits of a softmax; give --output-kind prob or "
+        "--output-kind logit."
+    )
 
 
 def output_of(value: TracedValue, *, two: bool) -> Output:

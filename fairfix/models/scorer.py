@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
 from fairfix.errors import CheckpointError
+from fairfix.models.classes import Classes
 from fairfix.models.inputs import Batch, Inputs, Rows, as_batch, as_inputs
 from fairfix.models.network_output import select_output
 
@@ -39,15 +40,16 @@ class Scorer(nn.Module):
     expected, a tensor (N, D) counts as the only one.
 
     Attributes:
-        network: maps its inputs for N rows to scores of shape (N,), (N, 1) or (N, 2), or to several
-            tensors.
-        output: kind of its output.
+        network: maps its inputs for N rows to scores of shape (N,), (N, 1) or (N, 2), with
+            ``classes`` (N, K), or to several tensors.
+        output: kind of its output; with ``classes`` that of each of its K values.
         complement: True if the network predicts the unfavorable label, so that the score is
             1 minus the probability.
         output_name: which of several outputs holds the scores (``named_outputs``).
         batch_size: rows in one forward pass, unless ``forward`` is called with more.
         input_dtype: type in which the network gets floating-point inputs; None leaves theirs.
         is_fixed: the network can be run, but its weights cannot be changed.
+        classes: of a network with more than two outputs; else None.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Scorer(nn.Module):
         batch_size: int = MAX_BATCH,
         input_dtype: torch.dtype | None = None,
         is_fixed: bool = False,
+        classes: Classes | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -69,6 +72,7 @@ class Scorer(nn.Module):
         self.batch_size = batch_size
         self.input_dtype = input_dtype
         self.is_fixed = is_fixed
+        self.classes = classes
 
     def forward(self, batch: Batch | Tensor) -> Tensor:
         batch = as_batch(batch)
@@ -78,11 +82,15 @@ class Scorer(nn.Module):
         return self.read(self.raw(batch)).to(self.dtype_of(batch))
 
     def raw(self, batch: Batch | Tensor) -> Tensor:
-        """Return the network's output for a batch of at least two rows, as it is."""
+        """Return the network's output for a batch of at least two rows, as ``merged`` has it."""
         batch = as_batch(batch)
         if self.input_dtype is not None:
             batch = batch.cast(self.input_dtype)
-        return raw_output(self.network, batch, self.output_name)
+        return self.merged(raw_output(self.network, batch, self.output_name))
+
+    def merged(self, raw: Tensor) -> Tensor:
+        """Return the network's output with its classes merged to one output, (N,), if any."""
+        return raw if self.classes is None else merged_classes(raw, self.output, self.classes)
 
     def dtype_of(self, batch: Batch) -> torch.dtype:
         """Return the type of the scores for a batch."""
@@ -156,6 +164,11 @@ def in_row_order(batches: Iterable[tuple[Rows, Tensor]]) -> Tensor:
     if isinstance(rows[0], slice):
         return joined
     return joined[torch.cat(rows).argsort().to(joined.device)]
+
+
+def merged_classes(raw: Tensor, output: Output, classes: Classes) -> Tensor:
+    """Return the output for the favorable classes as one, (N,), of the same kind."""
+    return classes.probability(raw) if output is Output.PROB else classes.logit(raw)
 
 
 def probability(raw: Tensor, output: Output) -> Tensor:

@@ -36,11 +36,15 @@ def fold_threshold(scorer: Scorer, threshold: float, problem: Problem) -> Scorer
     scorer.check_changeable()
     assert problem.inputs is not None
     folded = copy.deepcopy(scorer)
-    two = scorer.output in (Output.PROBS, Output.LOGITS)
-    bias = _last_bias(folded.network, 2 if two else 1)
+    if scorer.classes is not None:
+        outputs, favorable = len(scorer.classes.names), list(scorer.classes.favorable)
+    else:
+        two = scorer.output in (Output.PROBS, Output.LOGITS)
+        outputs, favorable = (2 if two else 1), [-1]
+    bias = _last_bias(folded.network, outputs)
     shift = -math.log(threshold / (1 - threshold))
     with torch.no_grad():
-        bias[-1] += -shift if scorer.complement else shift
+        bias[favorable] += -shift if scorer.complement else shift
     before = scorer.score(problem.inputs) > threshold
     if not torch.equal(folded.score(problem.inputs) > 0.5, before):
         raise CheckpointError(

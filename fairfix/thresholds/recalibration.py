@@ -95,8 +95,11 @@ def fold_affine(scorer: Scorer, slope: float, intercept: float) -> Scorer | None
     """Return a copy of the scorer with the logit ``slope`` z + ``intercept``.
 
     Returns:
-        None if the network does not end in a linear layer with weight and bias of its own.
+        None if the network does not end in a linear layer with weight and bias of its own, or
+            has classes.
     """
+    if scorer.classes is not None:  # the slope of merged logits is not one of the layer
+        return None
     outputs = 2 if scorer.output in (Output.PROBS, Output.LOGITS) else 1
     changed = copy.deepcopy(scorer)
     layer = _last_linear(changed.network, outputs)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fairfix._utils.strict_json import validate
 from fairfix.errors import TableError, UsageError
+from fairfix.models.classes import Classes
 from fairfix.models.inputs import Inputs
 from fairfix.models.score_model import ModeledScores, ScoreModel
 from fairfix.models.score_model.storage import read_score_model, sha256
@@ -38,9 +39,10 @@ class DecisionRule:
         group_column: table column with the group of each row; None if not needed or not known.
         id_column: table column with the id of each row, for its random draw; None = the draw is
             made from the row's features.
-        positive_label: the favorable label value, as written in the table.
+        positive_label: the favorable label value, as written in the table; several in a list with
+            commas.
         output_label: the label value whose probability the network outputs. If it differs from
-            ``positive_label``, the score is 1 - probability.
+            ``positive_label``, the score is 1 - probability. With ``classes`` they are equal.
         output: form of the network's output: "prob", "logit", "two probabilities" or "two logits".
         metric: key of the metric the rule was tuned for; None if it was not tuned.
         budget: largest allowed gap the rule was tuned for; None if it was not tuned.
@@ -49,6 +51,8 @@ class DecisionRule:
         contract: the columns that the rule reads; None takes columns by position.
         score_model: gives the score that is compared with thresholds, from the network's score and
             the features; None compares the network's score itself.
+        classes: what the outputs of a network with more than two stand for; the probability is that
+            of the favorable classes. None for one or two outputs.
 
     Raises:
         UsageError: if not exactly one kind of threshold is given, or a value is out of range.
@@ -69,6 +73,7 @@ class DecisionRule:
     report_sha256: str | None = None
     contract: Contract | None = None
     score_model: ScoreModel | None = None
+    classes: Classes | None = None
 
     def __post_init__(self) -> None:
         given = [
@@ -218,6 +223,7 @@ class DecisionRule:
             "report_sha256": self.report_sha256,
             "contract": self.contract and self.contract.model_dump(mode="json"),
             **({} if self.score_model is None else {"score_model": _named(self.score_model)}),
+            **({} if self.classes is None else {"classes": _listed(self.classes)}),
         }
 
     @classmethod
@@ -238,7 +244,7 @@ class DecisionRule:
         if isinstance(data, dict):
             _check_version(data.get("version"), data.get("operator"), source)
         document = validate(RuleDocument, data, source)
-        named = document.score_model
+        named, listed = document.score_model, document.classes
         score_model = None
         if named is not None:
             if arrays is None:
@@ -264,6 +270,7 @@ class DecisionRule:
                 report_sha256=document.report_sha256,
                 contract=document.contract,
                 score_model=score_model,
+                classes=None if listed is None else listed.classes(),
             )
         except UsageError as error:
             raise UsageError(f"{source}: not a decision rule: {error}") from None
@@ -276,6 +283,11 @@ def _named(score_model: ScoreModel) -> dict[str, Any]:
         "sha256": sha256(score_model),
         "settings": score_model.settings(),
     }
+
+
+def _listed(classes: Classes) -> dict[str, Any]:
+    """Return what a rule's JSON has of its classes."""
+    return {"names": list(classes.names), "favorable": list(classes.favorable_names)}
 
 
 def _check_version(version: object, operator: object, source: str) -> None:

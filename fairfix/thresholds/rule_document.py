@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from fairfix._utils.strict_json import StrictModel
+from fairfix.errors import UsageError
+from fairfix.models.classes import Classes
 from fairfix.thresholds.contract import Contract
 
 VERSION = 2
@@ -39,6 +41,30 @@ class ScoreModelDocument(StrictModel):
     settings: dict[str, bool | int | float | str | None] = Field(
         description="The constants of the formula."
     )
+
+
+class ClassesDocument(StrictModel):
+    """The classes of a network with more than two outputs.
+
+    The probability that is compared with thresholds is the sum over the favorable ones.
+    """
+
+    names: tuple[str, ...] = Field(
+        description="The label value of each output, in the order of the outputs."
+    )
+    favorable: tuple[str, ...] = Field(description="The favorable ones.")
+
+    def classes(self) -> Classes:
+        """Return the classes.
+
+        Raises:
+            UsageError: if a favorable one is not among the names, or as ``Classes``.
+        """
+        for name in self.favorable:
+            if name not in self.names:
+                raise UsageError(f"{name!r} is not among the classes; restore the file.")
+        places = (place for place, name in enumerate(self.names) if name in self.favorable)
+        return Classes(self.names, tuple(places))
 
 
 class RuleDocument(StrictModel):
@@ -106,13 +132,19 @@ class RuleDocument(StrictModel):
         description="The model whose score is compared with the thresholds, in place of the "
         "network's; null if there is none.",
     )
+    classes: ClassesDocument | None = Field(
+        None,
+        description="What the outputs of a network with more than two stand for; null if it has "
+        "one or two. `output` is then the kind of each.",
+    )
     targets: Reserved = Field(None, description="Reserved; null.")
 
     @model_validator(mode="after")
     def _check_version(self) -> RuleDocument:
-        new = (self.contract, self.report_sha256, self.score_model)
+        new = (self.contract, self.report_sha256, self.score_model, self.classes)
         if self.version == 1 and any(each is not None for each in new):
             raise ValueError(
-                "has a contract, report_sha256 or score_model, which version 1 does not have"
+                "has classes, a contract, report_sha256 or score_model, which version 1 does not "
+                "have"
             )
         return self

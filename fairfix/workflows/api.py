@@ -56,6 +56,7 @@ def load(
     output_kind: Literal["auto", "prob", "logit"] = "auto",
     output_name: str | None = None,
     output_label: str | None = None,
+    classes: Sequence[str] | None = None,
     device: str = "auto",
     batch_size: int | None = None,
     checkpoint_key: str | None = None,
@@ -93,6 +94,7 @@ def load(
             operation.
         output_name: key or position of the output with the scores, if the network has several.
         output_label: the label value whose probability the network gives; by default 1.
+        classes: the label value of each output, if the network has more than two.
         device: "auto" takes a GPU if there is one.
         batch_size: rows run at once; None chooses it from the network's memory per row.
         checkpoint_key: which of several networks: a dotted prefix of its tensors' names.
@@ -118,7 +120,7 @@ def load(
         missing_group=missing_group,
     )
     how = (arch, arch_args, trust, data_spec, output_kind, output_name, output_label)
-    options = ModelOptions(*how, device, batch_size, checkpoint_key, threads)
+    options = ModelOptions(*how, device, batch_size, checkpoint_key, threads, classes=classes)
     return open_case(
         model,
         data,
@@ -354,6 +356,7 @@ def predict(
     output_kind: Literal["auto", "prob", "logit"] = "auto",
     output_name: str | None = None,
     output_label: str | None = None,
+    classes: Sequence[str] | None = None,
     device: str = "auto",
     batch_size: int | None = None,
     checkpoint_key: str | None = None,
@@ -382,7 +385,7 @@ def predict(
         missing_group=missing_group,
     )
     how = (arch, arch_args, trust, data_spec, output_kind, output_name, output_label)
-    options = ModelOptions(*how, device, batch_size, checkpoint_key)
+    options = ModelOptions(*how, device, batch_size, checkpoint_key, classes=classes)
     return predict_table(model, data, given=given, options=options, rule=rule)
 
 

@@ -16,6 +16,7 @@ from fairfix.metrics.fairness_metrics import METRICS, Metric, rates
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.rates import Rate
 from fairfix.models.run_network import checked_scores, make_scorer
+from fairfix.models.scorer import Scorer
 from fairfix.stats.calibration import Calibration, calibration
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.evaluation import Evaluation, evaluate
@@ -26,10 +27,11 @@ from fairfix.stats.verdicts import Claim, claim
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import NO_RULE, FoundRule, find_rule, rule_in
 from fairfix.thresholds.sweep import ThresholdSweep, threshold_sweep
-from fairfix.workflows.case import Case, check_scores, reading_of
+from fairfix.workflows.case import Case, check_scores
 from fairfix.workflows.case_threads import on_its_threads
 from fairfix.workflows.contract import check_contract
 from fairfix.workflows.evidence import Intervals, intervals
+from fairfix.workflows.output_reading import reading_of
 
 
 @dataclass(frozen=True, repr=False)
@@ -124,6 +126,7 @@ def plain_rule(case: Case) -> DecisionRule:
         positive_label=case.table.favorable,
         output_label=case.output_label,
         output=case.output,
+        classes=case.classes,
     )
 
 
@@ -155,6 +158,10 @@ def ruled(case: Case, rule: DecisionRule) -> Case:
     return replace(case, problem=problem)
 
 
+def _how_read(scorer: Scorer) -> tuple[object, ...]:
+    return scorer.output, scorer.output_name, scorer.complement, scorer.classes
+
+
 def _reread(case: Case, rule: DecisionRule) -> Case:
     """Return the case with the scores that the network gives as the rule reads its output."""
     scorer, inputs = case.problem.scorer, case.problem.inputs
@@ -168,8 +175,7 @@ def _reread(case: Case, rule: DecisionRule) -> Case:
         complement=rule.positive_label != rule.output_label,
         batch_size=case.options.batch_size,
     )
-    before = scorer.output, scorer.output_name, scorer.complement
-    if (reader.output, reader.output_name, reader.complement) == before:
+    if _how_read(reader) == _how_read(scorer):
         return case
     scores = checked_scores(reader, inputs)
     check_scores(scores, case.table)

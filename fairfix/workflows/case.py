@@ -13,11 +13,12 @@ from torch import Tensor
 
 from fairfix.data.problem import Problem
 from fairfix.data.spec import Spec
-from fairfix.data.table import Columns, Table, equal_values, read_table
+from fairfix.data.table import Columns, Table, read_table
 from fairfix.errors import CheckpointError, TableError, UsageError
 from fairfix.models.checkpoint import Checkpoint
+from fairfix.models.classes import Classes
 from fairfix.models.inputs import Inputs
-from fairfix.models.run_network import OUTPUT_KINDS, Reading, checked_scores, make_scorer
+from fairfix.models.run_network import OUTPUT_KINDS, checked_scores, make_scorer
 from fairfix.models.scorer import Output, Scorer
 from fairfix.models.threads import MAX_THREADS, default_threads, limited_threads
 from fairfix.thresholds.rule import DecisionRule
@@ -30,6 +31,13 @@ from fairfix.workflows.named_columns import (
     name_features,
     network_inputs,
     two_groups,
+)
+from fairfix.workflows.output_reading import (
+    classes_read,
+    output_notes,
+    read_as,
+    read_output_label,
+    reading_of,
 )
 
 
@@ -81,6 +89,12 @@ class Case:
     def output(self) -> str:
         scorer = self.problem.scorer
         return str(scorer.output) if scorer is not None else str(Output.PROB)
+
+    @property
+    def classes(self) -> Classes | None:
+        """The classes of a network with more than two outputs; else None."""
+        scorer = self.problem.scorer
+        return None if scorer is None else scorer.classes
 
     @property
     def output_name(self) -> str | None:
@@ -205,20 +219,6 @@ def load(
     )
 
 
-def read_as(options: ModelOptions, found: FoundRule) -> ModelOptions:
-    """Return the options with the rule's reading of the output where none is given."""
-    rule = found.rule
-    if rule is None or rule.contract is None:
-        return options
-    kind = "prob" if rule.output in (Output.PROB, Output.PROBS) else "logit"
-    return replace(
-        options,
-        output_kind=kind if options.output_kind == "auto" else options.output_kind,
-        output_name=options.output_name or rule.contract.output_name,
-        output_label=options.output_label or rule.output_label,
-    )
-
-
 def check_options(options: ModelOptions, threshold: float = 0.5) -> None:
     """Check options before anything is read.
 
@@ -291,56 +291,13 @@ def scorer_of(
     scorer = make_scorer(
         checkpoint,
         table.inputs.to(options.torch_device()),
-        reading_of(options),
+        reading_of(options, classes=classes_read(checkpoint, table, options)),
         complement=complement,
         batch_size=options.batch_size,
     )
+    if scorer.classes is not None:
+        output_label = table.favorable
     return scorer, output_label, output_notes(table, options, scorer, output_label)
-
-
-def reading_of(options: ModelOptions, rule: DecisionRule | None = None) -> Reading:
-    """Return how the output is read: by the options, else by the rule, else by its trace."""
-    kind = options.output_kind if options.output_kind != "auto" else None
-    if rule is None:
-        return Reading(kind, options.output_name)
-    named = rule.contract.output_name if rule.contract is not None else None
-    return Reading(kind or rule.output, options.output_name or named)
-
-
-def output_notes(
-    table: Table, options: ModelOptions, scorer: Scorer, label: str
-) -> tuple[str, ...]:
-    """Describe how the network's output is read."""
-    output, name = scorer.output, scorer.output_name
-    what = f"{output}, the second" if output.is_two else f"the {output}"
-    which = "output" if name is None else f"output {name!r}"
-    said = "given" if options.output_kind != "auto" else "detected"
-    note = f"the network's {which} is read as {what} of {label!r} ({said})"
-    if not scorer.complement:
-        return (note,)
-    return note, f"the favorable value is {table.favorable!r}, so the score is 1 - output"
-
-
-def read_output_label(table: Table, given: str | None) -> tuple[str, bool]:
-    """Return the label whose probability the network gives, and whether it is unfavorable.
-
-    Raises:
-        UsageError: if the table lacks the given value.
-    """
-    values = table.label_values
-    if not values:  # no labels: if 0 is favorable, the output is that of 1
-        label = given or ("1" if equal_values(table.favorable, "0") else table.favorable)
-        return label, not equal_values(label, table.favorable)
-    wanted = given if given is not None else "1"
-    match = [value for value in values if equal_values(value, wanted)]
-    if match:
-        return match[0], match[0] != table.favorable
-    if given is not None:
-        raise UsageError(
-            f"The label column has no value {given!r} for --output-label; it has "
-            f"{', '.join(map(repr, values))}."
-        )
-    return table.favorable, False
 
 
 def problem_of(

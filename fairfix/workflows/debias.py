@@ -352,6 +352,7 @@ def _rule(
         positive_label=case.table.favorable,
         output_label=case.output_label,
         output=case.output,
+        classes=case.classes,
         metric=objective.metric.key,
         budget=objective.budget,
         weights_sha256=weights,

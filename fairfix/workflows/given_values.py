@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fairfix._utils.name_list import joined_names
 from fairfix._utils.text import quoted_list
 from fairfix.data.table import equal_values
+from fairfix.data.table.labels import favorable_among
 from fairfix.errors import UsageError
+from fairfix.models.classes import Classes
 from fairfix.thresholds.rule_file import FoundRule
 from fairfix.workflows.model_options import ModelOptions
 
@@ -47,10 +50,21 @@ def _values(
     if rule is None:
         return
     yield "output-label", options.output_label, rule.output_label
-    yield "favorable", given.get("favorable"), rule.positive_label
+    if rule.classes is None or not _names_all(given.get("favorable"), rule.classes):
+        yield "favorable", given.get("favorable"), rule.positive_label
+    if options.classes is not None:
+        classes = rule.classes.names if rule.classes else ()
+        yield "classes", joined_names(options.classes), joined_names(classes or ("",))
     if measures or contract is None or not contract.roles.groups:
         return
     names = contract.group_values.get(contract.roles.groups[0], ())
     if len(names) == 2:
         yield "privileged", given.get("privileged"), names[1]
         yield "reference", given.get("reference"), names[1]
+
+
+def _names_all(favorable: str | None, classes: Classes) -> bool:
+    """Whether a text names the favorable classes, in any order."""
+    if favorable is None:
+        return False
+    return favorable_among(favorable, classes.names) == classes.favorable_names

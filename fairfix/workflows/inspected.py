@@ -18,10 +18,10 @@ from fairfix.models.network_output import named_outputs
 from fairfix.models.prunable_units import find_prunable_layers
 from fairfix.models.run_network import make_scorer
 from fairfix.thresholds.rule_file import find_rule
-from fairfix.workflows.case import read_as, reading_of
 from fairfix.workflows.input_width import check_width, match_rows
 from fairfix.workflows.model_options import ModelOptions
 from fairfix.workflows.named_columns import name_features, network_inputs, resolve_columns
+from fairfix.workflows.output_reading import read_as, reading_of
 
 _ROWS = 64
 

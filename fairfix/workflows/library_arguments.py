@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fairfix._utils.name_list import joined_names
+
 
 def column_roles(
     *,
@@ -20,14 +22,15 @@ def column_roles(
     """Return the fields of ``Columns`` that the caller set; None for the others.
 
     Args:
-        favorable, privileged, reference: values of any type, as a table writes them.
+        favorable, privileged, reference: values of any type, as a table writes them; several
+            favorable ones in a list.
         unfavorable: one value or several.
         groups: one column or several.
         others: further fields, already of the right type.
     """
     several = unfavorable if isinstance(unfavorable, list | tuple) else (unfavorable,)
     return {
-        "favorable": None if favorable is None else str(favorable),
+        "favorable": _favorable(favorable),
         "unfavorable": tuple(map(str, several)) or None,
         "groups": (groups,) if isinstance(groups, str) else _tuple(groups),
         "privileged": None if privileged is None else str(privileged),
@@ -40,3 +43,9 @@ def column_roles(
 
 def _tuple(names: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if names is None else tuple(names)
+
+
+def _favorable(value: object) -> str | None:
+    if isinstance(value, list | tuple) and value:
+        return joined_names([str(each) for each in value])
+    return None if value is None else str(value)

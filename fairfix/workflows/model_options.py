@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ class ModelOptions:
         output_name: key or position of the output with the scores, if the network has several.
         output_label: the label value whose probability the network gives; None is the value 1
             where the table has it, else the favorable value.
+        classes: the label value of each output of a network with more than two, in their order;
+            None takes those stored with the network.
         device: "auto" takes a GPU where there is one.
         batch_size: rows run at once; None chooses it from the network's memory per row.
         threads: CPU threads; None chooses them from the sizes of network and table.
@@ -49,6 +51,7 @@ class ModelOptions:
     threads: int | None = None
     files: InputOptions = field(default_factory=InputOptions)
     inputs: GivenInputs = field(default_factory=GivenInputs)
+    classes: Sequence[str] | None = None
 
     def completed(self, model: str | Path | None, rule: Path | None = None) -> ModelOptions:
         """Return the options with the ``checkpoint_key`` of the model's rule if none is given."""

@@ -25,16 +25,19 @@ from fairfix.workflows.case import (
     check_options,
     check_score_source,
     check_scores,
-    output_notes,
-    read_as,
-    read_output_label,
-    reading_of,
 )
 from fairfix.workflows.given_values import check_given
 from fairfix.workflows.input_width import check_width, match_rows
 from fairfix.workflows.model_options import ModelOptions
 from fairfix.workflows.named_columns import name_features, network_inputs, resolve_columns
 from fairfix.workflows.open_case import open_model, rule_notes
+from fairfix.workflows.output_reading import (
+    classes_read,
+    output_notes,
+    read_as,
+    read_output_label,
+    reading_of,
+)
 
 _CHUNK_ROWS = 1_000_000
 
@@ -249,12 +252,14 @@ def _scores(
     inputs = table.inputs.to(options.torch_device())
     if rule is not None:
         label, complement = rule.output_label, rule.positive_label != rule.output_label
+        reading = reading_of(options, rule)
     else:
         label, complement = read_output_label(table, options.output_label)
+        reading = reading_of(options, classes=classes_read(checkpoint, table, options))
     scorer = make_scorer(
         checkpoint,
         inputs,
-        reading_of(options, rule),
+        reading,
         complement=complement,
         batch_size=options.batch_size,
     )

@@ -48,6 +48,8 @@ def recalibrated(
     changed = fold_affine(scorer, *found)
     if changed is None:
         reason = "the network does not end in a linear layer with a weight and a bias"
+        if scorer.classes is not None:
+            reason = "the network has more than two outputs"
         return current, Recalibration(reason=reason)
     recalibration, moved = Recalibration(*found), moved_policy(policy, *found)
     stored = store(changed.weights())

@@ -282,7 +282,7 @@ def _compare_decisions(outcome: Outcome, path: Path) -> None:
     scorer = make_scorer(
         again,
         problem.inputs,
-        Reading(problem.scorer.output, problem.scorer.output_name),
+        Reading(problem.scorer.output, problem.scorer.output_name, problem.scorer.classes),
         complement=problem.scorer.complement,
         batch_size=problem.scorer.batch_size,
     )

@@ -258,7 +258,8 @@ def test_a_whole_number_is_a_threshold() -> None:
 
 
 def test_a_written_rule_has_the_keys_of_its_document() -> None:
-    kinds = {"threshold", "thresholds", "lottery", "salt", "id_column", "score_model", "targets"}
+    kinds = {"threshold", "thresholds", "lottery", "salt", "id_column", "score_model", "classes"}
+    kinds |= {"targets"}
     for rule in (SHARED, BY_GROUP, RANDOMIZED):
         assert set(RuleDocument.model_fields) - kinds <= rule.to_json().keys()
         assert rule.to_json().keys() <= set(RuleDocument.model_fields)

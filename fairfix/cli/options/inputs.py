@@ -46,13 +46,14 @@ def table_options(
         str | None, common("Label column.", "--label", default=default_text("label"))
     ] = None,
     favorable: Annotated[
-        str | None, common("Favorable label value.", "--favorable", default="1")
+        str | None,
+        common("Favorable label values, comma-separated.", "--favorable", default="1"),
     ] = None,
     unfavorable: Annotated[
         str | None,
         advanced(
             "Unfavorable label values, comma-separated, or others for all; required if the label "
-            "has more than two values.",
+            "has more than two values and one is favorable.",
             "--unfavorable",
         ),
     ] = None,
@@ -165,6 +166,14 @@ def model_options(
             "Label value whose probability the network outputs.",
             "--output-label",
             default="1, else the favorable value",
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        advanced(
+            "Label value of each output of a network with more than two, comma-separated.",
+            "--classes",
+            default="id2label of config.json",
         ),
     ] = None,
     trust_checkpoint: Annotated[

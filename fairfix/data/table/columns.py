@@ -23,7 +23,8 @@ class Columns:
 
     Attributes:
         label: the label column.
-        favorable: the favorable value of the label; None means 1.
+        favorable: the favorable value of the label, or several in a list with commas; None means
+            1.
         unfavorable: the other values of the label, needed if there are several; ("others",) takes
             all of them.
         groups: the group columns (protected attributes); the first is the one debiased.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fairfix._utils.name_list import joined_names, split_names
 from fairfix._utils.text import did_you_mean, quoted_list
 from fairfix.data.table.categorical_column import CategoricalColumn
 from fairfix.data.table.cell_values import equal_values
@@ -22,7 +23,7 @@ class EncodedLabels:
 
     Attributes:
         labels: (N,) int64, 1 = favorable.
-        favorable: the favorable value, as written in the table.
+        favorable: the favorable value, as written in the table; several as ``joined_names``.
         values: all values as written, in natural order.
         notes: what the user should know.
     """
@@ -42,9 +43,10 @@ def encode_labels(
     """Encode the label column.
 
     Args:
-        favorable: the favorable value; None means 1.
-        unfavorable: the unfavorable values, or "others"; () if there are only two values.
-        known: the values of an earlier table, if there is one; all but one are unfavorable.
+        favorable: the favorable value, or several as ``split_names`` reads them; None means 1.
+        unfavorable: the unfavorable values, or "others"; () if there are only two values, or all
+            others of several favorable ones.
+        known: the values of an earlier table, if there is one; all others are unfavorable.
 
     Raises:
         TableError: a value is missing or unknown, two values differ only in spelling, there is
@@ -55,10 +57,11 @@ def encode_labels(
     if missing:
         raise TableError(f"{missing}; add the labels or remove the rows.")
     values = column.values if known is None else tuple(known)
-    chosen = _favorable_value(column.place, values, favorable, known is not None)
+    chosen = _favorable_values(column.place, values, favorable, known is not None)
     if known is None:
         _check_unfavorable(column.place, values, chosen, unfavorable)
-    labels = (column.codes_into(values) == values.index(chosen)).astype(np.int64)
+    places = [values.index(value) for value in chosen]
+    labels = np.isin(column.codes_into(values), places).astype(np.int64)
     if len(column.values) < 2:
         raise TableError(
             f"{column.place} has only the value {quoted_list(column.values)}; rows of both "
@@ -66,40 +69,62 @@ def encode_labels(
         )
     notes: tuple[str, ...] = ()
     if len(values) > 2:
-        others = [value for value in values if value != chosen]
+        others = [value for value in values if value not in chosen]
         notes = (f"label {column.column!r}: {quoted_list(others)} count as unfavorable",)
-    return EncodedLabels(labels, chosen, values, notes)
+    return EncodedLabels(labels, joined_names(chosen, values), values, notes)
 
 
-def _favorable_value(
+def favorable_among(favorable: str, values: Sequence[str]) -> tuple[str, ...]:
+    """Return the values that a text names, in their order; () if it names any other.
+
+    Args:
+        favorable: one of the values, or several as ``split_names`` reads them.
+    """
+    if any(equal_values(value, favorable) for value in values):
+        wanted: tuple[str, ...] = (favorable,)
+    else:
+        wanted = split_names(favorable)
+    found = tuple(value for value in values if any(equal_values(value, w) for w in wanted))
+    known = all(any(equal_values(value, w) for value in values) for w in wanted)
+    return found if known else ()
+
+
+def _favorable_values(
     place: str, values: tuple[str, ...], favorable: str | None, known: bool
-) -> str:
+) -> tuple[str, ...]:
     wanted = "1" if favorable is None else favorable
-    match = next((value for value in values if equal_values(value, wanted)), None)
-    if favorable is None and (len(values) > 2 or match is None):
+    match = favorable_among(wanted, values)
+    if favorable is None and (len(values) > 2 or not match):
         if len(values) > 2:
             raise TableError(_undecided(place, values))
         raise TableError(
             f"{place} has the values {quoted_list(values)}; set favorable to one of them."
         )
-    if match is None and known:
+    if not match and known:
         raise TableError(
             f"The favorable value {wanted!r} is not among the label values that are known from the "
             f"rule or the other table, {quoted_list(values)}; name one of them."
         )
-    if match is None:
+    if not match:
         raise TableError(
             f"{place} has no value {wanted!r} (favorable value){did_you_mean(wanted, values)} Its "
             f"values: {quoted_list(values)}."
+        )
+    if len(match) == len(values) > 1:
+        raise TableError(
+            f"{place} has the values {quoted_list(values)}, and all of them are named favorable; "
+            "leave one out."
         )
     return match
 
 
 def _check_unfavorable(
-    place: str, values: tuple[str, ...], favorable: str, unfavorable: Sequence[str]
+    place: str, values: tuple[str, ...], favorable: Sequence[str], unfavorable: Sequence[str]
 ) -> None:
-    """Raise ``TableError`` unless every value other than the favorable one is unfavorable."""
-    others = [value for value in values if value != favorable]
+    """Raise ``TableError`` unless every value that is not favorable is unfavorable."""
+    others = [value for value in values if value not in favorable]
+    if len(favorable) > 1 and not unfavorable:
+        return
     named = []
     for wanted in unfavorable:
         match = next((value for value in others if equal_values(value, wanted)), None)

@@ -48,7 +48,8 @@ class Table:
         labels: (N,) int64, 1 = favorable, 0 = unfavorable; None where they are not required and
             missing or unusable.
         groups: the protected attributes; the first is the one debiased.
-        favorable: the favorable label value, as written in the table.
+        favorable: the favorable label value, as written in the table; several in a list with
+            commas.
         label_values: all label values as written, in natural order.
         ids: (N,) object array of str.
         weights: (N,) float64, finite and not negative.

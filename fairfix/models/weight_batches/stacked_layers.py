@@ -38,6 +38,7 @@ class StackedLayers:
     ) -> None:
         self._names = {id(p): name for name, p in scorer.network.named_parameters()}
         self._output, self._complement = scorer.output, scorer.complement
+        self._merged = scorer.merged
         self._features, self._layers = features, layers
         self._is_stacked = stacked
         self._width = max(max(layer.weight.shape) for layer in layers)
@@ -81,7 +82,7 @@ class StackedLayers:
         outputs = raw.flatten(0, 1)
         for function in self._layers[-1].functions:
             outputs = function(outputs)
-        probabilities = probability(outputs, self._output).view(count, -1)
+        probabilities = probability(self._merged(outputs), self._output).view(count, -1)
         return 1 - probabilities if self._complement else probabilities
 
     def _batch_of(self, batch: Mapping[str, Tensor], tensor: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ _NULLABLE = (
     "contract",
 )
 _RESERVED = ("targets",)
-_ADDED = ("score_model",)  # written only where the rule has one
+_ADDED = ("score_model", "classes")  # written only where the rule has one
 
 
 def _as_written(schema: dict[str, Any]) -> None:

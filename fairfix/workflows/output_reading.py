@@ -1,0 +1,139 @@
+"""How the output of a network is read: its kind, its label value, and the names of its classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from fairfix._utils.text import quoted_list
+from fairfix.data.table import Table, equal_values
+from fairfix.data.table.labels import favorable_among
+from fairfix.errors import UsageError
+from fairfix.models.checkpoint import Checkpoint
+from fairfix.models.classes import Classes
+from fairfix.models.run_network import Reading
+from fairfix.models.scorer import Output, Scorer
+from fairfix.thresholds.rule import DecisionRule
+from fairfix.thresholds.rule_file import FoundRule
+from fairfix.workflows.model_options import ModelOptions
+
+
+def read_as(options: ModelOptions, found: FoundRule) -> ModelOptions:
+    """Return the options with the rule's reading of the output where none is given."""
+    rule = found.rule
+    if rule is None or rule.contract is None:
+        return options
+    kind = "prob" if rule.output in (Output.PROB, Output.PROBS) else "logit"
+    return replace(
+        options,
+        output_kind=kind if options.output_kind == "auto" else options.output_kind,
+        output_name=options.output_name or rule.contract.output_name,
+        output_label=options.output_label or (None if rule.classes else rule.output_label),
+        classes=options.classes or (rule.classes.names if rule.classes else None),
+    )
+
+
+def reading_of(
+    options: ModelOptions,
+    rule: DecisionRule | None = None,
+    classes: tuple[Classes | None, Classes | None] = (None, None),
+) -> Reading:
+    """Return how the output is read: by the options, else by the rule, else by its trace."""
+    kind = options.output_kind if options.output_kind != "auto" else None
+    if rule is None:
+        return Reading(kind, options.output_name, *classes)
+    named = rule.contract.output_name if rule.contract is not None else None
+    return Reading(kind or rule.output, options.output_name or named, rule.classes)
+
+
+def output_notes(
+    table: Table, options: ModelOptions, scorer: Scorer, label: str
+) -> tuple[str, ...]:
+    """Describe how the network's output is read."""
+    output, name, classes = scorer.output, scorer.output_name, scorer.classes
+    if classes is not None:
+        listed, favorable = quoted_list(classes.names), quoted_list(classes.favorable_names)
+        return (
+            f"the network's outputs are read as the {output}s of {listed}",
+            f"the score is the probability of {favorable}; a row is positive by its score, not by "
+            "the class with the largest output",
+        )
+    what = f"{output}, the second" if output.is_two else f"the {output}"
+    which = "output" if name is None else f"output {name!r}"
+    said = "given" if options.output_kind != "auto" else "detected"
+    note = f"the network's {which} is read as {what} of {label!r} ({said})"
+    if not scorer.complement:
+        return (note,)
+    return note, f"the favorable value is {table.favorable!r}, so the score is 1 - output"
+
+
+def read_output_label(table: Table, given: str | None) -> tuple[str, bool]:
+    """Return the label whose probability the network gives, and whether it is unfavorable.
+
+    Raises:
+        UsageError: if the table lacks the given value.
+    """
+    values = table.label_values
+    if not values:  # no labels: if 0 is favorable, the output is that of 1
+        label = given or ("1" if equal_values(table.favorable, "0") else table.favorable)
+        return label, not equal_values(label, table.favorable)
+    wanted = given if given is not None else "1"
+    match = [value for value in values if equal_values(value, wanted)]
+    if match:
+        return match[0], match[0] != table.favorable
+    if given is not None:
+        raise UsageError(
+            f"The label column has no value {given!r} for --output-label; it has "
+            f"{', '.join(map(repr, values))}."
+        )
+    return table.favorable, False
+
+
+def classes_read(
+    checkpoint: Checkpoint, table: Table, options: ModelOptions
+) -> tuple[Classes | None, Classes | None]:
+    """Return the given classes, and those stored with the network where none are given.
+
+    Stored names that are not the label values of the table count as none, as those are that Hugging
+    Face makes up.
+
+    Raises:
+        UsageError: if the given names are not the label values, or the output label is given too.
+    """
+    if options.classes is not None:
+        if options.output_label is not None:
+            raise UsageError(
+                "--output-label is for networks with one or two outputs, and --classes for those "
+                "with more; give one of them."
+            )
+        return _classes(tuple(options.classes), table), None
+    names = _stored_names(checkpoint)
+    if len(names) < 3 or options.output_label is not None:
+        return None, None
+    try:
+        return None, _classes(names, table)
+    except UsageError:
+        return None, None
+
+
+def _classes(names: tuple[str, ...], table: Table) -> Classes:
+    unknown = [v for v in table.label_values if not any(equal_values(v, n) for n in names)]
+    favorable = favorable_among(table.favorable, names)
+    if unknown or not favorable:
+        raise UsageError(
+            f"The label column has the value {(unknown or [table.favorable])[0]!r}, which is not "
+            f"among the classes {quoted_list(names)}; name the label value of each output, in the "
+            "order of the outputs, with --classes."
+        )
+    return Classes(names, tuple(names.index(name) for name in favorable))
+
+
+def _stored_names(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return the class names of a Hugging Face configuration; () if it has none."""
+    config = checkpoint.metadata.get("config")
+    named = config.get("id2label") if isinstance(config, Mapping) else None
+    if not isinstance(named, Mapping):
+        return ()
+    by_place = {str(place): name for place, name in named.items()}
+    names = tuple(by_place.get(str(place)) for place in range(len(by_place)))
+    return tuple(name for name in names if isinstance(name, str)) if None not in names else ()
