@@ -75,7 +75,15 @@ def test_every_field_is_described_and_no_other_allowed(schema: Schema) -> None:
     for name, node in definitions(schema).items():
         assert node["additionalProperties"] is False, name
         assert node["description"].endswith("."), name
-        optional = {"threshold", "thresholds", "lottery", "salt", "id_column", "score_model"}
+        optional = {
+            "threshold",
+            "thresholds",
+            "lottery",
+            "salt",
+            "id_column",
+            "score_model",
+            "classes",
+        }
         assert set(node["required"]) | (optional if name == "rule" else set()) == set(
             node["properties"]
         )

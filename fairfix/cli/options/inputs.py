@@ -47,7 +47,7 @@ def table_options(
     ] = None,
     favorable: Annotated[
         str | None,
-        common("Favorable label values, comma-separated.", "--favorable", default="1"),
+        common("Favorable values: a,b.", "--favorable", default="1"),
     ] = None,
     unfavorable: Annotated[
         str | None,
