@@ -79,7 +79,7 @@ class TextEntry(StrictModel):
             confined: whether the tokenizer must lie in it.
 
         Raises:
-            InputError: there is no tokenizer.
+            InputError: the folder has no tokenizer.
             UsageError: it is not the one that the entry was made with.
         """
         place = find_file(self.tokenizer, folder, confined=confined)

@@ -170,12 +170,12 @@ class InputsSpec:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Nothing: the inputs are no matrix with named columns."""
+        """Return no names: the inputs do not form a matrix with named columns."""
         return ()
 
     @property
     def blocks(self) -> tuple[tuple[int, ...], ...]:
-        """Nothing; see ``names``."""
+        """Return no blocks; see ``names``."""
         return ()
 
     @property

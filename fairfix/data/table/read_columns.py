@@ -46,7 +46,7 @@ class ColumnData:
         weights: (N,) float64, finite, not negative and not all 0.
         scores: (N,) float64 in [0, 1].
         clusters: (N,) object array of str.
-        inputs: of the network, where they are no matrix of numbers.
+        inputs: of the network, where it does not take a matrix of numbers.
     """
 
     rows: int
