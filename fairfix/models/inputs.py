@@ -68,6 +68,10 @@ class Batch:
         """Return the first rows."""
         return self.map(lambda x: x[:rows])
 
+    def two_or_more(self) -> Batch:
+        """Return the batch, or a single row twice: networks may squeeze the output of one row."""
+        return self if len(self) > 1 else self.repeated(2)
+
     def repeated(self, times: int) -> Batch:
         """Return the only row several times."""
         return self.map(lambda x: x.expand(times, *x.shape[1:]))
@@ -163,7 +167,7 @@ class Inputs:
         device: where batches are loaded.
 
     Raises:
-        InputError: if there is no part, the numbers of rows differ, or a key repeats.
+        InputError: if no part is given, the numbers of rows differ, or a key repeats.
     """
 
     def __init__(

@@ -71,11 +71,7 @@ class _Probe:
 def _probe(scorer: Scorer, batch: Batch, changing: Sequence[Tensor]) -> _Probe:
     kept: list[Form] = []
     recorder = _run(scorer, batch, changing, lambda _, value: kept.append(Form.of(value)))
-    return _Probe(_cast(scorer, batch), recorder.calls, kept, recorder.fails)
-
-
-def _cast(scorer: Scorer, batch: Batch) -> Batch:
-    return batch if scorer.input_dtype is None else batch.cast(scorer.input_dtype)
+    return _Probe(scorer.cast(batch), recorder.calls, kept, recorder.fails)
 
 
 @torch.no_grad()
@@ -85,7 +81,7 @@ def _run(
     changing: Sequence[Tensor],
     keep: Callable[[int, Tensor], None],
 ) -> Recorder:
-    batch = _cast(scorer, batch)
+    batch = scorer.cast(batch)
     recorder = Recorder(batch.tensors, changing, keep)
     with recorder:
         batch.call(scorer.network)
@@ -187,7 +183,6 @@ def _kept(scorer: Scorer, inputs: Inputs, plan: _Plan, changing: Sequence[Tensor
     values = _storage(plan, len(inputs), inputs.device)
     fails = False
     for rows, batch in inputs.batches(scorer.batch_size):
-        padded = batch if len(batch) > 1 else batch.repeated(2)
 
         def keep(slot: int, value: Tensor, rows: Rows = rows, n: int = len(batch)) -> None:
             nonlocal fails
@@ -197,7 +192,7 @@ def _kept(scorer: Scorer, inputs: Inputs, plan: _Plan, changing: Sequence[Tensor
                 return
             values[slot][rows] = moved.to(values[slot].device)
 
-        recorder = _run(scorer, padded, changing, keep)
+        recorder = _run(scorer, batch.two_or_more(), changing, keep)
         fails |= [c.name for c in recorder.calls] != [c.name for c in plan.calls]
         if fails:
             return None

@@ -20,15 +20,8 @@ PROBED = (2, 3)
 # What tells the form of a tensor, but not its values.
 _FORM = {
     *("__get__", "size", "dim", "numel", "nelement", "ndimension", "stride", "__len__", "type"),
-    *(
-        "is_contiguous",
-        "is_floating_point",
-        "is_complex",
-        "is_signed",
-        "get_device",
-        "element_size",
-    ),
-    *("storage_offset", "is_same_size", "__hash__"),
+    *("is_contiguous", "is_floating_point", "is_complex", "is_signed", "is_same_size"),
+    *("get_device", "element_size", "storage_offset", "__hash__"),
 }
 
 
@@ -183,12 +176,16 @@ class Replayer(TorchFunctionMode):
         if call.skipped:
             return _placeholders(call.result, self._rows)
         if any(slot is not None for slot in call.reads):
-            values = (None if slot is None else self._kept[slot] for slot in call.reads)
-            args, kwargs = _substituted((args, kwargs or {}), values)
+            slots = iter(call.reads)
+            args, kwargs = _mapped((args, kwargs or {}), lambda x: self._kept_or(x, next(slots)))
         return func(*args, **(kwargs or {}))
+
+    def _kept_or(self, tensor: Tensor, slot: int | None) -> Tensor:
+        return tensor if slot is None else self._kept[slot]
 
 
 def grown_call(first: Call, second: Call) -> Call | None:
+    """Return a call for any number of rows from those for two numbers; None if they differ."""
     if (first.skipped, first.reads) != (second.skipped, second.reads):
         return None
     if not first.skipped:
@@ -208,13 +205,14 @@ def grown_call(first: Call, second: Call) -> Call | None:
 
 
 def _mapped(tree: Any, function: Callable[[Any], Any], kind: type = Tensor) -> Any:
-    """Return nested tuples and lists with a function applied to each leaf of a kind."""
+    """Return nested tuples, lists and dictionaries with a function applied to leaves of a kind."""
     if isinstance(tree, kind):
         return function(tree)
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return type(tree)(*(_mapped(item, function, kind) for item in tree))
+    if isinstance(tree, dict):
+        return {key: _mapped(item, function, kind) for key, item in tree.items()}
     if isinstance(tree, tuple | list):
-        return type(tree)([_mapped(item, function, kind) for item in tree])
+        items = [_mapped(item, function, kind) for item in tree]
+        return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
     return tree
 
 
@@ -228,16 +226,3 @@ def _forms_in(tree: Any) -> Iterator[Form]:
     elif isinstance(tree, tuple | list):
         for item in tree:
             yield from _forms_in(item)
-
-
-def _substituted(tree: Any, values: Iterator[Tensor | None]) -> Any:
-    """Return nested arguments with each tensor replaced by the next value, unless that is None."""
-    if isinstance(tree, Tensor):
-        value = next(values)
-        return tree if value is None else value
-    if isinstance(tree, dict):
-        return {key: _substituted(item, values) for key, item in tree.items()}
-    if isinstance(tree, tuple | list):
-        items = [_substituted(item, values) for item in tree]
-        return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
-    return tree

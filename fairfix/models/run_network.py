@@ -115,7 +115,7 @@ def checked_scores(scorer: Scorer, inputs: Inputs | Tensor) -> Tensor:
     """
     scores = []
     for rows, part in as_inputs(inputs).batches(scorer.batch_size):
-        batch = part if len(part) > 1 else part.repeated(2)
+        batch = part.two_or_more()
         with running(scorer.network, batch):
             raw = scorer.raw(batch)
         if not raw.isfinite().all():
@@ -172,8 +172,7 @@ def traced_output(
 
 
 def _probed_rows(inputs: Inputs) -> Batch:
-    rows = min(_PROBED_ROWS, len(inputs))
-    return inputs.batch(slice(rows)) if rows > 1 else inputs.batch().repeated(2)
+    return inputs.batch(slice(_PROBED_ROWS)).two_or_more()
 
 
 def _cuda_devices(device: torch.device) -> list[torch.device]:

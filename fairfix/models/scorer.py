@@ -83,10 +83,11 @@ class Scorer(nn.Module):
 
     def raw(self, batch: Batch | Tensor) -> Tensor:
         """Return the network's output for a batch of at least two rows, as ``merged`` has it."""
-        batch = as_batch(batch)
-        if self.input_dtype is not None:
-            batch = batch.cast(self.input_dtype)
-        return self.merged(raw_output(self.network, batch, self.output_name))
+        return self.merged(raw_output(self.network, self.cast(as_batch(batch)), self.output_name))
+
+    def cast(self, batch: Batch) -> Batch:
+        """Return a batch as the network gets it."""
+        return batch if self.input_dtype is None else batch.cast(self.input_dtype)
 
     def merged(self, raw: Tensor) -> Tensor:
         """Return the network's output with its classes merged to one output, (N,), if any."""

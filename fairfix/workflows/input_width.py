@@ -9,8 +9,6 @@ from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.input_width import accepted_widths
 from fairfix.workflows.model_options import ModelOptions
 
-_ROWS = 64  # enough to convert a program
-
 
 def match_rows(
     checkpoint: Checkpoint, table: Table, options: ModelOptions, read_again: Callable[..., Table]
@@ -28,7 +26,7 @@ def match_rows(
     width = None if table.features is None else table.features.shape[1]
     if width is not None and checkpoint.width not in (None, width):
         read_again(expected_features=checkpoint.width)
-    return options.read_for_rows(checkpoint, table.inputs.batch(slice(_ROWS)))
+    return options.read_for_rows(checkpoint, table.inputs)
 
 
 def check_width(checkpoint: Checkpoint, table: Table, read_again: Callable[..., Table]) -> None:

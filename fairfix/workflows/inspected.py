@@ -73,10 +73,8 @@ def inspect_on_rows(
     except CheckpointError:
         check_width(checkpoint, table, read)
         raise
-    batch = inputs.batch(next(iter(inputs.divided(_ROWS))))
-    batch = batch if len(batch) > 1 else batch.repeated(2)
-    cast = batch if scorer.input_dtype is None else batch.cast(scorer.input_dtype)
-    raw, modules = module_shapes(scorer.network, cast)
+    batch = inputs.batch(next(iter(inputs.divided(_ROWS)))).two_or_more()
+    raw, modules = module_shapes(scorer.network, scorer.cast(batch))
     try:
         layers = find_prunable_layers(scorer, batch)
         units = {layer.name.removeprefix("network."): layer.units for layer in layers}

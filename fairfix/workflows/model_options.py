@@ -14,8 +14,10 @@ from fairfix.data.spec.given_inputs import GivenInputs
 from fairfix.errors import CheckpointError, UsageError
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
-from fairfix.models.inputs import Batch
+from fairfix.models.inputs import Inputs
 from fairfix.thresholds.rule_file import checkpoint_key_of
+
+_ROWS = 64  # enough to convert a program
 
 
 @dataclass(frozen=True)
@@ -59,26 +61,32 @@ class ModelOptions:
             return self
         return replace(self, checkpoint_key=checkpoint_key_of(Path(model), rule))
 
-    def read_checkpoint(self, path: str | Path, rows: Batch | None = None) -> Checkpoint:
-        """Read a checkpoint as these options say. See ``fairfix.models.checkpoint.read``."""
+    def read_checkpoint(self, path: str | Path, inputs: Inputs | None = None) -> Checkpoint:
+        """Read a checkpoint as these options say. See ``fairfix.models.checkpoint.read``.
+
+        Args:
+            inputs: the first rows are for a program that does not record its input.
+        """
         return checkpoints.read(
             path,
             arch=self.arch,
             arch_args=self.arch_args,
             trust=self.trust,
             checkpoint_key=self.checkpoint_key,
-            rows=rows,
+            rows=None if inputs is None else inputs.batch(slice(_ROWS)),
         )
 
-    def read_for_rows(self, checkpoint: Checkpoint, rows: Batch) -> Checkpoint:
+    def read_for_rows(self, checkpoint: Checkpoint, inputs: Inputs) -> Checkpoint:
         """Read a program again if it was converted with an input of another width than the rows.
 
         Raises:
             CheckpointError: if it cannot be converted with the rows, or the file has changed.
         """
-        if checkpoint.tried_width in (None, rows.tensors[0].shape[-1]):
+        if checkpoint.tried_width is None:
             return checkpoint
-        again = self.read_checkpoint(checkpoint.path, rows)
+        if checkpoint.tried_width == inputs.batch(slice(1)).tensors[0].shape[-1]:
+            return checkpoint
+        again = self.read_checkpoint(checkpoint.path, inputs)
         if again.file_stamp != checkpoint.file_stamp:
             raise CheckpointError(f"{checkpoint.path} has changed since it was read. Start again.")
         return again

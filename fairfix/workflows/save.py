@@ -31,8 +31,6 @@ from fairfix.workflows.export import export
 from fairfix.workflows.next_commands import refuse_trivial
 from fairfix.workflows.outcome import Outcome
 
-_ROWS = 64  # enough to convert a program
-
 
 @dataclass(frozen=True)
 class Destination:
@@ -278,7 +276,7 @@ def _compare_decisions(outcome: Outcome, path: Path) -> None:
     case, problem = outcome.case, outcome.test_rows.problem
     assert problem.scorer is not None
     assert problem.inputs is not None
-    again = case.options.read_checkpoint(path, problem.inputs.batch(slice(_ROWS)))
+    again = case.options.read_checkpoint(path, problem.inputs)
     scorer = make_scorer(
         again,
         problem.inputs,

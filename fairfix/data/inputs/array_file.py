@@ -97,9 +97,7 @@ def _mapped(path: Path, file: IO[bytes], end: int) -> MappedArray | np.ndarray:
         raise ValueError("it ends early")
     _check_size(dtype, shape, end - offset)
     if fortran or not dtype.isnative:
-        values = np.frombuffer(bytearray(file.read(end - offset)), dtype)
-        values = values.reshape(shape, order="F" if fortran else "C")
-        return np.ascontiguousarray(values, dtype.newbyteorder("="))
+        return _unpacked(file.read(end - offset), dtype, shape, fortran)
     return MappedArray(path, dtype, shape, offset)
 
 
@@ -161,6 +159,11 @@ def _read_member(
         dtype, shape, fortran = _header(packed)
         content = packed.read()
         _check_size(dtype, shape, len(content))
+    return _unpacked(content, dtype, shape, fortran)
+
+
+def _unpacked(content: bytes, dtype: np.dtype, shape: tuple[int, ...], fortran: bool) -> np.ndarray:
+    """Return the array of some bytes, in C order and native byte order."""
     values = np.frombuffer(bytearray(content), dtype).reshape(shape, order="F" if fortran else "C")
     return np.ascontiguousarray(values, dtype.newbyteorder("="))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,9 +19,6 @@ from fairfix.data.inputs.mapped_array import MappedArray
 from fairfix.data.inputs.part_builder import BuiltPart, Source, TableRows
 from fairfix.errors import InputError, TableError
 from fairfix.models.inputs import Rows, digests_of
-
-if TYPE_CHECKING:
-    pass
 
 _BANDS = {"L": 1, "RGB": 3, "RGBA": 4}
 
