@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.table import Table
 
+from fairfix._utils.text import quoted_list
 from fairfix.cli.console import build_table, print_json, print_messages, print_output
 from fairfix.cli.option_values import OptionValues
 from fairfix.cli.options.inputs import table_options
@@ -19,8 +20,12 @@ from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.input_width import accepted_widths
 from fairfix.models.prunable_units import find_prunable_layers
-from fairfix.models.run_network import Reading, make_scorer
+from fairfix.models.run_network import make_scorer
+from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import find_rule
+
+if TYPE_CHECKING:
+    from fairfix.workflows.model_options import ModelOptions
 
 _TITLES = {
     "format": "format",
@@ -51,7 +56,7 @@ def run(*, model: str, data: Path | None, json: bool, quiet: bool, **given: Any)
         checkpoint = read_model(model, options)
         on_rows, notes = inspect_on_rows(checkpoint, data, values.column_roles(), options)
     print_messages((*values.file_notes, *checkpoint.notes, *notes), quiet=quiet)
-    document = _document(checkpoint, on_rows)
+    document = _document(checkpoint, options, on_rows)
     if json:
         print_json(document)
     elif not quiet:
@@ -100,7 +105,9 @@ def _tables_of_rows(found: dict[str, Any]) -> Iterator[Table]:
     yield build_table("Outputs", ["name", "type", "shape", "read as"], outputs, numbers=False)
 
 
-def _document(checkpoint: Checkpoint, on_rows: dict[str, Any] | None) -> dict[str, Any]:
+def _document(
+    checkpoint: Checkpoint, options: ModelOptions, on_rows: dict[str, Any] | None
+) -> dict[str, Any]:
     tensors = checkpoint.tensors
     known = checkpoint.module is not None  # else tensor names, and so the hash, are not final
     rule = find_rule(checkpoint).rule if known else None
@@ -124,11 +131,11 @@ def _document(checkpoint: Checkpoint, on_rows: dict[str, Any] | None) -> dict[st
     elif on_rows is not None:
         document |= {
             "inputs": {each["name"]: each["shape"][1:] for each in on_rows["inputs"]},
-            "output": f"{on_rows['output']} (on rows of the table)",
+            "output": f"{on_rows['output']}{_each(on_rows['classes'])} (on rows of the table)",
             "prunable_units": on_rows["prunable_units"],
         }
     else:
-        network, reason = _network(checkpoint)
+        network, reason = _network(checkpoint, options, rule)
         document |= network
         reasons |= dict.fromkeys(("inputs", "output", "prunable_units"), reason)
     return {
@@ -142,11 +149,19 @@ def _document(checkpoint: Checkpoint, on_rows: dict[str, Any] | None) -> dict[st
     }
 
 
-def _network(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
+def _each(classes: Sequence[str] | None) -> str:
+    return "" if classes is None else f" of each of {quoted_list(classes)}"
+
+
+def _network(
+    checkpoint: Checkpoint, options: ModelOptions, rule: DecisionRule | None
+) -> tuple[dict[str, Any], str]:
     """Return inputs, output and prunable units as found on rows of zeros, and why any is unknown.
 
     Nothing in a file tells the number of inputs, so the network runs on rows of several widths.
     """
+    from fairfix.workflows.output_reading import reading_to_show
+
     widths = accepted_widths(checkpoint)
     if not widths:
         return {}, "the network does not run on rows of numbers; a table shows how it runs"
@@ -154,18 +169,22 @@ def _network(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
         return {}, f"the network runs on rows of {widths[0]}, of {widths[1]} and more numbers"
     rows = torch.zeros(2, widths[0])
     try:
-        scorer = make_scorer(checkpoint, rows, Reading())
+        scorer = make_scorer(checkpoint, rows, reading_to_show(checkpoint, options, rule))
     except FairfixError as error:
         message = str(error)
         return {"inputs": widths[0]}, message[0].lower() + message[1:].removesuffix(".")
     try:
-        units = {layer.name: layer.units for layer in find_prunable_layers(scorer.network, rows)}
+        layers = find_prunable_layers(scorer, rows)
+        units = {layer.name.removeprefix("network."): layer.units for layer in layers}
     except CheckpointError:
         units = {}
     name = "" if scorer.output_name is None else f" {scorer.output_name!r}"
+    classes = _each(None if scorer.classes is None else scorer.classes.names)
+    how = "from the rule" if rule is not None else "from its last operation"
+    how = how if options.output_kind == "auto" else "given"
     return {
         "inputs": widths[0],
-        "output": f"{scorer.output}{name} (from its last operation)",
+        "output": f"{scorer.output}{name}{classes} ({how})",
         "prunable_units": units,
     }, ""
 

@@ -248,8 +248,8 @@ def check_score_source(
             "Scores come from a model or from a score column: give a model file, or '-' in its "
             "place with --score COLUMN."
         )
-    if absent and options.inputs.options:
-        raise UsageError(f"{options.inputs.options[0]} needs a model; leave it out with --score.")
+    if absent and options.network_alone:
+        raise UsageError(f"{options.network_alone[0]} needs a model; leave it out with --score.")
 
 
 def read_model(model: str | Path, options: ModelOptions, rule: Path | None = None) -> Checkpoint:

@@ -18,10 +18,11 @@ from fairfix.models.network_output import named_outputs
 from fairfix.models.prunable_units import find_prunable_layers
 from fairfix.models.run_network import make_scorer
 from fairfix.thresholds.rule_file import find_rule
+from fairfix.workflows.given_values import check_given
 from fairfix.workflows.input_width import check_width, match_rows
 from fairfix.workflows.model_options import ModelOptions
 from fairfix.workflows.named_columns import name_features, network_inputs, resolve_columns
-from fairfix.workflows.output_reading import read_as, reading_of
+from fairfix.workflows.output_reading import read_as, reading_to_show
 
 _ROWS = 64
 
@@ -38,8 +39,9 @@ def inspect_on_rows(
 
     Returns:
         A document of ``rows``, ``inputs``, ``modules``, ``prunable_units``, ``outputs`` and
-        ``output``, the kind of the one with the scores; and notes for the user. Shapes begin with
-        the number of rows.
+        ``output``, the kind of the one with the scores, and ``classes``, the label values of a
+        network with more than two outputs; and notes for the user. Shapes begin with the number of
+        rows.
 
     Raises:
         FairfixError: as ``load``.
@@ -47,6 +49,7 @@ def inspect_on_rows(
     if given.get("score") is not None:
         raise UsageError("A network is shown on its inputs, not on scores; leave out --score.")
     found = find_rule(checkpoint)
+    check_given(given, options, found, measures=True)
     options = read_as(options, found)
     columns = replace(
         resolve_columns(given, found.rule), privileged=None, reference=None, score=None
@@ -69,7 +72,7 @@ def inspect_on_rows(
     try:
         checkpoint = match_rows(checkpoint, table, options, read)
         inputs = table.inputs.to(options.torch_device())
-        scorer = make_scorer(checkpoint, inputs, reading_of(options, found.rule))
+        scorer = make_scorer(checkpoint, inputs, reading_to_show(checkpoint, options, found.rule))
     except CheckpointError:
         check_width(checkpoint, table, read)
         raise
@@ -101,6 +104,7 @@ def inspect_on_rows(
             {**_tensor(name, values), "scores": name == scores} for name, values in outputs.items()
         ],
         "output": str(scorer.output),
+        "classes": None if scorer.classes is None else list(scorer.classes.names),
     }, (*notes, *table.notes)
 
 

@@ -55,6 +55,14 @@ class ModelOptions:
     inputs: GivenInputs = field(default_factory=GivenInputs)
     classes: Sequence[str] | None = None
 
+    @property
+    def network_alone(self) -> tuple[str, ...]:
+        """The given options that say how a network is read, which scores without one lack."""
+        names = ("arch", "checkpoint_key", "output_name", "output_label", "classes")
+        given = [name for name in names if getattr(self, name) is not None]
+        given += [] if self.output_kind == "auto" else ["output_kind"]
+        return (*self.inputs.options, *(f"--{name.replace('_', '-')}" for name in given))
+
     def completed(self, model: str | Path | None, rule: Path | None = None) -> ModelOptions:
         """Return the options with the ``checkpoint_key`` of the model's rule if none is given."""
         if self.checkpoint_key is not None or model is None or str(model) == "-":

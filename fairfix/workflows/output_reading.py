@@ -46,6 +46,28 @@ def reading_of(
     return Reading(kind or rule.output, options.output_name or named, rule.classes)
 
 
+def reading_to_show(
+    checkpoint: Checkpoint, options: ModelOptions, rule: DecisionRule | None
+) -> Reading:
+    """Return how the output is read where there are no labels: as ``reading_of``.
+
+    Which classes are favorable is not known then, and makes no difference to what is shown.
+
+    Raises:
+        UsageError: as ``classes_read``.
+    """
+    if rule is not None:
+        return reading_of(options, rule)
+    given, stored = _given_names(options), _stored_names(checkpoint)
+    return reading_of(
+        options,
+        classes=(
+            None if given is None else Classes(given, (0,)),
+            Classes(stored, (0,)) if given is None and len(set(stored)) > 2 else None,
+        ),
+    )
+
+
 def output_notes(
     table: Table, options: ModelOptions, scorer: Scorer, label: str
 ) -> tuple[str, ...]:
@@ -100,13 +122,9 @@ def classes_read(
     Raises:
         UsageError: if the given names are not the label values, or the output label is given too.
     """
-    if options.classes is not None:
-        if options.output_label is not None:
-            raise UsageError(
-                "--output-label is for networks with one or two outputs, and --classes for those "
-                "with more; give one of them."
-            )
-        return _classes(tuple(options.classes), table), None
+    given = _given_names(options)
+    if given is not None:
+        return _classes(given, table), None
     names = _stored_names(checkpoint)
     if len(names) < 3 or options.output_label is not None:
         return None, None
@@ -114,6 +132,18 @@ def classes_read(
         return None, _classes(names, table)
     except UsageError:
         return None, None
+
+
+def _given_names(options: ModelOptions) -> tuple[str, ...] | None:
+    """Return the names of the classes as options have them; None if they have none."""
+    if options.classes is None:
+        return None
+    if options.output_label is not None:
+        raise UsageError(
+            "--output-label is for networks with one or two outputs, and --classes for those "
+            "with more; give one of them."
+        )
+    return tuple(options.classes)
 
 
 def _classes(names: tuple[str, ...], table: Table) -> Classes:
