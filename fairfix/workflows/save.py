@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from fairfix._utils.atomic_write import check_destination, staged
-from fairfix.data.inputs.tokenizer_folder import copy_tokenizer
 from fairfix.data.spec import InputsSpec, Spec, find_spec
 from fairfix.data.spec.find_spec import INSIDE
+from fairfix.data.spec.spec_files import SpecFile, spec_files, with_places
 from fairfix.errors import CheckpointError, OutputError, UsageError, VerificationError
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
@@ -39,7 +39,7 @@ class Destination:
     Attributes:
         model: None for scores without a model.
         spec: a copy of the data spec, if the new model would not find it otherwise.
-        tokenizers: copies of the folders that it names, by input.
+        spec_copies: copies of the files and folders that it names.
         arrays: of the rule's score model; None if it has none.
         export: network and thresholds as one program (``fairfix.export``).
     """
@@ -51,7 +51,7 @@ class Destination:
     html: Path
     arrays: Path | None
     spec: Path | None = None
-    tokenizers: Mapping[str, Path] = field(default_factory=dict)
+    spec_copies: Mapping[SpecFile, Path] = field(default_factory=dict)
     export: Path | None = None
 
     @classmethod
@@ -84,12 +84,13 @@ class Destination:
         program = None if export is None else Path(export)
         if checkpoint is None:
             return cls(None, rule, report, text, page, arrays, export=program)
-        own, copied = path.with_name(f"{stem}.data.json"), _tokenizers(case.spec, path.parent)
+        own = path.with_name(f"{stem}.data.json")
+        copied = [each for each in spec_files(case.spec) if not each.is_found_from(path.parent)]
         lost = case.spec is not None and (find_spec(path) is None or (copied and own.is_file()))
         if not lost or _has_inside(checkpoint, case.spec):
             return cls(path, rule, report, text, page, arrays, export=program)
-        tokenizers = {name: path.with_name(f"{stem}.{name}.tokenizer") for name in copied}
-        return cls(path, rule, report, text, page, arrays, own, tokenizers, program)
+        copies = {each: path.with_name(f"{stem}.{each.name}") for each in copied}
+        return cls(path, rule, report, text, page, arrays, own, copies, program)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -100,7 +101,7 @@ class Destination:
             self.arrays,
             *reports,
             self.spec,
-            *self.tokenizers.values(),
+            *self.spec_copies.values(),
             self.export,
         )
         return tuple(path for path in files if path is not None)
@@ -115,7 +116,8 @@ class Destination:
         inputs = _inputs(case, test)
         given = tuple(inputs)
         is_folder = self.model is not None and any(path.is_dir() for path in given)
-        folders = (*((self.model,) if is_folder else ()), *self.tokenizers.values())
+        copied = (to for each, to in self.spec_copies.items() if each.path.is_dir())
+        folders = (*((self.model,) if is_folder else ()), *copied)
         for path in self.paths:
             check_destination(
                 path,
@@ -207,7 +209,7 @@ def save(
             destination.html: html(report) + mark,
         }
         if destination.spec is not None and outcome.case.spec is not None:
-            spec = _write_tokenizers(outcome.case.spec, destination.tokenizers, staging)
+            spec = _write_copies(outcome.case.spec, destination.spec_copies, staging)
             texts[destination.spec] = _json(spec.to_json())
         for path, text in texts.items():
             staging[path].write_text(text, encoding="utf-8", newline="\n")
@@ -216,30 +218,19 @@ def save(
     return destination
 
 
-def _tokenizers(spec: Spec | None, folder: Path) -> Mapping[str, Path]:
-    """Return the tokenizers that a copy of a data spec in a folder would not find, by input."""
-    if not isinstance(spec, InputsSpec):
-        return {}
-    home = spec.folder.resolve()
-    if home != folder.resolve():
-        return spec.tokenizers
-    places = spec.tokenizers.items()
-    return {name: path for name, path in places if not path.resolve().is_relative_to(home)}
-
-
 def _has_inside(checkpoint: Checkpoint, spec: Spec | None) -> bool:
     """Return whether a data spec and its files lie in the folder of a model, and go with it."""
     inside = isinstance(spec, InputsSpec) and spec.folder.resolve() == checkpoint.path.resolve()
     return inside and (checkpoint.path / INSIDE).is_file()
 
 
-def _write_tokenizers(spec: Spec, places: Mapping[str, Path], staging: Mapping[Path, Path]) -> Spec:
-    """Copy the tokenizers of a data spec, and return the data spec that names the copies."""
-    if not isinstance(spec, InputsSpec):
-        return spec
-    for name, path in places.items():
-        copy_tokenizer(spec.tokenizers[name], staging[path])
-    return spec.with_tokenizers({name: path.name for name, path in places.items()})
+def _write_copies(
+    spec: Spec, copies: Mapping[SpecFile, Path], staging: Mapping[Path, Path]
+) -> Spec:
+    """Copy the files of a data spec, and return the data spec that names the copies."""
+    for each, path in copies.items():
+        each.copy(staging[path])
+    return with_places(spec, {each.place: path.name for each, path in copies.items()})
 
 
 def _inputs(case: Case, test: Case | None = None) -> list[Path]:

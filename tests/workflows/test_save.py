@@ -15,6 +15,7 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -444,6 +445,33 @@ def test_a_folder_with_a_model_takes_its_data_spec_and_arrays_along(
     assert written.spec is None
     shutil.rmtree(hub)
     assert len(library.predict(written.model, of_arrays.test, arch="mlp:relu").scores) == 300
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_transformer_goes_along_into_another_folder(place: Place, version: int) -> None:
+    skops = pytest.importorskip("skops.io")
+    from sklearn.preprocessing import StandardScaler
+
+    columns = [name for name in pd.read_csv(place.val) if name.startswith("x")]
+    scaler = StandardScaler().fit(np.random.default_rng(0).normal(size=(50, len(columns))))
+    for name in ("prep", "out"):
+        (place.folder / name).mkdir()
+    skops.dump(scaler, place.folder / "prep/scaler.skops")
+    entries = [{"transformer": "prep/scaler.skops", "columns": columns}]
+    numbers = {"kind": "numbers", "entries": entries, "shape": [len(columns)]}
+    of_version = {
+        1: {"features": entries},
+        2: {"version": 2, "call": "position", "inputs": {"x": numbers}},
+    }
+    (place.folder / "model.data.json").write_text(json.dumps(of_version[version]))
+    outcome = library.debias(library.load(place.model, place.val), "identity")
+    beside = library.save(outcome, allow_trivial=True)
+    assert beside.spec is None
+    moved = library.save(outcome, place.folder / "out/model.pt", allow_trivial=True)
+    assert (place.folder / "out/model.prep-scaler.skops") in moved.paths
+    scores = library.predict(beside.model, place.test).scores
+    shutil.rmtree(place.folder / "prep")
+    np.testing.assert_array_equal(library.predict(moved.model, place.test).scores, scores)
 
 
 def test_two_arrays_of_one_name_must_be_equal(of_arrays: Place) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +69,24 @@ def spec_from_json(
 
 
 def comparable(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the JSON of a spec without the places of files, which may differ between tables."""
+    """Return the JSON of a spec without the places of files, which may differ between tables.
+
+    Tokenizers and transformers are bound by their hashes.
+    """
     if "inputs" not in spec:
-        return dict(spec)
-    places = {"array": "file", "text": "tokenizer"}  # the latter is bound by its hash
+        return {**spec, "features": _without_places(spec["features"])}
+    places = {"array": "file", "text": "tokenizer"}
     inputs = {
         name: {key: value for key, value in entry.items() if key != places.get(entry["kind"])}
         for name, entry in spec["inputs"].items()
     }
+    for entry in inputs.values():
+        if "entries" in entry:
+            entry["entries"] = _without_places(entry["entries"])
     return {**spec, "inputs": inputs}
+
+
+def _without_places(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {key: value for key, value in entry.items() if key != "transformer"} for entry in entries
+    ]

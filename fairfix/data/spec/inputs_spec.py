@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
@@ -177,28 +177,6 @@ class InputsSpec:
     def blocks(self) -> tuple[tuple[int, ...], ...]:
         """Return no blocks; see ``names``."""
         return ()
-
-    @property
-    def tokenizers(self) -> Mapping[str, Path]:
-        """The folder of the tokenizer of each input of texts, by name."""
-        texts = {name: each for name, each in self.inputs.items() if isinstance(each, TextEntry)}
-        return {name: self.folder / each.tokenizer for name, each in texts.items()}
-
-    def with_tokenizers(self, places: Mapping[str, str]) -> InputsSpec:
-        """Return the spec with its tokenizers in other folders.
-
-        Args:
-            places: the folder by input, relative to the data spec.
-        """
-        return replace(
-            self,
-            inputs={
-                name: entry.model_copy(update={"tokenizer": places[name]})
-                if isinstance(entry, TextEntry) and name in places
-                else entry
-                for name, entry in self.inputs.items()
-            },
-        )
 
     def in_table_units(self, inputs: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
         """Return the inputs unchanged, without names; see ``DataSpec.in_table_units``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,7 @@ class TransformerEncoding:
     entry: TransformerEntry
     transformer: Any
     names: tuple[str, ...]
+    path: Path = field(compare=False)
 
     @classmethod
     def load(cls, entry: TransformerEntry, folder: Path, *, trust: bool) -> TransformerEncoding:
@@ -80,7 +81,7 @@ class TransformerEncoding:
                 "restore that file, or debias again."
             )
         known = entry.model_copy(update={"sha256": sha256})
-        return cls(known, transformer, _output_names(transformer, entry.transformer))
+        return cls(known, transformer, _output_names(transformer, entry.transformer), path)
 
     def to_json(self) -> dict[str, Any]:
         """See ``Encoding``."""
