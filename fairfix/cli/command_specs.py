@@ -101,6 +101,7 @@ def _method_spec(method: methods.Method) -> CommandSpec:
         groups=(
             inputs.arguments,
             goal.goal_options,
+            goal.training_options,
             goal.unlabeled_options,
             goal.promise_options,
             inputs.table_options,

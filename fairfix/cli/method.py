@@ -28,6 +28,7 @@ from fairfix.workflows.next_commands import (
 )
 from fairfix.workflows.open_case import open_case
 from fairfix.workflows.save import Destination, save
+from fairfix.workflows.training import check_training, with_training
 
 
 def run(
@@ -36,6 +37,7 @@ def run(
     method = methods.get(name)
     own = [option.name for option in method.options]
     values = OptionValues.collect(name, given, data, own)
+    check_training(method, given=values["train"] is not None)
     objective, test_table = values.objective(), values.test()
     confidence = values.confidence()
     goals = promises(values)
@@ -56,6 +58,8 @@ def run(
         threshold=values["threshold"],
         decides=False,
     )
+    if values["train"] is not None:
+        case = with_training(case, values["train"])
     test = None if test_table is None else case.companion(test_table)
     unlabeled = values["unlabeled"] and case.companion(values["unlabeled"], allow_no_labels=True)
     destination = Destination.of(case, values["output"], export_to)

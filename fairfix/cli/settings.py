@@ -243,6 +243,7 @@ class _SettingsTable(StrictModel):
     risk: float | str | None = None
     k: float | None = None
     test: str | None = None
+    train: str | None = None
     unlabeled: str | None = None
     holdout: float | None = None
     confidence: float | None = None
@@ -290,7 +291,9 @@ def _converted(name: str, value: Any, directory: Path) -> Any:
             return tuple(_array(file, directory) for file in files)
         case "image_size" | "image_mean" | "image_std":
             return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        case "data_spec" | "tokenizer" | "image_root" | "cache" | "test" | "unlabeled" | "baseline":
+        case "data_spec" | "tokenizer" | "image_root" | "cache" | "baseline":
+            return directory / value
+        case "train" | "test" | "unlabeled":
             return directory / value
         case "arch":
             place, colon, symbol = value.rpartition(":")

@@ -18,8 +18,7 @@ from pydantic import Field
 from fairfix._utils.row_hash import row_hashes
 from fairfix._utils.strict_json import StrictModel, validate
 from fairfix.data.coarse_rows import Grid, choose_grid, hash_codes
-from fairfix.data.problem import Problem
-from fairfix.data.row_fingerprints import Overlap, in_share
+from fairfix.data.row_fingerprints import IdentifiedRows, Overlap, in_share
 from fairfix.errors import UsageError
 
 TARGET_HASHES = 3_000  # kept of each part, approximately
@@ -105,7 +104,7 @@ class _Part:
     by_chance: float | None = None
 
 
-def fingerprint_coarsely(problem: Problem, salt: str) -> CoarseFingerprints | None:
+def fingerprint_coarsely(problem: IdentifiedRows, salt: str) -> CoarseFingerprints | None:
     """Return the coarse fingerprints of a problem's rows; None if rows are not distinguishable.
 
     Inputs that are not columns of numbers, such as images, have none.
@@ -179,7 +178,7 @@ def _kept(
     return tuple(found)
 
 
-def coarse_overlaps(tuned: CoarseFingerprints, problem: Problem) -> list[Overlap]:
+def coarse_overlaps(tuned: CoarseFingerprints, problem: IdentifiedRows) -> list[Overlap]:
     """Return how many of a problem's rows nearly equal rows that a rule was tuned on, by part.
 
     An excess over chance that is tolerated counts as none: nearly equal rows are weaker evidence
@@ -217,7 +216,7 @@ def _overlaps(
         yield Overlap(share, n, part.by_chance, tuned.rows, effect, nearly=True)
 
 
-def _values(problem: Problem) -> np.ndarray:
+def _values(problem: IdentifiedRows) -> np.ndarray:
     """Return what identifies the rows, (N, D): their features, else their scores."""
     values = problem.scores if problem.features is None else problem.features
     found = values.cpu().numpy()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fairfix.data.protected_inputs import Block, protected_inputs
+from fairfix.data.training_rows import TrainingRows
 from fairfix.errors import TableError
 from fairfix.metrics.clusters import ClusterCounts, ClusterIndex
 from fairfix.metrics.counts import Counts, cells, count_cells, design_effect, in_rows
@@ -50,9 +51,10 @@ class Problem:
             objective name.
         probabilities: (N,) in [0, 1], calibrated probabilities of the favorable outcome where a
             rule decides on other scores; None if the scores are meant as probabilities.
-
         input_blocks: numbers of feature columns that were made from one column of the table.
         unlabeled: further rows, whose labels are not read; they sharpen selection rates.
+        training: rows to learn from. Candidates are then chosen on rows that they were not trained
+            on, which is what the rows of the problem itself are for.
 
     Raises:
         TableError: there are no rows, the lengths differ, a value is out of range, there are
@@ -74,6 +76,7 @@ class Problem:
     probabilities: Tensor | None = None
     input_blocks: tuple[Block, ...] = ()
     unlabeled: Problem | None = None
+    training: TrainingRows | None = None
 
     def __post_init__(self) -> None:
         if len(self.scores) == 0:
@@ -240,8 +243,45 @@ class Problem:
         scorer.network.load_state_dict(weights)
         return scorer.score(inputs)
 
+    def learning_rows(self, method: str) -> Problem:
+        """Return the rows to learn from, with groups: the training rows, else the problem itself.
+
+        Args:
+            method: name of the method that needs the groups, for messages.
+
+        Raises:
+            TableError: the training rows have no groups, or lack a group or a label.
+        """
+        rows = self.training
+        if rows is None:
+            return self
+        if rows.groups is None:
+            raise TableError(
+                f"{method} measures gaps on the training rows, which have no groups; add the group "
+                "column to their table, or leave out --train."
+            )
+        try:
+            return replace(
+                self,
+                scores=rows.scores,
+                labels=rows.labels,
+                groups=rows.groups,
+                inputs=rows.inputs,
+                weights=rows.weights,
+                ids=rows.ids,
+                clusters=None,
+                labeled=True,
+                further={},
+                probabilities=None,
+                unlabeled=None,
+                training=None,
+            )
+        except TableError as error:
+            said = str(error)
+            raise TableError(f"Training rows: {said[0].lower()}{said[1:]}") from None
+
     def take(self, index: Tensor) -> Problem:
-        """Return the problem of a subset of the rows.
+        """Return the problem of a subset of the rows, with the same training rows.
 
         Args:
             index: (M,) row numbers, or an (N,) mask.

@@ -13,15 +13,16 @@ import hashlib
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from pydantic import Field
+from torch import Tensor
 
 from fairfix._utils.row_hash import bytes_of_rows, row_hashes
 from fairfix._utils.strict_json import StrictModel, validate
-from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
+from fairfix.models.inputs import Inputs
 
 VERSION: Literal[2] = 2
 DIGITS = 4  # significant digits; other tools write at least 6, and a changed last digit is lost
@@ -33,6 +34,23 @@ Basis = Literal["features", "ids", "ids and labels"]
 _CHUNK_ROWS = 65_536
 _CHANCE = 20  # hashes that a table may lack by chance, besides half of those expected
 _HASH_RANGE = 2**64
+
+
+class IdentifiedRows(Protocol):
+    """Rows with what tells them apart: a ``Problem`` or ``TrainingRows``."""
+
+    @property
+    def scores(self) -> Tensor: ...
+    @property
+    def labels(self) -> Tensor: ...
+    @property
+    def labeled(self) -> bool: ...
+    @property
+    def inputs(self) -> Inputs | None: ...
+    @property
+    def features(self) -> Tensor | None: ...
+    @property
+    def ids(self) -> np.ndarray | None: ...
 
 
 class RowFingerprints(StrictModel):
@@ -156,13 +174,13 @@ class Overlap:
         )
 
 
-def fingerprint_rows(problem: Problem, salt: str) -> RowFingerprints | None:
+def fingerprint_rows(problem: IdentifiedRows, salt: str) -> RowFingerprints | None:
     """Return the fingerprints of a problem's rows; None if they have neither features nor ids."""
     basis: Basis = "features" if problem.inputs is not None else "ids"
     return _fingerprints(_row_hashes(problem, basis, salt), basis, salt)
 
 
-def fingerprint_ids(problem: Problem, salt: str) -> RowFingerprints | None:
+def fingerprint_ids(problem: IdentifiedRows, salt: str) -> RowFingerprints | None:
     """Return the fingerprints of a problem's ids with their labels; None without ids or labels."""
     if problem.ids is None or not problem.labeled:
         return None
@@ -186,7 +204,7 @@ def _fingerprints(hashes: np.ndarray | None, basis: Basis, salt: str) -> RowFing
     )
 
 
-def overlap(tuned: RowFingerprints, problem: Problem) -> Overlap:
+def overlap(tuned: RowFingerprints, problem: IdentifiedRows) -> Overlap:
     """Return how many of a problem's rows equal rows that a rule was tuned on.
 
     If the fingerprints keep a share below 1, this is estimated on the rows whose hash is in it.
@@ -201,7 +219,7 @@ def overlap(tuned: RowFingerprints, problem: Problem) -> Overlap:
     return Overlap(share_of_rows, len(compared), tuned.repeated, tuned.rows)
 
 
-def id_overlap(tuned: RowFingerprints, problem: Problem) -> Overlap:
+def id_overlap(tuned: RowFingerprints, problem: IdentifiedRows) -> Overlap:
     """Return how many of a problem's rows have the id of a row that a rule was tuned on.
 
     Tables that number their rows anew share ids without sharing rows. Equal ids therefore count
@@ -242,7 +260,7 @@ def in_share(hashes: np.ndarray, share: float) -> np.ndarray:
     return hashes if share >= 1 else hashes[hashes < np.uint64(int(share * _HASH_RANGE))]
 
 
-def _row_hashes(problem: Problem, basis: str, salt: str) -> np.ndarray | None:
+def _row_hashes(problem: IdentifiedRows, basis: str, salt: str) -> np.ndarray | None:
     """Return (N,) uint64, one hash per row; None if the rows lack the basis."""
     rows: Iterable[bytes]
     if basis == "features":

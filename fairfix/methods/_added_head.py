@@ -41,13 +41,19 @@ class AddedHead:
         inputs = torch.from_numpy(classifier_inputs(problem, self._columns)).to(
             self._scores.device, torch.float32
         )
-        network = _Head(inputs, seed).to(inputs.device)
-        self.problem = replace(
-            problem,
-            scorer=Scorer(network, Output.LOGIT),
-            inputs=Inputs.of(inputs),
+        self._network = _Head(inputs, seed).to(inputs.device)
+        self.problem = self.problem_of(problem)
+
+    def problem_of(self, rows: Problem) -> Problem:
+        """Return other rows with that network."""
+        inputs = torch.from_numpy(classifier_inputs(rows, self._columns))
+        return replace(
+            rows,
+            scorer=Scorer(self._network, Output.LOGIT),
+            inputs=Inputs.of(inputs.to(self._scores.device, torch.float32)),
             input_blocks=(),
             unlabeled=None,
+            training=None,
         )
 
     def score_model(self, state: Mapping[str, Tensor]) -> ResidualHead:

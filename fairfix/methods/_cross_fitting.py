@@ -150,3 +150,22 @@ def repaired_score(problem: Problem, seed: int) -> Floats:
         stratified_folds(problem, N_FOLDS, seed),
         row_weights(problem),
     )
+
+
+def predicted_score(problem: Problem, rows: Problem) -> Floats:
+    """Return P(label = 1) of other rows (M,), by a model fitted on all rows of the problem.
+
+    Raises:
+        TableError: if the problem's rows of positive weight have one label.
+    """
+    columns, weights = informative_columns(problem), row_weights(problem)
+    fitted = np.ones(len(problem), dtype=bool) if weights is None else weights > 0
+    labels = problem.labels.cpu().numpy()
+    if len(np.unique(labels[fitted])) < 2:
+        raise TableError("There are too few rows of a label to fit a model; add rows.")
+    model = boosted_trees()
+    with threadpool_limits(torch.get_num_threads(), user_api="openmp"):
+        inputs = classifier_inputs(problem, columns)[fitted]
+        model.fit(inputs, labels[fitted], None if weights is None else weights[fitted])
+        predicted: Floats = model.predict_proba(classifier_inputs(rows, columns))[:, 1]
+    return predicted

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fairfix.methods._result import Result
     from fairfix.metrics.objective import Objective
 
-FACTS = ("Changes", "Group at prediction", "Gradients", "Cost", "Paper")
+FACTS = ("Changes", "Group at prediction", "Gradients", "Training rows", "Cost", "Paper")
 """Keys of the facts of a method, the columns of the table of methods."""
 
 FIXED_PARAMETERS = ("problem", "objective", "seed")
@@ -90,6 +90,17 @@ class Method:
         """Whether decisions need the group column; None if the method does not state it."""
         stated = self.facts.get("Group at prediction", "").lower()
         return {"yes": True, "no": False}.get(stated)
+
+    @property
+    def training_use(self) -> str | None:
+        """What the method uses training rows for, in words; None if it takes none."""
+        need, _, use = self.facts.get("Training rows", "no").partition(", for ")
+        return None if need.lower() == "no" else use or "learning"
+
+    @property
+    def needs_training(self) -> bool:
+        """Whether the method does not run without training rows."""
+        return self.facts.get("Training rows", "no").lower().startswith("needed")
 
     @property
     def changes_score(self) -> bool:

@@ -22,6 +22,7 @@ from fairfix.errors import TableError
 from fairfix.methods._fine_tuning import descend
 from fairfix.metrics.counts import Counts, in_rows
 from fairfix.metrics.fairness_metrics import Metric
+from fairfix.models.inputs import Inputs
 from fairfix.models.late_layers import late_layers
 from fairfix.models.parameter_names import select_parameters
 
@@ -50,7 +51,7 @@ class Snapshot:
     Attributes:
         job: position of the job.
         step: number of steps, from 1.
-        scores: (N,) in [0, 1], of the rows it was trained on.
+        scores: (N,) in [0, 1], of the rows that candidates are evaluated on.
         weights: complete state of the network.
     """
 
@@ -66,6 +67,7 @@ def train_jobs(
     jobs: Sequence[Job],
     *,
     seed: int,
+    evaluated: Inputs | None = None,
     layers: str = "",
     steps: int = 240,
     every: int = 40,
@@ -78,10 +80,11 @@ def train_jobs(
     early once its loss or its scores are no longer finite.
 
     Args:
-        problem: the rows; needs the network, which is left unchanged.
+        problem: the rows to train on; needs the network, which is left unchanged.
         metric: of the gap.
         jobs: one training run each.
         seed: of the minibatches.
+        evaluated: inputs of the rows that snapshots score; None for the rows to train on.
         layers: parameters to train, see ``select_parameters``; empty for all.
         steps: Adam steps of a job.
         every: steps between two snapshots; the last step has one as well.
@@ -97,7 +100,11 @@ def train_jobs(
     parameters = select_parameters(scorer.network, layers)
     for name, parameter in scorer.network.named_parameters():
         parameter.requires_grad_(name in parameters)
-    scorer, inputs = late_layers(scorer, inputs, parameters.values())
+    whole, changing = scorer, parameters.values()
+    scorer, inputs = late_layers(whole, inputs, changing)
+    evaluator, evaluated = (
+        (scorer, inputs) if evaluated is None else late_layers(whole, evaluated, changing)
+    )
     start = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     batches = StratifiedBatches(problem, ROWS_PER_CELL, seed)
     losses = [_Loss(problem, metric, job, batches) for job in jobs]
@@ -118,7 +125,7 @@ def train_jobs(
         if is_finite and (step % every == 0 or step == steps):
             current = {name: parameter.detach().clone() for name, parameter in parameters.items()}
             _assign(parameters, average)
-            scores = scorer.score(inputs)
+            scores = evaluator.score(evaluated)
             is_finite = bool(scores.isfinite().all())
             if is_finite:
                 yield Snapshot(job, step, scores, scorer.weights())

@@ -15,7 +15,12 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from fairfix.data.problem import Problem
-from fairfix.methods._cross_fitting import repaired_score, row_weights, score_logit
+from fairfix.methods._cross_fitting import (
+    predicted_score,
+    repaired_score,
+    row_weights,
+    score_logit,
+)
 
 Labels = Literal["true", "smooth", "repaired"]
 
@@ -23,40 +28,50 @@ _LOGIT_SCALE = 3.0  # brings logits to the size of the other columns
 _LEAST = 1e-4  # distance of repaired probabilities from 0 and 1
 
 
-def label_probabilities(problem: Problem, labels: Labels, seed: int) -> torch.Tensor:
+def label_probabilities(
+    problem: Problem, labels: Labels, seed: int, rows: Problem | None = None
+) -> torch.Tensor:
     """Return P(label = 1) of every row, (N,) float64 on the problem's device.
 
     Args:
-        problem: the rows.
+        problem: the rows that a model of the labels is fitted on.
         labels: "true" for the labels themselves; "smooth" for P(label | score, group) by logistic
             regression; "repaired" for P(label | features, score), cross-fitted.
         seed: of the folds.
+        rows: other rows, (M,), whose probabilities are returned instead. The network has learned
+            their labels, so that its scores say too much of them.
 
     Raises:
         TableError: if a label has too few rows.
     """
     match labels:
         case "true":
-            return problem.labels.double()
+            return (rows or problem).labels.double()
         case "smooth":
-            probabilities = _smooth(problem)
+            probabilities = _smooth(problem, rows or problem)
         case "repaired":
-            probabilities = np.clip(repaired_score(problem, seed), _LEAST, 1 - _LEAST)
+            score = (
+                repaired_score(problem, seed) if rows is None else predicted_score(problem, rows)
+            )
+            probabilities = np.clip(score, _LEAST, 1 - _LEAST)
     return torch.from_numpy(probabilities).to(problem.labels.device)
 
 
-def _smooth(problem: Problem) -> NDArray[np.float64]:
-    """Return P(label | score, group) by a logistic regression that all groups share.
+def _smooth(problem: Problem, rows: Problem) -> NDArray[np.float64]:
+    """Return P(label | score, group) of rows by a logistic regression that all groups share.
 
     Its columns are z, z^2, and for every group but the first an indicator and its product with z.
     """
-    z = score_logit(problem.scores.double().cpu().numpy())[:, None] / _LOGIT_SCALE
-    groups = problem.groups.cpu().numpy()[:, None]
-    indicators = (groups == np.arange(1, problem.n_groups)).astype(float)
-    columns = np.hstack([z, z**2, indicators, indicators * z])
+
+    def columns(of: Problem) -> NDArray[np.float64]:
+        z = score_logit(of.scores.double().cpu().numpy())[:, None] / _LOGIT_SCALE
+        groups = of.groups.cpu().numpy()[:, None]
+        indicators = (groups == np.arange(1, problem.n_groups)).astype(float)
+        return np.hstack([z, z**2, indicators, indicators * z])
+
     labels = problem.labels.cpu().numpy()
     with threadpool_limits(torch.get_num_threads()):
         model = LogisticRegression(C=10.0, max_iter=1000)
-        model.fit(columns, labels, row_weights(problem))
-        probabilities: NDArray[np.float64] = model.predict_proba(columns)[:, 1]
+        model.fit(columns(problem), labels, row_weights(problem))
+        probabilities: NDArray[np.float64] = model.predict_proba(columns(rows))[:, 1]
     return probabilities

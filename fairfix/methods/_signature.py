@@ -24,7 +24,16 @@ RESERVED_OPTIONS = frozenset(
         *("self", "problem", "objective", "seed"),
         # arguments of fairfix.debias
         *("case", "method", "metric", "budget", "margin", "performance", "lambda_", "risk", "k"),
-        *("test", "unlabeled", "holdout", "fold_threshold", "confidence", "strict", "options"),
+        *(
+            "train",
+            "test",
+            "unlabeled",
+            "holdout",
+            "fold_threshold",
+            "confidence",
+            "strict",
+            "options",
+        ),
         *("floors", "ceilings", "selection_rate_change", "subgroups"),
         # options of the command of a method
         *("name", "model", "data", "label", "favorable", "group", "privileged", "missing_group"),

@@ -6,12 +6,12 @@ cross-entropy. The two alternate, and the network is evaluated after every round
 optimal threshold.
 
 Deviations from the paper: training on labels overfits, after which the rows do not show how good
-the result is. So the network is trained on one half of the validation rows, and round and threshold
-are chosen on the other half. The critic predicts the gap of the scores, where the paper has the
-gap of the decisions, and its prediction enters as an absolute value, as in the authors' code: the
-network would drive a signed one to -1. Minibatches are drawn with replacement within each
-combination of group and label, in proportion to its rows, so that the gap of nearly every minibatch
-is defined; one whose gap is not is skipped and counted.
+the result is. So without --train the network is trained on one half of the validation rows, and
+round and threshold are chosen on the other half. The critic predicts the gap of the scores, where
+the paper has the gap of the decisions, and its prediction enters as an absolute value, as in the
+authors' code: the network would drive a signed one to -1. Minibatches are drawn with replacement
+within each combination of group and label, in proportion to its rows, so that the gap of nearly
+every minibatch is defined; one whose gap is not is skipped and counted.
 
 When not to use it: the gap of 64 rows is mostly noise, and a last hidden layer that holds little
 more than the score tells a critic little about groups. The result then is the unmodified network at
@@ -20,6 +20,7 @@ its best threshold.
 Changes: network weights and threshold.
 Group at prediction: no.
 Gradients: yes.
+Training rows: optional, for critic and losses.
 Cost: 16 rounds of 200 critic and 100 network steps.
 Paper: Savani, White, Govindarajulu 2020.
 """
@@ -82,11 +83,13 @@ def adversarial(
 
     Raises:
         CheckpointError: if the network has no linear or convolutional layer.
-        TableError: if the problem has only scores.
+        TableError: if the problem has only scores, or its training rows have no groups.
         UsageError: if ``critic_layer`` is not a layer that runs.
     """
-    training_rows, selection_rows = holdout(problem, SELECTION_SHARE, seed)
-    training = problem.take(training_rows)
+    training, selection_rows = problem.learning_rows("adversarial"), None
+    if training is problem:
+        training_rows, selection_rows = holdout(problem, SELECTION_SHARE, seed)
+        training = problem.take(training_rows)
     scorer, inputs = training.network()
     search = CandidateSearch(problem, objective, selection_rows=selection_rows)
     reader = LayerInput(scorer, inputs.batch(slice(2)), critic_layer)
@@ -141,12 +144,15 @@ def adversarial(
         should_stop=out_of_patience,
         seed=seed,
     )
-    notes = [f"{skipped} minibatches of the critic lacked rows of a group and were skipped"]
-    return search.result(
-        *(notes if skipped else ()),
-        f"trained on {len(training)} of the validation rows; the candidate was chosen on the other "
-        f"{len(selection_rows)}",
-    )
+    notes = []
+    if skipped:
+        notes.append(f"{skipped} minibatches of the critic lacked rows of a group and were skipped")
+    if selection_rows is not None:
+        notes.append(
+            f"trained on {len(training)} of the validation rows; the candidate was chosen on the "
+            f"other {len(selection_rows)}"
+        )
+    return search.result(*notes)
 
 
 class _StratifiedDraw:

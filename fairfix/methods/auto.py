@@ -13,6 +13,7 @@ When not to use it: if the method must be fixed before the rows are seen, or wei
 Changes: what the chosen method changes.
 Group at prediction: only with --use-group.
 Gradients: yes.
+Training rows: no.
 Cost: blind, and finetune two or three times.
 Paper: none.
 """

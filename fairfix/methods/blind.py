@@ -23,6 +23,7 @@ group that its share cannot be learned.
 Changes: the score, by trees in the rule; threshold; with --distill network weights instead.
 Group at prediction: no.
 Gradients: only with --distill.
+Training rows: no.
 Cost: 12 fits of 35 small trees.
 Paper: Zeng, Cheng, Dobriban 2024; Chen, Klochkov, Liu 2024.
 """

@@ -13,6 +13,7 @@ random. It makes decisions of one group worse and reduces no rate difference dir
 Changes: randomized thresholds per group; two groups only.
 Group at prediction: yes.
 Gradients: no.
+Training rows: no.
 Cost: closed form.
 Paper: Pleiss and others 2017.
 """

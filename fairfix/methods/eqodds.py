@@ -16,6 +16,7 @@ to equalize error rates.
 Changes: randomized thresholds per group; two groups only.
 Group at prediction: yes.
 Gradients: no.
+Training rows: no.
 Cost: a small linear program.
 Paper: Hardt, Price, Srebro 2016.
 """

@@ -13,6 +13,10 @@ regression, or "repaired" ones, P(label | features, score) by cross-fitted boost
 default of --k is 1.2 where the choice is by probabilities, else 1.7. These settings were chosen on
 58 networks of five data sets (docs/results.md).
 
+With --train the losses are those of the training rows, whose probabilities are by models fitted on
+the validation rows. Snapshots are then chosen by the labels of the validation rows, which were not
+trained on, with the usual default of --k.
+
 With --head the weights stay. In their place a small network, which reads the same inputs and the
 score, is added to the logit; its output is 0 at first. It becomes part of the rule.
 
@@ -21,6 +25,7 @@ When not to use it: if a group has few rows of a label, which are then repeated 
 Changes: network weights and threshold; with --head the score, by a head in the rule.
 Group at prediction: no.
 Gradients: yes.
+Training rows: optional, for losses.
 Cost: 480 minibatch steps.
 Paper: none.
 """
@@ -74,28 +79,37 @@ def finetune(
         learning_rate: step size; with head three times as large.
 
     Raises:
-        TableError: if the problem has only scores, or a group has no row of a label.
+        TableError: if the problem has only scores, a group has no row of a label, or the training
+            rows have no groups.
         UsageError: if a layer is unknown, or layers are named for a head.
     """
     if head and layers:
         raise UsageError("--head leaves all layers unchanged; remove --layers or --head.")
     added = AddedHead(problem, seed) if head else None
-    trained = problem if added is None else added.problem
-    trained.network()  # refuse problems without one before anything is fitted
-    probabilities = label_probabilities(problem, labels, seed)
-    by_probabilities = labels != "true" and objective.metric.needs_labels
-    ranking = objective.with_default_k(K_BY_PROBABILITIES if by_probabilities else K_BY_LABELS)
+    network = problem if added is None else added.problem
+    network.network()  # refuse problems without one before anything is fitted
+    learned = problem.learning_rows("finetune")
+    apart = learned is not problem
+    probabilities = label_probabilities(problem, labels, seed, learned if apart else None)
+    by_probabilities = not apart and labels != "true" and objective.metric.needs_labels
+    ranking = objective
+    if not apart:
+        ranking = objective.with_default_k(K_BY_PROBABILITIES if by_probabilities else K_BY_LABELS)
     search = CandidateSearch(
         problem,
         objective,
         ranking_objective=ranking,
         label_probabilities=probabilities if by_probabilities else None,
     )
+    trained = network
+    if apart:
+        trained = learned if added is None else added.problem_of(learned)
     for snapshot in train_jobs(
         trained,
         objective.metric,
         [Job(probabilities, mu) for mu in MUS],
         seed=seed,
+        evaluated=network.inputs if apart else None,
         layers=layers,
         steps=steps,
         learning_rate=learning_rate if added is None else STEP_SIZES * learning_rate,

@@ -3,14 +3,14 @@
 Small minibatch steps move the soft gap towards 0. After every epoch the network is evaluated at its
 exact optimal threshold, and the best epoch is kept.
 
-Deviations from the paper: gradients are taken on the validation rows, on which the epoch is chosen
-as well; standard errors count 1.2 times for it. (On re-splits of six networks neither halving the
-rows nor cross-fitting the choice did better on new rows.) The optimizer is Adam, as in the authors'
-code; optimizer "sgd" is the paper's. The step size is 1e-4 and a run has at most 40 epochs, where
-the paper has 1e-5 and 100 to 200; and a run ends early once the gap has crossed 0 by more than the
-budget, where the paper runs every epoch. --evaluations 4 evaluates within an epoch as well; on the
-networks that settings are chosen on it was no better, and for spd the budget held less often
-(docs/results.md).
+Deviations from the paper: without --train, gradients are taken on the validation rows, on which the
+epoch is chosen as well; standard errors count 1.2 times for it. (On re-splits of six networks
+neither halving the rows nor cross-fitting the choice did better on new rows.) The optimizer is
+Adam, as in the authors' code; optimizer "sgd" is the paper's. The step size is 1e-4 and a run has
+at most 40 epochs, where the paper has 1e-5 and 100 to 200; and a run ends early once the gap has
+crossed 0 by more than the budget, where the paper runs every epoch. --evaluations 4 evaluates
+within an epoch as well; on the networks that settings are chosen on it was no better, and for spd
+the budget held less often (docs/results.md).
 
 When not to use it: the loss does not include performance, so long runs flatten the scores. If a
 group has few rows of a label, its gradient is mostly noise.
@@ -18,6 +18,7 @@ group has few rows of a label, its gradient is mostly noise.
 Changes: network weights and threshold.
 Group at prediction: no.
 Gradients: yes.
+Training rows: optional, for gradients.
 Cost: up to 40 epochs.
 Paper: Marcinkevics, Ozkan, Vogt 2022.
 """
@@ -61,8 +62,9 @@ def gda(
         problem: the validation rows; needs the network.
         objective: what is optimized.
         seed: of minibatches and dropout.
-        epochs: passes over the validation rows, at most; 0 leaves the network unchanged. The run
-            ends early once the gap has crossed 0 by more than the budget.
+        epochs: passes over the rows to learn from, at most; 0 leaves the network unchanged. The
+            run ends early once the gap of the validation rows has crossed 0 by more than the
+            budget.
         learning_rate: step size.
         minibatch: rows per step; a batch in which a group lacks the needed rows is skipped.
         evaluations: evaluations of the network in an epoch, at most one for each minibatch.
@@ -73,29 +75,37 @@ def gda(
             for all.
 
     Raises:
-        TableError: if the problem has only scores.
+        TableError: if the problem has only scores, or its training rows have no groups.
         UsageError: if a layer is unknown.
     """
-    scorer, inputs = problem.network()
-    search = CandidateSearch(problem, objective, in_sample=True)
-    sign = math.copysign(1.0, float(soft_gap(objective.metric, problem.scores, problem.cells)))
+    evaluated = problem.network()
+    scorer = evaluated[0]
+    learned = problem.learning_rows("gda")
+    search = CandidateSearch(problem, objective, in_sample=learned is problem)
+    sign = math.copysign(1.0, float(soft_gap(objective.metric, learned.scores, learned.cells)))
     parameters = list(select_parameters(scorer.network, layers).values())
     if not train_mode:
-        scorer, inputs = late_layers(scorer, inputs, parameters)
+        evaluated = late_layers(*evaluated, parameters)
+    learner, inputs = evaluated
+    if learned is not problem:
+        assert learned.inputs is not None
+        learner, inputs = scorer, learned.inputs
+        if not train_mode:
+            learner, inputs = late_layers(learner, inputs, parameters)
     step = (
         torch.optim.Adam(parameters, lr=learning_rate, fused=True)
         if optimizer == "adam"
         else torch.optim.SGD(parameters, lr=learning_rate)
     )
-    cells = problem.cells.to(problem.scores.dtype)
+    cells = learned.cells.to(learned.scores.dtype)
     generator = torch.Generator().manual_seed(seed)
     skipped = 0
-    parts = min(evaluations, math.ceil(len(problem) / minibatch))
+    parts = min(evaluations, math.ceil(len(learned) / minibatch))
 
     def batches() -> Iterator[Sequence[Tensor]]:
         """Yield the minibatches between two evaluations."""
         while True:
-            order = torch.randperm(len(problem), generator=generator).split(minibatch)
+            order = torch.randperm(len(learned), generator=generator).split(minibatch)
             for part in range(parts):
                 yield order[part * len(order) // parts : (part + 1) * len(order) // parts]
 
@@ -106,7 +116,7 @@ def gda(
         for rows in next(remaining):
             if len(rows) == 1:  # has no gap, and BatchNorm cannot train on it
                 continue
-            gap = soft_gap(objective.metric, scorer.differentiable(inputs.take(rows)), cells[rows])
+            gap = soft_gap(objective.metric, learner.differentiable(inputs.take(rows)), cells[rows])
             skipped += not descend(sign * gap, step)
 
     def crossed_zero(scores: Tensor) -> bool:
@@ -114,8 +124,7 @@ def gda(
 
     fine_tune(
         search,
-        scorer,
-        inputs,
+        *evaluated,
         task="gda",
         rounds=epochs * parts,
         train_round=train,

@@ -8,6 +8,7 @@ When not to use it: to reduce a gap that no single threshold can reduce at accep
 Changes: threshold.
 Group at prediction: no.
 Gradients: no.
+Training rows: no.
 Cost: one sort.
 Paper: none.
 """

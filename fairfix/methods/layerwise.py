@@ -15,6 +15,7 @@ When not to use it: if gradients are available, gda and prune reduce the gap fur
 Changes: network weights and threshold.
 Group at prediction: no.
 Gradients: no.
+Training rows: no.
 Cost: 20 forward passes and 2 fits of the trees per layer.
 Paper: Savani, White, Govindarajulu 2020.
 """

@@ -13,6 +13,7 @@ where most of the improvement is noise.
 Changes: network weights and threshold.
 Group at prediction: no.
 Gradients: no.
+Training rows: no.
 Cost: 500 forward passes.
 Paper: Savani, White, Govindarajulu 2020.
 """

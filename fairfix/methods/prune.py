@@ -8,8 +8,9 @@ Deviations from the paper: a unit is ranked by the first-order change of the sof
 removal, which is minus the sum of weight times gradient over the outgoing weights. Equation 4
 (score "gradient") uses the mean gradient with respect to the activation, which assumes activations
 of one sign. Units are removed against the sign that the gap has at each step; with sign "initial",
-against its sign at the start, as in the paper, also after it has crossed 0. Gradients are taken on
-the validation rows, on which the step is chosen as well; standard errors count 1.2 times for it.
+against its sign at the start, as in the paper, also after it has crossed 0. Without --train,
+gradients are taken on the validation rows, on which the step is chosen as well; standard errors
+count 1.2 times for it.
 
 When not to use it: on networks without spare units, if the gap reflects base rates that the whole
 network has learned, or if the gap is small already. It helps most with statistical parity.
@@ -17,6 +18,7 @@ network has learned, or if the gap is small already. It helps most with statisti
 Changes: network weights and threshold.
 Group at prediction: no.
 Gradients: yes.
+Training rows: optional, for gradients.
 Cost: 64 forward and backward passes.
 Paper: Marcinkevics, Ozkan, Vogt 2022.
 """
@@ -69,10 +71,11 @@ def prune(
 
     Raises:
         CheckpointError: if the network has no hidden unit that can be removed.
-        TableError: if the problem has only scores.
+        TableError: if the problem has only scores, or its training rows have no groups.
     """
     scorer, rows = problem.network()
-    search = CandidateSearch(problem, objective, in_sample=True)
+    learned = problem.learning_rows("prune")
+    search = CandidateSearch(problem, objective, in_sample=learned is problem)
     layers = find_prunable_layers(scorer, rows.batch(slice(2)), inputs=inputs)
     owner = [(layer, unit) for layer in layers for unit in range(layer.units)]
     removable = min(max_units or len(owner), len(owner))
@@ -81,11 +84,11 @@ def prune(
     remaining = torch.ones(len(owner), dtype=torch.bool)
     direction = 0.0
     for first in track(range(0, removable, per_step), "prune"):
-        change, scores, gap = _change(score, scorer, problem, objective, layers)
+        change, scores, gap = _change(score, scorer, learned, objective, layers)
         if gap == 0 or gap.isnan():
             break
         if first:
-            search.add(scores, scorer.weights)
+            search.add(scores if learned is problem else scorer.score(rows), scorer.weights)
         if sign == "current" or not first:
             direction = math.copysign(1.0, float(gap))
         reduction = torch.where(remaining, -direction * change, -math.inf)

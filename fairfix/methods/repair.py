@@ -14,6 +14,7 @@ other programs must run the checkpoint alone (the trees are part of the rule).
 Changes: the score, by trees in the rule; thresholds per group.
 Group at prediction: yes.
 Gradients: no.
+Training rows: no.
 Cost: 6 fits of 35 small trees.
 Paper: Cruz, Hardt 2024; Hardt, Price, Srebro 2016.
 """

@@ -13,6 +13,7 @@ differently, free thresholds per group (thresholds) perform better.
 Changes: thresholds per group; two groups only.
 Group at prediction: yes.
 Gradients: no.
+Training rows: no.
 Cost: one sort per group.
 Paper: Kamiran, Karim, Zhang 2012.
 """

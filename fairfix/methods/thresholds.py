@@ -13,6 +13,7 @@ by group is not lawful in your use. With few rows in a group its threshold is mo
 Changes: thresholds per group.
 Group at prediction: yes.
 Gradients: no.
+Training rows: no.
 Cost: one sort per group.
 Paper: Hardt, Price, Srebro 2016; Corbett-Davies and others 2017.
 """

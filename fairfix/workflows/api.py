@@ -27,6 +27,7 @@ from fairfix.workflows.open_case import open_case
 from fairfix.workflows.outcome import Outcome
 from fairfix.workflows.predict import Predictions
 from fairfix.workflows.predict import predict as predict_table
+from fairfix.workflows.training import with_training
 
 
 @in_library_terms
@@ -61,6 +62,7 @@ def load(
     batch_size: int | None = None,
     checkpoint_key: str | None = None,
     threads: int | None = None,
+    train: str | Path | None = None,
 ) -> Case:
     """Read a model and a labeled, group-labeled table, and run the model on it once.
 
@@ -99,6 +101,8 @@ def load(
         batch_size: rows run at once; None chooses it from the network's memory per row.
         checkpoint_key: which of several networks: a dotted prefix of its tensors' names.
         threads: CPU threads; None takes 1 for small networks and all for large ones.
+        train: a table of training rows, which methods that learn by gradients then learn from;
+            candidates are chosen on ``data``. It needs a group column only where a method does.
 
     Raises:
         FairfixError: the fact and the remedy. ``TableError``, ``CheckpointError``, ``TrustError``
@@ -121,7 +125,7 @@ def load(
     )
     how = (arch, arch_args, trust, data_spec, output_kind, output_name, output_label)
     options = ModelOptions(*how, device, batch_size, checkpoint_key, threads, classes=classes)
-    return open_case(
+    case = open_case(
         model,
         data,
         given,
@@ -131,6 +135,7 @@ def load(
         decides=rule is not None,
         require_labels=False,
     )
+    return case if train is None else with_training(case, train)
 
 
 @in_library_terms
@@ -258,7 +263,7 @@ def audit(
         FairfixError: if the rule does not belong to the model.
     """
     level = ConfidenceLevel(confidence, strict)
-    rule, _ = _rule_of(case, rule)
+    rule, _ = choose_rule(case, rule)
     objective = make_objective(metric, budget)
     return audit_case(case, rule, objective, confidence=level, subgroups=subgroups)
 
@@ -318,7 +323,7 @@ def gate(
         *selection_change(selection_rate_change),
     ]
     return gate_case(
-        Judged.by(case, *_rule_of(case, rule, by_name=True)),
+        Judged.by(case, *choose_rule(case, rule, by_name=True)),
         demands,
         also=demands_of(Kind.BUDGET, also),
         model="-" if case.checkpoint is None else case.checkpoint.path.name,
@@ -387,12 +392,3 @@ def predict(
     how = (arch, arch_args, trust, data_spec, output_kind, output_name, output_label)
     options = ModelOptions(*how, device, batch_size, checkpoint_key, classes=classes)
     return predict_table(model, data, given=given, options=options, rule=rule)
-
-
-def _rule_of(
-    case: Case, rule: DecisionRule | str | Path | None, *, by_name: bool = False
-) -> tuple[DecisionRule, str]:
-    """The rule to apply and its source in words."""
-    if isinstance(rule, DecisionRule):
-        return rule, "the given rule"
-    return choose_rule(case, None if rule is None else Path(rule), by_name=by_name)

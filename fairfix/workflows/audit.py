@@ -84,7 +84,7 @@ class Audit:
 
 def choose_rule(
     case: Case,
-    given: Path | None = None,
+    given: DecisionRule | str | Path | None = None,
     threshold: float | None = None,
     *,
     by_name: bool = False,
@@ -92,6 +92,7 @@ def choose_rule(
     """Return the rule to apply and its source: given, the checkpoint's, or the case's threshold.
 
     Args:
+        given: a rule, or a rule file.
         threshold: the case's threshold if the user gave one; then no rule is looked for.
         by_name: refuse a rule file that takes columns by position.
 
@@ -102,7 +103,9 @@ def choose_rule(
         model = None if case.found.rule is None else case.found.rule.score_model
         raw = "" if model is None else " of the network, without the score model of its rule"
         return plain_rule(case), f"score > {threshold:g}{raw}"
-    found = _find(case, given)
+    if isinstance(given, DecisionRule):
+        return given, "the given rule"
+    found = _find(case, None if given is None else Path(given))
     if by_name:
         found.require_contract()
     if found.rule is not None:

@@ -52,6 +52,7 @@ class Case:
         spec: the data spec that made the inputs; None if the table holds them already.
         found: the rule whose contract named the columns.
         scored_by: the rule that reads the network's output for the scores; None as options say.
+        training: the table of ``problem.training``; None without training rows.
     """
 
     checkpoint: Checkpoint | None
@@ -64,6 +65,7 @@ class Case:
     spec: Spec | None = None
     found: FoundRule = NO_RULE
     scored_by: DecisionRule | None = None
+    training: Table | None = None
 
     def __repr__(self) -> str:
         model = "scores" if self.checkpoint is None else self.checkpoint.path.name
@@ -144,7 +146,9 @@ class Case:
             problem = problem_of(table, self.problem.scorer, self.options, self.problem.threshold)
             problem = replace(problem, input_blocks=self.problem.input_blocks)
         notes = (*notes, *table.notes)
-        return replace(self, table=table, problem=problem, notes=notes, scored_by=None)
+        return replace(
+            self, table=table, problem=problem, notes=notes, scored_by=None, training=None
+        )
 
 
 def load(

@@ -41,6 +41,7 @@ from fairfix.workflows.gate.demands import Demand
 from fairfix.workflows.goals import goals_at, limits_of, searched, with_columns
 from fairfix.workflows.outcome import Comparison, Outcome
 from fairfix.workflows.recalibrated import recalibrated
+from fairfix.workflows.training import check_apart, check_training
 from fairfix.workflows.unlabeled import check_unlabeled
 from fairfix.workflows.warnings import warnings_of
 
@@ -107,7 +108,8 @@ def debias(
     """Run a method on validation rows and evaluate the result once on test rows.
 
     Args:
-        case: model and table, from ``fairfix.workflows.case.load``.
+        case: model and table, from ``fairfix.workflows.case.load``; with training rows, the method
+            learns from those and chooses on the table's.
         method: a name of ``fairfix.methods.names()``, or a function as ``fairfix.methods.register``
             describes it, registered or not.
         objective: by default balanced accuracy with an spd budget of 0.05.
@@ -145,6 +147,9 @@ def debias(
     described = methods.describe(method)
     if fold:
         check_foldable(described, case.problem)
+    has_training = case.problem.training is not None
+    check_training(described, given=has_training)
+    check_apart(case, test)
     if test is not None:
         validation, held_out = case.problem, test.problem
         groups = case.table.groups, test.table.groups
@@ -187,8 +192,8 @@ def debias(
             strict=True,
         )
     )
-    in_sample = state is not None or (
-        result.score_model is not None and result.validation_scores is None
+    in_sample = not has_training and (
+        state is not None or (result.score_model is not None and result.validation_scores is None)
     )
     aimed_at = in_sample_objective(objective) if in_sample else objective
     comparison = _compare(validation_rows, retuned.policy, policy, objective)
@@ -223,6 +228,7 @@ def debias(
         warnings=(),
         promises=promised,
         subgroups=subgroups,
+        training_use=described.training_use if has_training else None,
     )
     return replace(outcome, warnings=warnings_of(outcome))
 

@@ -32,6 +32,7 @@ from fairfix.workflows.evidence import BINS, UNKNOWN, Evidence, Intervals
 from fairfix.workflows.gate.check_document import check_document
 from fairfix.workflows.group_use import group_use
 from fairfix.workflows.outcome import Comparison, Outcome
+from fairfix.workflows.training import training_document
 from fairfix.workflows.unchecked import reused_test_rows, unchecked_in_audit, unchecked_of
 from fairfix.workflows.warnings import (
     audit_warnings,
@@ -76,6 +77,7 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
                 "validation_rows": outcome.validation.debiased.rows,
                 "test_rows": outcome.test.debiased.rows,
             },
+            "training": training_document(outcome),
             "objective": {
                 "metric": objective.metric.key,
                 "metric_title": objective.metric.title,
@@ -118,9 +120,7 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
                     for name, (before, after) in evidence.histograms.items()
                 },
             },
-            "tuned_rows": evidence.tuned_rows and evidence.tuned_rows.to_json(),
-            "tuned_ids": evidence.tuned_ids and evidence.tuned_ids.to_json(),
-            "tuned_values": evidence.tuned_values and evidence.tuned_values.to_json(),
+            **evidence.tuned.to_json(),
             "warnings": list(dict.fromkeys((*outcome.warnings, *evidence.warnings, *serious))),
             "serious_warnings": serious,
             "unchecked": list(unchecked_of(outcome)),

@@ -9,9 +9,8 @@ from functools import partial
 import numpy as np
 from torch import Tensor
 
-from fairfix.data.coarse_fingerprints import CoarseFingerprints, fingerprint_coarsely
+from fairfix.data.known_rows import KnownRows
 from fairfix.data.problem import Problem
-from fairfix.data.row_fingerprints import RowFingerprints, fingerprint_ids, fingerprint_rows
 from fairfix.data.table import Group
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.fairness_metrics import METRICS, Metric
@@ -146,7 +145,8 @@ class Evidence:
         subgroups: those whose decisions or errors differ most from the rest; None if they were not
             searched.
         histograms: by group, counts of scores before and after in 20 bins of equal width.
-        tuned_rows, tuned_ids, tuned_values: fingerprints of the validation rows, for the gate.
+        tuned: fingerprints of the validation rows, for the gate; ``learned`` those of the training
+            rows, None without them.
     """
 
     unmodified: Intervals
@@ -160,9 +160,8 @@ class Evidence:
     deteriorations: tuple[Deterioration, ...]
     subgroups: SubgroupScan | None
     histograms: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
-    tuned_rows: RowFingerprints | None
-    tuned_ids: RowFingerprints | None
-    tuned_values: CoarseFingerprints | None
+    tuned: KnownRows
+    learned: KnownRows | None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -201,7 +200,7 @@ def collect_evidence(
     rows, alpha = Rows(after, decided, test.groups, today), confidence.alpha
     columns = (*test.groups[1:], *(each.group for each in intersections(test.groups)))
     deteriorated = deteriorations(validation, test, objective)
-    salt = f"{case.table.sha256}-{seed}"
+    salt, training = f"{case.table.sha256}-{seed}", case.problem.training
     measured = partial(intervals, group=test.groups[0], metric=metric, confidence=confidence)
     return Evidence(
         unmodified=measured(before, test.unmodified),
@@ -224,9 +223,8 @@ def collect_evidence(
             confidence=confidence,
         ),
         histograms=_histograms(before, after),
-        tuned_rows=fingerprint_rows(validation.problem, salt),
-        tuned_ids=fingerprint_ids(validation.problem, salt),
-        tuned_values=fingerprint_coarsely(validation.problem, salt),
+        tuned=KnownRows.of(validation.problem, salt),
+        learned=None if training is None else KnownRows.of(training, salt),
     )
 
 

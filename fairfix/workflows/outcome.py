@@ -62,6 +62,7 @@ class Outcome:
         goals: all goals of the search at the result, on the validation rows; None without limits
             besides the budget.
         subgroups: whether to search for subgroups.
+        training_use: what the training rows of the case were used for; None without any.
     """
 
     case: Case
@@ -86,6 +87,7 @@ class Outcome:
     promises: tuple[Demand, ...] = ()
     goals: Goals | None = None
     subgroups: bool = True
+    training_use: str | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -236,6 +236,8 @@ def _write_copies(
 def _inputs(case: Case, test: Case | None = None) -> list[Path]:
     """Return the files of a run that must never be overwritten."""
     files = [case.table.path]
+    if case.training is not None:
+        files.append(case.training.path)
     if case.checkpoint is not None:
         files.append(case.checkpoint.path)
     return files if test is None else [*files, test.table.path]

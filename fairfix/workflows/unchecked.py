@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from fairfix.data.coarse_fingerprints import coarse_overlaps
-from fairfix.data.row_fingerprints import Overlap, id_overlap, overlap
+from fairfix.data.row_fingerprints import Overlap
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.workflows.case import Case
 from fairfix.workflows.outcome import Outcome
@@ -44,12 +43,4 @@ def unchecked_in_audit(case: Case, rule: DecisionRule) -> tuple[str, ...]:
 
 def _overlaps(outcome: Outcome) -> list[Overlap]:
     """Return how many test rows equal validation rows, by values, by ids, and by most columns."""
-    tuned, test = outcome.evidence, outcome.test_rows.problem
-    found = []
-    if tuned.tuned_rows is not None:
-        found.append(overlap(tuned.tuned_rows, test))
-    if tuned.tuned_ids is not None:
-        found.append(id_overlap(tuned.tuned_ids, test))
-    if tuned.tuned_values is not None:
-        found += coarse_overlaps(tuned.tuned_values, test)
-    return found
+    return outcome.evidence.tuned.overlaps(outcome.test_rows.problem)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fairfix.data.problem import Problem
+from fairfix.data.training_rows import TrainingRows
 from fairfix.metrics.counts import Counts
 from fairfix.models.inputs import Inputs
 from fairfix.models.scorer import Scorer
@@ -67,6 +69,15 @@ def biased_problem(
         Inputs.of(features),
         torch.from_numpy(rng.uniform(0.2, 3, n)) if weighted else None,
     )
+
+
+def with_training_rows(problem: Problem, rows: Problem, *, groups: bool = True) -> Problem:
+    """The problem with the rows of another one to learn from."""
+    assert rows.inputs is not None
+    training = TrainingRows(
+        rows.inputs, rows.scores, rows.labels, rows.groups if groups else None, rows.weights
+    )
+    return replace(problem, training=training)
 
 
 def table(

@@ -309,5 +309,5 @@ def scorer(name: str, form: str = "as written") -> Scorer:
     return Scorer(network(name, form), ZOO[name].output).eval()
 
 
-def features(n: int) -> Tensor:
-    return torch.randn(n, WIDTH, generator=torch.Generator().manual_seed(0))
+def features(n: int, seed: int = 0) -> Tensor:
+    return torch.randn(n, WIDTH, generator=torch.Generator().manual_seed(seed))

@@ -28,6 +28,7 @@ from tests.helpers.toys import (
     gaps_by_hand,
     random_state,
     scored_rows,
+    with_training_rows,
 )
 
 # Options that keep a run short; a method that is quick as it is needs none.
@@ -65,6 +66,7 @@ PROBLEMS = {
     "row weights": ("residual, pre-activated", {"weighted": True}),
     "two logits": ("two logits", {}),
     "as layers": ("BatchNorm behind", {}),
+    "training rows": ("dropout", {}),
 }
 
 every_method = pytest.mark.parametrize("method", METHODS)
@@ -82,8 +84,11 @@ every_run = pytest.mark.parametrize(("method", "kind"), RUNS)
 def problem_of(kind: str) -> Problem:
     """Built once: that methods leave it alone is one of the tests."""
     network, options = PROBLEMS[kind]
-    form = kind if kind == "as layers" else "as written"
-    return biased_problem(zoo.scorer(network, form), zoo.features(120), **options)
+    scorer = zoo.scorer(network, kind if kind == "as layers" else "as written")
+    problem = biased_problem(scorer, zoo.features(120), **options)
+    if kind != "training rows":
+        return problem
+    return with_training_rows(problem, biased_problem(scorer, zoo.features(150, 5), seed=1))
 
 
 def run(method: str, problem: Problem, objective: Objective | None = None, **given: Any) -> Result:

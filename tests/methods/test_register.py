@@ -98,13 +98,13 @@ def test_a_method_without_docstring_works() -> None:
     assert method.summary == f"Method of module {__name__}, without a description."
     assert (method.options, method.facts, method.needs_group) == ((), {}, None)
     (row,) = methods.table(["bare"]).splitlines()[2:]
-    assert row == "| `bare` | - | - | - | - | - |"
+    assert row == "| `bare` | - | - | - | - | - | - |"
 
 
 def test_the_table_shows_missing_facts_as_a_dash() -> None:
     methods.register(shift)
     (row,) = methods.table(["shift"]).splitlines()[2:]
-    assert row == "| `shift` | threshold | no | - | - | - |"
+    assert row == "| `shift` | threshold | no | - | - | - | - |"
 
 
 def test_a_whole_number_as_default_of_a_float_is_a_float() -> None:

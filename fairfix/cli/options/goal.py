@@ -124,6 +124,18 @@ def promise_options(
 ) -> None: ...
 
 
+def training_options(
+    train: Annotated[
+        Path | None,
+        advanced(
+            "Table of training rows for methods that learn by gradients; candidates are chosen on "
+            "the validation rows. It may lack the group column where a method needs no groups.",
+            "--train",
+        ),
+    ] = None,
+) -> None: ...
+
+
 def unlabeled_options(
     unlabeled: Annotated[
         Path | None,

@@ -84,6 +84,23 @@ class Data(StrictModel):
     test_rows: PositiveCount = Field(description="Number of held-out rows, unseen by the method.")
 
 
+class Training(StrictModel):
+    """The training rows of the run."""
+
+    table: str = Field(description="File name of the table of training rows.")
+    table_sha256: Sha256 = Field(description="Hash of the table's bytes.")
+    rows: PositiveCount = Field(description="Number of training rows.")
+    has_groups: bool = Field(description="Whether the table has the group column.")
+    used_for: str = Field(description="What the method used the rows for.")
+    tuned_rows: RowFingerprints | None = Field(
+        description="Salted hashes of the rows, as those of the validation rows."
+    )
+    tuned_ids: RowFingerprints | None = Field(description="The same for ids with labels.")
+    tuned_values: CoarseFingerprints | None = Field(
+        description="The same by coarse values of most columns."
+    )
+
+
 class Objective(StrictModel):
     """What the method optimized."""
 
@@ -301,6 +318,9 @@ class Report(StrictModel):
     made_by: MadeBy = Field(description="The software and command that made the report.")
     model: Model | None = Field(description="The network; null if the table has the scores.")
     data: Data = Field(description="The tables and their columns.")
+    training: Training | None = Field(
+        description="The training rows; null if the method learned from the validation rows."
+    )
     objective: Objective = Field(description="What the method optimized.")
     goals: Goals | None = Field(
         description="The budget and all further limits that the search kept; null with the budget "

@@ -7,15 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from fairfix._utils.strict_json import read_json
-from fairfix.data.coarse_fingerprints import CoarseFingerprints, coarse_overlaps
-from fairfix.data.row_fingerprints import (
-    MAX_EXCESS,
-    VERSION,
-    Overlap,
-    RowFingerprints,
-    id_overlap,
-    overlap,
-)
+from fairfix.data.known_rows import KnownRows
+from fairfix.data.row_fingerprints import MAX_EXCESS, Overlap
 from fairfix.errors import UsageError
 from fairfix.models.checkpoint import weights_sha256
 from fairfix.thresholds.rule_file import stem_of
@@ -53,8 +46,7 @@ def reuse(case: Case, rule: Path | None = None) -> Reuse:
     report = _read(path)
     if not _same_model(case, report):
         return _unchecked(f"{path.name} is for other weights than the model's")
-    data = report.get("data")
-    data = data if isinstance(data, dict) else {}
+    data, learned = _section(report, "data"), _section(report, "training")
     notes = _turned(case, data, path.name)
     fitted = data.get("validation_rows")
     if data.get("table_sha256") == case.table.sha256 and isinstance(fitted, int):
@@ -62,14 +54,16 @@ def reuse(case: Case, rule: Path | None = None) -> Reuse:
         share = min(1.0, fitted / case.table.rows)
         _refuse(case, sentence, share > MAX_EXCESS)
         return Reuse(share, sentence, notes)
+    _refuse(
+        case,
+        "the network was trained on its rows",
+        learned.get("table_sha256") == case.table.sha256,
+    )
     found = [
-        compare(known, case.problem)
-        for key, compare in (("tuned_rows", overlap), ("tuned_ids", id_overlap))
-        if (known := _fingerprints(report, key, path.name)) is not None
+        each
+        for part, source in ((report, path.name), (learned, f"{path.name}, training"))
+        for each in KnownRows.from_json(part, source).overlaps(case.problem)
     ]
-    if (values := report.get("tuned_values")) is not None:
-        known_values = CoarseFingerprints.from_json(values, f"{path.name}, tuned_values")
-        found += coarse_overlaps(known_values, case.problem)
     if not found:
         return _unchecked(f"{path.name} does not list the tuned rows", notes)
     strongest = max(found, key=_strength)
@@ -100,12 +94,10 @@ def _unchecked(reason: str, notes: tuple[str, ...] = ()) -> Reuse:
     )
 
 
-def _fingerprints(report: dict[str, Any], key: str, source: str) -> RowFingerprints | None:
-    """Return fingerprints of a report; None without them, or if an earlier version wrote them."""
-    known = report.get(key)
-    if known is None or (isinstance(known, dict) and known.get("version") in range(1, VERSION)):
-        return None
-    return RowFingerprints.from_json(known, f"{source}, {key}")
+def _section(report: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a section of a report, empty if the report lacks it."""
+    found = report.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _turned(case: Case, data: dict[str, Any], source: str) -> tuple[str, ...]:
