@@ -21,6 +21,7 @@ from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.input_width import accepted_widths
 from fairfix.models.prunable_units import find_prunable_layers
 from fairfix.models.run_network import make_scorer
+from fairfix.models.unit_tracing import HEADS
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import find_rule
 
@@ -92,7 +93,7 @@ def _tables_of_rows(found: dict[str, Any]) -> Iterator[Table]:
             each["type"],
             ", ".join(map(str, each["shapes"])),
             each["parameters"],
-            found["prunable_units"].get(each["name"], ""),
+            _units_text(each["name"], found["prunable_units"]),
         ]
         for each in found["modules"]
     ]
@@ -103,6 +104,13 @@ def _tables_of_rows(found: dict[str, Any]) -> Iterator[Table]:
         for each in found["outputs"]
     ]
     yield build_table("Outputs", ["name", "type", "shape", "read as"], outputs, numbers=False)
+
+
+def _units_text(module: str, units: dict[str, int]) -> str:
+    """Return the prunable units of a module, and its attention heads."""
+    heads = units.get(f"{module}.{HEADS}")
+    texts = [str(units[module])] if module in units else []
+    return ", ".join(texts if heads is None else [*texts, f"{heads} heads"])
 
 
 def _document(

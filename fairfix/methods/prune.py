@@ -2,7 +2,9 @@
 
 Step by step, the units whose removal reduces the soft gap most are removed. After every step the
 network is evaluated at its exact optimal threshold, and the best step is kept. A unit is removed by
-setting its outgoing weights to 0, so that nothing of it reaches the output.
+setting its outgoing weights to 0, so that nothing of it reaches the output. Units are the outputs
+of linear layers, the channels of convolutions, and the heads of scaled dot-product attention; the
+channels of queries, keys and values are none. Attention that is written out shows no heads.
 
 Deviations from the paper: a unit is ranked by the first-order change of the soft gap under its
 removal, which is minus the sum of weight times gradient over the outgoing weights. Equation 4
@@ -38,8 +40,9 @@ from fairfix.methods._result import Result
 from fairfix.methods._search import CandidateSearch
 from fairfix.methods._soft_gap import soft_gap, soft_gap_gradient
 from fairfix.metrics.objective import Objective
-from fairfix.models.prunable_units import PrunableLayer, find_prunable_layers, trace_prunable_layers
+from fairfix.models.prunable_units import find_prunable_layers, trace_prunable_layers
 from fairfix.models.scorer import Scorer
+from fairfix.models.unit_sources import PrunableLayer
 
 STEPS = 64
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from fairfix.errors import CheckpointError
-from fairfix.models.prunable_units import PrunableLayer, find_prunable_layers, trace_prunable_layers
+from fairfix.models.prunable_units import find_prunable_layers, trace_prunable_layers
 from fairfix.models.scorer import Output, Scorer
+from fairfix.models.unit_sources import PrunableLayer
 from tests.helpers import zoo
 from tests.helpers.zoo import FORMS, ZOO
 
