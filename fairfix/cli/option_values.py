@@ -14,6 +14,7 @@ from fairfix._utils.text import did_you_mean, shorten
 from fairfix.cli.command_specs import command_specs, outside_names
 from fairfix.cli.options.option import DEFAULTS
 from fairfix.cli.settings import Settings, load_settings
+from fairfix.data.table.columns import label_columns
 from fairfix.errors import TrustError, UsageError
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class OptionValues:
         group = set_.get("group")
         unfavorable = _names(set_.get("unfavorable"))
         return {
-            "label": set_.get("label"),
+            **label_columns(_names(set_.get("label")), set_.get("target")),
             "favorable": set_.get("favorable"),
             "unfavorable": unfavorable or None,
             "groups": None if group is None else tuple(group),

@@ -196,13 +196,14 @@ class _SettingsTable(StrictModel):
 
     model_config = ConfigDict(alias_generator=lambda name: _dashed(name.rstrip("_")))
 
-    label: str | None = None
+    label: _Names | None = None
     favorable: _CellValue | None = None
     unfavorable: _CellValue | tuple[_CellValue, ...] | None = None
     group: _Names | None = None
     privileged: _CellValue | None = None
     reference: _CellValue | None = None
     output_label: _CellValue | None = None
+    target: str | None = None
     missing_group: Literal["error", "keep"] | None = None
     id: str | None = None
     ignore: _Names | None = None

@@ -157,6 +157,7 @@ class _LateScorer(Scorer):
             batch_size=scorer.batch_size,
             is_fixed=scorer.is_fixed,
             classes=scorer.classes,
+            targets=scorer.targets,
         )
         self._plan = plan
 

@@ -56,7 +56,9 @@ def select_output(raw: Any, name: str | None) -> Tensor:
     return found[name]
 
 
-def find_output(raw: Any, rows: int, name: str | None, classes: int | None = None) -> str | None:
+def find_output(
+    raw: Any, rows: int, name: str | None, classes: int | None = None, labels: int | None = None
+) -> str | None:
     """Return the name of the output that holds the scores; None for the only tensor.
 
     Args:
@@ -64,22 +66,23 @@ def find_output(raw: Any, rows: int, name: str | None, classes: int | None = Non
         rows: number of rows that it got, at least 2.
         name: given by the user; it must exist.
         classes: the number of classes of a multi-class network.
+        labels: the number of labels of a network with an output for each of several.
 
     Raises:
         CheckpointError: if no tensor has the shape of scores, or several have it.
         UsageError: if no tensor has the given name.
     """
-    found = named_outputs(raw)
+    found, width = named_outputs(raw), classes or labels
     if name is not None or len(found) < 2 or _LOGITS in found:
         tensor = select_output(raw, name)
-        if not holds_scores(tensor, rows, classes):
-            _refuse_classes(tensor, rows, classes)
+        if not holds_scores(tensor, rows, width):
+            _refuse_outputs(tensor, rows, classes, labels)
             raise CheckpointError(
                 f"The network returns shape {tuple(tensor.shape)} for {rows} rows; fairfix "
                 "debiases binary classifiers with output shape (N,), (N, 1) or (N, 2)."
             )
         return name if name is not None or _LOGITS not in found else _LOGITS
-    usable = [key for key, tensor in found.items() if holds_scores(tensor, rows, classes)]
+    usable = [key for key, tensor in found.items() if holds_scores(tensor, rows, width)]
     if len(usable) == 1:
         return usable[0]
     shapes = {key: tuple(found[key].shape) for key in usable or found}
@@ -95,14 +98,18 @@ def find_output(raw: Any, rows: int, name: str | None, classes: int | None = Non
     )
 
 
-def holds_scores(tensor: Tensor, rows: int, classes: int | None = None) -> bool:
-    """Whether a tensor has the shape and type of scores, of a binary classifier or of classes."""
-    shapes = ((rows,), (rows, 1), (rows, 2)) if classes is None else ((rows, classes),)
+def holds_scores(tensor: Tensor, rows: int, width: int | None = None) -> bool:
+    """Whether a tensor has the shape and type of scores.
+
+    Args:
+        width: the number of classes or of labels; None for a binary classifier.
+    """
+    shapes = ((rows,), (rows, 1), (rows, 2)) if width is None else ((rows, width),)
     return tuple(tensor.shape) in shapes and tensor.is_floating_point()
 
 
-def _refuse_classes(tensor: Tensor, rows: int, classes: int | None) -> None:
-    """Raise CheckpointError if a tensor has the shape of classes, but of another number."""
+def _refuse_outputs(tensor: Tensor, rows: int, classes: int | None, labels: int | None) -> None:
+    """Raise CheckpointError if a tensor has outputs of classes or labels, but another number."""
     if tensor.dim() != 2 or len(tensor) != rows or not tensor.is_floating_point():
         return
     outputs = tensor.shape[1]
@@ -111,12 +118,17 @@ def _refuse_classes(tensor: Tensor, rows: int, classes: int | None) -> None:
             f"The network gives {outputs} outputs a row, but {classes} classes are named; name "
             "each output in their order with --classes, or leave it out for one or two outputs."
         )
+    if labels is not None:
+        raise CheckpointError(
+            f"The network gives {outputs} outputs a row, but {labels} label columns are named; "
+            "name the label column of each output in their order with --label."
+        )
     if outputs > 2:
         raise CheckpointError(
             f"The network returns shape {tuple(tensor.shape)} for {rows} rows, and it is not known "
             "which label value each output stands for; binary classifiers return shape (N,), "
             "(N, 1) or (N, 2), for others name the label values in the order of the outputs with "
-            "--classes."
+            "--classes, or the label column of each output with --label."
         )
 
 

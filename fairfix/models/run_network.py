@@ -28,6 +28,7 @@ from fairfix.models.network_output import (
 )
 from fairfix.models.output_tracing import OutputTracer, Range, TracedValue
 from fairfix.models.scorer import Output, Scorer, in_row_order
+from fairfix.models.targets import Targets
 
 ONE, TWO = (Output.PROB, Output.LOGIT), (Output.PROBS, Output.LOGITS)
 OUTPUT_KINDS: dict[str, tuple[Output, Output]] = dict(
@@ -45,15 +46,24 @@ class Reading:
         kind: "prob" or "logit" as a user gives it, or an ``Output`` as a rule holds it; None if it
             follows from the network's last operation.
         name: of the output with the scores, where the network has several (``named_outputs``).
-        classes: of a network with more than two outputs.
+        classes: of a network with one output for each of more than two label values.
         stored_classes: those that lie beside the network; they count for a network with as many
             outputs only.
+        targets: of a network with one output for each of several labels; without ``classes``.
     """
 
     kind: str | None = None
     name: str | None = None
     classes: Classes | None = None
     stored_classes: Classes | None = None
+    targets: Targets | None = None
+
+
+def reading_like(scorer: Scorer) -> Reading:
+    """Return how a scorer reads the output of its network."""
+    return Reading(
+        scorer.output, scorer.output_name, classes=scorer.classes, targets=scorer.targets
+    )
 
 
 def make_scorer(
@@ -88,11 +98,14 @@ def make_scorer(
     with torch.no_grad(), torch.random.fork_rng(_cuda_devices(inputs.device)):
         raw, input_dtype = _run_in_needed_dtype(checkpoint, network, batch)
         batch = batch.cast(input_dtype)
-        classes = _classes(raw, len(batch), reading)
-        name = find_output(raw, len(batch), reading.name, len(classes.names) if classes else None)
+        classes, targets = _classes(raw, len(batch), reading), reading.targets
+        width = None if classes is None else len(classes.names)
+        name = find_output(
+            raw, len(batch), reading.name, width, None if targets is None else len(targets.names)
+        )
         first = select_output(raw, name)
         _check_repeatable(first, select_output(batch.call(network), name))
-        output = _output(network, batch, name, reading.kind, classes)
+        output = _output(network, batch, name, reading.kind, classes, targets)
         size = batch_size or default_batch_size(network, batch)
     return Scorer(
         network,
@@ -103,6 +116,7 @@ def make_scorer(
         input_dtype=input_dtype,
         is_fixed=checkpoint.is_fixed,
         classes=classes,
+        targets=targets,
     )
 
 
@@ -244,7 +258,7 @@ def _check_repeatable(first: Tensor, second: Tensor) -> None:
 def _classes(raw: Any, rows: int, reading: Reading) -> Classes | None:
     """Return the given classes, else the stored ones if an output of the network has as many."""
     stored = reading.stored_classes
-    if reading.classes is not None or stored is None:
+    if reading.classes is not None or reading.targets is not None or stored is None:
         return reading.classes
     outputs = named_outputs(raw).values()
     return stored if any(holds_scores(x, rows, len(stored.names)) for x in outputs) else None
@@ -256,12 +270,13 @@ def _output(
     name: str | None,
     kind: str | None,
     classes: Classes | None,
+    targets: Targets | None,
 ) -> Output:
     """Return the kind of the output: the given one, else that of the network's last operation."""
     tensor, value = traced_output(network, batch, name)
     if classes is not None and kind is None:
         return _class_output(value)
-    two = classes is None and tensor.numel() == 2 * len(batch)
+    two = classes is None and targets is None and tensor.numel() == 2 * len(batch)
     if kind is None:
         return output_of(value, two=two)
     if kind in OUTPUT_KINDS:

@@ -14,6 +14,7 @@ from fairfix.errors import CheckpointError
 from fairfix.models.classes import Classes
 from fairfix.models.inputs import Batch, Inputs, Rows, as_batch, as_inputs
 from fairfix.models.network_output import select_output
+from fairfix.models.targets import Targets
 
 MAX_BATCH = 65_536  # rows
 _SMALLEST_PROBABILITY = 1e-6  # whose logit is not clipped
@@ -41,15 +42,16 @@ class Scorer(nn.Module):
 
     Attributes:
         network: maps its inputs for N rows to scores of shape (N,), (N, 1) or (N, 2), with
-            ``classes`` (N, K), or to several tensors.
-        output: kind of its output; with ``classes`` that of each of its K values.
+            ``classes`` (N, K), with ``targets`` (N, L), or to several tensors.
+        output: kind of its output; with ``classes`` or ``targets`` that of each of its values.
         complement: True if the network predicts the unfavorable label, so that the score is
             1 minus the probability.
         output_name: which of several outputs holds the scores (``named_outputs``).
         batch_size: rows in one forward pass, unless ``forward`` is called with more.
         input_dtype: type in which the network gets floating-point inputs; None leaves theirs.
         is_fixed: the network can be run, but its weights cannot be changed.
-        classes: of a network with more than two outputs; else None.
+        classes: of a network with one output for each of more than two label values; else None.
+        targets: of a network with one output for each of several labels; else None.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Scorer(nn.Module):
         input_dtype: torch.dtype | None = None,
         is_fixed: bool = False,
         classes: Classes | None = None,
+        targets: Targets | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -73,6 +76,7 @@ class Scorer(nn.Module):
         self.input_dtype = input_dtype
         self.is_fixed = is_fixed
         self.classes = classes
+        self.targets = targets
 
     def forward(self, batch: Batch | Tensor) -> Tensor:
         batch = as_batch(batch)
@@ -90,8 +94,10 @@ class Scorer(nn.Module):
         return batch if self.input_dtype is None else batch.cast(self.input_dtype)
 
     def merged(self, raw: Tensor) -> Tensor:
-        """Return the network's output with its classes merged to one output, (N,), if any."""
-        return raw if self.classes is None else merged_classes(raw, self.output, self.classes)
+        """Return the output for the favorable classes or for the target, (N,), if there are any."""
+        if self.classes is not None:
+            return merged_classes(raw, self.output, self.classes)
+        return raw if self.targets is None else self.targets.of(raw)
 
     def dtype_of(self, batch: Batch) -> torch.dtype:
         """Return the type of the scores for a batch."""

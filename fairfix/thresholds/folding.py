@@ -38,6 +38,8 @@ def fold_threshold(scorer: Scorer, threshold: float, problem: Problem) -> Scorer
     folded = copy.deepcopy(scorer)
     if scorer.classes is not None:
         outputs, favorable = len(scorer.classes.names), list(scorer.classes.favorable)
+    elif scorer.targets is not None:
+        outputs, favorable = len(scorer.targets.names), [scorer.targets.place]
     else:
         two = scorer.output in (Output.PROBS, Output.LOGITS)
         outputs, favorable = (2 if two else 1), [-1]

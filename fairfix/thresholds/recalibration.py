@@ -100,16 +100,19 @@ def fold_affine(scorer: Scorer, slope: float, intercept: float) -> Scorer | None
     """
     if scorer.classes is not None:  # the slope of merged logits is not one of the layer
         return None
-    outputs = 2 if scorer.output in (Output.PROBS, Output.LOGITS) else 1
+    outputs, own = 2 if scorer.output.is_two else 1, slice(None)
+    if scorer.targets is not None:
+        place = scorer.targets.place
+        outputs, own = len(scorer.targets.names), slice(place, place + 1)
     changed = copy.deepcopy(scorer)
     layer = _last_linear(changed.network, outputs)
     if layer is None:
         return None
     weight, bias = layer
     with torch.no_grad():
-        weight.mul_(slope)
-        bias.mul_(slope)
-        bias[-1] += -intercept if scorer.complement else intercept
+        weight[own].mul_(slope)
+        bias[own].mul_(slope)
+        bias[own][-1] += -intercept if scorer.complement else intercept
     return changed
 
 

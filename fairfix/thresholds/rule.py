@@ -16,6 +16,7 @@ from fairfix.models.classes import Classes
 from fairfix.models.inputs import Inputs
 from fairfix.models.score_model import ModeledScores, ScoreModel
 from fairfix.models.score_model.storage import read_score_model, sha256
+from fairfix.models.targets import Targets
 from fairfix.thresholds.contract import Contract
 from fairfix.thresholds.policy import Policy, RandomizedThresholds, row_draws, row_ids
 from fairfix.thresholds.rule_document import VERSION, VERSIONS, RuleDocument
@@ -53,6 +54,8 @@ class DecisionRule:
             the features; None compares the network's score itself.
         classes: what the outputs of a network with more than two stand for; the probability is that
             of the favorable classes. None for one or two outputs.
+        targets: the labels of a network with one output for each of several; the probability is
+            that of its target. None for one label.
 
     Raises:
         UsageError: if not exactly one kind of threshold is given, or a value is out of range.
@@ -74,6 +77,7 @@ class DecisionRule:
     contract: Contract | None = None
     score_model: ScoreModel | None = None
     classes: Classes | None = None
+    targets: Targets | None = None
 
     def __post_init__(self) -> None:
         given = [
@@ -224,6 +228,7 @@ class DecisionRule:
             "contract": self.contract and self.contract.model_dump(mode="json"),
             **({} if self.score_model is None else {"score_model": _named(self.score_model)}),
             **({} if self.classes is None else {"classes": _listed(self.classes)}),
+            **({} if self.targets is None else {"targets": _named_targets(self.targets)}),
         }
 
     @classmethod
@@ -244,7 +249,7 @@ class DecisionRule:
         if isinstance(data, dict):
             _check_version(data.get("version"), data.get("operator"), source)
         document = validate(RuleDocument, data, source)
-        named, listed = document.score_model, document.classes
+        named, listed, labels = document.score_model, document.classes, document.targets
         score_model = None
         if named is not None:
             if arrays is None:
@@ -271,6 +276,7 @@ class DecisionRule:
                 contract=document.contract,
                 score_model=score_model,
                 classes=None if listed is None else listed.classes(),
+                targets=None if labels is None else Targets(labels.names, labels.target),
             )
         except UsageError as error:
             raise UsageError(f"{source}: not a decision rule: {error}") from None
@@ -288,6 +294,11 @@ def _named(score_model: ScoreModel) -> dict[str, Any]:
 def _listed(classes: Classes) -> dict[str, Any]:
     """Return what a rule's JSON has of its classes."""
     return {"names": list(classes.names), "favorable": list(classes.favorable_names)}
+
+
+def _named_targets(targets: Targets) -> dict[str, Any]:
+    """Return what a rule's JSON has of its targets."""
+    return {"names": list(targets.names), "target": targets.target}
 
 
 def _check_version(version: object, operator: object, source: str) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from fairfix._utils.strict_json import StrictModel
 from fairfix.errors import UsageError
@@ -19,15 +19,6 @@ Threshold = Annotated[float, Field(ge=-1, le=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Steps = Annotated[tuple[tuple[Threshold, Probability], ...], Field(min_length=1)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-
-
-def _unknown(value: Any) -> Any:
-    if value is not None:
-        raise ValueError("is not known to this fairfix; use the release that wrote the rule")
-    return value
-
-
-Reserved = Annotated[None, BeforeValidator(_unknown)]
 
 
 class ScoreModelDocument(StrictModel):
@@ -65,6 +56,15 @@ class ClassesDocument(StrictModel):
                 raise UsageError(f"{name!r} is not among the classes; restore the file.")
         places = (place for place, name in enumerate(self.names) if name in self.favorable)
         return Classes(self.names, tuple(places))
+
+
+class TargetsDocument(StrictModel):
+    """The labels of a network with one output for each of several."""
+
+    names: tuple[str, ...] = Field(
+        description="The label column of each output, in the order of the outputs."
+    )
+    target: str = Field(description="The label whose probability is compared with thresholds.")
 
 
 class RuleDocument(StrictModel):
@@ -137,14 +137,18 @@ class RuleDocument(StrictModel):
         description="What the outputs of a network with more than two stand for; null if it has "
         "one or two. `output` is then the kind of each.",
     )
-    targets: Reserved = Field(None, description="Reserved; null.")
+    targets: TargetsDocument | None = Field(
+        None,
+        description="What the outputs of a network are of that has one for each of several labels; "
+        "null if it has one label. `output` is then the kind of each.",
+    )
 
     @model_validator(mode="after")
     def _check_version(self) -> RuleDocument:
-        new = (self.contract, self.report_sha256, self.score_model, self.classes)
+        new = (self.contract, self.report_sha256, self.score_model, self.classes, self.targets)
         if self.version == 1 and any(each is not None for each in new):
             raise ValueError(
-                "has classes, a contract, report_sha256 or score_model, which version 1 does not "
-                "have"
+                "has classes, targets, a contract, report_sha256 or score_model, which version 1 "
+                "does not have"
             )
         return self

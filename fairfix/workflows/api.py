@@ -35,7 +35,8 @@ def load(
     model: str | Path | None,
     data: str | Path,
     *,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
+    target: str | None = None,
     favorable: object = None,
     unfavorable: object = (),
     group: str | Sequence[str] | None = None,
@@ -73,7 +74,8 @@ def load(
         model: a checkpoint; None if ``score`` names a column of scores.
         data: a CSV, CSV.gz or Parquet file.
         label: the label column, by default "label"; ``favorable`` is its favorable value, by
-            default 1.
+            default 1. Several are those of a network with one output for each, in their order.
+        target: which of several label columns; rows without its value are left out.
         unfavorable: the other label values, needed if there are several; "others" takes all.
         group: the group column, by default "group", or several, of which the first is debiased;
             ``privileged`` is the privileged value of the first.
@@ -110,6 +112,7 @@ def load(
     """
     given = column_roles(
         label=label,
+        target=target,
         favorable=favorable,
         unfavorable=unfavorable,
         groups=group,
@@ -344,7 +347,8 @@ def predict(
     data: str | Path,
     *,
     rule: str | Path | None = None,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
+    target: str | None = None,
     favorable: object = None,
     unfavorable: object = (),
     group: str | Sequence[str] | None = None,
@@ -379,6 +383,7 @@ def predict(
     """
     given = column_roles(
         label=label,
+        target=target,
         favorable=favorable,
         unfavorable=unfavorable,
         groups=group,

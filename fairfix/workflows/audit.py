@@ -15,7 +15,7 @@ from fairfix.errors import TableError, UsageError
 from fairfix.metrics.fairness_metrics import METRICS, Metric, rates
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.rates import Rate
-from fairfix.models.run_network import checked_scores, make_scorer
+from fairfix.models.run_network import Reading, checked_scores, make_scorer, reading_like
 from fairfix.models.scorer import Scorer
 from fairfix.stats.calibration import Calibration, calibration
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
@@ -130,6 +130,7 @@ def plain_rule(case: Case) -> DecisionRule:
         output_label=case.output_label,
         output=case.output,
         classes=case.classes,
+        targets=case.targets,
     )
 
 
@@ -147,6 +148,11 @@ def ruled(case: Case, rule: DecisionRule) -> Case:
     if case.scored_by is not None and case.scored_by.score_model is not None:
         raise UsageError("The case has the scores of another rule's score model; load it again.")
     check_contract(case, rule)
+    if rule.targets is not None and rule.targets.target != case.columns.label:
+        raise UsageError(
+            f"The rule is for the label {rule.targets.target!r}, but {case.table.path.name} was "
+            f"read for {case.columns.label!r}; give --target {rule.targets.target}."
+        )
     known = case.problem.labeled or case.columns.favorable is not None
     if known and not equal_values(rule.positive_label, case.table.favorable):
         raise UsageError(
@@ -161,8 +167,8 @@ def ruled(case: Case, rule: DecisionRule) -> Case:
     return replace(case, problem=problem)
 
 
-def _how_read(scorer: Scorer) -> tuple[object, ...]:
-    return scorer.output, scorer.output_name, scorer.complement, scorer.classes
+def _how_read(scorer: Scorer) -> tuple[Reading, bool]:
+    return reading_like(scorer), scorer.complement
 
 
 def _reread(case: Case, rule: DecisionRule) -> Case:

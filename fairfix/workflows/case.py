@@ -20,6 +20,7 @@ from fairfix.models.classes import Classes
 from fairfix.models.inputs import Inputs
 from fairfix.models.run_network import OUTPUT_KINDS, checked_scores, make_scorer
 from fairfix.models.scorer import Output, Scorer
+from fairfix.models.targets import Targets
 from fairfix.models.threads import MAX_THREADS, default_threads, limited_threads
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import NO_RULE, FoundRule, arch_hint
@@ -97,6 +98,12 @@ class Case:
         """The classes of a network with more than two outputs; else None."""
         scorer = self.problem.scorer
         return None if scorer is None else scorer.classes
+
+    @property
+    def targets(self) -> Targets | None:
+        """The labels of a network with one output for each of several; else None."""
+        scorer = self.problem.scorer
+        return None if scorer is None else scorer.targets
 
     @property
     def output_name(self) -> str | None:
@@ -196,7 +203,7 @@ def load(
         return Case(None, table, columns, options, problem, favorable, table.notes, found=found)
     assert model is not None
     checkpoint = model if isinstance(model, Checkpoint) else read_model(model, options)
-    options = read_as(options, found)
+    options = read_as(options, found, columns)
     columns, spec = network_inputs(checkpoint, columns, Path(data), options, found.contract)
     columns, named = name_features(columns, Path(data), spec, found.contract, checkpoint)
     table = read(columns, spec=spec)

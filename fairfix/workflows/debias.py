@@ -359,6 +359,7 @@ def _rule(
         output_label=case.output_label,
         output=case.output,
         classes=case.classes,
+        targets=case.targets,
         metric=objective.metric.key,
         budget=objective.budget,
         weights_sha256=weights,

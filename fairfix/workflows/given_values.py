@@ -49,6 +49,12 @@ def _values(
     rule, contract = found.rule, found.contract
     if rule is None:
         return
+    targets = given.get("targets")
+    if rule.targets is not None:
+        yield "target", given.get("label"), rule.targets.target
+        yield "label", targets and joined_names(targets), joined_names(rule.targets.names)
+    elif targets and contract is not None and contract.reads_table:
+        yield "label", joined_names(targets), contract.roles.label
     yield "output-label", options.output_label, rule.output_label
     if rule.classes is None or not _names_all(given.get("favorable"), rule.classes):
         yield "favorable", given.get("favorable"), rule.positive_label

@@ -50,10 +50,10 @@ def inspect_on_rows(
         raise UsageError("A network is shown on its inputs, not on scores; leave out --score.")
     found = find_rule(checkpoint)
     check_given(given, options, found, measures=True)
-    options = read_as(options, found)
     columns = replace(
         resolve_columns(given, found.rule), privileged=None, reference=None, score=None
     )
+    options = read_as(options, found, columns)
     columns, spec = network_inputs(checkpoint, columns, data, options, found.contract)
     columns, notes = name_features(columns, data, spec, found.contract, checkpoint)
     read = partial(

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from fairfix._utils.name_list import joined_names
+from fairfix.data.table.columns import label_columns
 
 
 def column_roles(
     *,
+    label: str | Sequence[str] | None,
+    target: str | None = None,
     favorable: object = None,
     unfavorable: object = (),
     groups: str | Sequence[str] | None,
@@ -22,6 +25,8 @@ def column_roles(
     """Return the fields of ``Columns`` that the caller set; None for the others.
 
     Args:
+        label: the label column, or that of each output of a network with several, of which
+            ``target`` is one.
         favorable, privileged, reference: values of any type, as a table writes them; several
             favorable ones in a list.
         unfavorable: one value or several.
@@ -30,6 +35,7 @@ def column_roles(
     """
     several = unfavorable if isinstance(unfavorable, list | tuple) else (unfavorable,)
     return {
+        **label_columns((label,) if isinstance(label, str) else label, target),
         "favorable": _favorable(favorable),
         "unfavorable": tuple(map(str, several)) or None,
         "groups": (groups,) if isinstance(groups, str) else _tuple(groups),

@@ -15,6 +15,7 @@ from fairfix.errors import CheckpointError, UsageError
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.inputs import Inputs
+from fairfix.models.targets import Targets
 from fairfix.thresholds.rule_file import checkpoint_key_of
 
 _ROWS = 64  # enough to convert a program
@@ -33,6 +34,7 @@ class ModelOptions:
             where the table has it, else the favorable value.
         classes: the label value of each output of a network with more than two, in their order;
             None takes those stored with the network.
+        targets: the labels of a network with one output for each of several; None for one label.
         device: "auto" takes a GPU where there is one.
         batch_size: rows run at once; None chooses it from the network's memory per row.
         threads: CPU threads; None chooses them from the sizes of network and table.
@@ -54,6 +56,7 @@ class ModelOptions:
     files: InputOptions = field(default_factory=InputOptions)
     inputs: GivenInputs = field(default_factory=GivenInputs)
     classes: Sequence[str] | None = None
+    targets: Targets | None = None
 
     @property
     def network_alone(self) -> tuple[str, ...]:

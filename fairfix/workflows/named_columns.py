@@ -46,6 +46,7 @@ def _from_contract(contract: Contract, rule: DecisionRule) -> dict[str, Any]:
     roles = contract.roles
     return {
         "label": roles.label,
+        "targets": () if rule.targets is None else rule.targets.names,
         "favorable": rule.positive_label,
         "groups": roles.groups,
         "id": roles.id,

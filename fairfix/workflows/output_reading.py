@@ -6,21 +6,36 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from fairfix._utils.text import quoted_list
-from fairfix.data.table import Table, equal_values
+from fairfix.data.table import Columns, Table, equal_values
 from fairfix.data.table.labels import favorable_among
 from fairfix.errors import UsageError
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.classes import Classes
 from fairfix.models.run_network import Reading
 from fairfix.models.scorer import Output, Scorer
+from fairfix.models.targets import Targets
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import FoundRule
 from fairfix.workflows.model_options import ModelOptions
 
 
-def read_as(options: ModelOptions, found: FoundRule) -> ModelOptions:
-    """Return the options with the rule's reading of the output where none is given."""
+def read_as(options: ModelOptions, found: FoundRule, columns: Columns) -> ModelOptions:
+    """Return the options with the rule's reading of the output where none is given.
+
+    Args:
+        columns: several label columns are those of the outputs.
+
+    Raises:
+        UsageError: if there are also classes.
+    """
     rule = found.rule
+    if columns.targets:
+        if options.classes is not None:
+            raise UsageError(
+                "--classes names the values of one label, and --label names several; give one of "
+                "them."
+            )
+        options = replace(options, targets=Targets(columns.targets, columns.label))
     if rule is None or rule.contract is None:
         return options
     kind = "prob" if rule.output in (Output.PROB, Output.PROBS) else "logit"
@@ -41,9 +56,14 @@ def reading_of(
     """Return how the output is read: by the options, else by the rule, else by its trace."""
     kind = options.output_kind if options.output_kind != "auto" else None
     if rule is None:
-        return Reading(kind, options.output_name, *classes)
+        return Reading(kind, options.output_name, *classes, options.targets)
     named = rule.contract.output_name if rule.contract is not None else None
-    return Reading(kind or rule.output, options.output_name or named, rule.classes)
+    return Reading(
+        kind or rule.output,
+        options.output_name or named,
+        classes=rule.classes,
+        targets=rule.targets,
+    )
 
 
 def reading_to_show(
@@ -83,6 +103,8 @@ def output_notes(
     what = f"{output}, the second" if output.is_two else f"the {output}"
     which = "output" if name is None else f"output {name!r}"
     said = "given" if options.output_kind != "auto" else "detected"
+    if scorer.targets is not None:
+        which = f"{which} for {scorer.targets.target!r}"
     note = f"the network's {which} is read as {what} of {label!r} ({said})"
     if not scorer.complement:
         return (note,)

@@ -126,7 +126,7 @@ def predict(
         columns = replace(columns, score=None)
     check_score_source(checkpoint, columns, options)
     decision = found.rule or DecisionRule(threshold=0.5)
-    options = read_as(options, found)
+    options = read_as(options, found, columns)
     columns = _needed(columns, given, decision, Path(data))
     columns, spec = network_inputs(checkpoint, columns, Path(data), options, found.contract)
     notes: tuple[str, ...] = ()

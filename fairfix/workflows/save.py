@@ -18,7 +18,7 @@ from fairfix.data.spec.spec_files import SpecFile, spec_files, with_places
 from fairfix.errors import CheckpointError, OutputError, UsageError, VerificationError
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
-from fairfix.models.run_network import Reading, make_scorer
+from fairfix.models.run_network import make_scorer, reading_like
 from fairfix.models.score_model.storage import to_bytes
 from fairfix.report.html import html
 from fairfix.report.markdown import markdown
@@ -273,7 +273,7 @@ def _compare_decisions(outcome: Outcome, path: Path) -> None:
     scorer = make_scorer(
         again,
         problem.inputs,
-        Reading(problem.scorer.output, problem.scorer.output_name, problem.scorer.classes),
+        reading_like(problem.scorer),
         complement=problem.scorer.complement,
         batch_size=problem.scorer.batch_size,
     )

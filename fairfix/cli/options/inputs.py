@@ -43,7 +43,18 @@ def optional_table(
 
 def table_options(
     label: Annotated[
-        str | None, common("Label column.", "--label", default=default_text("label"))
+        str | None,
+        common(
+            "Label column; several, comma-separated, for a network with one output for each.",
+            "--label",
+            default=default_text("label"),
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        advanced(
+            "Which of several label columns; rows without its value are left out.", "--target"
+        ),
     ] = None,
     favorable: Annotated[
         str | None,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
+import torch
 
 from fairfix.models.inputs import Inputs, Part
 
@@ -131,6 +132,11 @@ class BuiltInputs:
     notes: tuple[str, ...]
     sha256: Mapping[str, str]
     measured: bool
+
+    def take(self, rows: np.ndarray) -> BuiltInputs:
+        """Return the inputs for some of the rows, by their numbers."""
+        kept = rows if self.kept is None else self.kept[rows]
+        return replace(self, inputs=self.inputs.take(torch.from_numpy(rows)), kept=kept)
 
 
 class InputsBuilder(Protocol):

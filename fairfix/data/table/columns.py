@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from fairfix._utils.text import did_you_mean, quoted_list
 from fairfix.errors import TableError, UsageError
@@ -23,6 +23,8 @@ class Columns:
 
     Attributes:
         label: the label column.
+        targets: of a network with one output for each of several labels, the label column of each,
+            in the order of the outputs; ``label`` is one of them. () for one label.
         favorable: the favorable value of the label, or several in a list with commas; None means
             1.
         unfavorable: the other values of the label, needed if there are several; ("others",) takes
@@ -46,6 +48,7 @@ class Columns:
     """
 
     label: str = "label"
+    targets: tuple[str, ...] = ()
     favorable: str | None = None
     unfavorable: tuple[str, ...] = ()
     groups: tuple[str, ...] = ("group",)
@@ -80,6 +83,7 @@ class Columns:
         """Return (role, column) for every role that is set, other than features and ignored."""
         roles = [
             ("label column", self.label),
+            *(("label column", name) for name in self.targets if name != self.label),
             *(("group column", name) for name in self.groups),
             ("id column", self.id),
             ("weight column", self.weight),
@@ -104,6 +108,37 @@ class Columns:
                 raise UsageError(
                     f"Column {name!r} is named as {taken[name]} and as {role}; it cannot be both."
                 )
+
+
+def label_columns(names: Sequence[str] | None, target: str | None) -> dict[str, Any]:
+    """Return the fields ``label`` and ``targets`` of ``Columns``; None for those not given.
+
+    Args:
+        names: the label columns that were given.
+        target: the one of several that was chosen.
+
+    Raises:
+        UsageError: there are several and none is chosen, or the chosen one is not among them.
+    """
+    if not names or len(names) == 1:
+        label = names[0] if names else target
+        if target not in (None, label):
+            raise UsageError(
+                f"--target {target} is not the label column {label!r}; name all label columns "
+                "with --label, in the order of the network's outputs."
+            )
+        return {"label": label, "targets": None}
+    if target is None:
+        raise UsageError(
+            f"--label names {len(names)} label columns, {quoted_list(names)}; choose one with "
+            "--target."
+        )
+    if target not in names:
+        raise UsageError(
+            f"--target {target} is not among the label columns {quoted_list(names)}"
+            f"{did_you_mean(target, names, '; name one of them.')}"
+        )
+    return {"label": target, "targets": tuple(names)}
 
 
 def is_saved_index(name: str) -> bool:

@@ -97,11 +97,11 @@ def read_columns(
     if inputs is None:
         return data
     built = inputs.build(TableRows(file, rows, data.ids, locate_row))
-    data = replace(data, inputs=built)
-    return data if built.kept is None else _take(data, built.kept)
+    data = data if built.kept is None else take_rows(data, built.kept)
+    return replace(data, inputs=built)
 
 
-def _take(data: ColumnData, rows: np.ndarray) -> ColumnData:
+def take_rows(data: ColumnData, rows: np.ndarray) -> ColumnData:
     """Return the cells of some rows, by their numbers (M,)."""
 
     def subset(values: np.ndarray | None) -> np.ndarray | None:
@@ -112,6 +112,7 @@ def _take(data: ColumnData, rows: np.ndarray) -> ColumnData:
         rows=len(rows),
         categorical={name: column.take(rows) for name, column in data.categorical.items()},
         features=subset(data.features),
+        inputs=None if data.inputs is None else data.inputs.take(rows),
         ids=subset(data.ids),
         weights=subset(data.weights),
         scores=subset(data.scores),

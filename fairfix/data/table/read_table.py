@@ -29,7 +29,7 @@ from fairfix.data.table.features import (
 from fairfix.data.table.groups import GroupOptions, encode_group
 from fairfix.data.table.labels import EncodedLabels, encode_labels
 from fairfix.data.table.open_table import file_sha256, open_table
-from fairfix.data.table.read_columns import ColumnData, ColumnRoles, read_columns
+from fairfix.data.table.read_columns import ColumnData, ColumnRoles, read_columns, take_rows
 from fairfix.data.table.table import Group, Table
 from fairfix.errors import TableError, UsageError
 from fairfix.models.inputs import Inputs, TensorPart
@@ -93,6 +93,7 @@ def read_table(
         matrix = None if isinstance(spec, InputsEncoder) else spec
         encoder, feature_notes = choose_encoder(header, columns, matrix, expected_features)
     data = read_columns(reader, roles, encoder, builder)
+    data, labeled, target_notes = _of_target(data, roles, columns)
     inputs = data.inputs
     if allow_no_labels and roles.label is not None and not data.categorical[roles.label].values:
         roles, no_labels = replace(roles, label=None), True
@@ -132,6 +133,7 @@ def read_table(
             *reader.notes,
             *feature_notes,
             *(() if inputs is None else inputs.notes),
+            *target_notes,
             *label_notes,
             *group_notes,
             *_id_notes(data.ids, roles.id),
@@ -140,9 +142,27 @@ def read_table(
         clusters=found.codes,
         repeats=found.note if found.warns else "",
         other_inputs=None if inputs is None else inputs.inputs,
-        file_rows=None if inputs is None else inputs.kept,
+        file_rows=labeled if inputs is None else inputs.kept,
         input_sha256={} if inputs is None else inputs.sha256,
     )
+
+
+def _of_target(
+    data: ColumnData, roles: ColumnRoles, columns: Columns
+) -> tuple[ColumnData, np.ndarray | None, tuple[str, ...]]:
+    """Return the rows that have the label, their numbers, and a note, if one of several is read.
+
+    All rows stay if none has it.
+    """
+    if not columns.targets or roles.label is None:
+        return data, None, ()
+    labeled = np.flatnonzero(data.categorical[roles.label].codes >= 0)
+    left_out = data.rows - len(labeled)
+    if left_out in (0, data.rows):
+        return data, None, ()
+    rows = plural(left_out, "row", "rows")
+    note = f"label {roles.label!r}: {rows} without a value are left out for this label"
+    return take_rows(data, labeled), labeled, (note,)
 
 
 def _clusters(data: ColumnData, labels: EncodedLabels | None) -> Clustering:
@@ -171,7 +191,7 @@ def _find_roles(
     """Return the columns to read. Raises ``TableError`` if a required one is missing."""
     if require_groups and not columns.groups:
         raise UsageError("No group column is named; name the column of the protected attribute.")
-    optional = {columns.label} if not require_labels else set()
+    optional = {columns.label, *columns.targets} if not require_labels else set()
     optional |= set(columns.groups) if not require_groups else set()
     optional |= {str(columns.cluster)} if not require_labels else set()
     for role, name in columns.roles():

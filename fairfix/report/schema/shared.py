@@ -33,16 +33,13 @@ _NULLABLE = (
     "report_sha256",
     "contract",
 )
-_RESERVED = ("targets",)
-_ADDED = ("score_model", "classes")  # written only where the rule has one
+_ADDED = ("score_model", "classes", "targets")  # written only where the rule has one
 
 
 def _as_written(schema: dict[str, Any]) -> None:
     """Require the keys that ``DecisionRule.to_json`` writes, and refuse null where it has none."""
     fields = schema["properties"]
-    optional = {*_RESERVED, *_ADDED, *(name for kind in _KINDS for name in kind)}
-    for name in _RESERVED:
-        del fields[name]
+    optional = {*_ADDED, *(name for kind in _KINDS for name in kind)}
     schema["required"] = [name for name in fields if name not in optional]
     schema["oneOf"] = [{"required": list(kind)} for kind in _KINDS]
     schema["dependentRequired"] = {name: [kind[0]] for kind in _KINDS for name in kind[1:]}
@@ -62,9 +59,7 @@ class Rule(RuleDocument):
     def _is_complete(self) -> Rule:
         optional = {name for kind in _KINDS for name in kind}
         given = self.model_fields_set
-        if reserved := given & {*_RESERVED}:
-            raise ValueError(f"has the reserved key {min(reserved)!r}")
-        needed = type(self).model_fields.keys() - optional - {*_RESERVED, *_ADDED}
+        needed = type(self).model_fields.keys() - optional - {*_ADDED}
         if missing := needed - given:
             raise ValueError(f"must have {', '.join(sorted(missing))}")
         if given & optional not in [set(kind) for kind in _KINDS]:
