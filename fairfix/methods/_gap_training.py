@@ -1,4 +1,4 @@
-"""Train a network on balanced cross-entropy and a soft gap, from its own weights.
+"""Train a network on balanced cross-entropy and a penalty, from its own weights.
 
 Each minibatch has rows of every combination of group and label, so that the gap of a minibatch is
 always defined; importance weights restore the shares of all rows. Snapshots are exponential moving
@@ -14,20 +14,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import one_hot, softplus
+from torch.nn.functional import one_hot
 
 from fairfix._utils.progress import track
 from fairfix.data.problem import Problem
 from fairfix.errors import TableError
 from fairfix.methods._fine_tuning import descend
-from fairfix.metrics.counts import Counts, in_rows
+from fairfix.methods._losses import Minibatch, Penalty, loss_of
+from fairfix.metrics.counts import in_rows
 from fairfix.metrics.fairness_metrics import Metric
 from fairfix.models.inputs import Inputs
 from fairfix.models.late_layers import late_layers
 from fairfix.models.parameter_names import select_parameters
 
 ROWS_PER_CELL = 48
-TEMPERATURE = 0.5
 DECAY = 0.95
 
 
@@ -37,11 +37,13 @@ class Job:
 
     Attributes:
         labels: (N,) probability of the favorable label of every row.
-        mu: weight of the soft gap in the loss; 0 trains on the probabilities alone.
+        mu: weight of the penalty in the loss; 0 trains on the probabilities alone.
+        penalty: see ``loss_of``.
     """
 
     labels: Tensor
     mu: float
+    penalty: Penalty = "gap"
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def train_jobs(
 
     Args:
         problem: the rows to train on; needs the network, which is left unchanged.
-        metric: of the gap.
+        metric: of the gap, where that is the penalty.
         jobs: one training run each.
         seed: of the minibatches.
         evaluated: inputs of the rows that snapshots score; None for the rows to train on.
@@ -107,7 +109,8 @@ def train_jobs(
     )
     start = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     batches = StratifiedBatches(problem, ROWS_PER_CELL, seed)
-    losses = [_Loss(problem, metric, job, batches) for job in jobs]
+    losses = [loss_of(job.penalty, job.mu, metric) for job in jobs]
+    minibatches = [_Minibatches(problem, job, batches) for job in jobs]
     for index in track(range(len(jobs) * steps), task):
         job, step = index // steps, index % steps + 1
         if step == 1:
@@ -120,7 +123,7 @@ def train_jobs(
             continue
         rows = batches.draw()
         logits = scorer.differentiable_logit(inputs.take(rows))
-        is_finite = descend(losses[job](logits, rows), optimizer)
+        is_finite = descend(losses[job](minibatches[job](logits, rows)), optimizer)
         _update_average(average, parameters, step)
         if is_finite and (step % every == 0 or step == steps):
             current = {name: parameter.detach().clone() for name, parameter in parameters.items()}
@@ -193,41 +196,24 @@ class StratifiedBatches:
         return self._scale * self._weights[rows]
 
 
-class _Loss:
-    """The loss of a job on a minibatch: balanced cross-entropy plus mu times the soft gap.
+class _Minibatches:
+    """What the loss of a job gets of a minibatch."""
 
-    The soft gap is the metric with sigmoid(logit / 0.5) in place of decisions and the job's
-    probabilities in place of labels.
-    """
-
-    def __init__(
-        self, problem: Problem, metric: Metric, job: Job, batches: StratifiedBatches
-    ) -> None:
+    def __init__(self, problem: Problem, job: Job, batches: StratifiedBatches) -> None:
         weights = 1.0 if problem.weights is None else in_rows(problem.weights)
         self._labels = job.labels.double()
         self._base_rate = float((weights * self._labels).mean())
-        self._metric, self._mu, self._batches = metric, job.mu, batches
+        self._batches = batches
         self._membership = one_hot(batches.groups, problem.n_groups)
 
-    def __call__(self, logits: Tensor, rows: Tensor) -> Tensor:
-        weight = self._batches.importance(rows).to(logits.dtype)
-        favorable = self._labels[rows].to(logits.dtype)
-        entropy = favorable * softplus(-logits) / (2 * self._base_rate)
-        entropy = entropy + (1 - favorable) * softplus(logits) / (2 * (1 - self._base_rate))
-        decision = torch.sigmoid(logits / TEMPERATURE)
-        membership = self._membership.to(logits.dtype)
-        counts = Counts(
-            *(
-                (weight * label * side) @ membership
-                for label, side in (
-                    (favorable, decision),
-                    (1 - favorable, decision),
-                    (favorable, 1 - decision),
-                    (1 - favorable, 1 - decision),
-                )
-            )
+    def __call__(self, logits: Tensor, rows: Tensor) -> Minibatch:
+        return Minibatch(
+            logits=logits,
+            favorable=self._labels[rows].to(logits.dtype),
+            weight=self._batches.importance(rows).to(logits.dtype),
+            membership=self._membership.to(logits.dtype),
+            base_rate=self._base_rate,
         )
-        return (weight * entropy).sum() + self._mu * self._metric(counts).size
 
 
 @torch.no_grad()

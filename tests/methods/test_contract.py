@@ -41,19 +41,25 @@ QUICK: dict[str, dict[str, Any]] = {
     "prune": {"per_step": 3},
 }
 SHORT: dict[str, dict[str, Any]] = {"auto": {"steps": 4}}  # runs other methods
+PENALIZED: dict[str, dict[str, Any]] = {
+    **{
+        f"finetune --penalty {name}": {"penalty": name}
+        for name in ("equal-loss", "eqodds", "di", "min-max", "group-dro")
+    },
+    "finetune --flip": {"flip": 0.2},
+}
 VARIANTS: dict[str, dict[str, Any]] = {
     "finetune --head": {"head": True},
     "blind --distill": {"distill": True},
+    **PENALIZED,
 }
 """Methods with options that change what kind of result they have."""
 METHODS = (*builtin_names(), *VARIANTS)
 TWO_GROUPS_ONLY = {"blind", "blind --distill", "caleqodds", "eqodds", "roc"}
 NEEDS_INPUTS = {"blind", "repair"}
 """Methods that fit trees to columns of numbers."""
-NEEDS_EVERY_CELL = {
-    "finetune",
-    "finetune --head",
-}  # rows of each group and label; the group of 3 rows lacks a label
+NEEDS_EVERY_CELL = {"finetune", *(name for name in VARIANTS if name.startswith("finetune"))}
+"""Methods that need rows of each group and label; the group of 3 rows lacks a label."""
 OBJECTIVES = {
     "by chance": Objective(),
     "margin": Objective(margin=0.01, performance=PERFORMANCES["accuracy"]),
@@ -69,6 +75,12 @@ PROBLEMS = {
     "training rows": ("dropout", {}),
 }
 
+
+def base(method: str) -> str:
+    """The name of a method without the options of a variant."""
+    return method.partition(" ")[0]
+
+
 every_method = pytest.mark.parametrize("method", METHODS)
 RUNS = [
     (method, kind)
@@ -76,6 +88,8 @@ RUNS = [
     for kind, (_, options) in PROBLEMS.items()
     if (method not in TWO_GROUPS_ONLY or "n_groups" not in options)
     and (method not in NEEDS_EVERY_CELL or "tiny" not in options)
+    and (kind != "training rows" or get(base(method)).training_use is not None)
+    and (method not in PENALIZED or kind in ("three groups", "training rows"))
 ]
 every_run = pytest.mark.parametrize(("method", "kind"), RUNS)
 
@@ -95,11 +109,6 @@ def run(method: str, problem: Problem, objective: Objective | None = None, **giv
     name = base(method)
     options = {**QUICK.get(name, SHORT.get(name, {})), **VARIANTS.get(method, {}), **given}
     return get(name).run(problem, objective or Objective(), **options)
-
-
-def base(method: str) -> str:
-    """The name of a method without the options of a variant."""
-    return method.partition(" ")[0]
 
 
 def attempt(

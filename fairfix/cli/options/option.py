@@ -17,6 +17,7 @@ from rich.markup import escape
 from fairfix._utils.number_text import parse_float, parse_int
 from fairfix.methods import Method
 
+_WIDEST_CHOICES = 18
 COMMON, ADVANCED = "Common options", "Advanced options"
 
 DEFAULTS: dict[str, Any] = {
@@ -75,10 +76,14 @@ def method_options(method: Method) -> list[inspect.Parameter]:
     for own in method.options:
         kind: Any = Literal[own.choices] if own.choices else own.type
         default = "" if own.type is bool or own.default == "" else str(own.default)
-        info = common(
-            escape(own.help[:1].upper() + own.help[1:]),
-            f"--{own.name.replace('_', '-')}",
-            default=f"{default}; {own.allowed}" if own.allowed else default,
+        many = len("|".join(own.choices)) > _WIDEST_CHOICES
+        listed = f"{', '.join(own.choices)}: " if many else ""
+        info = _option(
+            COMMON,
+            escape(f"{listed}{own.help}" if many else own.help[:1].upper() + own.help[1:]),
+            [f"--{own.name.replace('_', '-')}"],
+            f"{default}; {own.allowed}" if own.allowed else default,
+            "<choice>" if many else None,
         )
         is_flag = own.type is bool
         parameters.append(
