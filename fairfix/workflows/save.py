@@ -27,6 +27,7 @@ from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import page_mark, read_rule, stem_of
 from fairfix.workflows.case import Case
 from fairfix.workflows.documents import report_document
+from fairfix.workflows.explored import explored_outcome
 from fairfix.workflows.export import export
 from fairfix.workflows.next_commands import refuse_trivial
 from fairfix.workflows.outcome import Outcome
@@ -206,7 +207,7 @@ def save(
             destination.rule: _json(rule.to_json()),
             destination.report: report_text,
             destination.markdown: markdown(report) + mark,
-            destination.html: html(report) + mark,
+            destination.html: html(report, explored_outcome(outcome)) + mark,
         }
         if destination.spec is not None and outcome.case.spec is not None:
             spec = _write_copies(outcome.case.spec, destination.spec_copies, staging)
