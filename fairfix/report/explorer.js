@@ -208,7 +208,7 @@ if (typeof document === "object") (() => {
       fill("counts", ["group", "true positives", "false positives", "false negatives",
         "true negatives"], rows.map(([name, c]) => [row(name), ...sides(c)]));
     const before = E.counts(column, start);
-    fill("gaps", ["metric", column.start ? "in use" : "at first", "chosen", ""],
+    fill("gaps", ["metric", column.start ? "in use" : "at first", "chosen", "budget"],
       data.metrics.map(metric => {
         const found = E.gap(metric, data, counts), claimed = metric.key === data.claim.metric;
         const held = found.size < data.claim.budget;

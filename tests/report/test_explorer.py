@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -33,7 +34,8 @@ from tests.helpers.browser import BROWSER, Tab, browser
 from tests.helpers.runs import Place
 
 Data = dict[str, Any]
-NODE = shutil.which("node")
+NODE, PDFTOTEXT = shutil.which("node"), shutil.which("pdftotext")
+AXE = os.environ.get("AXE")
 EVIL = "</script><script>alert(1)</script><!--<script>\u2028&lt;"
 CLAIM = {"metric": "spd", "budget": 0.05}
 
@@ -360,6 +362,44 @@ def test_the_keyboard_moves_thresholds(tab: Tab, page: str, tmp_path: Path) -> N
               "c.dispatchEvent(new Event('change'))")  # fmt: skip
     assert words(tab, "sign") == "Gaps are largest minus smallest."
     assert tab.console == []
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_no_violation(
+    tab: Tab, page: str, tmp_path: Path, width: int, dark: bool
+) -> None:
+    if AXE is None:
+        pytest.skip("AXE does not name axe.min.js of the npm package axe-core")
+    file = tmp_path / "audit.html"
+    file.write_text(page, encoding="utf-8")
+    tab.show(width, dark=dark)
+    tab.open(file)
+    tab.value(f"{Path(AXE).read_text(encoding='utf-8')}; 0")
+    found = tab.value("axe.run().then(run => run.violations.map(each => [each.id, "
+                      "each.nodes.map(node => node.html)]))")  # fmt: skip
+    assert found == []
+
+
+def test_in_print_headings_are_with_their_charts_and_nothing_is_folded(
+    tab: Tab, page: str, tmp_path: Path
+) -> None:
+    if PDFTOTEXT is None:
+        pytest.skip("no pdftotext on this machine")
+    file, printed = tmp_path / "audit.html", tmp_path / "audit.pdf"
+    file.write_text(page, encoding="utf-8")
+    tab.open(file)
+    printed.write_bytes(tab.pdf())
+    ended = subprocess.run([PDFTOTEXT, printed, "-"], capture_output=True, text=True, check=True)
+    pages = ended.stdout.split("\f")
+    for heading, axis in {
+        "ROC by group": "True positive rate",
+        "Gap by threshold": "Statistical parity difference",
+        "Selection rate by threshold": "Shared threshold",
+    }.items():
+        (found,) = [each for each in pages if heading in each]
+        assert axis in found
+    assert "SHA-256" in ended.stdout  # in a folded section
 
 
 def test_without_scripts_the_charts_are_there(tab: Tab, page: str, tmp_path: Path) -> None:
