@@ -22,7 +22,6 @@ from fairfix.report.reference_table import reference_table
 from fairfix.report.sentences import audit_headline, certifiable_sentence
 from fairfix.workflows.audit import audit, choose_rule, ruled
 from fairfix.workflows.documents import audit_document
-from fairfix.workflows.explored import explored_audit
 from fairfix.workflows.open_case import position_warning
 from fairfix.workflows.warnings import reversed_scores
 
@@ -65,8 +64,7 @@ def run(
     if html is not None:
         from fairfix.report.html import audit_html
 
-        explored = explored_audit(case, chosen, confidence, document)
-        write_text(html, audit_html(document, explored))
+        write_text(html, audit_html(document))
     if json:
         print_json(document)
     elif not quiet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +144,21 @@ class OptionValues:
             "cluster": set_.get("cluster"),
             "missing_group": set_.get("missing_group"),
         }
+
+    @property
+    def target(self) -> str | None:
+        """The label to work on; None if none was chosen."""
+        set_ = {**self.settings, **self.given}
+        chosen: str | None = set_.get("target")
+        return chosen
+
+    def for_first_label(self) -> OptionValues | None:
+        """Return the values with the first of several labels as target; None if one is chosen."""
+        set_ = {**self.settings, **self.given}
+        names = _names(set_.get("label")) or ()
+        if len(names) < 2 or self.target is not None:
+            return None
+        return replace(self, given={**self.given, "target": names[0]})
 
     def model_options(self) -> ModelOptions:
         """Return how the model is read and run."""

@@ -10,7 +10,9 @@ from fairfix._utils.atomic_write import check_destination, write_text
 from fairfix.cli.console import print_json, print_messages, print_output
 from fairfix.cli.option_values import OptionValues
 from fairfix.errors import UsageError
+from fairfix.thresholds.label_rules import label_rules
 from fairfix.workflows.predict import predict
+from fairfix.workflows.predict_labels import labels_csv, predict_labels
 
 
 def run(
@@ -28,11 +30,22 @@ def run(
     to_stdout = str(output) == "-"
     if to_stdout and json:
         raise UsageError("--json and -o - both write to stdout; give one of them.")
-    destination = _destination(output, data)
-    if not to_stdout:
+    destination = None if to_stdout else _destination(output, data)
+    if destination is not None:
         used = [data, *(() if model == "-" else (Path(model),)), *(() if rule is None else (rule,))]
         check_destination(destination, used, force=force)
     values = OptionValues.collect("predict", given, data)
+    if rule is None and values.target is None and label_rules(model):
+        found = predict_labels(
+            model, data, given=values.column_roles(), options=values.model_options()
+        )
+        notes = dict.fromkeys(note for each in found.values() for note in each.notes)
+        print_messages((*values.file_notes, *notes), quiet=quiet)
+        text = labels_csv(found, label_values=label_values)
+        positive = {label: int(each.decisions.sum()) for label, each in found.items()}
+        rows = len(next(iter(found.values())).decisions)
+        _write(text, destination, {"rows": rows, "positive": positive}, json=json, quiet=quiet)
+        return
     prediction = predict(
         model, data, given=values.column_roles(), options=values.model_options(), rule=rule
     )
@@ -43,16 +56,26 @@ def run(
             "out to write decisions as 0 and 1."
         )
     print_messages((*values.file_notes, *prediction.notes), quiet=quiet)
-    text = prediction.csv(label_values=words)
-    if to_stdout:
+    counted = {"rows": len(prediction.decisions), "positive": int(prediction.decisions.sum())}
+    _write(prediction.csv(label_values=words), destination, counted, json=json, quiet=quiet)
+
+
+def _write(
+    text: str, destination: Path | None, counted: dict[str, Any], *, json: bool, quiet: bool
+) -> None:
+    """Write a table of decisions, to stdout without a destination, and say how many there are."""
+    if destination is None:
         sys.stdout.write(text)
         return
     write_text(destination, text)
-    rows, positive = len(prediction.decisions), int(prediction.decisions.sum())
     if json:
-        print_json({"rows": rows, "positive": positive, "written": str(destination)})
-    elif not quiet:
-        print_output(f"{positive} of {rows} decisions are positive; wrote {destination}")
+        print_json({**counted, "written": str(destination)})
+        return
+    positive, rows = counted["positive"], counted["rows"]
+    by_label = positive.items() if isinstance(positive, dict) else [("", positive)]
+    shares = ", ".join(f"{name and f'{name}: '}{count} of {rows}" for name, count in by_label)
+    if not quiet:
+        print_output(f"{shares} decisions are positive; wrote {destination}")
 
 
 def _destination(output: Path | None, data: Path) -> Path:

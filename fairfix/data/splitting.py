@@ -44,9 +44,24 @@ def split_problem(
         TableError: one of the parts lacks a group or a label.
         UsageError: see ``check_share``.
     """
-    validation, test = holdout(problem, share, seed)
+    rows = holdout(problem, share, seed)
+    validation, test = take_parts(problem, rows, table)
+    return (rows[0], validation), (rows[1], test)
+
+
+def take_parts(
+    problem: Problem, rows: tuple[Tensor, Tensor], table: str
+) -> tuple[Problem, Problem]:
+    """Return validation rows and test rows, given by their numbers.
+
+    Args:
+        table: name of the rows, for messages.
+
+    Raises:
+        TableError: one of the parts lacks a group or a label.
+    """
     try:
-        return (validation, problem.take(validation)), (test, problem.take(test))
+        return problem.take(rows[0]), problem.take(rows[1])
     except TableError as error:
         raise TableError(
             f"{table} has too few rows to hold some out for testing "
@@ -73,6 +88,12 @@ def holdout(problem: Problem, share: float, seed: int) -> tuple[Tensor, Tensor]:
         torch.from_numpy(np.flatnonzero(~test)).to(device),
         torch.from_numpy(np.flatnonzero(test)).to(device),
     )
+
+
+def holdout_mask(strata: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Return a mask (N,) of test rows, drawn from each stratum (N,) as ``holdout`` does."""
+    check_share(share)
+    return _draw_by_stratum(strata, share, seed, on_both_sides=True)
 
 
 def resplit(

@@ -41,7 +41,7 @@ def fine_tune(
         train_mode: whether rounds run in training mode. Else dropout is off and BatchNorm frozen.
         seed: seed of dropout; the global random state is left as it was.
     """
-    with _private_random_state(seed, inputs.device):
+    with private_random_state(seed, inputs.device):
         for _ in track(range(rounds), task):
             scorer.train(train_mode)
             train_round()
@@ -65,7 +65,7 @@ def descend(loss: Tensor, optimizer: torch.optim.Optimizer) -> bool:
 
 
 @contextmanager
-def _private_random_state(seed: int, device: torch.device) -> Iterator[None]:
+def private_random_state(seed: int, device: torch.device) -> Iterator[None]:
     """Draw from a seeded random state; restore the global one at the end."""
     cuda = device.type == "cuda"
     with torch.random.fork_rng([device] if cuda else []):

@@ -30,7 +30,7 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fairfix._utils.constraints import Range
 from fairfix.data.problem import Problem
@@ -92,11 +92,7 @@ def gda(
         learner, inputs = scorer, learned.inputs
         if not train_mode:
             learner, inputs = late_layers(learner, inputs, parameters)
-    step = (
-        torch.optim.Adam(parameters, lr=learning_rate, fused=True)
-        if optimizer == "adam"
-        else torch.optim.SGD(parameters, lr=learning_rate)
-    )
+    step = optimizer_of(optimizer, parameters, learning_rate)
     cells = learned.cells.to(learned.scores.dtype)
     generator = torch.Generator().manual_seed(seed)
     skipped = 0
@@ -134,3 +130,12 @@ def gda(
     )
     notes = [f"{skipped} batches lacked rows of a group and were skipped"] if skipped else []
     return search.result(*notes)
+
+
+def optimizer_of(
+    name: Literal["adam", "sgd"], parameters: list[nn.Parameter], learning_rate: float
+) -> torch.optim.Optimizer:
+    """Return the optimizer of an option."""
+    if name == "adam":
+        return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
+    return torch.optim.SGD(parameters, lr=learning_rate)

@@ -151,6 +151,20 @@ class Scorer(nn.Module):
             for rows in inputs.divided(self.batch_size)
         )
 
+    def with_network(self, network: nn.Module) -> Scorer:
+        """Return a scorer that reads the output of another network as this one does."""
+        return Scorer(
+            network,
+            self.output,
+            complement=self.complement,
+            output_name=self.output_name,
+            batch_size=self.batch_size,
+            input_dtype=self.input_dtype,
+            is_fixed=self.is_fixed,
+            classes=self.classes,
+            targets=self.targets,
+        ).eval()
+
     def check_changeable(self) -> None:
         """Raise CheckpointError if the weights of the network cannot be changed."""
         if self.is_fixed:

@@ -21,6 +21,9 @@ _SUFFIX = ".rule.json"
 ARRAYS_SUFFIX = ".rule.safetensors"
 """Of the file beside the rule that holds the arrays of its score model."""
 
+LABELS_SUFFIX = ".labels.json"
+"""Of the file beside a network with several labels that lists the rule of each."""
+
 PAGE_SUFFIXES = (".md", ".html")
 """Of the pages of a report, beside it."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fairfix import methods, metrics
 from fairfix.data.problem import Problem
-from fairfix.data.splitting import check_seed, check_share, split_problem
+from fairfix.data.splitting import check_seed, check_share, holdout, take_parts
 from fairfix.data.table import Group
 from fairfix.errors import TableError, UsageError
 from fairfix.methods import MethodFunction
@@ -88,6 +88,19 @@ def checked_options(
     return methods.describe(method).checked(options or {})
 
 
+@dataclass(frozen=True)
+class SharedResult:
+    """The result of a method that ran on several labels of a network, for one of them.
+
+    Attributes:
+        result: for this label; all labels have the same state.
+        rows: row numbers of the validation and of the test rows; None with a test table.
+    """
+
+    result: Result
+    rows: tuple[Tensor, Tensor] | None
+
+
 @on_its_threads
 def debias(
     case: Case,
@@ -104,6 +117,7 @@ def debias(
     promises: Sequence[Demand] = (),
     subgroups: bool = True,
     options: Mapping[str, Any] | None = None,
+    shared: SharedResult | None = None,
 ) -> Outcome:
     """Run a method on validation rows and evaluate the result once on test rows.
 
@@ -126,6 +140,7 @@ def debias(
             budget, which are tested on the test rows; those of severity ``warn`` are only tested.
         subgroups: whether the evidence includes a search for subgroups.
         options: the method's own, by name.
+        shared: what the method returned already, on several labels at once.
 
     Raises:
         FairfixError: nothing is written.
@@ -154,11 +169,16 @@ def debias(
         validation, held_out = case.problem, test.problem
         groups = case.table.groups, test.table.groups
     else:
-        validation, held_out, groups = _split(case, holdout_share, seed)
+        rows = None if shared is None else shared.rows
+        validation, held_out, groups = split_rows(
+            case, rows or holdout(case.problem, holdout_share, seed)
+        )
     check_defined(validation, objective, "validation")
     check_defined(held_out, objective, "test")
     validation = with_columns(validation, objective.limits, groups[0])
-    if unlabeled is None:
+    if shared is not None:
+        result = shared.result
+    elif unlabeled is None:
         result = described.run(validation, objective, seed=seed, **chosen)
     else:
         check_unlabeled(described.name, objective)
@@ -236,17 +256,17 @@ def debias(
 Groups = tuple[Group, ...]
 
 
-def _split(case: Case, share: float, seed: int) -> tuple[Problem, Problem, tuple[Groups, Groups]]:
-    """Validation rows, test rows, and the group columns of each."""
-    (kept, validation), (held, held_out) = split_problem(
-        case.problem, share, seed, case.table.path.name
-    )
+def split_rows(
+    case: Case, rows: tuple[Tensor, Tensor]
+) -> tuple[Problem, Problem, tuple[Groups, Groups]]:
+    """Return validation rows and test rows, given by their numbers, and the groups of each."""
+    validation, held_out = take_parts(case.problem, rows, case.table.path.name)
 
-    def groups(rows: Tensor) -> Groups:
-        at = rows.cpu().numpy()
+    def groups(some: Tensor) -> Groups:
+        at = some.cpu().numpy()
         return tuple(group.take(at) for group in case.table.groups)
 
-    return validation, held_out, (groups(kept), groups(held))
+    return validation, held_out, (groups(rows[0]), groups(rows[1]))
 
 
 def _as_stored(

@@ -9,6 +9,7 @@ from typing import Any
 
 from fairfix.errors import UsageError
 from fairfix.models.checkpoint import Checkpoint
+from fairfix.thresholds.label_rules import label_rules, rule_of_label
 from fairfix.thresholds.rule_file import NO_RULE, FoundRule, beside, find_rule, rule_in
 from fairfix.workflows.case import Case, check_options, load, read_model
 from fairfix.workflows.given_values import check_given
@@ -77,6 +78,8 @@ def open_case(
     check_options(options, threshold)
     options = options.completed(model, rule)
     notes: tuple[str, ...] = ()
+    if decides:
+        rule = rule_of_label(model, rule, given.get("label"))
     if decides or model is None or str(model) == "-":
         checkpoint, found = open_model(model, options, rule)
         check_given(given, options, found, measures=True)
@@ -84,7 +87,7 @@ def open_case(
     else:
         checkpoint, found = read_model(model, options), NO_RULE
         try:
-            found = find_rule(checkpoint)
+            found = find_rule(checkpoint, label_rules(model).get(str(given.get("label"))))
         except UsageError as error:
             found = FoundRule(None, beside(checkpoint.path, ".rule.json").name)
             text = str(error).partition(". ")[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from fairfix.data.table.open_table import open_table
 from fairfix.errors import CheckpointError, UsageError
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.run_network import checked_scores, make_scorer
+from fairfix.thresholds.label_rules import rule_of_label
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import FoundRule
 from fairfix.workflows.case import (
@@ -75,25 +76,35 @@ class Predictions:
         named = [] if self.ids is None else [csv_cell(str(id_column or self.id_column))]
         numbers = ["score"] if self.probabilities is None else ["score", "probability"]
         header = ",".join([*named, *numbers, "decision"])
-        words = np.array([csv_cell(word) for word in label_values or ("0", "1")], dtype=object)
-        parts = (
-            self._lines(slice(start, start + _CHUNK_ROWS), words)
-            for start in range(0, len(self.scores), _CHUNK_ROWS)
-        )
-        return "".join([header, "\n", *parts])
+        words = decision_words(label_values)
+        columns = [x for x in (self.scores, self.probabilities) if x is not None]
+        columns.append(words[self.decisions.astype(np.int8)])
+        return "".join([header, "\n", *csv_lines(self.ids, columns)])
 
-    def _lines(self, rows: slice, words: np.ndarray) -> str:
-        import pyarrow as pa
-        import pyarrow.compute as pc
 
-        numbers = (self.scores, self.probabilities)
-        cells = [pc.cast(pa.array(x[rows]), pa.string()) for x in numbers if x is not None]
-        cells.append(pa.array(words).take(pa.array(self.decisions[rows].astype(np.int8))))
-        if self.ids is not None:
-            cells.insert(0, pa.array(csv_cells(self.ids[rows]), pa.string()))
+def decision_words(label_values: tuple[str, str] | None) -> np.ndarray:
+    """Return the CSV cells of a negative and of a positive decision; 0 and 1 without values."""
+    return np.array([csv_cell(word) for word in label_values or ("0", "1")], dtype=object)
+
+
+def csv_lines(ids: np.ndarray | None, columns: Sequence[np.ndarray]) -> Iterator[str]:
+    """Yield the lines of a CSV text, many at once.
+
+    Args:
+        ids: (N,) of the first column; None for none.
+        columns: (N,) each, numbers or cells that are guarded already.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for start in range(0, len(columns[0]), _CHUNK_ROWS):
+        rows = slice(start, start + _CHUNK_ROWS)
+        cells = [pc.cast(pa.array(column[rows]), pa.string()) for column in columns]
+        if ids is not None:
+            cells.insert(0, pa.array(csv_cells(ids[rows]), pa.string()))
         lines = pc.binary_join_element_wise(*cells, ",")
         (text,) = pc.binary_join(pa.ListArray.from_arrays([0, len(lines)], lines), "\n").to_pylist()
-        return f"{text}\n"
+        yield f"{text}\n"
 
 
 def predict(
@@ -119,7 +130,8 @@ def predict(
     given, options = given or {}, options or ModelOptions()
     check_options(options)
     options = options.completed(model, None if rule is None else Path(rule))
-    checkpoint, found = open_model(model, options, None if rule is None else Path(rule))
+    rule = rule_of_label(model, None if rule is None else Path(rule), given.get("label"))
+    checkpoint, found = open_model(model, options, rule)
     check_given(given, options, found, measures=False)
     columns = resolve_columns(given, found.rule)
     if checkpoint is not None and given.get("score") is None:

@@ -24,10 +24,9 @@ from fairfix.report.html import html
 from fairfix.report.markdown import markdown
 from fairfix.report.model_card import update
 from fairfix.thresholds.rule import DecisionRule
-from fairfix.thresholds.rule_file import page_mark, read_rule, stem_of
+from fairfix.thresholds.rule_file import LABELS_SUFFIX, page_mark, read_rule, stem_of
 from fairfix.workflows.case import Case
 from fairfix.workflows.documents import report_document
-from fairfix.workflows.explored import explored_outcome
 from fairfix.workflows.export import export
 from fairfix.workflows.next_commands import refuse_trivial
 from fairfix.workflows.outcome import Outcome
@@ -92,6 +91,12 @@ class Destination:
             return cls(path, rule, report, text, page, arrays, export=program)
         copies = {each: path.with_name(f"{stem}.{each.name}") for each in copied}
         return cls(path, rule, report, text, page, arrays, own, copies, program)
+
+    @property
+    def labels(self) -> Path:
+        """The list of the labels of a network with several, which this outcome is not one of."""
+        stem = self.rule.name.removesuffix(".rule.json")
+        return self.rule.with_name(f"{stem}{LABELS_SUFFIX}")
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -188,12 +193,10 @@ def save(
     destination = Destination.of(outcome.case, output, export_to)
     destination.check(outcome.case, outcome.test_case, force=force)
     report = report_document(outcome) if report is None else dict(report)
-    report_text = _json(report)
-    report_sha256 = hashlib.sha256(report_text.encode()).hexdigest()
-    rule, mark = replace(outcome.rule, report_sha256=report_sha256), page_mark(report_sha256)
-    stale: tuple[Path, ...] = ()
+    rule, texts = rule_and_texts(outcome, destination, report)
+    stale: tuple[Path, ...] = (destination.labels,)
     if rule.score_model is None and destination.arrays is not None:
-        stale = (destination.arrays,)
+        stale = (*stale, destination.arrays)
         destination = replace(destination, arrays=None)
     with staged(destination.paths, remove=stale) as staging:
         if destination.model is not None:
@@ -203,20 +206,41 @@ def save(
             export(outcome, staging[destination.export])
         if destination.arrays is not None and rule.score_model is not None:
             staging[destination.arrays].write_bytes(to_bytes(rule.score_model))
-        texts = {
-            destination.rule: _json(rule.to_json()),
-            destination.report: report_text,
-            destination.markdown: markdown(report) + mark,
-            destination.html: html(report, explored_outcome(outcome)) + mark,
-        }
-        if destination.spec is not None and outcome.case.spec is not None:
-            spec = _write_copies(outcome.case.spec, destination.spec_copies, staging)
-            texts[destination.spec] = _json(spec.to_json())
-        for path, text in texts.items():
-            staging[path].write_text(text, encoding="utf-8", newline="\n")
+        write_spec(outcome, destination, staging)
+        write_texts(texts, staging)
         if read_rule(staging[destination.rule]).to_json() != rule.to_json():
             raise VerificationError("The rule read back differs, so nothing was written.")
     return destination
+
+
+def rule_and_texts(
+    outcome: Outcome, destination: Destination, report: Mapping[str, Any]
+) -> tuple[DecisionRule, dict[Path, str]]:
+    """Return the rule, bound to the report, and the contents of rule, report and its pages."""
+    report = dict(report)
+    report_text = json_text(report)
+    report_sha256 = hashlib.sha256(report_text.encode()).hexdigest()
+    rule, mark = replace(outcome.rule, report_sha256=report_sha256), page_mark(report_sha256)
+    return rule, {
+        destination.rule: json_text(rule.to_json()),
+        destination.report: report_text,
+        destination.markdown: markdown(report) + mark,
+        destination.html: html(report) + mark,
+    }
+
+
+def write_texts(texts: Mapping[Path, str], staging: Mapping[Path, Path]) -> None:
+    """Write texts to the staging files of their destinations."""
+    for path, text in texts.items():
+        staging[path].write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_spec(outcome: Outcome, destination: Destination, staging: Mapping[Path, Path]) -> None:
+    """Write the copy of the data spec and of its files, if the new model needs one."""
+    if destination.spec is None or outcome.case.spec is None:
+        return
+    spec = _write_copies(outcome.case.spec, destination.spec_copies, staging)
+    write_texts({destination.spec: json_text(spec.to_json())}, staging)
 
 
 def _has_inside(checkpoint: Checkpoint, spec: Spec | None) -> bool:
@@ -244,7 +268,8 @@ def _inputs(case: Case, test: Case | None = None) -> list[Path]:
     return files if test is None else [*files, test.table.path]
 
 
-def _json(value: dict[str, Any]) -> str:
+def json_text(value: dict[str, Any]) -> str:
+    """Return a document as the text of its file."""
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -253,7 +278,7 @@ def _write_model(outcome: Outcome, rule: DecisionRule, path: Path) -> None:
     assert checkpoint is not None
     state = outcome.state if outcome.state is not None else checkpoint.tensors
     checkpoints.write(checkpoint, state, path, rule=rule.to_json())
-    _compare_decisions(outcome, path)
+    compare_decisions(outcome, path)
 
 
 def _write_card(model: Path, report: dict[str, Any]) -> None:
@@ -265,7 +290,7 @@ def _write_card(model: Path, report: dict[str, Any]) -> None:
     card.write_text(update(text, report), encoding="utf-8")
 
 
-def _compare_decisions(outcome: Outcome, path: Path) -> None:
+def compare_decisions(outcome: Outcome, path: Path) -> None:
     """Read the checkpoint back and apply the rule to the test rows."""
     case, problem = outcome.case, outcome.test_rows.problem
     assert problem.scorer is not None

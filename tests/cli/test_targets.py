@@ -48,8 +48,8 @@ def test_inspect_and_a_settings_file_take_several_labels(fairfix: Run, tmp_path:
     assert "output for 'skin' is read as the logit" in audited.err
 
 
-@pytest.mark.parametrize("command", ["audit", "prune", "bench"])
-def test_several_labels_need_a_target(fairfix: Run, tmp_path: Path, command: str) -> None:
+@pytest.mark.parametrize("command", ["audit", "gate", "bench"])
+def test_commands_that_measure_need_a_target(fairfix: Run, tmp_path: Path, command: str) -> None:
     write(tmp_path)
     ended = fairfix(command, tmp_path / "model.pt", tmp_path / "rows.csv", *NAMED[:2], *TRUST)
     assert ended.code == 2

@@ -116,6 +116,8 @@ def _report_path(case: Case, rule: Path | None) -> Path | None:
     places = []
     if rule is not None:
         places.append(rule.with_name(f"{rule.name.removesuffix('.rule.json')}.report.json"))
+    if case.found.report is not None:
+        places.append(case.found.report)
     if case.checkpoint is not None:
         path = case.checkpoint.path
         places.append(path.with_name(f"{stem_of(path, folder=path.is_dir())}.report.json"))
