@@ -19,6 +19,8 @@ Row = Mapping[str, Any]
 BASELINE = "identity"  # retuned threshold; gains are measured against it
 UNMODIFIED = "unmodified"  # label of the unmodified model, measured in the baseline's cells
 GROUP_THRESHOLDS = "thresholds"
+ELSEWHERE = "training_gap", "other_gap", "other_gap_retuned"
+"""Signed gaps on training rows, and between other groups of the test rows, that some rows have."""
 
 
 def latest_rows(rows: Iterable[Row]) -> list[Row]:
@@ -73,7 +75,8 @@ def _lines(row: Row) -> Iterator[dict[str, Any]]:
         "seconds": row["cost"]["seconds"],
         "peak_memory_mib": row["cost"]["peak_memory_mib"],
     }
-    yield cell | _figures(row, goal, "debiased", row["needs_group"]) | cost
+    elsewhere = {key: nan_if_none(row[key]) for key in ELSEWHERE if key in row}
+    yield cell | _figures(row, goal, "debiased", row["needs_group"]) | cost | elsewhere
     if row["method"] == BASELINE:
         unmodified = _figures(row, goal, UNMODIFIED, needs_group=False)
         yield cell | {"method": UNMODIFIED} | unmodified | {"ceiling": math.nan}

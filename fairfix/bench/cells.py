@@ -20,13 +20,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from fairfix import methods
 from fairfix._utils.text import error_summary
 from fairfix._utils.version import __version__
 from fairfix.bench.goal import objective_from_json
 from fairfix.bench.task import Task
 from fairfix.bench.weight_attribution import attribute_gap
+from fairfix.data.training_rows import TrainingRows
 from fairfix.errors import FairfixError, MethodError
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.fairness_metrics import METRICS, noise_ceiling
@@ -36,7 +39,7 @@ from fairfix.workflows.case import Case
 from fairfix.workflows.debias import debias
 from fairfix.workflows.evidence import DecidedRows
 from fairfix.workflows.goals import with_columns
-from fairfix.workflows.outcome import Comparison
+from fairfix.workflows.outcome import Comparison, Outcome
 
 ROW_VERSION = 4
 ATTRIBUTION = "attribution"
@@ -94,7 +97,7 @@ def run_cell(cell: Cell, task: Task) -> dict[str, Any]:
     """Run one cell; a refusal or failure becomes a row with the reason."""
     row = _row_header(cell) | {"overlap": task.overlap}
     try:
-        return row | _timed_result(cell, *_cases(cell.task_sha256, task))
+        return row | _timed_result(cell, task, *_cases(cell.task_sha256, task))
     except MethodError as error:
         return row | _failure(error)
     except FairfixError as error:
@@ -104,14 +107,14 @@ def run_cell(cell: Cell, task: Task) -> dict[str, Any]:
         return row | _failure(error)
 
 
-def _timed_result(cell: Cell, case: Case, test: Case) -> dict[str, Any]:
+def _timed_result(cell: Cell, task: Task, case: Case, test: Case) -> dict[str, Any]:
     """Return the result of a cell with its cost."""
     can_measure = _reset_peak_memory()
     wall, cpu = time.perf_counter(), time.process_time()
     if cell.method == ATTRIBUTION:
         result = _attribution_result(cell, case)
     else:
-        result = _method_result(cell, case, test)
+        result = _method_result(cell, task, case, test)
     result["cost"] = {
         "seconds": time.perf_counter() - wall,
         "cpu_seconds": time.process_time() - cpu,
@@ -145,10 +148,12 @@ def _cases(sha256: str, task: Task) -> tuple[Case, Case]:
     return _cached_cases[sha256]
 
 
-def _method_result(cell: Cell, case: Case, test: Case) -> dict[str, Any]:
-    objective = cell.objective()
+def _method_result(cell: Cell, task: Task, case: Case, test: Case) -> dict[str, Any]:
+    objective, training = cell.objective(), case.problem.training
+    described = methods.describe(cell.method)
+    learns = task.learns and described.training_use is not None
     outcome = debias(
-        case,
+        case if learns else replace(case, problem=replace(case.problem, training=None)),
         cell.method,
         objective,
         test=test,
@@ -168,7 +173,30 @@ def _method_result(cell: Cell, case: Case, test: Case) -> dict[str, Any]:
         ],
         "chosen": outcome.result.chosen,
         "warnings": list(outcome.warnings),
+        **_elsewhere(outcome, training, task.other_groups),
     }
+
+
+def _elsewhere(
+    outcome: Outcome, training: TrainingRows | None, other_groups: np.ndarray | None
+) -> dict[str, Any]:
+    """Return gaps on training rows, and between other groups of the test rows, as far as known."""
+    metric, found = outcome.objective.metric, dict[str, Any]()
+    if training is not None:
+        rows = replace(outcome.case.problem, training=training).learning_rows(outcome.method)
+        scores = rows.scores if outcome.state is None else rows.score(outcome.state)
+        modeled = outcome.rule.model(scores, rows.inputs).score
+        decided = outcome.rule.decide(modeled, rows.groups, rows.group_names, None, rows.inputs)
+        found["training_gap"] = _finite(float(metric(rows.counts(decided)).value))
+    if other_groups is not None:
+        groups = torch.from_numpy(other_groups).to(outcome.test_rows.problem.groups.device)
+        others = replace(outcome.test_rows.problem, groups=groups)
+        for key, decided in (
+            ("other_gap", outcome.test_rows.debiased),
+            ("other_gap_retuned", outcome.test_rows.retuned),
+        ):
+            found[key] = _finite(float(metric(others.counts(decided)).value))
+    return found
 
 
 def _attribution_result(cell: Cell, case: Case) -> dict[str, Any]:

@@ -15,7 +15,14 @@ import numpy as np
 from fairfix._utils.text import format_number, format_p_value
 from fairfix.bench.attribution_summary import summarize_attributions
 from fairfix.bench.base_network_summary import summarize_base_networks
-from fairfix.bench.cell_table import BASELINE, UNMODIFIED, Row, latest_rows, method_label
+from fairfix.bench.cell_table import (
+    BASELINE,
+    UNMODIFIED,
+    Row,
+    cell_table,
+    latest_rows,
+    method_label,
+)
 from fairfix.bench.charts import (
     BoxStrips,
     Run,
@@ -28,6 +35,7 @@ from fairfix.bench.charts import (
 )
 from fairfix.bench.goal import Goal
 from fairfix.bench.page_base_networks import attribution_view, base_networks_view
+from fairfix.bench.page_elsewhere import elsewhere_view
 from fairfix.bench.split_statistics import MeanInterval, Quartiles
 from fairfix.bench.summary import MethodSummary, TaskSummary, summarize
 from fairfix.bench.sweep import Sweep, sweeps
@@ -70,6 +78,7 @@ def page(rows: Sequence[Row]) -> str:
                 "sweeps": [_sweep(sweep, sorted(methods)) for sweep in found_sweeps[:SHOWN_SWEEPS]],
                 "sections": [_section(table, runs) for table in drawn],
                 "reasons": _reasons(rows)[:LISTED_REASONS],
+                "elsewhere": elsewhere_view(cell_table(rows)),
                 "base_networks": base_networks_view(summarize_base_networks(rows)),
                 "attribution": attribution_view(summarize_attributions(rows)),
                 "kinds": {table.goal.kind for table in tables},

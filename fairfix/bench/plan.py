@@ -30,10 +30,19 @@ class PlannedTask:
     seed: int
     base: BaseClassifier
     variant: str
+    learns: bool = False
+    other: str | None = None
 
     def build(self) -> Task:
         """Prepare the split and train the network, or load it from the cache."""
-        return protocol_task(self.dataset, self.seed, self.base, self.variant)
+        return protocol_task(
+            self.dataset,
+            self.seed,
+            self.base,
+            self.variant,
+            learns=self.learns,
+            other=self.other,
+        )
 
 
 def plan_tasks(
@@ -54,7 +63,14 @@ def plan_tasks(
     bases: dict[str, BaseClassifier] = {"": protocol.recipe}
     bases |= {name: protocol.variants[name] for name in variants}
     return [
-        PlannedTask(dataset, seed, base, variant)
+        PlannedTask(
+            dataset,
+            seed,
+            base,
+            variant,
+            protocol.learns,
+            protocol.other_attributes.get(dataset),
+        )
         for dataset in chosen_datasets(protocol, datasets)
         for variant, base in bases.items()
         for seed in range(count)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -144,12 +144,28 @@ def trained_network(split: EncodedSplit, recipe: Recipe) -> bytes:
     return content
 
 
-def protocol_task(name: str, seed: int, base: BaseClassifier, variant: str = "") -> Task:
-    """Return a split of a data set with its trained network or another classifier's scores."""
+def protocol_task(
+    name: str,
+    seed: int,
+    base: BaseClassifier,
+    variant: str = "",
+    *,
+    learns: bool = False,
+    other: str | None = None,
+) -> Task:
+    """Return a split of a data set with its trained network or another classifier's scores.
+
+    Args:
+        learns: whether methods learn from the training rows, which only networks have.
+        other: the same rows by another attribute, of which the gap is measured as well.
+    """
     split = encoded_split(name, seed)
     label = f"{name} {variant}" if variant else name
     if isinstance(base, Recipe):
-        return network_task(split, trained_network(split, base), base, label)
+        task = network_task(split, trained_network(split, base), base, label)
+        groups = None if other is None else encoded_split(other, seed).groups["test"]
+        training = _rows(split, "train") if learns or other is not None else None
+        return replace(task, training=training, learns=learns, other_groups=groups)
     train_rows = split.features["train"], split.labels["train"]
     parts = {part: split.features[part] for part in ("val", "test")}
     scores = classifier_scores(base, train_rows, parts, seed=seed)

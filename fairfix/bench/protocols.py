@@ -7,8 +7,13 @@ at best balanced accuracy. Bank's privileged group is age >= 25, as in the paper
 performance; the trade-off objective with lambda 0.75. Other networks and other classifiers are
 available as variants.
 
+``c21``: Cherepanova and others 2021. Whether gaps that a method closes on the rows it sees stay
+closed on others: gaps on training, validation and test rows, and that between the groups of an
+attribute that was not debiased.
+
 Base networks are trained on the training rows, their epoch is selected on the validation rows;
-methods are tuned on the validation rows and evaluated on the test rows.
+methods are tuned on the validation rows and evaluated on the test rows. With ``learns``, methods
+that learn by gradients take gradients from the training rows.
 """
 
 from __future__ import annotations
@@ -37,6 +42,8 @@ class Protocol:
         datasets: "name/attribute" as in the paper.
         methods: the paper's methods under their fairfix names; ``options`` are its settings.
         variants: other recipes for the base network, or other classifiers, by name.
+        other_attributes: by data set, the same rows by the attribute that is not debiased.
+        learns: whether methods learn from the training rows.
     """
 
     name: str
@@ -48,6 +55,8 @@ class Protocol:
     methods: tuple[str, ...]
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     variants: Mapping[str, BaseClassifier] = field(default_factory=dict)
+    other_attributes: Mapping[str, str] = field(default_factory=dict)
+    learns: bool = False
 
 
 def _objectives(metrics: Sequence[str], **goal: Any) -> tuple[Objective, ...]:
@@ -95,6 +104,21 @@ PROTOCOLS: dict[str, Protocol] = {
                 "width-64": replace(_S20, width=64),
                 "depth-20": replace(_S20, depth=20),
                 **{name: name for name in CLASSIFIERS},
+            },
+        ),
+        Protocol(
+            name="c21",
+            paper="Cherepanova and others 2021",
+            datasets=("adult/sex", "compas/race"),
+            seeds=5,
+            recipe=Recipe(),
+            objectives=_objectives(("spd", "eod")),
+            methods=("identity", "blind", "prune", "gda", "adversarial", "finetune", "thresholds"),
+            other_attributes={
+                "adult/sex": "adult/race",
+                "adult/race": "adult/sex",
+                "compas/race": "compas/sex",
+                "compas/sex": "compas/race",
             },
         ),
     )

@@ -96,6 +96,9 @@ class DoneRow(_Row):
     trajectory: list[Annotated[list[float | None], Field(min_length=2, max_length=2)]]
     chosen: float
     cost: Cost
+    training_gap: float | None = None
+    other_gap: float | None = None
+    other_gap_retuned: float | None = None
 
 
 class MeasuredRow(_Row):

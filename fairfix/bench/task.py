@@ -17,7 +17,10 @@ from fairfix.data.protected_inputs import Block
 from fairfix.data.splitting import resplit, split_problem
 from fairfix.data.table import Columns
 from fairfix.data.table.table import Group, Table
+from fairfix.data.training_rows import TrainingRows
 from fairfix.errors import UsageError
+from fairfix.models.inputs import Inputs
+from fairfix.models.scorer import Scorer
 from fairfix.workflows.case import Case, problem_of, read_model, scorer_of
 from fairfix.workflows.model_options import ModelOptions
 
@@ -111,6 +114,9 @@ class Task:
         overlap: test rows per other row that the splits of this task are drawn from, 0 if every
             split has rows of its own (see ``split_statistics.mean_interval``).
         input_blocks: see ``Problem``.
+        training: the rows that the network was trained on; None if they are not known.
+        learns: whether methods that learn by gradients learn from them.
+        other_groups: (N,) groups of the test rows by an attribute that is not debiased.
     """
 
     name: str
@@ -129,6 +135,9 @@ class Task:
     source: str = ""
     overlap: float = 0.0
     input_blocks: tuple[Block, ...] = ()
+    training: RowArrays | None = None
+    learns: bool = False
+    other_groups: np.ndarray | None = None
 
     @property
     def validation(self) -> RowArrays:
@@ -152,6 +161,12 @@ class Task:
                     digest.update(np.ascontiguousarray(values).tobytes())
             if rows.ids is not None:  # randomized thresholds depend on them
                 digest.update("\0".join(map(str, rows.ids)).encode(errors="surrogatepass"))
+        if self.training is not None and self.training.features is not None:
+            digest.update(f"training {self.learns}".encode())
+            digest.update(np.ascontiguousarray(self.training.features).tobytes())
+            digest.update(self.training.labels.tobytes() + self.training.groups.tobytes())
+        if self.other_groups is not None:
+            digest.update(b"other" + self.other_groups.tobytes())
         settings = repr((self.model, self.options, self.favorable, self.threshold))
         digest.update(settings.encode(errors="surrogatepass"))
         return digest.hexdigest()
@@ -187,9 +202,19 @@ class Task:
         test_table = self._table(self.test.writable())
         problem = problem_of(test_table, case.problem.scorer, self.options, self.threshold)
         blocks = self.input_blocks
-        case = replace(case, problem=replace(case.problem, input_blocks=blocks))
+        training = self._training_rows(case.problem.scorer)
+        case = replace(case, problem=replace(case.problem, input_blocks=blocks, training=training))
         problem = replace(problem, input_blocks=blocks)
         return case, replace(case, problem=problem, table=test_table)
+
+    def _training_rows(self, scorer: Scorer | None) -> TrainingRows | None:
+        if self.training is None or scorer is None:
+            return None
+        rows = self.training.writable()
+        assert rows.features is not None
+        inputs = Inputs.of(torch.from_numpy(rows.features))
+        labels, groups = torch.from_numpy(rows.labels), torch.from_numpy(rows.groups)
+        return TrainingRows(inputs, scorer.score(inputs), labels, groups)
 
     def _table(self, rows: RowArrays) -> Table:
         return Table(

@@ -56,6 +56,7 @@ class StudyRequest:
     variants: str | None
     array: str | None
     attribution: bool
+    training_rows: bool
     given: dict[str, Any]
     quiet: bool = False
 
@@ -69,8 +70,8 @@ class StudyRequest:
         """Return all cells; ``jobs`` processes train the networks that are needed first."""
         if self.protocol is not None:
             return self._by_protocol(protocol(self.protocol), jobs)
-        if self.datasets or self.variants or self.array:
-            raise UsageError("--datasets, --variants and --array need --protocol.")
+        if self.datasets or self.variants or self.array or self.training_rows:
+            raise UsageError("--datasets, --variants, --training-rows and --array need --protocol.")
         return self._own()
 
     def _by_protocol(self, chosen: Protocol, jobs: int) -> Study:
@@ -82,6 +83,7 @@ class StudyRequest:
                 raise UsageError(f"A protocol has its own goal, networks and rows; remove {flag}.")
         objectives = _with_choice(_objectives(chosen, self.metrics), self.given)
         names = chosen_methods(self._requested(self.method), chosen.methods)
+        chosen = replace(chosen, learns=self.training_rows)
         planned = plan_tasks(chosen, _listed(self.datasets), self.seeds, _listed(self.variants))
         if self.array is not None:
             planned = array_part(planned, *_array(self.array))
@@ -132,6 +134,7 @@ def run(
     datasets: str | None,
     variants: str | None,
     attribution: bool,
+    training_rows: bool,
     rows: list[Path] | None,
     jobs: int | None,
     backend: Literal["local", "dask"],
@@ -153,6 +156,7 @@ def run(
         variants=variants,
         array=array,
         attribution=attribution,
+        training_rows=training_rows,
         given=given,
         quiet=quiet,
     )

@@ -169,7 +169,7 @@ def bench_options(
         ),
     ] = None,
     protocol: Annotated[
-        str | None, common("Protocol of a paper: m22 or s20.", "--protocol")
+        str | None, common("Protocol of a paper: m22, s20 or c21.", "--protocol")
     ] = None,
     datasets: Annotated[
         str | None,
@@ -190,6 +190,14 @@ def bench_options(
         advanced(
             "Also attribute the gap to weights, from 1,000 random changes of all weights.",
             "--attribution",
+        ),
+    ] = False,
+    training_rows: Annotated[
+        bool,
+        advanced(
+            "Let methods that learn by gradients learn from the training rows of the protocol's "
+            "splits, as --train FILE does.",
+            "--training-rows",
         ),
     ] = False,
     rows: Annotated[
