@@ -13,6 +13,12 @@ import torch
 from torch import Tensor, nn
 
 
+def one_hidden_layer(side: int = 28, hidden: int = 64) -> nn.Sequential:
+    """Return the network of Wang et al. 2023 for colored digits."""
+    linear = nn.Linear(3 * side**2, hidden), nn.Linear(hidden, 1)
+    return nn.Sequential(nn.Flatten(), linear[0], nn.ReLU(), linear[1])
+
+
 class Cnn(nn.Module):
     """Two convolutions with pooling, then two linear layers.
 
@@ -228,6 +234,7 @@ class EmbeddingNetwork(nn.Module):
 
 
 IMAGE_NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": one_hidden_layer,
     "cnn": Cnn,
     "resnet18": ResNet18,
     "densenet121": DenseNet121,

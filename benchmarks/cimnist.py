@@ -66,7 +66,7 @@ class Study:
 
     architecture: str = "cnn"
     bias: Bias = "group-distribution"
-    share: float = 0.95
+    share: float | None = 0.95
     epochs: int = 10
     learning_rate: float = 1e-3
     batch: int = 128
@@ -127,7 +127,7 @@ def trained(study: Study, digits: ColoredDigits, seed: int, folder: Path) -> nn.
     """Return the trained network from the folder, or train and keep it."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = json.dumps(asdict(study) | {"seed": seed, "images": len(digits)}, sort_keys=True)
-    name = f"{study.architecture}_{study.bias}_{study.share:g}_{study.epochs}_{seed}.safetensors"
+    name = f"{study.architecture}_{study.bias}_{study.share or 'published'}_{study.epochs}_{seed}.safetensors"
     path, described = folder / name, folder / f"{name}.json"
     network = study.network().eval()
     if path.is_file() and described.is_file() and described.read_text() == settings:

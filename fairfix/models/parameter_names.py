@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from fairfix._utils.name_list import split_names
+from fairfix._utils.name_list import joined_names, split_names
 from fairfix.errors import UsageError
 
 HEAD = "head"
@@ -43,6 +43,26 @@ def select_parameters(network: nn.Module, layers: str = "") -> dict[str, nn.Para
             )
         selected |= found
     return {name: parameter for name, parameter in parameters.items() if name in selected}
+
+
+def last_layers(network: nn.Module, most: int) -> str:
+    """Return the names of the last modules that own parameters, for ``select_parameters``.
+
+    Empty if all parameters together have at most ``most`` entries. Else as many modules as that
+    allows, at least one.
+    """
+    sizes = dict.fromkeys(layer_names(network), 0)
+    for name, parameter in network.named_parameters():
+        sizes[name.rpartition(".")[0] or name] += parameter.numel()
+    if sum(sizes.values()) <= most:
+        return ""
+    chosen: list[str] = []
+    for name in reversed(sizes):
+        most -= sizes[name]
+        if chosen and most < 0:
+            break
+        chosen.insert(0, name)
+    return joined_names(chosen)
 
 
 def layer_names(network: nn.Module) -> list[str]:

@@ -135,11 +135,12 @@ class Scorer(nn.Module):
 
         That of a probability is clipped to about +-14.
         """
-        return self._in_parts(self._logit, as_inputs(inputs))
+        return self._in_parts(self.logit, as_inputs(inputs))
 
-    def _logit(self, batch: Batch) -> Tensor:
+    def logit(self, batch: Batch) -> Tensor:
+        """Return the logit of P(favorable) for a batch, (n,), with gradients."""
         if len(batch) == 1:
-            return self._logit(batch.repeated(2))[:1]
+            return self.logit(batch.repeated(2))[:1]
         logits = output_logit(self.raw(batch), self.output)
         return (-logits if self.complement else logits).to(self.dtype_of(batch))
 
