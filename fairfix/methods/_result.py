@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from fairfix.methods._reweighting import Reweighting
 from fairfix.models.score_model import ScoreModel
 from fairfix.thresholds.policy import Policy
 
@@ -47,6 +48,8 @@ class Result:
             without it, which the policy was chosen on; None if rows are scored as new rows are.
         k: ``Objective.k`` of the search, the method's own where the given objective has none; None
             for the default.
+        reweighting: new weights of the training rows, and what they did to the gaps; None if the
+            method left the weights as they were.
     """
 
     policy: Policy
@@ -57,3 +60,4 @@ class Result:
     score_model: ScoreModel | None = None
     validation_scores: Tensor | None = None
     k: float | None = None
+    reweighting: Reweighting | None = None

@@ -1,0 +1,259 @@
+"""Measure fairif against its control, the same training without the weights (Wang et al. 2023).
+
+    python -m benchmarks.w23 digits --seeds 0 1 2 3 4
+    python -m benchmarks.w23 tables --seeds 0 1 2 3 4
+    python -m benchmarks.w23 report
+
+``digits``: CI-MNIST with the paper's three biases and published counts, a network with one hidden
+layer of 64 units trained for 100 epochs of Adam with step size 5e-4 (the paper has 250 of 2e-4),
+with 60 % of the images for training, 20 % for validation and 20 % for tests. ``tables``: networks
+of the protocol m22 on Adult, Bank and COMPAS with their training rows. Every result is kept in
+``--folder`` as soon as it is there, and not computed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.choose.bed import Bed, Cell
+from benchmarks.cimnist import ROWS_AT_ONCE, Study, pixels, problem_of, trained
+from fairfix import methods, metrics
+from fairfix._utils.atomic_write import write_text
+from fairfix.bench.ci_mnist import Bias, Digits, load_digits
+from fairfix.data.problem import Problem
+from fairfix.data.training_rows import TrainingRows
+from fairfix.metrics.objective import Objective
+from fairfix.metrics.performance import PERFORMANCES
+from fairfix.models.inputs import Inputs
+from fairfix.models.scorer import Output, Scorer
+
+FOLDER = Path(__file__).resolve().parents[1] / "build" / "w23"
+BIASES: tuple[Bias, ...] = "group-size", "group-distribution", "class-size"
+PUBLISHED: Mapping[Bias, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "group-size": ((0.9778, 1.13, 0.0127, 0.0114), (0.9820, 0.29, 0.0001, 0.0001)),
+    "group-distribution": ((0.9853, 0.13, 0.0223, 0.0335), (0.9869, 0.05, 0.0131, 0.0259)),
+    "class-size": ((0.9781, 0.28, 0.0068, 0.0054), (0.9792, 0.06, 0.0024, 0.0032)),
+}
+"""Accuracy, AD in percent, AOD and EOD of the plain network and of FairIF in the paper."""
+FIGURES = "accuracy", "AD", "AOD", "EOD"
+DATA_SETS = "adult/sex", "bank/age", "compas/race"
+ARMS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "identity": ("identity", {}),
+    "fairif": ("fairif", {}),
+    "control": ("fairif", {"unweighted": True}),
+}
+"""Methods with their options; ``control`` is fairif without its weights."""
+PAPER = {"gaps": "eod,fprd"}
+DIGITS_GOAL = Objective(
+    metrics.get("aaod"), performance=PERFORMANCES["accuracy"], kind="tradeoff", lambda_=0.75
+)
+
+Figures = dict[str, float]
+
+
+def digit_figures(problem: Problem, decisions: torch.Tensor) -> Figures:
+    """Return accuracy, AD in percent, AOD and EOD as the paper defines them."""
+    counts = problem.counts(decisions)
+    sizes = [float(metrics.get(key)(counts).size) for key in ("ad", "aaod", "eod")]
+    accuracy = float(PERFORMANCES["accuracy"](counts))
+    return dict(zip(FIGURES, (accuracy, 100 * sizes[0], *sizes[1:]), strict=True))
+
+
+def table_figures(problem: Problem, decisions: torch.Tensor, objective: Objective) -> Figures:
+    """Return the gap, balanced accuracy, whether the budget held, and the held-out objective."""
+    counts = problem.counts(decisions)
+    gap, performance = float(objective.metric(counts).value), float(objective.performance(counts))
+    held = abs(gap) < objective.budget
+    return {
+        "gap": gap,
+        "balanced accuracy": performance,
+        "held": float(held),
+        "objective": performance if held else 0.0,
+    }
+
+
+def run(
+    method: str, options: Mapping[str, Any], validation: Problem, objective: Objective, seed: int
+) -> tuple[methods.Result, dict[str, Any]]:
+    """Run a method; return its result, and what is known of its weights and its cost."""
+    start = time.process_time()
+    result = methods.get(method).run(validation, objective, seed=seed, **options)
+    known: dict[str, Any] = {"seconds": time.process_time() - start, "chosen": result.chosen}
+    if result.reweighting is not None:
+        known["clipped"] = result.reweighting.clipped
+        known["gaps"] = {
+            each.metric: [each.before, each.predicted, each.realized]
+            for each in result.reweighting.gaps
+        }
+    return result, known
+
+
+def decided(result: methods.Result, problem: Problem) -> torch.Tensor:
+    """Return the decisions (N,) of a result on other rows."""
+    scores = problem.scores if result.state is None else problem.score(result.state)
+    return result.policy.decide(scores, problem.groups)
+
+
+def digit_problems(
+    bias: Bias, seed: int, folder: Path, digits: Digits, epochs: int
+) -> tuple[Problem, Problem]:
+    """Return validation images, with training images, and test images of a trained network."""
+    study = Study("mlp", bias, None, epochs, 5e-4, 256)
+    parts = study.parts(digits, seed)
+    network = trained(study, parts["train"], seed, folder / "networks")
+    scorer = Scorer(network, Output.LOGIT, batch_size=ROWS_AT_ONCE)
+    validation, test = (problem_of(scorer, parts[part]) for part in ("val", "test"))
+    inputs, labels = Inputs.of(pixels(parts["train"])), torch.from_numpy(parts["train"].labels)
+    training = TrainingRows(inputs, scorer.score(inputs), labels)
+    return replace(validation, training=training), test
+
+
+def measure_digits(
+    folder: Path, biases: Iterable[Bias], seeds: Iterable[int], epochs: int = 100
+) -> None:
+    """Compute and keep what is missing, seed by seed."""
+    digits = load_digits()
+    for seed in seeds:
+        for bias in biases:
+            path = folder / "digits" / f"{bias}-{seed}.json"
+            if path.is_file():
+                continue
+            validation, test = digit_problems(bias, seed, folder, digits, epochs)
+            kept: dict[str, Any] = {
+                "unmodified": digit_figures(test, test.scores > test.threshold)
+            }
+            for arm, (method, options) in ARMS.items():
+                paper = PAPER if method == "fairif" else {}
+                result, known = run(method, {**options, **paper}, validation, DIGITS_GOAL, seed)
+                kept[arm] = digit_figures(test, decided(result, test)) | known
+            _keep(path, kept)
+
+
+def measure_tables(
+    folder: Path, bed: Bed, data_sets: Iterable[str], seeds: Iterable[int]
+) -> None:
+    """Compute and keep what is missing, seed by seed."""
+    names = tuple(data_sets)
+    for cell in (Cell(name, seed) for seed in seeds for name in names):
+        for metric in ("spd", "eod"):
+            name = cell.data_set.replace("/", "-")
+            path = folder / "tables" / f"{name}-{metric}-{cell.seed}.json"
+            if path.is_file():
+                continue
+            split = bed.split(cell)
+            validation, test = bed.problems(cell)
+            assert validation.scorer is not None
+            inputs = Inputs.of(torch.from_numpy(split.features["train"]))
+            labels = torch.from_numpy(split.labels["train"])
+            training = TrainingRows(inputs, validation.scorer.score(inputs), labels)
+            validation = replace(validation, training=training)
+            objective = Objective(metrics.get(metric))
+            kept: dict[str, Any] = {}
+            for arm, (method, options) in ARMS.items():
+                result, known = run(method, options, validation, objective, cell.seed)
+                kept[arm] = table_figures(test, decided(result, test), objective) | known
+            _keep(path, kept)
+
+
+def _keep(path: Path, figures: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(figures, indent=2) + "\n")
+
+
+def report(folder: Path) -> str:
+    """Return Markdown tables of all results that are kept."""
+    return "\n\n".join((*_digit_tables(folder / "digits"), *_result_tables(folder / "tables")))
+
+
+def _digit_tables(folder: Path) -> Iterator[str]:
+    head = ["bias", "model", *FIGURES]
+    rows = []
+    for bias in BIASES:
+        runs = [json.loads(path.read_text()) for path in sorted(folder.glob(f"{bias}-*.json"))]
+        if not runs:
+            continue
+        for arm in runs[0]:
+            cells = [_mean([each[arm][figure] for each in runs]) for figure in FIGURES]
+            rows.append([f"{bias} ({len(runs)} seeds)", arm, *cells])
+        differences = [
+            _mean([each["fairif"][figure] - each["control"][figure] for each in runs])
+            for figure in FIGURES
+        ]
+        rows.append(["", "fairif - control", *differences])
+        plain, fair = PUBLISHED[bias]
+        ratios = [f"{b / a:.2f}" for a, b in zip(plain, fair, strict=True)]
+        rows.append(["", "fairif / plain in the paper", *ratios])
+        ours = [
+            statistics.mean(each["fairif"][figure] for each in runs)
+            / statistics.mean(each["unmodified"][figure] for each in runs)
+            for figure in FIGURES
+        ]
+        rows.append(["", "fairif / unmodified here", *(f"{each:.2f}" for each in ours)])
+    if rows:
+        yield _table(head, rows)
+
+
+def _result_tables(folder: Path) -> Iterator[str]:
+    figures = "objective", "held", "balanced accuracy", "gap", "seconds"
+    rows = []
+    for name in DATA_SETS:
+        for metric in ("spd", "eod"):
+            pattern = f"{name.replace('/', '-')}-{metric}-*.json"
+            runs = [json.loads(path.read_text()) for path in sorted(folder.glob(pattern))]
+            if not runs:
+                continue
+            for arm in runs[0]:
+                cells = [_mean([each[arm][figure] for each in runs]) for figure in figures]
+                rows.append([f"{name} {metric} ({len(runs)} splits)", arm, *cells])
+            gain = [each["fairif"]["objective"] - each["control"]["objective"] for each in runs]
+            rows.append(["", "fairif - control", _mean(gain), *[""] * (len(figures) - 1)])
+    if rows:
+        yield _table(["data set", "method", *figures], rows)
+
+
+def _mean(values: Sequence[float]) -> str:
+    """Return the mean with its standard error."""
+    mean = statistics.mean(values)
+    if len(values) < 2:
+        return f"{mean:.4f}"
+    return f"{mean:.4f} ± {statistics.stdev(values) / math.sqrt(len(values)):.4f}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a part of the study, or print its tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("part", choices=["digits", "tables", "report"])
+    parser.add_argument("--biases", nargs="+", default=list(BIASES), choices=BIASES)
+    parser.add_argument("--data-sets", nargs="+", default=list(DATA_SETS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--bed", type=Path, help="folder of the networks on tables")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    match options.part:
+        case "digits":
+            measure_digits(options.folder, options.biases, options.seeds)
+        case "tables":
+            bed = Bed(options.bed or options.folder)
+            measure_tables(options.folder, bed, options.data_sets, options.seeds)
+        case _:
+            print(report(options.folder))
+
+
+if __name__ == "__main__":
+    main()
