@@ -127,7 +127,8 @@ def trained(study: Study, digits: ColoredDigits, seed: int, folder: Path) -> nn.
     """Return the trained network from the folder, or train and keep it."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = json.dumps(asdict(study) | {"seed": seed, "images": len(digits)}, sort_keys=True)
-    name = f"{study.architecture}_{study.bias}_{study.share or 'published'}_{study.epochs}_{seed}.safetensors"
+    share = study.share or "published"
+    name = f"{study.architecture}_{study.bias}_{share}_{study.epochs}_{seed}.safetensors"
     path, described = folder / name, folder / f"{name}.json"
     network = study.network().eval()
     if path.is_file() and described.is_file() and described.read_text() == settings:

@@ -129,9 +129,7 @@ def measure_digits(
             if path.is_file():
                 continue
             validation, test = digit_problems(bias, seed, folder, digits, epochs)
-            kept: dict[str, Any] = {
-                "unmodified": digit_figures(test, test.scores > test.threshold)
-            }
+            kept: dict[str, Any] = {"unmodified": digit_figures(test, test.scores > test.threshold)}
             for arm, (method, options) in ARMS.items():
                 paper = PAPER if method == "fairif" else {}
                 result, known = run(method, {**options, **paper}, validation, DIGITS_GOAL, seed)
@@ -139,9 +137,7 @@ def measure_digits(
             _keep(path, kept)
 
 
-def measure_tables(
-    folder: Path, bed: Bed, data_sets: Iterable[str], seeds: Iterable[int]
-) -> None:
+def measure_tables(folder: Path, bed: Bed, data_sets: Iterable[str], seeds: Iterable[int]) -> None:
     """Compute and keep what is missing, seed by seed."""
     names = tuple(data_sets)
     for cell in (Cell(name, seed) for seed in seeds for name in names):

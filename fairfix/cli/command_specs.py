@@ -16,6 +16,7 @@ _METHOD_EXAMPLES = {
     "adversarial": "--rounds 8 --loss hinge",
     "caleqodds": "--cost fnr",
     "eqodds": "--metric eqodds --base current",
+    "fairif": "--unweighted",
     "gda": "--epochs 20 --optimizer sgd",
     "identity": "--json",
     "layerwise": "--layers 4,2 --calls 40",
@@ -87,7 +88,11 @@ def _method_spec(method: methods.Method) -> CommandSpec:
     name = method.name
     own = tuple(method_options(method))
     call = f"fairfix {name} model.pt val.csv"
-    examples = [call, f"{call} --metric eod --budget 0.1 --test test.csv"]
+    if method.needs_training:
+        call += " --train train.csv"
+        examples = [call, f"{call} --test test.csv"]
+    else:
+        examples = [call, f"{call} --metric eod --budget 0.1 --test test.csv"]
     last = _METHOD_EXAMPLES.get(name) or _first_option(method)
     if last:
         examples.append(f"{call} {last}")

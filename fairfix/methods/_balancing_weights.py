@@ -23,7 +23,8 @@ def balancing_weights(gaps: Tensor, influences: Tensor, ridge: float) -> Tensor:
     inner = influences @ influences.T + ridge * torch.eye(
         len(gaps), dtype=torch.float64, device=gaps.device
     )
-    return -influences.T @ torch.linalg.solve(inner, gaps)
+    solved: Tensor = torch.linalg.solve(inner, gaps)
+    return -influences.T @ solved
 
 
 def weight_factors(additions: Tensor) -> Tensor:

@@ -29,9 +29,7 @@ def gaps_behind(metric: Metric) -> tuple[Metric, ...]:
     cancel, or has a kink at 0.
     """
     known = {
-        each.rates[0].key: each
-        for each in METRICS.values()
-        if each.contrast is Contrast.DIFFERENCE
+        each.rates[0].key: each for each in METRICS.values() if each.contrast is Contrast.DIFFERENCE
     }
     return tuple(
         known.get(rate.key) or Metric(rate.key, rate.title, (rate,)) for rate in metric.rates

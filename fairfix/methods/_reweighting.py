@@ -40,7 +40,6 @@ class Reweighting:
         curvature: "hessian" or "gauss-newton".
         damping: added to its diagonal.
         parameters: number of parameters that influences were computed for.
-        show_rows: whether a report may show the rows weighted up and down most.
     """
 
     factors: Tensor
@@ -49,4 +48,3 @@ class Reweighting:
     curvature: str
     damping: float
     parameters: int
-    show_rows: bool = False

@@ -18,7 +18,6 @@ from torch.nn.functional import softplus
 from fairfix.models.inputs import Batch, Inputs, Rows
 from fairfix.models.scorer import Scorer, in_row_order
 
-
 _plain_attention = sdpa_kernel(SDPBackend.MATH)  # whose operators have all derivatives
 
 
@@ -135,8 +134,8 @@ class RowLosses:
         with torch.no_grad(), warnings.catch_warnings():
             # torch warns of its own use of torch.jit.script when forward mode is first used.
             warnings.simplefilter("ignore", DeprecationWarning)
-            values, tangents = torch.func.jvp(logits, at, tuple(direction))
-        return values, tangents
+            found = torch.func.jvp(logits, at, tuple(direction))
+        return found[0], found[1]
 
     def _by_double_backward(
         self, batch: Batch, direction: Sequence[Tensor]

@@ -30,7 +30,7 @@ Paper: Wang, Wu, He 2023.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -86,10 +86,9 @@ def fairif(
     retrain: bool = False,
     layers: str = "",
     decisions: Literal["score", "gumbel"] = "score",
-    curvature: Literal["hessian", "gauss-newton"] = "hessian",
+    gauss_newton: bool = False,
     damping: Annotated[float, Range(0)] = 0.01,
     iterations: Annotated[int, Range(1)] = 50,
-    show_rows: bool = False,
 ) -> Result:
     """Reweight the training rows by influence, fine-tune on them, and keep the best epoch.
 
@@ -97,28 +96,25 @@ def fairif(
         problem: the validation rows; needs the network and training rows.
         objective: what is optimized.
         seed: of minibatches, new weights, dropout and the Gumbel noise.
-        unweighted: leave the weights of the training rows as they are. It is the control, which
-            shows what further training does without reweighting.
-        gaps: keys of the metrics whose gaps the weights are to close, comma-separated; empty for
-            the rates that the metric compares. eod,fprd are those of the paper.
+        unweighted: leave row weights as they are. It is the control, which shows what further
+            training does without reweighting.
+        gaps: gaps to close, as metrics. A list such as eod,fprd, which is the paper's; empty for
+            those of the rates that the metric compares.
         ridge: lambda of the paper. Larger values keep the weights closer together.
         epochs: passes over the training rows; 0 leaves the network unchanged.
         learning_rate: step size of Adam.
         minibatch: training rows per step.
-        retrain: train from freshly initialized weights, with dropout and BatchNorm in training
+        retrain: start from freshly initialized weights. Dropout and BatchNorm are then in training
             mode; it needs more epochs and a larger step size.
-        layers: layers whose influences are considered and that are trained. Names or patterns,
-            comma-separated; head is the last one; empty for all, or for the last ones beyond
-            500,000 parameters. With --retrain all are trained.
+        layers: layers to consider and to train. Names or patterns, comma-separated; head is the
+            last one; empty for all, or for the last ones beyond 500,000 parameters. With --retrain
+            all are trained.
         decisions: differentiable decisions behind the gaps: "score" is the score itself, "gumbel"
             a Gumbel-softmax as in the paper.
-        curvature: matrix of the equations; the Hessian is replaced where it is not positive
-            definite.
-        damping: added to its diagonal.
+        gauss_newton: take the Gauss-Newton matrix in place of the Hessian from the start.
+        damping: added to the diagonal of the matrix.
         iterations: of conjugate gradients for each gap, at most; they end at a relative residual
             of 0.001.
-        show_rows: list in the report the training rows weighted up and down most, with their
-            values.
 
     Raises:
         TableError: if the problem has only scores, or no training rows.
@@ -137,7 +133,7 @@ def fairif(
     learner, learned = late_layers(scorer, rows.inputs, parameters.values())
     evaluator, evaluated = late_layers(scorer, inputs, parameters.values())
     search = CandidateSearch(problem, objective)
-    weights = row_weights(rows)
+    weights = _weights(rows)
     reweighting = None
     if unweighted:
         notes.append("the control: training rows keep their weights")
@@ -153,40 +149,29 @@ def fairif(
             RowLosses(learner, learned, rows.labels, weights, parameters),
             parameters,
             ridge=ridge,
-            curvature=curvature,
+            curvature="gauss-newton" if gauss_newton else "hessian",
             damping=damping,
             iterations=iterations,
         )
         if reweighting is None:
             return search.result(*notes)
         notes += [reason] if reason else []
-        reweighting = replace(reweighting, show_rows=show_rows)
         weights = weights * reweighting.factors
     if retrain:
         with private_random_state(seed, inputs.device):
             reinitialize(scorer.network)
         scorer.network.requires_grad_()
         learner, learned, evaluator, evaluated = scorer, rows.inputs, scorer, inputs
-        parameters = dict(scorer.network.named_parameters())
-    optimizer = torch.optim.Adam(parameters.values(), lr=learning_rate, fused=True)
-    labels = rows.labels
-    generator = torch.Generator().manual_seed(seed)
-
-    def train_epoch() -> None:
-        for some in torch.randperm(len(rows), generator=generator).split(minibatch):
-            if retrain and len(some) == 1:  # BatchNorm cannot train on it
-                continue
-            logits = learner.differentiable_logit(learned.take(some))
-            losses = softplus(logits) - labels[some] * logits
-            descend((weights[some].to(losses.dtype) * losses).mean(), optimizer)
-
+    optimizer = torch.optim.Adam(
+        [p for p in scorer.network.parameters() if p.requires_grad], lr=learning_rate, fused=True
+    )
     fine_tune(
         search,
         evaluator,
         evaluated,
         task="fairif",
         rounds=epochs,
-        train_round=train_epoch,
+        train_round=_epoch(learner, learned, rows.labels, weights, optimizer, minibatch, seed),
         train_mode=retrain,
         seed=seed,
     )
@@ -209,7 +194,30 @@ def fairif(
     return replace(result, notes=(*result.notes, *told), reweighting=reweighting)
 
 
-def row_weights(rows: TrainingRows) -> Tensor:
+def _epoch(
+    learner: Scorer,
+    inputs: Inputs,
+    labels: Tensor,
+    weights: Tensor,
+    optimizer: torch.optim.Optimizer,
+    minibatch: int,
+    seed: int,
+) -> Callable[[], None]:
+    """Return a function that trains for one epoch on the weighted cross-entropy."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def train() -> None:
+        for rows in torch.randperm(len(labels), generator=generator).split(minibatch):
+            if learner.training and len(rows) == 1:  # BatchNorm cannot train on it
+                continue
+            logits = learner.differentiable_logit(inputs.take(rows))
+            losses = softplus(logits) - labels[rows] * logits
+            descend((weights[rows].to(losses.dtype) * losses).mean(), optimizer)
+
+    return train
+
+
+def _weights(rows: TrainingRows) -> Tensor:
     """Return the given weights of the training rows, (N,) float64 with mean 1."""
     if rows.weights is None:
         return torch.ones(len(rows), dtype=torch.float64, device=rows.labels.device)

@@ -34,6 +34,7 @@ from tests.helpers.toys import (
 # Options that keep a run short; a method that is quick as it is needs none.
 QUICK: dict[str, dict[str, Any]] = {
     "adversarial": {"rounds": 2, "critic_steps": 4, "network_steps": 4, "minibatch": 16},
+    "fairif": {"epochs": 3, "learning_rate": 0.01, "minibatch": 32},
     "finetune": {"steps": 4, "learning_rate": 0.01},
     "gda": {"epochs": 3, "learning_rate": 0.01, "minibatch": 32},
     "layerwise": {"calls": 1, "dims": 3},
@@ -52,6 +53,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "finetune --head": {"head": True},
     "blind --distill": {"distill": True},
     **PENALIZED,
+    "fairif --retrain": {"retrain": True},
 }
 """Methods with options that change what kind of result they have."""
 METHODS = (*builtin_names(), *VARIANTS)
@@ -107,6 +109,8 @@ def problem_of(kind: str) -> Problem:
 
 def run(method: str, problem: Problem, objective: Objective | None = None, **given: Any) -> Result:
     name = base(method)
+    if get(name).needs_training and problem.training is None and problem.inputs is not None:
+        problem = with_training_rows(problem, problem)
     options = {**QUICK.get(name, SHORT.get(name, {})), **VARIANTS.get(method, {}), **given}
     return get(name).run(problem, objective or Objective(), **options)
 
@@ -310,6 +314,9 @@ def test_frozen_parameters_do_not_matter(method: str) -> None:
     [
         ("adversarial", {"minibatch": 1}),
         ("adversarial", {"learning_rate": math.nan}),
+        ("fairif", {"epochs": -1}),
+        ("fairif", {"ridge": 0.0}),
+        ("fairif", {"damping": -0.1}),
         ("finetune", {"steps": -1}),
         ("finetune", {"learning_rate": 0.0}),
         ("gda", {"epochs": -1}),

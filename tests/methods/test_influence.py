@@ -18,7 +18,7 @@ from fairfix.methods._gap_gradients import gap_gradients, gaps_behind, gumbel_de
 from fairfix.methods._row_influences import row_influences
 from fairfix.methods._row_losses import RowLosses, flatten, unflatten
 from fairfix.methods._soft_gap import soft_gap, soft_gap_gradient
-from fairfix.models.inputs import Batch, Inputs
+from fairfix.models.inputs import Inputs, TensorPart
 from fairfix.models.scorer import Output, Scorer
 
 
@@ -129,7 +129,9 @@ def test_products_equal_those_of_the_matrices(names: tuple[str, ...], forward_mo
     vector = torch.randn(len(found.hessian), dtype=torch.float64)
     found.losses.forward_mode = forward_mode
     close = {"rtol": 1e-9, "atol": 1e-12}
-    torch.testing.assert_close(found.losses.hessian_product(vector), found.hessian @ vector, **close)
+    torch.testing.assert_close(
+        found.losses.hessian_product(vector), found.hessian @ vector, **close
+    )
     torch.testing.assert_close(
         found.losses.gauss_newton_product(vector), found.gauss_newton @ vector, **close
     )
@@ -337,7 +339,7 @@ def test_predicted_changes_of_the_gap_are_those_of_retraining(
         predicted = additions @ influences[0]
         changed = torch.tensor(
             [regression.gap(equal + each, key) - float(gaps[0]) for each in additions],
-                dtype=torch.float64,
+            dtype=torch.float64,
         )
         assert np.corrcoef(predicted, changed)[0, 1] > 0.99
         slope = float(predicted @ changed / (predicted @ predicted))
@@ -414,8 +416,6 @@ def test_products_take_named_inputs() -> None:
 
     module = Named()
     scorer = Scorer(module, Output.LOGIT)
-    from fairfix.models.inputs import TensorPart
-
     x = torch.randn(6, 3)
     inputs = Inputs([TensorPart("x", x)], by_name=True)
     losses = RowLosses(
@@ -424,4 +424,3 @@ def test_products_take_named_inputs() -> None:
     vector = torch.ones(4)
     expected = (module.linear(x).sigmoid().squeeze(1) - 1) * (x.sum(1) + 1)
     torch.testing.assert_close(losses.derivatives(vector), expected.detach())
-    assert isinstance(inputs.batch(), Batch)

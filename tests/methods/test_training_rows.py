@@ -23,6 +23,7 @@ from tests.helpers.toys import biased_problem, with_training_rows
 LEARNING = [name for name in builtin_names() if get(name).training_use is not None]
 QUICK: dict[str, dict[str, Any]] = {
     "adversarial": {"rounds": 2, "critic_steps": 4, "network_steps": 4, "minibatch": 16},
+    "fairif": {"epochs": 3, "learning_rate": 0.01, "minibatch": 32},
     "finetune": {"steps": 40, "learning_rate": 0.01, "labels": "true"},
     "gda": {"epochs": 3, "learning_rate": 0.01, "minibatch": 32},
     "prune": {"per_step": 3, "max_units": 9},
@@ -91,7 +92,7 @@ def test_the_choice_is_by_the_objective_as_it_is(
     assert found.best == again.best
 
 
-@pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize("name", sorted({*LEARNING} - {"fairif"}))
 def test_training_rows_without_groups_are_refused_with_the_remedy(name: str) -> None:
     problem, _ = problems(groups=False)
     with pytest.raises(TableError, match=rf"{name} measures gaps .* add the group column"):

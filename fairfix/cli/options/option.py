@@ -19,6 +19,8 @@ from fairfix.methods import Method
 
 _WIDEST_CHOICES = 18
 COMMON, ADVANCED = "Common options", "Advanced options"
+MOST_COMMON = 9
+"""Options of a method, in its order, that are common; the others are advanced."""
 
 DEFAULTS: dict[str, Any] = {
     "label": "label",
@@ -71,15 +73,15 @@ def default_text(name: str) -> str:
 
 
 def method_options(method: Method) -> list[inspect.Parameter]:
-    """Return the options of a method as keyword parameters for Typer."""
+    """Return the options of a method as keyword parameters for Typer; the first are common."""
     parameters = []
-    for own in method.options:
+    for place, own in enumerate(method.options):
         kind: Any = Literal[own.choices] if own.choices else own.type
         default = "" if own.type is bool or own.default == "" else str(own.default)
         many = len("|".join(own.choices)) > _WIDEST_CHOICES
         listed = f"{', '.join(own.choices)}: " if many else ""
         info = _option(
-            COMMON,
+            COMMON if place < MOST_COMMON else ADVANCED,
             escape(f"{listed}{own.help}" if many else own.help[:1].upper() + own.help[1:]),
             [f"--{own.name.replace('_', '-')}"],
             f"{default}; {own.allowed}" if own.allowed else default,
