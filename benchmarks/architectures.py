@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 
-def one_hidden_layer(side: int = 28, hidden: int = 64) -> nn.Sequential:
+def one_hidden_layer(side: int = 28, hidden: int = 64, outputs: int = 1) -> nn.Sequential:
     """Return the network of Wang et al. 2023 for colored digits."""
-    linear = nn.Linear(3 * side**2, hidden), nn.Linear(hidden, 1)
+    linear = nn.Linear(3 * side**2, hidden), nn.Linear(hidden, outputs)
     return nn.Sequential(nn.Flatten(), linear[0], nn.ReLU(), linear[1])
 
 
