@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from fairfix.errors import FairfixError
     from fairfix.metrics.objective import Objective
     from fairfix.thresholds.rule import DecisionRule
-    from fairfix.workflows.api import audit, debias, gate, load, predict
+    from fairfix.workflows.api import audit, debias, gate
+    from fairfix.workflows.api_outcome import Outcome
     from fairfix.workflows.api_outputs import export, save
+    from fairfix.workflows.api_read import load, predict
     from fairfix.workflows.audit import Audit
     from fairfix.workflows.case import Case
     from fairfix.workflows.gate.gate import Gate
-    from fairfix.workflows.outcome import Outcome
+    from fairfix.workflows.library_arguments import InputOptions
 
 __all__ = [
     "Audit",
@@ -39,6 +41,7 @@ __all__ = [
     "DecisionRule",
     "FairfixError",
     "Gate",
+    "InputOptions",
     "Objective",
     "Outcome",
     "Problem",
@@ -62,15 +65,16 @@ _HOMES = {
     "DecisionRule": "thresholds.rule",
     "FairfixError": "errors",
     "Gate": "workflows.gate.gate",
+    "InputOptions": "workflows.library_arguments",
     "Objective": "metrics.objective",
-    "Outcome": "workflows.outcome",
+    "Outcome": "workflows.api_outcome",
     "Problem": "data.problem",
     "audit": "workflows.api",
     "debias": "workflows.api",
     "export": "workflows.api_outputs",
     "gate": "workflows.api",
-    "load": "workflows.api",
-    "predict": "workflows.api",
+    "load": "workflows.api_read",
+    "predict": "workflows.api_read",
     "save": "workflows.api_outputs",
     "show_versions": "_utils.show_versions",
 }

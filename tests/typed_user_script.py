@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import assert_type
 
+import pandas as pd
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 import fairfix
 from fairfix.methods import Result
@@ -24,6 +26,20 @@ assert_type(outcome.test.debiased.gaps["spd"], float)
 assert_type(outcome.evidence.claim.interval.low, float)
 assert_type(fairfix.save(outcome, "out.pt", force=True).model, Path | None)
 assert_type(fairfix.export(outcome, "out.pt2"), Path)
+
+assert_type(outcome.model, torch.nn.Module)
+assert_type(outcome.rule.decide(torch.rand(3)), torch.Tensor)
+assert_type(outcome.save("out.safetensors").model, Path | None)
+
+network = torch.nn.Sequential(torch.nn.Linear(2, 1))
+frame = pd.DataFrame({"age": [1.0, 2.0], "job": [0, 1], "label": [0, 1], "sex": ["f", "m"]})
+dataset = TensorDataset(torch.rand(4, 2), torch.tensor([0, 1, 0, 1]), torch.tensor([0, 0, 1, 1]))
+options: fairfix.InputOptions = {"codes": {"x_cat": ["job"]}, "input_shape": (1, 2)}
+assert_type(fairfix.load(network, frame, group="sex", inputs=options), fairfix.Case)
+assert_type(fairfix.load(network, DataLoader(dataset), rule=outcome.rule), fairfix.Case)
+assert_type(fairfix.load(network, {"x": torch.rand(4, 2), "label": [0, 1]}), fairfix.Case)
+assert_type(outcome.predict(dataset).notes, tuple[str, ...])
+assert_type(fairfix.debias(case, "prune", test=frame), fairfix.Outcome)
 
 audit = fairfix.audit(case, metric="eod", budget=0.1)
 assert_type(audit, fairfix.Audit)

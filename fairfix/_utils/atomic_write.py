@@ -84,18 +84,19 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def replacing(path: Path, source: Path, *, force: bool) -> Iterator[Path]:
+def replacing(path: Path, source: Path | None, *, force: bool) -> Iterator[Path]:
     """Yield a staging path for a new version of ``source``, moved to ``path`` on success.
 
     Args:
         path: the destination, a file or folder as ``source`` is.
-        source: the input, never overwritten.
+        source: the input, never overwritten; None if the file has none.
         force: allow replacing an existing file or folder.
 
     Raises:
         OutputError: as ``check_destination`` and ``staged``.
     """
-    check_destination(path, [source], force=force, folder=source.is_dir())
+    inputs = [] if source is None else [source]
+    check_destination(path, inputs, force=force, folder=any(each.is_dir() for each in inputs))
     with staged([path]) as staging:
         yield staging[path]
 

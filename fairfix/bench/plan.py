@@ -140,7 +140,7 @@ def _splits(
 
 def _names(cases: Sequence[Case]) -> list[str]:
     """Return the file names if they differ, else the whole paths."""
-    paths = [(case.checkpoint or case.table).path for case in cases]
+    paths = [case.files[0 if case.checkpoint is None else -1] for case in cases]
     names = [path.name for path in paths]
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
 

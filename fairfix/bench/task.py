@@ -218,7 +218,7 @@ class Task:
 
     def _table(self, rows: RowArrays) -> Table:
         return Table(
-            path=Path(self.name.replace("/", " ")),
+            source=Path(self.name.replace("/", " ")),
             sha256="",
             rows=len(rows),
             features=rows.features,
@@ -262,7 +262,7 @@ def holdout_tasks(case: Case, name: str, share: float, seeds: Sequence[int]) -> 
     source = hashlib.sha256(origin.encode()).hexdigest()[:16]
     tasks = []
     for seed in seeds:
-        (kept, _), (held, _) = split_problem(case.problem, share, seed, case.table.path.name)
+        (kept, _), (held, _) = split_problem(case.problem, share, seed, case.table.name)
         task = _task(case, name, rows, kept.cpu().numpy(), held.cpu().numpy())
         tasks.append(replace(task, split=seed, source=source))
     return tasks
@@ -292,7 +292,7 @@ def _task(case: Case, name: str, rows: RowArrays, validation: np.ndarray, test: 
 def _files(case: Case) -> tuple[dict[str, bytes], str]:
     if case.checkpoint is None:
         return {}, ""
-    path = case.checkpoint.path
+    path = case.checkpoint.file
     if not path.is_dir():
         return {path.name: path.read_bytes()}, path.name
     members = sorted(p for p in path.rglob("*") if p.is_file())

@@ -45,8 +45,7 @@ def run(
     confidence = values.confidence()
     case = values.measured_case(model, data, rule, threshold)
     if html is not None:
-        inputs = [case.table.path, *([case.checkpoint.path] if case.checkpoint else [])]
-        check_destination(html, inputs, force=force, option="--html")
+        check_destination(html, case.files, force=force, option="--html")
     chosen, where = choose_rule(case, threshold=threshold)
     case = ruled(case, chosen)
     notes = (

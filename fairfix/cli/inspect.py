@@ -64,7 +64,7 @@ def run(*, model: str, data: Path | None, json: bool, quiet: bool, **given: Any)
         facts = [[title, _cell_text(key, document)] for key, title in _TITLES.items()]
         layers = [[t["name"], t["shape"], t["dtype"]] for t in document["tensors"]]
         print_output(
-            build_table(checkpoint.path.name, ["what", "value"], facts, numbers=False),
+            build_table(checkpoint.name, ["what", "value"], facts, numbers=False),
             build_table("Tensors", ["name", "shape", "type"], layers, numbers=False),
             *([] if on_rows is None else _tables_of_rows(on_rows)),
         )
@@ -120,7 +120,7 @@ def _document(
     known = checkpoint.module is not None  # else tensor names, and so the hash, are not final
     rule = find_rule(checkpoint).rule if known else None
     document: dict[str, Any] = {
-        "file": checkpoint.path.name,
+        "file": checkpoint.name,
         "format": checkpoint.format,
         "title": checkpoint.title,
         "weights_sha256": checkpoints.weights_sha256(tensors) if known else None,

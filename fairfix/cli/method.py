@@ -77,7 +77,7 @@ def run(
         print_messages(messages, quiet=quiet)
     print_messages(case.notes, quiet=quiet)
     if test is not None:
-        print_messages((f"{test.table.path.name}: {note}" for note in test.notes), quiet=quiet)
+        print_messages((f"{test.table.name}: {note}" for note in test.notes), quiet=quiet)
     print_messages([_power(case, test, values, objective)], quiet=quiet)
     with progress_bars(quiet=quiet):
         outcome = debias(

@@ -74,7 +74,7 @@ class Batch:
 
     def repeated(self, times: int) -> Batch:
         """Return the only row several times."""
-        return self.map(lambda x: x.expand(times, *x.shape[1:]))
+        return self.map(lambda x: x.expand(times, *x.shape[1:]).contiguous())
 
     def shapes(self) -> str:
         """Describe the shape of one row, for messages: "8 features" or "x_num (6), x_cat (2)"."""

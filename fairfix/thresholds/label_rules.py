@@ -7,16 +7,20 @@ from pathlib import Path, PurePath
 from fairfix._utils.strict_json import read_json
 from fairfix._utils.text import did_you_mean, quoted_list
 from fairfix.errors import UsageError
+from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import LABELS_SUFFIX, beside
 
 
-def label_rules(model: str | Path | None) -> dict[str, Path]:
+def label_rules(model: object) -> dict[str, Path]:
     """Return the rule file of each label; {} without the list of labels beside the network.
+
+    Args:
+        model: its path; a network in memory has no list.
 
     Raises:
         UsageError: if the list cannot be read or names a file in another folder.
     """
-    if model is None or str(model) == "-":
+    if not isinstance(model, str | Path) or str(model) == "-":
         return {}
     path = beside(Path(model), LABELS_SUFFIX)
     if not path.is_file():
@@ -37,8 +41,10 @@ def label_rules(model: str | Path | None) -> dict[str, Path]:
     return found
 
 
-def rule_of_label(model: str | Path | None, rule: Path | None, label: str | None) -> Path | None:
-    """Return the rule file that was given, else that of the label; None without any.
+def rule_of_label(
+    model: object, rule: DecisionRule | Path | None, label: str | None
+) -> DecisionRule | Path | None:
+    """Return the rule or file that was given, else that of the label; None without any.
 
     Raises:
         UsageError: if the network has a rule for each of several labels and this is none of them.

@@ -88,13 +88,15 @@ def page_mark(report_sha256: str) -> str:
     return f"<!-- report sha256 {report_sha256} -->\n"
 
 
-def rule_in(path: Path) -> FoundRule:
-    """Read the rule in a file, for scores without a checkpoint.
+def rule_in(given: DecisionRule | Path) -> FoundRule:
+    """Return the rule given, or in the file given, for scores without a checkpoint.
 
     Raises:
         UsageError: as ``read_rule``, or if the report beside it belongs to another rule.
     """
-    found = FoundRule(read_rule(path), path.name, _report_of(path))
+    if isinstance(given, DecisionRule):
+        return FoundRule(given, "memory")
+    found = FoundRule(read_rule(given), given.name, _report_of(given))
     _check_report(found)
     return found
 
@@ -109,23 +111,23 @@ def stem_of(path: Path, *, folder: bool) -> str:
     return path.name if folder or path.suffix == ".debiased" else path.stem
 
 
-def find_rule(checkpoint: Checkpoint, path: Path | None = None) -> FoundRule:
+def find_rule(checkpoint: Checkpoint, given: DecisionRule | Path | None = None) -> FoundRule:
     """Return the rule of a checkpoint.
 
-    The rule is read from ``path`` if given, else from the checkpoint's metadata, else from the
-    ``.rule.json`` file next to the checkpoint.
+    It is the one given, or in the file given, else that in the checkpoint's metadata, else that in
+    the ``.rule.json`` file next to the checkpoint.
 
     Raises:
         UsageError: if the rule cannot be read, was made for other weights, or is not the rule of
             the report or rule file beside it.
     """
-    found = _locate(checkpoint, path)
+    found = _locate(checkpoint, given)
     if found.rule is None:
         return found
     if found.rule.weights_sha256 not in (None, weights_sha256(checkpoint.tensors)):
         raise UsageError(
             f"The rule in {found.where} was made for other weights than those in "
-            f"{checkpoint.path.name}. Name the rule that was written with them (--rule), or debias "
+            f"{checkpoint.name}. Name the rule that was written with them (--rule), or debias "
             "again."
         )
     if found.rule.contract is not None and found.rule.weights_sha256 is None:
@@ -137,16 +139,20 @@ def find_rule(checkpoint: Checkpoint, path: Path | None = None) -> FoundRule:
     return found
 
 
-def _locate(checkpoint: Checkpoint, path: Path | None) -> FoundRule:
-    if path is not None:
-        return FoundRule(read_rule(path), path.name, _report_of(path))
+def _locate(checkpoint: Checkpoint, given: DecisionRule | Path | None) -> FoundRule:
+    if isinstance(given, DecisionRule):
+        return FoundRule(given, "memory")
+    if given is not None:
+        return FoundRule(read_rule(given), given.name, _report_of(given))
+    if checkpoint.path is None:
+        return NO_RULE
     sibling = beside(checkpoint.path, _SUFFIX)
     report = _report_of(sibling)
     if checkpoint.rule is not None:
         arrays = beside(checkpoint.path, ARRAYS_SUFFIX)
-        rule = DecisionRule.from_json(checkpoint.rule, checkpoint.path.name, arrays)
+        rule = DecisionRule.from_json(checkpoint.rule, checkpoint.name, arrays)
         _check_sibling(rule, checkpoint.path, sibling)
-        return FoundRule(rule, f"{checkpoint.path.name} itself", report)
+        return FoundRule(rule, f"{checkpoint.name} itself", report)
     if sibling.is_file():
         return FoundRule(read_rule(sibling), sibling.name, report)
     return NO_RULE

@@ -150,7 +150,7 @@ def ruled(case: Case, rule: DecisionRule) -> Case:
     check_contract(case, rule)
     if rule.targets is not None and rule.targets.target != case.columns.label:
         raise UsageError(
-            f"The rule is for the label {rule.targets.target!r}, but {case.table.path.name} was "
+            f"The rule is for the label {rule.targets.target!r}, but {case.table.name} was "
             f"read for {case.columns.label!r}; give --target {rule.targets.target}."
         )
     known = case.problem.labeled or case.columns.favorable is not None
@@ -283,7 +283,7 @@ def check_labels(case: Case, keys: Iterable[str]) -> None:
     if needed and not case.problem.labeled:
         free = ", ".join(key for key in METRICS if not METRICS[key].needs_labels)
         raise TableError(
-            f"{case.table.path.name} has no labels, which {needed[0]} needs; name the label column "
+            f"{case.table.name} has no labels, which {needed[0]} needs; name the label column "
             f"with --label, or use a metric of decisions alone: {free}."
         )
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from fairfix.data.problem import Problem
 from fairfix.data.spec import Spec
 from fairfix.data.table import Columns, Table, read_table
+from fairfix.data.table_source import Data, table_source
 from fairfix.errors import CheckpointError, TableError, UsageError
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.classes import Classes
@@ -24,8 +25,9 @@ from fairfix.models.targets import Targets
 from fairfix.models.threads import MAX_THREADS, default_threads, limited_threads
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import NO_RULE, FoundRule, arch_hint
+from fairfix.workflows.classifier import ScoredBy
 from fairfix.workflows.input_width import check_width, match_rows
-from fairfix.workflows.model_options import ModelOptions
+from fairfix.workflows.model_options import Model, ModelOptions
 from fairfix.workflows.named_columns import (
     by_name,
     label_values,
@@ -54,6 +56,7 @@ class Case:
         found: the rule whose contract named the columns.
         scored_by: the rule that reads the network's output for the scores; None as options say.
         training: the table of ``problem.training``; None without training rows.
+        classifier: what the scores are from, if it is a classifier in memory.
     """
 
     checkpoint: Checkpoint | None
@@ -67,10 +70,11 @@ class Case:
     found: FoundRule = NO_RULE
     scored_by: DecisionRule | None = None
     training: Table | None = None
+    classifier: ScoredBy | None = None
 
     def __repr__(self) -> str:
-        model = "scores" if self.checkpoint is None else self.checkpoint.path.name
-        return f"<Case: {model} on {self.table.path.name}, {self.problem!r}>"
+        model = "scores" if self.checkpoint is None else self.checkpoint.name
+        return f"<Case: {model} on {self.table.name}, {self.problem!r}>"
 
     def in_table_units(self, problem: Problem) -> tuple[Problem, tuple[str, ...]]:
         """Return a problem with features in values and units of the table, and their names."""
@@ -80,6 +84,13 @@ class Case:
             return problem, self.table.feature_names
         features, names = self.spec.in_table_units(problem.features.cpu().numpy())
         return replace(problem, inputs=Inputs.of(torch.from_numpy(features))), names
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of tables and model, as far as they are not in memory."""
+        path = None if self.checkpoint is None else self.checkpoint.path
+        learned = () if self.training is None else self.training.files
+        return (*self.table.files, *learned, *(() if path is None else (path,)))
 
     @property
     def threads(self) -> int:
@@ -117,13 +128,13 @@ class Case:
         scorer = self.problem.scorer
         return scorer.batch_size if scorer is not None else None
 
-    def companion(self, path: str | Path, *, allow_no_labels: bool = False) -> Case:
+    def companion(self, data: Data, *, allow_no_labels: bool = False) -> Case:
         """Read another table for the same model, with the same coding of labels and groups.
 
         Features are found by their names.
 
         Args:
-            path: the table.
+            data: the table, as a path or in memory.
             allow_no_labels: lets the table lack the label column.
 
         Raises:
@@ -131,11 +142,14 @@ class Case:
             UsageError: if it is the same table.
         """
         columns: Columns = self.columns
+        source = table_source(data, columns)
+        if self.classifier is not None:
+            source = self.classifier.table(source, columns)
         notes: tuple[str, ...] = ()
         if self.spec is None and self.checkpoint is not None:
-            columns, notes = by_name(columns, self.table.feature_names, Path(path))
+            columns, notes = by_name(columns, self.table.feature_names, source)
         table = read_table(
-            Path(path),
+            source,
             columns,
             spec=self.spec,
             input_options=self.options.files,
@@ -146,7 +160,7 @@ class Case:
         )
         if table.sha256 == self.table.sha256:
             raise UsageError(
-                f"{table.path.name} holds the same rows as {self.table.path.name}, which the "
+                f"{table.name} holds the same rows as {self.table.name}, which the "
                 "method is tuned on; give a table of other rows."
             )
         with limited_threads(self.threads):
@@ -159,8 +173,8 @@ class Case:
 
 
 def load(
-    model: str | Path | Checkpoint | None,
-    data: str | Path,
+    model: Model | Checkpoint | None,
+    data: Data,
     *,
     columns: Columns | None = None,
     options: ModelOptions | None = None,
@@ -171,9 +185,9 @@ def load(
     """Read a model and a table, run the model on it once, and check that they match.
 
     Args:
-        model: a checkpoint in any format of ``fairfix.models.checkpoint``, or one that was read;
-            None (or "-") when ``columns.score`` names a column of scores.
-        data: CSV, CSV.gz or Parquet.
+        model: a checkpoint in any format of ``fairfix.models.checkpoint``, one that was read, or a
+            network in memory; None (or "-") when ``columns.score`` names a column of scores.
+        data: CSV, CSV.gz or Parquet, or rows in memory (``table_source``).
         columns: the roles of the columns.
         options: how to read and run the model.
         threshold: the threshold in use today, in [-1, 1]; positive where score > threshold.
@@ -188,9 +202,10 @@ def load(
     check_options(options, threshold)
     check_score_source(model, columns, options)
     values = label_values(columns, found.contract)
+    source = table_source(data, columns)
     read = partial(
         read_table,
-        Path(data),
+        source,
         input_options=options.files,
         label_values=values,
         group_names=two_groups(columns, found.contract),
@@ -204,8 +219,8 @@ def load(
     assert model is not None
     checkpoint = model if isinstance(model, Checkpoint) else read_model(model, options)
     options = read_as(options, found, columns)
-    columns, spec = network_inputs(checkpoint, columns, Path(data), options, found.contract)
-    columns, named = name_features(columns, Path(data), spec, found.contract, checkpoint)
+    columns, spec = network_inputs(checkpoint, columns, source, options, found.contract)
+    columns, named = name_features(columns, source, spec, found.contract, checkpoint)
     table = read(columns, spec=spec)
     with limited_threads(options.threads or default_threads(checkpoint.module, table.rows)):
         read_again = partial(read, columns, spec=spec)
@@ -250,10 +265,10 @@ def check_options(options: ModelOptions, threshold: float = 0.5) -> None:
 
 
 def check_score_source(
-    model: str | Path | Checkpoint | None, columns: Columns, options: ModelOptions
+    model: Model | Checkpoint | None, columns: Columns, options: ModelOptions
 ) -> None:
     """Raise UsageError unless scores come from exactly one of a model and a score column."""
-    absent = not isinstance(model, Checkpoint) and (model is None or str(model) == "-")
+    absent = model is None or (isinstance(model, str | Path) and str(model) == "-")
     if absent != (columns.score is not None):
         raise UsageError(
             "Scores come from a model or from a score column: give a model file, or '-' in its "
@@ -263,7 +278,7 @@ def check_score_source(
         raise UsageError(f"{options.network_alone[0]} needs a model; leave it out with --score.")
 
 
-def read_model(model: str | Path, options: ModelOptions, rule: Path | None = None) -> Checkpoint:
+def read_model(model: Model, options: ModelOptions, rule: Path | None = None) -> Checkpoint:
     """Read a checkpoint with a network that can run.
 
     Args:
@@ -272,16 +287,16 @@ def read_model(model: str | Path, options: ModelOptions, rule: Path | None = Non
     Raises:
         CheckpointError: also if it holds weights alone and no architecture is named.
     """
-    checkpoint = options.read_checkpoint(model)
+    checkpoint = options.read_model(model)
     if checkpoint.module is None:
         hint = arch_hint(checkpoint, rule)
         if hint is not None:
             raise CheckpointError(
-                f"{checkpoint.path.name} holds weights but no architecture. Its rule was made "
+                f"{checkpoint.name} holds weights but no architecture. Its rule was made "
                 f"with --arch {hint}; a file never names the code to run, so give --arch again."
             )
         raise CheckpointError(
-            f"{checkpoint.path.name} holds weights but no architecture. Name it with "
+            f"{checkpoint.name} holds weights but no architecture. Name it with "
             "--arch file.py:Class or --arch package.module:callable, or --arch mlp:relu (or "
             "another activation) for a plain multilayer perceptron."
         )
@@ -343,7 +358,7 @@ def problem_of(
         )
     except TableError as error:
         said = str(error)
-        raise TableError(f"{table.path.name}: {said[0].lower()}{said[1:]}") from None
+        raise TableError(f"{table.name}: {said[0].lower()}{said[1:]}") from None
 
 
 def _on(device: torch.device | None, values: np.ndarray | None) -> Tensor | None:
@@ -360,6 +375,6 @@ def check_scores(scores: Tensor, table: Table) -> None:
     if bool(bad.any()):
         row = int(bad.nonzero()[0])
         raise CheckpointError(
-            f"The network's score for row {row + 1} of {table.path.name} is "
+            f"The network's score for row {row + 1} of {table.name} is "
             f"{float(scores[row])}, not a probability; check --output-kind and the features."
         )

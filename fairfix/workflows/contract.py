@@ -72,6 +72,6 @@ def check_contract(case: Case, rule: DecisionRule) -> None:
     if read != named or not same:
         other = "another data spec" if read == named else "other features or another order"
         raise UsageError(
-            f"{case.table.path.name} was read with {other} than the rule's; name the rule where "
+            f"{case.table.name} was read with {other} than the rule's; name the rule where "
             "the table is read (--rule), and leave out --features and --data-spec."
         )

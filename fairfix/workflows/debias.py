@@ -156,7 +156,7 @@ def debias(
         objective = replace(objective, limits=(*objective.limits, *further))
     if not case.problem.labeled:
         raise TableError(
-            f"{case.table.path.name} has no labels, which every method needs; name the label "
+            f"{case.table.name} has no labels, which every method needs; name the label "
             "column with --label."
         )
     described = methods.describe(method)
@@ -260,7 +260,7 @@ def split_rows(
     case: Case, rows: tuple[Tensor, Tensor]
 ) -> tuple[Problem, Problem, tuple[Groups, Groups]]:
     """Return validation rows and test rows, given by their numbers, and the groups of each."""
-    validation, held_out = take_parts(case.problem, rows, case.table.path.name)
+    validation, held_out = take_parts(case.problem, rows, case.table.name)
 
     def groups(some: Tensor) -> Groups:
         at = some.cpu().numpy()

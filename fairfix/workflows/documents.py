@@ -63,9 +63,9 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
             },
             "model": _model(outcome),
             "data": {
-                "table": case.table.path.name,
+                "table": case.table.name,
                 "table_sha256": case.table.sha256,
-                "test_table": outcome.test_case and outcome.test_case.table.path.name,
+                "test_table": outcome.test_case and outcome.test_case.table.name,
                 "test_table_sha256": outcome.test_case and outcome.test_case.table.sha256,
                 "holdout": outcome.holdout_share,
                 "label": case.columns.label,
@@ -140,7 +140,7 @@ def audit_document(case: Case, rule: DecisionRule, audit: Audit) -> dict[str, An
         {
             "schema_version": SCHEMA_VERSION,
             "made_by": {"fairfix": __version__, "torch": torch.__version__},
-            "table": case.table.path.name,
+            "table": case.table.name,
             "table_sha256": case.table.sha256,
             "rows": case.table.rows,
             "rule": rule.to_json(),
@@ -224,7 +224,7 @@ def _model(outcome: Outcome) -> dict[str, Any] | None:
     if checkpoint is None:
         return None
     return {
-        "file": checkpoint.path.name,
+        "file": checkpoint.name,
         "format": checkpoint.format,
         "weights_sha256_before": weights_sha256(checkpoint.tensors),
         "weights_sha256_after": outcome.rule.weights_sha256,

@@ -195,9 +195,7 @@ def export_file(outcome: Outcome, path: Path, *, force: bool = False) -> Path:
     """
     case, test = outcome.case, outcome.test_case
     check_suffix(path)
-    inputs = [case.table.path, *([test.table.path] if test else [])]
-    inputs += [case.checkpoint.path] if case.checkpoint else []
-    check_destination(path, inputs, force=force)
+    check_destination(path, [*case.files, *(test.files if test else ())], force=force)
     with staged([path]) as staging:
         export(outcome, staging[path])
     return path

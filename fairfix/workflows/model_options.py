@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from fairfix.data.inputs import InputOptions
 from fairfix.data.spec.given_inputs import GivenInputs
@@ -16,7 +17,11 @@ from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.inputs import Inputs
 from fairfix.models.targets import Targets
+from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import checkpoint_key_of
+
+Model = str | Path | nn.Module
+"""A file or folder, or a network in memory."""
 
 _ROWS = 64  # enough to convert a program
 
@@ -27,7 +32,8 @@ class ModelOptions:
 
     Attributes:
         arch, arch_args, trust, checkpoint_key: as ``fairfix.models.checkpoint.read`` takes them.
-        data_spec: the data spec's path; None looks for ``<model stem>.data.json`` beside it.
+        data_spec: the data spec's path or content; None looks for ``<model stem>.data.json`` beside
+            the model.
         output_kind: "auto", "prob" or "logit"; "auto" follows from the network's last operation.
         output_name: key or position of the output with the scores, if the network has several.
         output_label: the label value whose probability the network gives; None is the value 1
@@ -45,7 +51,7 @@ class ModelOptions:
     arch: str | None = None
     arch_args: Mapping[str, Any] | None = None
     trust: bool = False
-    data_spec: str | Path | None = None
+    data_spec: str | Path | Mapping[str, Any] | None = None
     output_kind: str = "auto"
     output_name: str | None = None
     output_label: str | None = None
@@ -66,11 +72,33 @@ class ModelOptions:
         given += [] if self.output_kind == "auto" else ["output_kind"]
         return (*self.inputs.options, *(f"--{name.replace('_', '-')}" for name in given))
 
-    def completed(self, model: str | Path | None, rule: Path | None = None) -> ModelOptions:
+    def completed(
+        self, model: Model | None, rule: DecisionRule | Path | None = None
+    ) -> ModelOptions:
         """Return the options with the ``checkpoint_key`` of the model's rule if none is given."""
-        if self.checkpoint_key is not None or model is None or str(model) == "-":
+        if not isinstance(model, str | Path) or self.checkpoint_key is not None or model == "-":
             return self
+        if isinstance(rule, DecisionRule):
+            key = None if rule.contract is None else rule.contract.checkpoint_key
+            return replace(self, checkpoint_key=key)
         return replace(self, checkpoint_key=checkpoint_key_of(Path(model), rule))
+
+    def read_model(self, model: Model) -> Checkpoint:
+        """Read a checkpoint from a file, or copy a network in memory.
+
+        Raises:
+            FairfixError: as ``read_checkpoint``.
+            UsageError: if an option that is for files is given with a network in memory.
+        """
+        if not isinstance(model, nn.Module):
+            return self.read_checkpoint(model)
+        for name in ("arch", "arch_args", "checkpoint_key"):
+            if getattr(self, name) is not None:
+                option = name.replace("_", "-")
+                raise UsageError(
+                    f"--{option} is for networks in files, and this one is in memory; leave it out."
+                )
+        return checkpoints.read_module(model)
 
     def read_checkpoint(self, path: str | Path, inputs: Inputs | None = None) -> Checkpoint:
         """Read a checkpoint as these options say. See ``fairfix.models.checkpoint.read``.
@@ -97,7 +125,7 @@ class ModelOptions:
             return checkpoint
         if checkpoint.tried_width == inputs.batch(slice(1)).tensors[0].shape[-1]:
             return checkpoint
-        again = self.read_checkpoint(checkpoint.path, inputs)
+        again = self.read_checkpoint(checkpoint.file, inputs)
         if again.file_stamp != checkpoint.file_stamp:
             raise CheckpointError(f"{checkpoint.path} has changed since it was read. Start again.")
         return again

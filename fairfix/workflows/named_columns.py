@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fairfix._utils.text import plural, quoted_list
+from fairfix.data.memory_table import MemoryTable, TableSource
 from fairfix.data.spec import Spec, comparable, find_spec, load_spec, spec_from_json
 from fairfix.data.table import Columns
 from fairfix.data.table.columns import is_saved_index
@@ -59,7 +60,7 @@ def _from_contract(contract: Contract, rule: DecisionRule) -> dict[str, Any]:
 
 def name_features(
     columns: Columns,
-    table: Path,
+    table: TableSource,
     spec: Spec | None,
     contract: Contract | None,
     checkpoint: Checkpoint,
@@ -77,12 +78,12 @@ def name_features(
     stored = _stored_names(checkpoint) if columns.features is None and spec is None else ()
     if not stored or not set(stored) & set(open_table(table).header.names):
         return columns, ()
-    note = f"features are the {len(stored)} whose names {checkpoint.path.name} has"
+    note = f"features are the {len(stored)} whose names {checkpoint.name} has"
     return replace(columns, features=stored), (note,)
 
 
 def _by_contract(
-    columns: Columns, table: Path, contract: Contract
+    columns: Columns, table: TableSource, contract: Contract
 ) -> tuple[Columns, tuple[str, ...]]:
     if contract.data_spec is not None:
         return columns, _surplus_notes(table, columns, contract.columns)
@@ -96,19 +97,19 @@ def _by_contract(
 
 
 def by_name(
-    columns: Columns, names: tuple[str, ...], table: Path, known: Iterable[str] = ()
+    columns: Columns, names: tuple[str, ...], table: TableSource, known: Iterable[str] = ()
 ) -> tuple[Columns, tuple[str, ...]]:
     """Return the columns with the features by name, and a note on columns that are not read.
 
     Args:
         names: names of the features in the order of the network's inputs.
-        table: the file that will be read.
+        table: what will be read.
         known: further columns that need no note.
     """
     return replace(columns, features=names), _surplus_notes(table, columns, (*names, *known))
 
 
-def _surplus_notes(table: Path, columns: Columns, known: Iterable[str]) -> tuple[str, ...]:
+def _surplus_notes(table: TableSource, columns: Columns, known: Iterable[str]) -> tuple[str, ...]:
     """Return a note on the columns of a table that are neither known nor have a role."""
     expected = {*known, *columns.ignore, *(name for _, name in columns.roles())}
     header = open_table(table).header
@@ -158,7 +159,7 @@ def _stored_names(checkpoint: Checkpoint) -> tuple[str, ...]:
 def network_inputs(
     checkpoint: Checkpoint | None,
     columns: Columns,
-    table: Path,
+    table: TableSource,
     options: ModelOptions,
     contract: Contract | None = None,
 ) -> tuple[Columns, Spec | None]:
@@ -167,36 +168,42 @@ def network_inputs(
     Args:
         checkpoint: the model; None for scores, which have no data spec.
         columns: also the features, which are inputs of the data spec where options name others.
-        table: whose other columns are the features if none are named.
+        table: whose other columns are the features if none are named, and whose arrays are inputs.
         contract: that of the rule, if there is one.
 
     Raises:
         UsageError: as ``data_spec``, or if options say what the data spec says.
     """
     given = options.inputs
-    if checkpoint is None or not given.options:
+    arrays = table.arrays if isinstance(table, MemoryTable) else {}
+    if checkpoint is None or not (given.options or arrays):
         return columns, data_spec(checkpoint, options.data_spec, contract, trust=options.trust)
     path = checkpoint.path
-    if options.data_spec is not None or find_spec(path, trust=options.trust) is not None:
+    beside = None if path is None else find_spec(path, trust=options.trust)
+    if not given.options and (options.data_spec is not None or beside is not None):
+        return columns, data_spec(checkpoint, options.data_spec, contract, trust=options.trust)
+    if options.data_spec is not None or beside is not None:
         raise UsageError(
             f"{given.options[0]} is given beside a data spec, which describes all inputs; leave "
             "out one of them."
         )
-    others = open_table(table).header.feature_names(columns)[0] if given.shape_alone else ()
+    alone = given.shape_alone and not arrays
+    others = open_table(table).header.feature_names(columns)[0] if alone else ()
     spec = given.spec(path, table, columns.features, others)
     if contract is not None and contract.reads_table:
         known = contract.data_spec
+        described = ", ".join((*given.options, *(f"the array {name!r}" for name in arrays)))
         if known is None or comparable(plain_json(spec.to_json())) != comparable(known):
             raise UsageError(
-                f"The rule was made with other inputs than {', '.join(given.options)} describe; "
-                "leave these out to use those of the rule."
+                f"The rule was made with other inputs than {described} describe; leave these out "
+                "to use those of the rule."
             )
     return replace(columns, features=None), spec
 
 
 def data_spec(
     checkpoint: Checkpoint | None,
-    named: str | Path | None,
+    named: str | Path | Mapping[str, Any] | None,
     contract: Contract | None = None,
     *,
     trust: bool = False,
@@ -205,7 +212,7 @@ def data_spec(
 
     Args:
         checkpoint: the model; None for scores, which have no data spec.
-        named: the file that the user named.
+        named: the file that the user named, or its content.
         contract: that of the rule, if there is one.
         trust: see ``load_spec``.
 
@@ -215,7 +222,12 @@ def data_spec(
     if checkpoint is None:
         return None
     path = checkpoint.path
-    found = find_spec(path, trust=trust) if named is None else load_spec(Path(named), trust=trust)
+    if named is None:
+        found = None if path is None else find_spec(path, trust=trust)
+    elif isinstance(named, Mapping):
+        found = spec_from_json(plain_json(named), file="data_spec", trust=trust)
+    else:
+        found = load_spec(Path(named), trust=trust)
     if contract is None or not contract.reads_table:
         return found
     if contract.data_spec is None:
@@ -227,7 +239,7 @@ def data_spec(
         return None
     if found is None:
         content = contract.data_spec
-        folder = path if path.is_dir() else path.parent
+        folder = Path() if path is None else path if path.is_dir() else path.parent
         return spec_from_json(content, file="data spec of the rule", folder=folder, trust=trust)
     if comparable(plain_json(found.to_json())) != comparable(contract.data_spec):
         raise UsageError(

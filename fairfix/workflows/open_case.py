@@ -7,24 +7,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fairfix.data.table_source import Data, table_source
 from fairfix.errors import UsageError
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.thresholds.label_rules import label_rules, rule_of_label
+from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import NO_RULE, FoundRule, beside, find_rule, rule_in
 from fairfix.workflows.case import Case, check_options, load, read_model
+from fairfix.workflows.classifier import Classifier, scored_by
 from fairfix.workflows.given_values import check_given
-from fairfix.workflows.model_options import ModelOptions
+from fairfix.workflows.model_options import Model, ModelOptions
 from fairfix.workflows.named_columns import resolve_columns
 
 
 def open_model(
-    model: str | Path | None, options: ModelOptions, rule: Path | None = None
+    model: Model | None, options: ModelOptions, rule: DecisionRule | Path | None = None
 ) -> tuple[Checkpoint | None, FoundRule]:
     """Read a model and the rule that belongs to it.
 
     Args:
-        model: a checkpoint; None or "-" where a table has the scores.
-        rule: a rule file; by default the rule in the checkpoint or beside it.
+        model: a checkpoint or a network; None or "-" where a table has the scores.
+        rule: a rule or its file; by default the rule in the checkpoint or beside it.
 
     Raises:
         CheckpointError: if the network cannot be read or run.
@@ -32,7 +35,7 @@ def open_model(
     """
     if model is None or str(model) == "-":
         return None, NO_RULE if rule is None else rule_in(rule)
-    checkpoint = read_model(model, options, rule)
+    checkpoint = read_model(model, options, rule if isinstance(rule, Path) else None)
     found = find_rule(checkpoint, rule)
     _check_architecture(options, found)
     return checkpoint, found
@@ -52,13 +55,13 @@ def _check_architecture(options: ModelOptions, found: FoundRule) -> None:
 
 
 def open_case(
-    model: str | Path | None,
-    data: str | Path,
+    model: Model | Classifier | None,
+    data: Data,
     given: Mapping[str, Any],
     options: ModelOptions,
     *,
     threshold: float = 0.5,
-    rule: Path | None = None,
+    rule: DecisionRule | Path | None = None,
     decides: bool = True,
     require_labels: bool = True,
 ) -> Case:
@@ -66,7 +69,7 @@ def open_case(
 
     Args:
         given: fields of ``Columns`` that the user set; the rule's contract has the others.
-        rule: a rule file; by default the rule in the checkpoint or beside it.
+        rule: a rule or its file; by default the rule in the checkpoint or beside it.
         decides: whether the rule will decide. Otherwise only its contract is used, and a rule
             that does not belong to the model is noted and left out.
         require_labels: whether the table must have labels; if not, it may lack a label column
@@ -76,11 +79,12 @@ def open_case(
         FairfixError: as ``load``.
     """
     check_options(options, threshold)
+    scored, model, given = scored_by(model, given)
     options = options.completed(model, rule)
     notes: tuple[str, ...] = ()
     if decides:
         rule = rule_of_label(model, rule, given.get("label"))
-    if decides or model is None or str(model) == "-":
+    if decides or not isinstance(model, str | Path) or str(model) == "-":
         checkpoint, found = open_model(model, options, rule)
         check_given(given, options, found, measures=True)
         notes = page_warning(found)
@@ -89,22 +93,25 @@ def open_case(
         try:
             found = find_rule(checkpoint, label_rules(model).get(str(given.get("label"))))
         except UsageError as error:
-            found = FoundRule(None, beside(checkpoint.path, ".rule.json").name)
+            found = FoundRule(None, beside(checkpoint.file, ".rule.json").name)
             text = str(error).partition(". ")[0]
             notes = (f"no rule is used to find columns: {text[:1].lower()}{text[1:]}",)
     columns = resolve_columns(given, found.rule)
     if checkpoint is not None and given.get("score") is None:
         columns = replace(columns, score=None)
+    source = table_source(data, columns)
+    if scored is not None:
+        source = scored.table(source, columns)
     case = load(
         checkpoint,
-        data,
+        source,
         columns=columns,
         options=options,
         threshold=threshold,
         found=found,
         require_labels=require_labels or given.get("label") is not None,
     )
-    return replace(case, notes=(*notes, *case.notes))
+    return replace(case, notes=(*notes, *case.notes), classifier=scored)
 
 
 def rule_notes(found: FoundRule) -> tuple[str, ...]:

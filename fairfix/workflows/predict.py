@@ -12,10 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fairfix.data.memory_table import TableSource
+from fairfix.data.spec import Spec
 from fairfix.data.spreadsheet import csv_cell, csv_cells
 from fairfix.data.table import Columns, Table, equal_values, read_table
 from fairfix.data.table.groups import merged_reference
 from fairfix.data.table.open_table import open_table
+from fairfix.data.table_source import Data, table_source
 from fairfix.errors import CheckpointError, UsageError
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.run_network import checked_scores, make_scorer
@@ -27,9 +30,10 @@ from fairfix.workflows.case import (
     check_score_source,
     check_scores,
 )
+from fairfix.workflows.classifier import Classifier, scored_by
 from fairfix.workflows.given_values import check_given
 from fairfix.workflows.input_width import check_width, match_rows
-from fairfix.workflows.model_options import ModelOptions
+from fairfix.workflows.model_options import Model, ModelOptions
 from fairfix.workflows.named_columns import name_features, network_inputs, resolve_columns
 from fairfix.workflows.open_case import open_model, rule_notes
 from fairfix.workflows.output_reading import (
@@ -108,45 +112,70 @@ def csv_lines(ids: np.ndarray | None, columns: Sequence[np.ndarray]) -> Iterator
 
 
 def predict(
-    model: str | Path | None,
-    data: str | Path,
+    model: Model | Classifier | None,
+    data: Data,
     *,
     given: Mapping[str, Any] | None = None,
     options: ModelOptions | None = None,
-    rule: str | Path | None = None,
+    rule: DecisionRule | str | Path | None = None,
 ) -> Predictions:
     """Score and decide every row of a table by the rule that belongs to the model.
 
     Labels are not needed, and the group column only if the rule has group thresholds.
 
     Args:
-        model: a checkpoint, or None (or "-") where a column of scores is named.
+        model: a checkpoint or a network, or None (or "-") where a column of scores is named.
         given: fields of ``Columns`` that the user set; the rule's contract has the others.
-        rule: a rule file; by default the one in the checkpoint or beside it, else score > 0.5.
+        rule: a rule or its file; by default the one in the checkpoint or beside it, else the score
+            must exceed 0.5.
 
     Raises:
         FairfixError: as ``load``.
     """
     given, options = given or {}, options or ModelOptions()
     check_options(options)
-    options = options.completed(model, None if rule is None else Path(rule))
-    rule = rule_of_label(model, None if rule is None else Path(rule), given.get("label"))
+    rule = Path(rule) if isinstance(rule, str) else rule
+    scored, model, given = scored_by(model, given)
+    options = options.completed(model, rule)
+    rule = rule_of_label(model, rule, given.get("label"))
     checkpoint, found = open_model(model, options, rule)
     check_given(given, options, found, measures=False)
+    columns = resolve_columns(given, found.rule)
+    source = table_source(data, columns)
+    if scored is not None:
+        source = scored.table(source, columns)
+    return predict_rows(checkpoint, found, source, given, options)
+
+
+def predict_rows(
+    checkpoint: Checkpoint | None,
+    found: FoundRule,
+    data: Data,
+    given: Mapping[str, Any],
+    options: ModelOptions,
+    spec: Spec | None = None,
+) -> Predictions:
+    """Score and decide every row of a table by a rule that was found. See ``predict``.
+
+    Args:
+        spec: the data spec; None finds it as ``network_inputs`` does.
+    """
     columns = resolve_columns(given, found.rule)
     if checkpoint is not None and given.get("score") is None:
         columns = replace(columns, score=None)
     check_score_source(checkpoint, columns, options)
     decision = found.rule or DecisionRule(threshold=0.5)
     options = read_as(options, found, columns)
-    columns = _needed(columns, given, decision, Path(data))
-    columns, spec = network_inputs(checkpoint, columns, Path(data), options, found.contract)
+    source = table_source(data, columns)
+    columns = _needed(columns, given, decision, source)
+    if spec is None:
+        columns, spec = network_inputs(checkpoint, columns, source, options, found.contract)
     notes: tuple[str, ...] = ()
     if checkpoint is not None:
-        columns, notes = name_features(columns, Path(data), spec, found.contract, checkpoint)
+        columns, notes = name_features(columns, source, spec, found.contract, checkpoint)
     read = partial(
         read_table,
-        Path(data),
+        source,
         replace(columns, privileged=None, reference=None),  # no gap is measured here
         spec=spec,
         input_options=options.files,
@@ -189,7 +218,7 @@ def _check_matched(table: Table) -> None:
     """Raise UsageError if rows were left out and the others have no ids to find them by."""
     if table.file_rows is not None and table.ids is None:
         raise UsageError(
-            f"Rows of {table.path.name} are left out, so that decisions belong to rows by id "
+            f"Rows of {table.name} are left out, so that decisions belong to rows by id "
             "alone. Name the id column with --id, or correct the rows."
         )
 
@@ -229,7 +258,9 @@ def _merged_groups(found: FoundRule) -> dict[str, tuple[str, ...]]:
     return {column: names for column, names in groups.items() if merged_reference(names)}
 
 
-def _needed(columns: Columns, given: Mapping[str, Any], rule: DecisionRule, table: Path) -> Columns:
+def _needed(
+    columns: Columns, given: Mapping[str, Any], rule: DecisionRule, table: TableSource
+) -> Columns:
     """Return the columns with those that the rule needs, without roles that nothing here needs.
 
     Columns of ids, weights and clusters that only the contract names may be missing.

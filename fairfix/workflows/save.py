@@ -18,6 +18,7 @@ from fairfix.data.spec.spec_files import SpecFile, spec_files, with_places
 from fairfix.errors import CheckpointError, OutputError, UsageError, VerificationError
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.checkpoint import Checkpoint
+from fairfix.models.checkpoint.memory import SUFFIXES as MEMORY_SUFFIXES
 from fairfix.models.run_network import make_scorer, reading_like
 from fairfix.models.score_model.storage import to_bytes
 from fairfix.report.html import html
@@ -64,8 +65,9 @@ class Destination:
         input are folders that hold a model.
         """
         checkpoint = case.checkpoint
-        path = _default(case.table.path if checkpoint is None else checkpoint.path)
-        is_folder = checkpoint is not None and checkpoint.path.is_dir()
+        source = _source(case, output)
+        path = _default(source)
+        is_folder = checkpoint is not None and source.is_dir()
         if output is not None:
             given = Path(output)
             inside = given.is_dir() and not (is_folder and _holds_model(given))
@@ -119,8 +121,7 @@ class Destination:
             OutputError: as ``check_destination``, or if the suffix is that of another format.
             UsageError: if two files have the same path.
         """
-        inputs = _inputs(case, test)
-        given = tuple(inputs)
+        given = (*case.files, *(test.files if test else ()))
         is_folder = self.model is not None and any(path.is_dir() for path in given)
         copied = (to for each, to in self.spec_copies.items() if each.path.is_dir())
         folders = (*((self.model,) if is_folder else ()), *copied)
@@ -138,6 +139,21 @@ class Destination:
             _check_suffix(self.model, case.checkpoint)
 
 
+def _source(case: Case, output: str | Path | None) -> Path:
+    """Return the file or folder of the model, else of the table; its name decides that of outputs.
+
+    Raises:
+        UsageError: if it is in memory and the output has no name.
+    """
+    if case.checkpoint is None and case.table.files:
+        return case.table.files[0]
+    if case.checkpoint is not None and case.checkpoint.path is not None:
+        return case.checkpoint.path
+    if output is None:
+        raise UsageError("What is in memory has no file name; name the output, as in 'model.pt'.")
+    return Path("model.pt")
+
+
 def _default(source: Path) -> Path:
     if not source.name:  # "." has no name of its own
         source = source.resolve()
@@ -148,11 +164,18 @@ def _default(source: Path) -> Path:
 
 def _check_suffix(path: Path, checkpoint: Checkpoint) -> None:
     """Raise OutputError if the suffix is that of another format."""
+    if checkpoint.path is None:
+        if path.suffix not in MEMORY_SUFFIXES:
+            raise OutputError(
+                f"{path.name} would hold the state_dict of a network in memory; name a file that "
+                f"ends in {', '.join(MEMORY_SUFFIXES)}."
+            )
+        return
     safe = checkpoint.format == "safetensors"
     foreign = path.suffix in (".csv", ".gz", ".parquet", ".json", ".md", ".html", ".toml", ".py")
     if not checkpoint.path.is_dir() and (foreign or (path.suffix == ".safetensors") != safe):
         raise OutputError(
-            f"{path.name} would hold a checkpoint in the format of {checkpoint.path.name}; name "
+            f"{path.name} would hold a checkpoint in the format of {checkpoint.name}; name "
             f"the output with its suffix, {checkpoint.path.suffix or 'none'}."
         )
 
@@ -245,8 +268,11 @@ def write_spec(outcome: Outcome, destination: Destination, staging: Mapping[Path
 
 def _has_inside(checkpoint: Checkpoint, spec: Spec | None) -> bool:
     """Return whether a data spec and its files lie in the folder of a model, and go with it."""
-    inside = isinstance(spec, InputsSpec) and spec.folder.resolve() == checkpoint.path.resolve()
-    return inside and (checkpoint.path / INSIDE).is_file()
+    home = checkpoint.path
+    if home is None:
+        return False
+    inside = isinstance(spec, InputsSpec) and spec.folder.resolve() == home.resolve()
+    return inside and (home / INSIDE).is_file()
 
 
 def _write_copies(
@@ -256,16 +282,6 @@ def _write_copies(
     for each, path in copies.items():
         each.copy(staging[path])
     return with_places(spec, {each.place: path.name for each, path in copies.items()})
-
-
-def _inputs(case: Case, test: Case | None = None) -> list[Path]:
-    """Return the files of a run that must never be overwritten."""
-    files = [case.table.path]
-    if case.training is not None:
-        files.append(case.training.path)
-    if case.checkpoint is not None:
-        files.append(case.checkpoint.path)
-    return files if test is None else [*files, test.table.path]
 
 
 def json_text(value: dict[str, Any]) -> str:
@@ -295,7 +311,14 @@ def compare_decisions(outcome: Outcome, path: Path) -> None:
     case, problem = outcome.case, outcome.test_rows.problem
     assert problem.scorer is not None
     assert problem.inputs is not None
-    again = case.options.read_checkpoint(path, problem.inputs)
+    checkpoint = case.checkpoint
+    assert checkpoint is not None
+    in_memory = checkpoint.path is None
+    again = (
+        checkpoints.reload(checkpoint, path)
+        if in_memory
+        else case.options.read_checkpoint(path, problem.inputs)
+    )
     scorer = make_scorer(
         again,
         problem.inputs,

@@ -36,7 +36,7 @@ def case_of(case: Case, label: str) -> Case:
     """
     return load(
         case.checkpoint,
-        case.table.path,
+        case.table.source,
         columns=replace(case.columns, label=label),
         options=case.options,
         threshold=case.problem.threshold,
@@ -74,7 +74,7 @@ def debias_labels(
     share = holdout_share if test is None else None
     chosen = checked_options(method, options, holdout_share=share, seed=seed)
     cases = [case, *(case_of(case, name) for name in names if name != case.columns.label)]
-    tests = [None if test is None else each.companion(test.table.path) for each in cases]
+    tests = [None if test is None else each.companion(test.table.source) for each in cases]
     rows: Sequence[Rows | None] = [None] * len(cases)
     if test is None:
         rows = shared_holdout(cases, holdout_share, seed)
@@ -127,7 +127,7 @@ def shared_holdout(cases: Sequence[Case], share: float, seed: int) -> list[Rows]
     """
     if any(each.problem.clusters is not None for each in cases):
         raise TableError(
-            f"{cases[0].table.path.name} has rows that belong together, which cannot be held out "
+            f"{cases[0].table.name} has rows that belong together, which cannot be held out "
             "for several labels at once; give test rows with --test, or one label with --target."
         )
     own = [_file_rows(each) for each in cases]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from fairfix.data.known_rows import KnownRows
+from fairfix.data.memory_table import TableSource
 from fairfix.data.table import Columns, read_table
 from fairfix.data.table.open_table import open_table
+from fairfix.data.table_source import Data, table_source
 from fairfix.data.training_rows import TrainingRows
 from fairfix.errors import UsageError
 from fairfix.methods import Method
@@ -23,28 +24,28 @@ if TYPE_CHECKING:
     from fairfix.workflows.outcome import Outcome
 
 
-def with_training(case: Case, path: str | Path) -> Case:
+def with_training(case: Case, data: Data) -> Case:
     """Return the case with a table of training rows, which is read as its own table is.
 
     The table may lack the group column, and the columns of ids and clusters.
 
     Args:
-        path: the table.
+        data: the table, as a path or in memory.
 
     Raises:
         TableError: if it lacks another column, or holds values that the case's table does not.
         UsageError: if the case has no model, or it is the case's own table.
     """
-    path, problem = Path(path), case.problem
+    source, problem = table_source(data, case.columns), case.problem
     scorer = problem.scorer
     if scorer is None or problem.inputs is None:
         raise UsageError("Training rows need a model to learn; leave out --train, or give a model.")
-    columns = _known_columns(case.columns, path)
+    columns = _known_columns(case.columns, source)
     notes: tuple[str, ...] = ()
     if case.spec is None:
-        columns, notes = by_name(columns, case.table.feature_names, path)
+        columns, notes = by_name(columns, case.table.feature_names, source)
     table = read_table(
-        path,
+        source,
         columns,
         spec=case.spec,
         input_options=case.options.files,
@@ -53,7 +54,7 @@ def with_training(case: Case, path: str | Path) -> Case:
         group_names=case.table.group_names,
     )
     if table.sha256 == case.table.sha256:
-        raise UsageError(f"{_refused(path, case)}; give a table of other rows.")
+        raise UsageError(f"{_refused(table.name, case)}; give a table of other rows.")
     device = problem.inputs.device
     inputs = None if table.inputs is None else table.inputs.to(device)
     assert inputs is not None
@@ -72,8 +73,8 @@ def with_training(case: Case, path: str | Path) -> Case:
         ids=table.ids,
     )
     if groups is None:
-        notes = (*notes, f"{path.name} has no column {column!r}: training rows without groups")
-    notes = tuple(f"{path.name}: {note}" for note in (*table.notes, *notes))
+        notes = (*notes, f"{table.name} has no column {column!r}: training rows without groups")
+    notes = tuple(f"{table.name}: {note}" for note in (*table.notes, *notes))
     return replace(
         case,
         problem=replace(problem, training=rows),
@@ -82,9 +83,9 @@ def with_training(case: Case, path: str | Path) -> Case:
     )
 
 
-def _known_columns(columns: Columns, path: Path) -> Columns:
+def _known_columns(columns: Columns, source: TableSource) -> Columns:
     """Return the roles of columns without those that training rows may lack."""
-    header = open_table(path).header
+    header = open_table(source).header
     groups = tuple(name for name in columns.groups if name in header)
     return replace(
         columns,
@@ -126,13 +127,13 @@ def check_apart(case: Case, test: Case | None) -> None:
         if found or other.table.sha256 == case.training.sha256:
             shares = f" ({found[0].share_of_rows:.1%} of its rows)" if found else ""
             raise UsageError(
-                f"{_refused(case.training.path, other)}{shares}; learn from rows that are neither "
+                f"{_refused(case.training.name, other)}{shares}; learn from rows that are neither "
                 "chosen on nor tested on, or leave out --train."
             )
 
 
-def _refused(path: Path, other: Case) -> str:
-    return f"{path.name}, the table of training rows, holds the rows of {other.table.path.name}"
+def _refused(name: str, other: Case) -> str:
+    return f"{name}, the table of training rows, holds the rows of {other.table.name}"
 
 
 def training_document(outcome: Outcome) -> dict[str, Any] | None:
@@ -141,7 +142,7 @@ def training_document(outcome: Outcome) -> dict[str, Any] | None:
     if case.training is None or known is None or case.problem.training is None:
         return None
     return {
-        "table": case.training.path.name,
+        "table": case.training.name,
         "table_sha256": case.training.sha256,
         "rows": len(case.problem.training),
         "has_groups": case.problem.training.groups is not None,

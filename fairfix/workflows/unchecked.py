@@ -13,14 +13,14 @@ _SCORES = "scores were given without a model, so it is unchecked which weights t
 def unchecked_of(outcome: Outcome) -> tuple[str, ...]:
     """Return what could not be verified about a result."""
     found = [] if outcome.case.checkpoint else [_SCORES]
-    table, test = outcome.case.table.path.name, outcome.test_case
+    table, test = outcome.case.table.name, outcome.test_case
     if test is None:
         found.append(
             f"the test rows were held out from {table}, so rows from elsewhere are unchecked"
         )
     elif not any(each.known for each in _overlaps(outcome)):
         found.append(
-            f"it is unchecked whether rows of {test.table.path.name} are also in {table}, since "
+            f"it is unchecked whether rows of {test.table.name} are also in {table}, since "
             "they cannot be told apart"
         )
     return tuple(found)

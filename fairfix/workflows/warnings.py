@@ -144,9 +144,7 @@ def _sentence(each: Deterioration) -> str:
 
 def _repeats(outcome: Outcome) -> list[str]:
     """Warn of rows that equal each other."""
-    tables = {
-        case.table.path.name: case.table for case in (outcome.case, outcome.test_case) if case
-    }
+    tables = {case.table.name: case.table for case in (outcome.case, outcome.test_case) if case}
     return [f"{name}: {table.repeats}" for name, table in tables.items() if table.repeats]
 
 

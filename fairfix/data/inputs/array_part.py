@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,11 +14,12 @@ from pydantic import field_validator
 from torch import Tensor
 
 from fairfix._utils.strict_json import StrictModel
-from fairfix._utils.text import plural
+from fairfix._utils.text import did_you_mean, plural
 from fairfix.data.inputs.array_file import SUFFIXES, StoredArray, read_array
 from fairfix.data.inputs.mapped_array import MappedArray
 from fairfix.data.inputs.part_builder import BuiltPart, Source, TableRows
 from fairfix.data.inputs.spec_paths import find_table_file
+from fairfix.data.memory_table import MemoryTable, TableSource
 from fairfix.data.table.cell_values import normalized_text
 from fairfix.errors import InputError
 from fairfix.models.inputs import Part, Rows, TensorPart, digests_of
@@ -81,45 +83,60 @@ class ArrayEntry(StrictModel):
 
 
 class ArrayBuilder:
-    """Reads the array once the number and the ids of the rows are known."""
+    """Reads the array once the number and the ids of the rows are known.
+
+    A table in memory may have the array itself, by its key or by the name of the input.
+    """
 
     columns: tuple[str, ...] = ()
     text_columns: frozenset[str] = frozenset()
 
     def __init__(self, name: str, entry: ArrayEntry, source: Source) -> None:
         self._name, self._entry = name, entry
-        stem = source.table.name.partition(".")[0]
-        file = entry.file.replace("{table}", stem)
-        self._path = find_table_file(file, source.folder, source.table, confined=source.confined)
+        self._path: Path | None = None
+        self._given = _given_array(name, entry, source.table)
+        if self._given is None:
+            stem, confined = source.table.name.partition(".")[0], source.confined
+            file = entry.file.replace("{table}", stem)
+            self._path = find_table_file(file, source.folder, source.table, confined=confined)
+        self._file = f"array {entry.key or name!r}" if self._path is None else self._path.name
 
     def add(self, chunk: pd.DataFrame) -> None:
         """Do nothing: no cell is needed."""
 
     def build(self, rows: TableRows) -> BuiltPart:
         """See ``PartBuilder``."""
-        stored = read_array(self._path, self._entry.key)
+        stored, sha256 = self._stored()
         source = stored.values
         dtype = source.dtype
         if dtype.kind not in "biuf":
-            raise InputError(f"{self._path.name} holds {dtype}; an input needs numbers.")
+            raise InputError(f"{self._file} holds {dtype}; an input needs numbers.")
         index, bad = self._align(stored, rows)
         part: Part
-        shape = _row_shape(self._path.name, source.shape[1:], self._entry.shape)
+        shape = _row_shape(self._file, source.shape[1:], self._entry.shape)
         part = ArrayPart(self._name, source, index, shape, self._entry.dtype)
         if part.nbytes <= _IN_MEMORY:
             part = TensorPart(self._name, part.load(slice(None), torch.device("cpu"))[0])
         bad |= {row: reason for row, reason in self._not_finite(source, index) if row not in bad}
-        with self._path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         measured = _tensor(source).is_floating_point()
         return BuiltPart(part, bad, sha256=sha256, measured=measured)
 
+    def _stored(self) -> tuple[StoredArray, str]:
+        """Return the array, and the hash of its file or of its values."""
+        if self._given is not None:
+            values = np.ascontiguousarray(self._given)
+            return StoredArray(values, None), hashlib.sha256(values.data).hexdigest()
+        assert self._path is not None
+        with self._path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return read_array(self._path, self._entry.key), sha256
+
     def _align(self, stored: StoredArray, rows: TableRows) -> tuple[Tensor, dict[int, str]]:
         """Return the row of the array for each row of the table, and rows without one."""
-        file, length = self._path.name, stored.values.shape[0]
+        file, length = self._file, stored.values.shape[0]
         if length == 0:
             raise InputError(f"{file} has no rows; write one row per row of the table.")
-        if self._entry.align == "order":
+        if self._entry.align == "order" or self._given is not None:
             if length != rows.count:
                 raise InputError(
                     f"{file} has {plural(length, 'row', 'rows')}, but {rows.file} has "
@@ -153,7 +170,26 @@ class ArrayBuilder:
         pieces = (_rows(source, each) for each in torch.arange(len(values)).split(step))
         finite = torch.cat([each.isfinite().reshape(len(each), -1).all(1) for each in pieces])
         bad = (~finite[index]).nonzero().flatten().tolist()
-        return [(row, f"{self._path.name} has a value that is not finite") for row in bad]
+        return [(row, f"{self._file} has a value that is not finite") for row in bad]
+
+
+def _given_array(name: str, entry: ArrayEntry, table: TableSource) -> np.ndarray | None:
+    """Return the array that a table in memory has; None if it is in a file.
+
+    Raises:
+        InputError: if it would be in a file of the table's name.
+    """
+    arrays = table.arrays if isinstance(table, MemoryTable) else {}
+    for key in (entry.key or name, name):
+        if key in arrays:
+            return arrays[key]
+    if isinstance(table, MemoryTable) and "{table}" in entry.file:
+        wanted = entry.key or name
+        raise InputError(
+            f"The {table.name} given have no array {wanted!r}{did_you_mean(wanted, arrays)} Give "
+            "it beside the columns, in a mapping of arrays."
+        )
+    return None
 
 
 def _row_shape(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 import torch
 
+from fairfix.data.memory_table import TableSource
 from fairfix.models.inputs import Inputs, Part
 
 if TYPE_CHECKING:
@@ -37,13 +38,13 @@ class Source:
     """Where the inputs of one table come from.
 
     Attributes:
-        table: the table's path.
+        table: its file, or the table in memory.
         folder: the folder of the data spec, to which its files are relative.
         confined: whether the files of the data spec must lie in its folder.
         options: how files are read.
     """
 
-    table: Path
+    table: TableSource
     folder: Path
     confined: bool
     options: InputOptions

@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 from pathlib import Path
 
+from fairfix.data.memory_table import TableSource
 from fairfix.errors import InputError
 
 
@@ -27,7 +28,7 @@ def find_file(name: str, folder: Path, *, confined: bool) -> Path:
     return path
 
 
-def find_table_file(name: str, folder: Path, table: Path, *, confined: bool) -> Path:
+def find_table_file(name: str, folder: Path, table: TableSource, *, confined: bool) -> Path:
     """Return the path of a file that a data spec names and that has rows of a table.
 
     It lies in the folder of the data spec or in that of the table, so that a data spec beside a
@@ -35,7 +36,7 @@ def find_table_file(name: str, folder: Path, table: Path, *, confined: bool) -> 
 
     Args:
         folder: that of the data spec.
-        table: its path.
+        table: it, whose folder is searched too.
         confined: whether the path must lie in the folder.
 
     Raises:

@@ -12,6 +12,7 @@ from typing import Any
 from fairfix._utils.name_list import split_names
 from fairfix._utils.number_text import parse_float, parse_int
 from fairfix.data.inputs.array_file import SUFFIXES
+from fairfix.data.memory_table import MemoryTable, TableSource
 from fairfix.data.spec.beside_model import image_settings_beside, tokenizer_beside
 from fairfix.data.spec.inputs_spec import VERSION, InputsSpec
 from fairfix.errors import UsageError
@@ -67,15 +68,20 @@ class GivenInputs:
         return not (self.codes or self.image or self.text or self.array)
 
     def spec(
-        self, model: Path, table: Path, numbers: Sequence[str] | None, others: Sequence[str]
+        self,
+        model: Path | None,
+        table: TableSource,
+        numbers: Sequence[str] | None,
+        others: Sequence[str],
     ) -> InputsSpec:
         """Return the data spec that says the same.
 
         Args:
-            model: its file or folder, beside which settings of images and a tokenizer may lie.
-            table: beside which arrays may lie.
+            model: its file or folder, beside which settings of images and a tokenizer may lie; None
+                for a network in memory.
+            table: beside which arrays may lie, or which has arrays itself; each is an input.
             numbers: the feature columns that were given, the first as ``[ARG=]COLUMN``.
-            others: the feature columns otherwise, if numbers are the only input (``shape_alone``).
+            others: the feature columns otherwise, if numbers are the only input.
 
         Raises:
             FairfixError: an option is invalid, has no effect, or a file that it names is missing.
@@ -86,8 +92,13 @@ class GivenInputs:
                     f"--{option.replace('_', '-')} has an effect only with --{kind}; add that or "
                     "remove it."
                 )
-        folder = model if model.is_dir() else model.parent
-        entries = [*self._numbers(numbers, others), *self._entries(model, folder, table.parent)]
+        folder = Path() if model is None else model if model.is_dir() else model.parent
+        described = [*self._numbers(numbers, others), *self._entries(model, folder, table.parent)]
+        arrays = [*_given_arrays(table)]
+        entries = [*described, *arrays]
+        if len(entries) == 1:  # an array in memory goes by position
+            arrays = [(None, entry) for _, entry in arrays]
+            entries = [*described, *arrays]
         named = [name for name, _ in entries if name is not None]
         if len(entries) > 1 and any(n is None and e["kind"] != "text" for n, e in entries):
             raise UsageError(
@@ -99,6 +110,8 @@ class GivenInputs:
             raise UsageError("Two inputs have the same name; give each argument once.")
         self._shape(inputs)
         by_name = bool(named) or bool(self.text)
+        if isinstance(table, MemoryTable) and not described:
+            by_name = table.by_name
         content = {
             "version": VERSION,
             "call": "name" if by_name else "position",
@@ -113,7 +126,7 @@ class GivenInputs:
         if given:
             name, first = _argument(given[0])
             columns = [first, *given[1:]]
-        elif self.shape_alone:
+        elif self.shape_alone and others:
             name, columns = None, list(others)
         else:
             return
@@ -121,7 +134,7 @@ class GivenInputs:
         yield name, {"kind": "numbers", "entries": entries}
 
     def _entries(
-        self, model: Path, folder: Path, beside: Path
+        self, model: Path | None, folder: Path, beside: Path
     ) -> Iterator[tuple[str | None, dict[str, Any]]]:
         """Yield the other inputs with their names, None where none is given."""
         for name, value in map(_argument, self.codes):
@@ -141,11 +154,12 @@ class GivenInputs:
             stored = {"kind": "array", "file": _array_file(Path(file or value), (beside, folder))}
             yield name, {**stored, **({"key": key} if key else {})}
 
-    def _image_settings(self, model: Path) -> dict[str, Any]:
+    def _image_settings(self, model: Path | None) -> dict[str, Any]:
         """Return how images become pixels: as options say, else as the file beside the model."""
         size, mean, std = self.image_size, self.image_mean, self.image_std
         described = size is not None and mean is not None and std is not None
-        settings: dict[str, Any] = {} if described else image_settings_beside(model) or {}
+        beside = None if described or model is None else image_settings_beside(model)
+        settings: dict[str, Any] = beside or {}
         if size is not None:
             sides = _whole_numbers("--image-size", size)
             if len(sides) > 2:
@@ -158,13 +172,12 @@ class GivenInputs:
                 settings[name] = _numbers(f"--image-{name}", numbers)
         return settings
 
-    def _tokenizer(self, model: Path, folder: Path) -> str:
+    def _tokenizer(self, model: Path | None, folder: Path) -> str:
         """Return the folder of the tokenizer, relative to that of the model."""
-        found = self.tokenizer or tokenizer_beside(model)
+        found = self.tokenizer or (None if model is None else tokenizer_beside(model))
         if found is None:
-            raise UsageError(
-                f"No tokenizer lies beside {model.name}; name its folder with --tokenizer."
-            )
+            where = "beside a network in memory" if model is None else f"beside {model.name}"
+            raise UsageError(f"No tokenizer lies {where}; name its folder with --tokenizer.")
         return _relative(found, folder)
 
     def _shape(self, inputs: dict[str, dict[str, Any]]) -> None:
@@ -181,6 +194,12 @@ class GivenInputs:
                     f"{which}, and --image-size for images."
                 )
             inputs[name]["shape"] = _whole_numbers("--input-shape", value)
+
+
+def _given_arrays(table: TableSource) -> Iterator[tuple[str | None, dict[str, Any]]]:
+    """Yield the arrays of a table in memory; beside a file they would be in a .npz file."""
+    for name in table.arrays if isinstance(table, MemoryTable) else ():
+        yield name, {"kind": "array", "file": "{table}.npz", "key": name}
 
 
 def _argument(value: str) -> tuple[str | None, str]:

@@ -24,6 +24,7 @@ from fairfix.data.inputs.part_builder import (
     TableRows,
 )
 from fairfix.data.inputs.text_part import TextEntry
+from fairfix.data.memory_table import TableSource
 from fairfix.data.spec.data_spec import DataSpec
 from fairfix.data.spec.table_inputs import CodesEntry, NumbersEntry, NumbersInput
 from fairfix.errors import TableError
@@ -182,7 +183,7 @@ class InputsSpec:
         """Return the inputs unchanged, without names; see ``DataSpec.in_table_units``."""
         return inputs, ()
 
-    def start(self, table: Path, options: InputOptions) -> SpecInputsBuilder:
+    def start(self, table: TableSource, options: InputOptions) -> SpecInputsBuilder:
         """Return the builder of the inputs of a table.
 
         Raises:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
 from fairfix._utils.text import plural, quoted_list
 from fairfix.data.inputs.part_builder import InputOptions, InputsBuilder
+from fairfix.data.memory_table import TableSource
 from fairfix.data.table.cell_values import parse_numbers
 from fairfix.data.table.columns import Columns, Header
 from fairfix.errors import TableError
@@ -54,7 +54,7 @@ class InputsEncoder(Protocol):
         """Names of the columns that it reads, without repetition."""
         ...
 
-    def start(self, table: Path, options: InputOptions) -> InputsBuilder:
+    def start(self, table: TableSource, options: InputOptions) -> InputsBuilder:
         """Return the builder of the inputs of a table."""
         ...
 

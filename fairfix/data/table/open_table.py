@@ -1,4 +1,4 @@
-"""Open a table file with the reader for its extension."""
+"""Open a table with the reader for its kind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import hashlib
 from pathlib import Path
 
 from fairfix._utils.regular_file import check_regular
+from fairfix.data.memory_table import MemoryTable, TableSource
 from fairfix.data.table.csv_reader import CsvReader
+from fairfix.data.table.memory_reader import MemoryReader
 from fairfix.data.table.parquet_reader import ParquetReader
 from fairfix.data.table.table_reader import TableReader
 from fairfix.errors import TableError
@@ -14,12 +16,15 @@ from fairfix.errors import TableError
 _GZIP = b"\x1f\x8b"
 
 
-def open_table(path: Path) -> TableReader:
+def open_table(source: TableSource) -> TableReader:
     """Return the reader for a table.
 
     Raises:
         TableError: the file cannot be read, or has an unsupported or a wrong extension.
     """
+    if isinstance(source, MemoryTable):
+        return MemoryReader(source)
+    path = source
     name = path.name.lower()
     start = _first_bytes(path)
     if name.endswith(".parquet"):
@@ -33,6 +38,11 @@ def open_table(path: Path) -> TableReader:
     if start != _GZIP and name.endswith(".gz"):
         raise TableError(f"{path.name} is not compressed with gzip; rename it to {path.stem}.")
     return CsvReader(path)
+
+
+def sha256_of(source: TableSource) -> str:
+    """Return the SHA-256 of a file's bytes, or of the rows in memory, in hexadecimal."""
+    return source.sha256 if isinstance(source, MemoryTable) else file_sha256(source)
 
 
 def file_sha256(path: Path) -> str:

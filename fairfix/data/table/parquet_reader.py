@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from fairfix.errors import TableError
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 
 MAX_ROWS_PER_BYTE = 10_000
@@ -45,36 +46,18 @@ class ParquetReader:
         pa.default_memory_pool().release_unused()  # as much as the whole file is kept otherwise
 
     def _frames(self, columns: Collection[str]) -> Iterator[pd.DataFrame]:
-        import pandas as pd
         import pyarrow.parquet as pq
 
         stored = dict(zip(self.header.names, self._schema.names, strict=True))
-        wanted = [stored[name] for name in columns]
-        self._refuse_nested(wanted)
-        start = 0
+        wanted = {stored[name]: name for name in columns}
+        refuse_nested(self._path.name, self._schema, wanted)
         with self._table_errors(), pq.ParquetFile(self._path) as file:
-            for batch in file.iter_batches(chunk_rows(len(wanted)), columns=wanted):
-                # Integers with nulls stay integers; a pandas index stays a column.
-                frame = batch.to_pandas(integer_object_nulls=True, ignore_metadata=True)[wanted]
-                frame = frame.set_axis(list(columns), axis="columns")
-                frame.index = pd.RangeIndex(start, start + len(frame))
-                start += len(frame)
-                yield frame
+            batches = file.iter_batches(chunk_rows(len(wanted)), columns=list(wanted))
+            yield from frames_of(batches, wanted)
 
     def locate_row(self, row: int) -> str:
         """See ``TableReader``."""
         return f"row {row + 1}"
-
-    def _refuse_nested(self, names: list[str]) -> None:
-        import pyarrow as pa
-
-        for name in names:
-            kind = self._schema.field(name).type
-            if pa.types.is_nested(kind):
-                raise TableError(
-                    f"{self._path.name}, column {name!r} has the type {kind}; only numbers and "
-                    "text can be used, so leave the column out or convert it."
-                )
 
     @contextmanager
     def _table_errors(self) -> Iterator[None]:
@@ -88,3 +71,37 @@ class ParquetReader:
             raise TableError(
                 f"{self._path.name} cannot be read as Parquet ({reason}); write it again."
             ) from None
+
+
+def frames_of(
+    batches: Iterable[pa.RecordBatch], names: Mapping[str, str]
+) -> Iterator[pd.DataFrame]:
+    """Yield batches of rows as frames; the index counts the rows from 0.
+
+    Args:
+        batches: of an Arrow table.
+        names: the names of the columns by those in the batches, in order.
+    """
+    import pandas as pd
+
+    start = 0
+    for batch in batches:
+        # Integers with nulls stay integers; a pandas index stays a column.
+        frame = batch.to_pandas(integer_object_nulls=True, ignore_metadata=True)[list(names)]
+        frame = frame.set_axis(list(names.values()), axis="columns")
+        frame.index = pd.RangeIndex(start, start + len(frame))
+        start += len(frame)
+        yield frame
+
+
+def refuse_nested(table: str, schema: pa.Schema, names: Iterable[str]) -> None:
+    """Raise ``TableError`` if one of these columns is nested."""
+    import pyarrow as pa
+
+    for name in names:
+        kind = schema.field(name).type
+        if pa.types.is_nested(kind):
+            raise TableError(
+                f"{table}, column {name!r} has the type {kind}; only numbers and text can be used, "
+                "so leave the column out or convert it."
+            )

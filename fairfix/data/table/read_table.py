@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from os import PathLike
-from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +17,7 @@ from fairfix.data.clusters import (
     scores_again,
 )
 from fairfix.data.inputs import InputOptions
+from fairfix.data.memory_table import TableSource
 from fairfix.data.table.columns import Columns, Header
 from fairfix.data.table.features import (
     Encoder,
@@ -28,7 +27,7 @@ from fairfix.data.table.features import (
 )
 from fairfix.data.table.groups import GroupOptions, encode_group
 from fairfix.data.table.labels import EncodedLabels, encode_labels
-from fairfix.data.table.open_table import file_sha256, open_table
+from fairfix.data.table.open_table import open_table, sha256_of
 from fairfix.data.table.read_columns import ColumnData, ColumnRoles, read_columns, take_rows
 from fairfix.data.table.table import Group, Table
 from fairfix.errors import TableError, UsageError
@@ -38,7 +37,7 @@ _MAX_WIDTH = 1000  # of inputs that are searched for copies
 
 
 def read_table(
-    path: str | PathLike[str],
+    source: TableSource,
     columns: Columns,
     *,
     spec: Encoder | InputsEncoder | None = None,
@@ -52,7 +51,7 @@ def read_table(
     group_names: Mapping[str, Sequence[str]] | None = None,
     expected_features: int | None = None,
 ) -> Table:
-    """Read and check a table (.csv, .csv.gz or .parquet).
+    """Read and check a table: a file (.csv, .csv.gz or .parquet), or one in memory.
 
     Args:
         spec: encodes raw columns, unless ``columns.features`` names the inputs. Features are None
@@ -74,8 +73,7 @@ def read_table(
         TableError: the file cannot be read, or its contents do not allow this.
         UsageError: a column has two roles, or no group column is named.
     """
-    path = Path(path)
-    reader = open_table(path)
+    reader = open_table(source)
     header = reader.header
     no_labels = allow_no_labels and _lacks_labels(header, columns)
     roles = _find_roles(header, columns, require_labels and not no_labels, require_groups)
@@ -88,7 +86,7 @@ def read_table(
     feature_notes: tuple[str, ...] = ()
     if isinstance(spec, InputsEncoder) and columns.features is None:
         check_spec_columns(header, columns, spec.columns)
-        builder = spec.start(path, input_options or InputOptions())
+        builder = spec.start(source, input_options or InputOptions())
     else:
         matrix = None if isinstance(spec, InputsEncoder) else spec
         encoder, feature_notes = choose_encoder(header, columns, matrix, expected_features)
@@ -117,8 +115,8 @@ def read_table(
     groups, group_notes = _groups(data, roles, options, labels, require_groups)
     found = _clusters(data, labels) if require_groups else INDEPENDENT
     return Table(
-        path=path,
-        sha256=file_sha256(path),
+        source=source,
+        sha256=sha256_of(source),
         rows=data.rows,
         features=data.features,
         feature_names=() if encoder is None else encoder.names,

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fairfix.data.memory_table import TableSource
 from fairfix.models.inputs import Inputs
 
 
@@ -40,7 +41,7 @@ class Table:
     """A table that was read and checked. Arrays have one entry per row, in file order.
 
     Attributes:
-        path, sha256: the file and its hash.
+        source, sha256: where the rows come from, and its hash.
         rows: the number of rows, N.
         features: (N, D) float32, C-contiguous, finite; None where scores replace a model, or the
             network takes other inputs.
@@ -62,7 +63,7 @@ class Table:
         input_sha256: hashes of files that inputs were read from, by the name of the input.
     """
 
-    path: Path
+    source: TableSource
     sha256: str
     rows: int
     features: np.ndarray | None
@@ -80,6 +81,16 @@ class Table:
     other_inputs: Inputs | None = None
     file_rows: np.ndarray | None = None
     input_sha256: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name of the file, or what the rows in memory are."""
+        return self.source.name
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file that the rows come from, if they do."""
+        return (self.source,) if isinstance(self.source, Path) else ()
 
     @property
     def inputs(self) -> Inputs | None:

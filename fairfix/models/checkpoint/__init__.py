@@ -15,7 +15,18 @@ be added inside the package, because readers of untrusted files are security cod
 
 from fairfix.models.checkpoint.checkpoint import Checkpoint
 from fairfix.models.checkpoint.detect_format import detect
+from fairfix.models.checkpoint.memory import read_module, reload, with_tensors
 from fairfix.models.checkpoint.read_write import read, write
 from fairfix.models.checkpoint.tensor_checks import stored_state, weights_sha256
 
-__all__ = ["Checkpoint", "detect", "read", "stored_state", "weights_sha256", "write"]
+__all__ = [
+    "Checkpoint",
+    "detect",
+    "read",
+    "read_module",
+    "reload",
+    "stored_state",
+    "weights_sha256",
+    "with_tensors",
+    "write",
+]

@@ -35,10 +35,10 @@ class ReadRequest:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained network and the file it was read from.
+    """A trained network and the file it was read from, if it comes from one.
 
     Attributes:
-        path: the file or folder.
+        path: the file or folder; None for a network in memory.
         format: key of the format.
         title: the format in words.
         module: the network, on the CPU, in evaluation mode and in float32; None if the file has
@@ -59,7 +59,7 @@ class Checkpoint:
         file_stamp: sizes and times of the files when read, to detect a change before writing.
     """
 
-    path: Path
+    path: Path | None
     format: str
     title: str
     module: nn.Module | None
@@ -74,3 +74,14 @@ class Checkpoint:
     tried_width: int | None = None
     is_fixed: bool = False
     file_stamp: object = field(default=None, repr=False)
+
+    @property
+    def file(self) -> Path:
+        """The file or folder of a network that comes from one."""
+        assert self.path is not None
+        return self.path
+
+    @property
+    def name(self) -> str:
+        """The name of the file or folder; of a network in memory, that of its class."""
+        return str(self.metadata["class"]) if self.path is None else self.path.name

@@ -63,7 +63,7 @@ def with_arguments(
     inside = plain_values(content).get(HYPER_PARAMETERS)
     if isinstance(inside, dict) and inside:
         return checkpoint, StoredArguments(inside)
-    path = checkpoint.path.with_name(CONFIG)
+    path = checkpoint.file.with_name(CONFIG)
     if not path.exists():
         return checkpoint, NO_ARGUMENTS
     try:

@@ -54,9 +54,9 @@ def save(
     destination: Path,
 ) -> None:
     """Copy the folder with new tensors, and the rule in the metadata of the weights."""
-    copy_folder(checkpoint.path, destination, WEIGHTS)
+    copy_folder(checkpoint.file, destination, WEIGHTS)
     tensors = by_stored_name(checkpoint, stored)
-    safetensors.rewrite(checkpoint.path / WEIGHTS, destination / WEIGHTS, tensors, rule)
+    safetensors.rewrite(checkpoint.file / WEIGHTS, destination / WEIGHTS, tensors, rule)
 
 
 def read_back(checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:

@@ -51,7 +51,7 @@ def save(
     destination: Path,
 ) -> None:
     """Write the file with new tensors, and the rule as JSON text under the key ``fairfix``."""
-    file = open_torch_file(checkpoint.path)
+    file = open_torch_file(checkpoint.file)
     file.rewrite(
         destination,
         state_dict.changes(checkpoint, stored, stored_places(file.content)),

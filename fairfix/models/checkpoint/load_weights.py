@@ -59,7 +59,7 @@ def attach_network(
         CheckpointError: if the weights do not fit, or those of several networks do.
     """
     file = file or FileTensors(checkpoint.tensors)
-    path = checkpoint.path
+    path = checkpoint.file
     if request.checkpoint_key is not None:
         file = file.under(request.checkpoint_key, path)
     if request.arch is not None and not is_mlp(request.arch):
@@ -109,11 +109,11 @@ def attach_loaded_network(
         return attach_fixed_network(checkpoint, module)
     file = file or FileTensors(checkpoint.tensors)
     checkpoint = _fit(checkpoint, module, file, partial=partial)
-    _check_fit(module.state_dict(), checkpoint.tensors, checkpoint.path)
+    _check_fit(module.state_dict(), checkpoint.tensors, checkpoint.file)
     for name, loaded in module.state_dict().items():
         if not same_values(loaded, checkpoint.tensors[name]):
             raise CheckpointError(
-                f"{checkpoint.path}: {name!r} has other values when loaded than in the file, so it "
+                f"{checkpoint.file}: {name!r} has other values when loaded than in the file, so it "
                 "could not be written back. Name the network's class with --arch file.py:Class."
             )
     return _load(checkpoint, module)
@@ -181,13 +181,13 @@ def _fit(
     layout = Layout.of_module(module)
     found = find_sets(layout, file, partial=partial)
     if found:
-        chosen, others = single_set(found, file, checkpoint.path)
+        chosen, others = single_set(found, file, checkpoint.file)
     else:  # named as is usual, for the message
-        main = _unwrapped(main_set(file, checkpoint.path))
+        main = _unwrapped(main_set(file, checkpoint.file))
         tied = {n: t for n in layout.ties for t in layout.ties[n] if t in main.names}
         names = {n: main.names[t] for n, t in tied.items()} | dict(main.names)
         chosen, others = replace(main, names=names), ()
-    check_weights(checkpoint.path, {n: file.tensors[s] for n, s in chosen.names.items()})
+    check_weights(checkpoint.file, {n: file.tensors[s] for n, s in chosen.names.items()})
     return _named(checkpoint, chosen, file, others)
 
 
@@ -219,10 +219,10 @@ def _fit_mlp(
         parts = [_unwrapped(part) for part in split_by_part(chosen)]
         if not (parts and all(map(is_network, parts))):
             raise
-        chosen, others = single_set(parts, file, checkpoint.path)
+        chosen, others = single_set(parts, file, checkpoint.file)
         module, notes = infer(chosen)
     else:
-        chosen, others = _alone(chosen, file, checkpoint.path)
+        chosen, others = _alone(chosen, file, checkpoint.file)
     named = _named(checkpoint, chosen, file, others)
     return _load(replace(named, notes=named.notes + notes), module)
 
@@ -287,7 +287,7 @@ def _named(
 
 
 def _load(checkpoint: Checkpoint, module: nn.Module) -> Checkpoint:
-    _check_fit(module.state_dict(), checkpoint.tensors, checkpoint.path)
+    _check_fit(module.state_dict(), checkpoint.tensors, checkpoint.file)
     expected = module.float().state_dict()
     given = dict(checkpoint.tensors)
     for name, tensor in expected.items():

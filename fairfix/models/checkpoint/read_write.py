@@ -14,6 +14,7 @@ from fairfix.errors import CheckpointError, UsageError, VerificationError
 from fairfix.models.checkpoint import (
     huggingface,
     lightning,
+    memory,
     pickled_module,
     safetensors,
     state_dict,
@@ -28,22 +29,12 @@ from fairfix.models.checkpoint.tensor_checks import stored_state
 from fairfix.models.inputs import Batch
 
 
-class Format(Protocol):
-    """What the module of a checkpoint format defines."""
+class Writer(Protocol):
+    """What a module that writes checkpoints defines."""
 
     @property
     def KEY(self) -> str:  # noqa: N802 (a constant of the module)
         """Name of the format."""
-        ...
-
-    def read(self, request: ReadRequest) -> Checkpoint:
-        """Read a file or folder that ``detect`` found to have this format.
-
-        Raises:
-            TrustError: if that needs to execute code, without permission.
-            CheckpointError: if it is damaged or does not fit the architecture.
-            UsageError: if the architecture is missing or not understood.
-        """
         ...
 
     def save(
@@ -65,6 +56,20 @@ class Format(Protocol):
 
     def read_back(self, checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:
         """Return the tensors of a file that ``save`` wrote, named as ``checkpoint.tensors``."""
+        ...
+
+
+class Format(Writer, Protocol):
+    """What the module of a checkpoint format defines."""
+
+    def read(self, request: ReadRequest) -> Checkpoint:
+        """Read a file or folder that ``detect`` found to have this format.
+
+        Raises:
+            TrustError: if that needs to execute code, without permission.
+            CheckpointError: if it is damaged or does not fit the architecture.
+            UsageError: if the architecture is missing or not understood.
+        """
         ...
 
 
@@ -127,7 +132,7 @@ def write(
     rule: Mapping[str, Any] | None = None,
     force: bool = False,
 ) -> None:
-    """Write a checkpoint with new weights, in its own format.
+    """Write a checkpoint with new weights, in its own format; one in memory as a state_dict.
 
     Everything else in the file is kept. What was written is read back and compared bit by bit
     before it replaces anything. The file of a network that cannot be changed is copied.
@@ -144,13 +149,14 @@ def write(
         CheckpointError: if the file cannot hold the weights, or has changed since it was read.
         VerificationError: if the comparison fails; nothing is written.
     """
-    if _file_stamp(checkpoint.path) != checkpoint.file_stamp:
-        raise CheckpointError(f"{checkpoint.path} has changed since it was read. Start again.")
+    path = checkpoint.path
+    if path is not None and _file_stamp(path) != checkpoint.file_stamp:
+        raise CheckpointError(f"{path} has changed since it was read. Start again.")
     stored = stored_state(checkpoint, state)
-    module = FORMATS[checkpoint.format]
-    with replacing(Path(destination), checkpoint.path, force=force) as staging:
-        if checkpoint.is_fixed:
-            shutil.copyfile(checkpoint.path, staging)
+    module: Writer = memory if path is None else FORMATS[checkpoint.format]
+    with replacing(Path(destination), path, force=force) as staging:
+        if checkpoint.is_fixed and path is not None:
+            shutil.copyfile(path, staging)
         else:
             module.save(checkpoint, stored, rule, staging)
             _verify(stored, module.read_back(checkpoint, staging), destination)

@@ -57,7 +57,7 @@ def save(
     destination: Path,
 ) -> None:
     """Write the file with new tensors, and the rule under the metadata key ``fairfix``."""
-    rewrite(checkpoint.path, destination, by_stored_name(checkpoint, stored), rule)
+    rewrite(checkpoint.file, destination, by_stored_name(checkpoint, stored), rule)
 
 
 def read_back(checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:
@@ -110,6 +110,17 @@ def rewrite(
             file.seek(body + places[name])
             for piece in pieces(tensor.cpu()):
                 file.write(piece.view(torch.uint8).numpy().data)
+
+
+def write_new(
+    destination: Path, tensors: Mapping[str, Tensor], rule: Mapping[str, Any] | None
+) -> None:
+    """Write a file of tensors, with the rule under the metadata key ``fairfix``."""
+    from safetensors.torch import save_file
+
+    text = embedded.rule_text(rule)
+    metadata = None if text is None else {embedded.NAME: text}
+    save_file({name: x.clone().contiguous() for name, x in tensors.items()}, destination, metadata)
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:

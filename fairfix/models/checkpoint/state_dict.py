@@ -69,7 +69,7 @@ def save(
     destination: Path,
 ) -> None:
     """Write the file with new tensors, without the rule: a state dict has no metadata."""
-    file = open_torch_file(checkpoint.path)
+    file = open_torch_file(checkpoint.file)
     file.rewrite(destination, changes(checkpoint, stored, stored_places(file.content)))
 
 

@@ -78,7 +78,7 @@ def save(
     destination: Path,
 ) -> None:
     """Write the archive with new tensors, and the rule as the extra file ``fairfix.json``."""
-    file, where = _weights(open_archive(checkpoint.path), _by_stored(checkpoint))
+    file, where = _weights(open_archive(checkpoint.file), _by_stored(checkpoint))
     file.rewrite(
         destination,
         changes(checkpoint, stored, where),

@@ -98,7 +98,7 @@ def save(
     destination: Path,
 ) -> None:
     """Write the archive with new tensors, and the rule as the extra file ``fairfix.json``."""
-    file = open_torch_file(checkpoint.path)
+    file = open_torch_file(checkpoint.file)
     file.rewrite(
         destination,
         changes(checkpoint, stored, named_tensors(file.content)),

@@ -232,7 +232,7 @@ def gate(
     checks = after_holm(checks, confidence.alpha)
     found = Gate(
         model=model,
-        table=judged.case.table.path.name,
+        table=judged.case.table.name,
         table_sha256=judged.case.table.sha256,
         rows=judged.case.table.rows,
         rule=judged.rule,
@@ -289,7 +289,7 @@ def _baseline_notes(baseline: Judged | None) -> tuple[str, ...]:
     if baseline is None:
         return ()
     checkpoint = baseline.case.checkpoint
-    name = checkpoint.path.name if checkpoint is not None else "scores"
+    name = checkpoint.name if checkpoint is not None else "scores"
     return (f"the baseline is {name}, decided by {baseline.where}",)
 
 

@@ -83,7 +83,7 @@ def _strength(found: Overlap) -> tuple[bool, bool, bool, float]:
 def _refuse(case: Case, sentence: str, too_many: bool) -> None:
     if too_many:
         raise UsageError(
-            f"{case.table.path.name} cannot test this rule: {sentence}. Give rows that it was not "
+            f"{case.table.name} cannot test this rule: {sentence}. Give rows that it was not "
             "tuned on."
         )
 
@@ -118,8 +118,8 @@ def _report_path(case: Case, rule: Path | None) -> Path | None:
         places.append(rule.with_name(f"{rule.name.removesuffix('.rule.json')}.report.json"))
     if case.found.report is not None:
         places.append(case.found.report)
-    if case.checkpoint is not None:
-        path = case.checkpoint.path
+    path = None if case.checkpoint is None else case.checkpoint.path
+    if path is not None:
         places.append(path.with_name(f"{stem_of(path, folder=path.is_dir())}.report.json"))
     return next((place for place in places if place.is_file()), None)
 
