@@ -71,7 +71,10 @@ def run(
     destination = Destination.of(case, values["output"], export_to)
     destination.check(case, test, force=force)
     may_need_group = method.needs_group is True or options.get("use_group") is True
-    export_notes = () if export_to is None else check_export(case, may_need_group, test)
+    scored = (method.changes_score or options.get("head") is True) and not options.get("distill")
+    export_notes: tuple[str, ...] = ()
+    if export_to is not None:
+        export_notes = check_export(case, may_need_group, test, scored=scored)
     if values.source is not None:
         messages = [f"settings from {values.source}", *values.file_notes]
         print_messages(messages, quiet=quiet)

@@ -18,6 +18,7 @@ from fairfix.metrics.clusters import ClusterCounts, ClusterIndex
 from fairfix.metrics.counts import Counts, cells, count_cells, design_effect, in_rows
 from fairfix.metrics.group_columns import GroupColumns
 from fairfix.metrics.rates import selection_rate
+from fairfix.models.embeddings import embeddings
 from fairfix.models.inputs import Inputs
 from fairfix.models.scorer import Scorer
 
@@ -130,6 +131,17 @@ class Problem:
     def features(self) -> Tensor | None:
         """The matrix (N, D) float32 of the inputs; None if the network takes anything else."""
         return None if self.inputs is None else self.inputs.flat
+
+    @cached_property
+    def model_features(self) -> Tensor | None:
+        """What a score model reads of each row, (N, D), beside the score; None for scores alone.
+
+        The matrix of the inputs, or what the last linear layer reads if the network takes anything
+        else (``embeddings``).
+        """
+        if self.features is not None or self.scorer is None or self.inputs is None:
+            return self.features
+        return embeddings(self.scorer, self.inputs)
 
     @property
     def n_groups(self) -> int:

@@ -36,6 +36,7 @@ class AddedHead:
 
     def __init__(self, problem: Problem, seed: int) -> None:
         self._features = table_features(problem, "finetune --head")
+        self._reads_embeddings = problem.features is None
         self._scores, self._unlabeled = problem.scores, problem.unlabeled
         self._columns = informative_columns(problem)
         inputs = torch.from_numpy(classifier_inputs(problem, self._columns)).to(
@@ -67,7 +68,7 @@ class AddedHead:
             (tensors["hidden_bias"] - weight @ tensors["center"]).numpy(),
             tensors["output_weight"].numpy(),
             tensors["output_bias"].numpy(),
-        )
+        ).of_embeddings(self._reads_embeddings)
 
     def scores(self, model: ResidualHead) -> Tensor:
         """Return the score of every row with a head, (N,)."""

@@ -54,10 +54,9 @@ def boosted_trees() -> HistGradientBoostingClassifier:
 def informative_columns(problem: Problem) -> NDArray[np.int64]:
     """Return the numbers of the feature columns that a classifier gets, ascending.
 
-    Left out are columns that differ from their median in fewer than 8 rows, and the inputs of
-    networks that do not read a table, such as images.
+    Left out are columns that differ from their median in fewer than 8 rows.
     """
-    features = problem.features
+    features = problem.model_features
     if features is None:
         return np.zeros(0, dtype=np.int64)
     values = features.cpu().numpy()
@@ -73,9 +72,10 @@ def classifier_inputs(problem: Problem, columns: NDArray[np.int64]) -> Floats:
         columns: (K,) numbers of feature columns, see ``informative_columns``.
     """
     logit = score_logit(problem.scores.double().cpu().numpy())
-    if problem.features is None or len(columns) == 0:
+    features = problem.model_features
+    if features is None or len(columns) == 0:
         return logit[:, None]
-    return np.column_stack([problem.features[:, columns].double().cpu().numpy(), logit])
+    return np.column_stack([features[:, columns].double().cpu().numpy(), logit])
 
 
 def score_logit(scores: Floats) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,22 +59,25 @@ def cross_fit(
     with threadpool_limits(torch.get_num_threads(), user_api="openmp"):
         model.fit(inputs[rows], target[rows], None if weights is None else weights[rows])
     trees = TreeEnsemble.from_sklearn(model)
-    return CrossFitted(predicted, _apart_from_scores(trees, inputs[rows]))
+    last = inputs.shape[1] - 1
+    rounded = range(last + 1) if problem.features is None else [last]
+    return CrossFitted(predicted, _apart(trees, inputs[rows], rounded))
 
 
-def _apart_from_scores(trees: TreeEnsemble, inputs: Floats) -> TreeEnsemble:
-    """Return the trees with thresholds on the last input midway between values of ``inputs``.
+def _apart(trees: TreeEnsemble, inputs: Floats, rounded: Iterable[int]) -> TreeEnsemble:
+    """Return the trees with thresholds on rounded inputs midway between values of ``inputs``.
 
-    Thresholds may equal a value of many. The last input is a network's score, which another batch
-    size or machine gives with another round-off, and a row must not change sides by that.
+    Thresholds may equal a value of many. What a network gives, its score or embeddings, has another
+    round-off with another batch size or machine, and a row must not change sides by that.
     """
-    arrays, last = trees.arrays(), inputs.shape[1] - 1
-    here = ~arrays["is_leaf"] & (arrays["feature"] == last)
-    values = np.unique(inputs[:, last])
-    above = np.searchsorted(values, arrays["threshold"][here], side="right")
-    between = np.clip(above, 1, len(values) - 1)
-    middle = (values[between - 1] + values[between]) / 2
-    arrays["threshold"][here] = np.where(above == between, middle, arrays["threshold"][here])
+    arrays = trees.arrays()
+    for column in rounded:
+        here = ~arrays["is_leaf"] & (arrays["feature"] == column)
+        values = np.unique(inputs[:, column])
+        above = np.searchsorted(values, arrays["threshold"][here], side="right")
+        between = np.clip(above, 1, len(values) - 1)
+        middle = (values[between - 1] + values[between]) / 2
+        arrays["threshold"][here] = np.where(above == between, middle, arrays["threshold"][here])
     return TreeEnsemble(inputs.shape[1], arrays)
 
 
@@ -95,19 +99,15 @@ def calibrated_score(problem: Problem, logit: Floats) -> tuple[Logistic, Floats]
 
 
 def table_features(problem: Problem, method: str) -> Tensor:
-    """Return the features (N, D) that a score model reads.
+    """Return the features (N, D) that a score model reads (``Problem.model_features``).
 
     Raises:
-        TableError: if the problem has only scores, or rows that are not numbers in columns.
+        TableError: if the problem has only scores.
+        CheckpointError: if the network takes no matrix of numbers and has no last linear layer.
     """
-    if problem.inputs is None:
+    if problem.model_features is None:
         raise TableError(
             f"{method} reads the inputs of the network and needs a model, not only scores; pass "
             "the model or choose another method."
         )
-    if problem.features is None:
-        raise TableError(
-            f"{method} reads columns of numbers, which the inputs of this network are not; choose "
-            "another method."
-        )
-    return problem.features
+    return problem.model_features

@@ -69,11 +69,11 @@ def _modeled(method: str, result: Result, problem: Problem, scores: Tensor) -> T
         return scores
     if result.state is not None:
         raise UsageError(f"{method} returned weights and a score model; return one of them.")
-    if problem.features is None:
+    if problem.model_features is None:
         raise UsageError(
             f"{method} returned a score model, but the rows have no matrix of features."
         )
-    modeled = result.score_model.apply(problem.features, scores).score
+    modeled = result.score_model.apply(problem.model_features, scores).score
     given = modeled if result.validation_scores is None else result.validation_scores
     if given.shape != scores.shape or not bool(((given >= 0) & (given <= 1)).all()):
         raise UsageError(

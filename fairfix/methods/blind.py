@@ -3,7 +3,8 @@
 The fair rule with the highest balanced accuracy is a threshold on utility minus a multiple of the
 unfairness of a positive decision. Both depend on P(label) and P(group) given what is known of a
 row. Boosted trees estimate the two from the inputs of the network, without those that hold the
-protected attribute, and from its score. Multiplier and threshold are chosen exactly, on predictions
+protected attribute, and from its score; for images, texts and arrays from embeddings, that is, from
+what the last linear layer reads. Multiplier and threshold are chosen exactly, on predictions
 by trees that were fitted without the row.
 
 Deviations from the papers: the rule maximizes balanced accuracy, not accuracy, and its chance of
@@ -166,7 +167,7 @@ def blind(
         replace(problem, unlabeled=None),
         objective,
         Policy.shared(threshold),
-        score_model=modeled(multiplier=multiplier),
+        score_model=modeled(multiplier=multiplier).of_embeddings(problem.features is None),
         validation_scores=scores,
     )
 

@@ -79,6 +79,8 @@ def repair(
         problem,
         objective,
         Policy.by_group(best.thresholds),
-        score_model=RepairedScore(features.shape[1], columns, label.trees, calibrated),
+        score_model=RepairedScore(
+            features.shape[1], columns, label.trees, calibrated
+        ).of_embeddings(problem.features is None),
         validation_scores=scores,
     )

@@ -16,6 +16,7 @@ from fairfix.models.classes import Classes
 from fairfix.models.inputs import Inputs
 from fairfix.models.score_model import ModeledScores, ScoreModel
 from fairfix.models.score_model.storage import read_score_model, sha256
+from fairfix.models.scorer import Scorer
 from fairfix.models.targets import Targets
 from fairfix.thresholds.contract import Contract
 from fairfix.thresholds.policy import Policy, RandomizedThresholds, row_draws, row_ids
@@ -126,25 +127,24 @@ class DecisionRule:
         assert self.randomized_thresholds is not None
         return Policy(tuple(self.randomized_thresholds[name] for name in group_names))
 
-    def model(self, scores: Tensor, inputs: Inputs | None) -> ModeledScores:
+    def model(
+        self, scores: Tensor, inputs: Inputs | None, scorer: Scorer | None = None
+    ) -> ModeledScores:
         """Return the scores that are compared with thresholds, and calibrated probabilities.
 
         Args:
             scores: (N,) in [0, 1], the network's probability of the favorable label; without a
                 score model also the result.
             inputs: of the network; required by a score model.
+            scorer: the network; required by a score model of embeddings.
 
         Raises:
-            UsageError: if inputs are required but missing, or are not columns of the right number.
+            UsageError: if inputs or network are required but missing, or do not fit.
+            CheckpointError: if embeddings are required and the network has none.
         """
         if self.score_model is None:
             return ModeledScores(scores, scores)
-        if inputs is None or inputs.flat is None:
-            raise UsageError(
-                "The rule has a score model, which reads the inputs of the network, and here are "
-                "only scores. Give the model and a table with its inputs."
-            )
-        return self.score_model.apply(inputs.flat, scores)
+        return self.score_model.apply(self.score_model.features(inputs, scorer), scores)
 
     def decide(
         self,
@@ -153,6 +153,7 @@ class DecisionRule:
         group_names: Sequence[str] = (),
         ids: np.ndarray | None = None,
         inputs: Inputs | None = None,
+        scorer: Scorer | None = None,
     ) -> Tensor:
         """Return the decisions on rows with these scores of the network, (N,) bool.
 
@@ -163,13 +164,14 @@ class DecisionRule:
             ids: (N,) row ids; required by randomized thresholds with an ``id_column``.
             inputs: of the network; required by a score model, and by randomized thresholds without
                 an ``id_column``.
+            scorer: the network; required by a score model of embeddings.
 
         Raises:
             TableError: if groups or ids are required but missing, or the rule has no threshold for
                 a group.
             UsageError: if inputs are required but missing.
         """
-        modeled = self.model(scores, inputs).score
+        modeled = self.model(scores, inputs, scorer).score
         return self.decide_modeled(modeled, groups, group_names, ids, inputs)
 
     def decide_modeled(

@@ -162,7 +162,7 @@ def ruled(case: Case, rule: DecisionRule) -> Case:
     case = replace(_reread(case, rule), scored_by=rule)
     if rule.score_model is None:
         return case
-    modeled = rule.model(case.problem.scores, case.problem.inputs)
+    modeled = rule.model(case.problem.scores, case.problem.inputs, case.problem.scorer)
     problem = replace(case.problem, scores=modeled.score, probabilities=modeled.probability)
     return replace(case, problem=problem)
 

@@ -206,7 +206,7 @@ def debias(
             (validation, held_out),
             (
                 _validation_scores(validation, scorer, rule, result),
-                rule.model(_scores(held_out, scorer), held_out.inputs),
+                rule.model(_scores(held_out, scorer), held_out.inputs, held_out.scorer),
             ),
             groups,
             strict=True,
@@ -306,7 +306,7 @@ def _validation_scores(
 ) -> ModeledScores:
     """Return the scores of the validation rows, by models that were fitted without them."""
     if result.validation_scores is None:
-        return rule.model(_scores(validation, scorer), validation.inputs)
+        return rule.model(_scores(validation, scorer), validation.inputs, validation.scorer)
     return ModeledScores(result.validation_scores, result.validation_scores)
 
 

@@ -128,20 +128,29 @@ def check_suffix(path: Path) -> None:
         raise UsageError(f"The export must be a file named {known}, not {path.name!r}.")
 
 
-def check_export(case: Case, needs_group: bool, test: Case | None = None) -> tuple[str, ...]:
+def check_export(
+    case: Case, needs_group: bool, test: Case | None = None, *, scored: bool = False
+) -> tuple[str, ...]:
     """Check that a result can be exported.
 
     Args:
         needs_group: whether the thresholds depend on the group.
+        scored: whether the rule has a score model.
 
     Returns:
         Notes on the inputs from which group thresholds will read the group.
 
     Raises:
-        UsageError: without a model, or if the thresholds depend on the group and no input holds it.
+        UsageError: without a model, if the thresholds depend on the group and no input holds it, or
+            if a score model reads embeddings.
     """
     if case.checkpoint is None:
         raise UsageError("Scores without a model cannot be exported; give a model.")
+    if scored and case.problem.features is None:
+        raise UsageError(
+            "A rule whose score model reads embeddings of the network cannot be exported as one "
+            "program; leave out --export, or use finetune, which changes the weights."
+        )
     if not needs_group:
         return ()
     columns, values = group_inputs(case, test)
@@ -165,7 +174,9 @@ def export(outcome: Outcome, path: Path) -> None:
         VerificationError: if the program decides differently.
     """
     check_suffix(path)
-    check_export(outcome.case, outcome.rule.needs_group, outcome.test_case)
+    rule = outcome.rule
+    scored = rule.score_model is not None
+    check_export(outcome.case, rule.needs_group, outcome.test_case, scored=scored)
     if outcome.rule.randomized:
         raise UsageError(
             "Randomized thresholds cannot be exported as one network, because they depend on the "
@@ -286,7 +297,7 @@ def _verify(outcome: Outcome, scorer: Scorer, path: Path) -> None:
         inputs = _inputs(problem)
         scores = scorer.score(inputs)
         expected = outcome.rule.decide(
-            scores, problem.groups.cpu(), problem.group_names, inputs=inputs
+            scores, problem.groups.cpu(), problem.group_names, inputs=inputs, scorer=scorer
         )
         found = in_row_order(
             (rows, _decisions(program(*batch.tensors), scorer))

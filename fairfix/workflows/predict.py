@@ -22,6 +22,7 @@ from fairfix.data.table_source import Data, table_source
 from fairfix.errors import CheckpointError, UsageError
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.run_network import checked_scores, make_scorer
+from fairfix.models.scorer import Scorer
 from fairfix.thresholds.label_rules import rule_of_label
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import FoundRule
@@ -190,14 +191,15 @@ def predict_rows(
     try:
         if checkpoint is not None:
             checkpoint = match_rows(checkpoint, table, options, read)
-        scores, score_notes = _scores(checkpoint, table, options, found.rule)
+        scores, scorer, score_notes = _scores(checkpoint, table, options, found.rule)
     except CheckpointError:
         if checkpoint is not None:
             check_width(checkpoint, table, read)
         raise
     group = next((g for g in table.groups if g.column == decision.group_column), None)
     ids = None if group is None else torch.from_numpy(group.ids).to(scores.device)
-    modeled = decision.model(scores, table.inputs)
+    inputs = None if table.inputs is None else table.inputs.to(scores.device)
+    modeled = decision.model(scores, inputs, scorer)
     decisions = decision.decide_modeled(
         modeled.score, ids, group.names if group else (), table.ids, table.inputs
     )
@@ -286,11 +288,11 @@ def _scores(
     table: Table,
     options: ModelOptions,
     rule: DecisionRule | None,
-) -> tuple[Tensor, tuple[str, ...]]:
-    """Return scores (N,) and notes; the rule decides how the output is read."""
+) -> tuple[Tensor, Scorer | None, tuple[str, ...]]:
+    """Return scores (N,), the network and notes; the rule decides how the output is read."""
     if checkpoint is None:
         assert table.scores is not None
-        return torch.from_numpy(table.scores), ()
+        return torch.from_numpy(table.scores), None, ()
     assert table.inputs is not None
     inputs = table.inputs.to(options.torch_device())
     if rule is not None:
@@ -309,4 +311,4 @@ def _scores(
     scores = checked_scores(scorer, inputs)
     check_scores(scores, table)
     notes = () if rule is not None else output_notes(table, options, scorer, label)
-    return scores, (*checkpoint.notes, *notes)
+    return scores, scorer, (*checkpoint.notes, *notes)

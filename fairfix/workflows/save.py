@@ -328,7 +328,7 @@ def compare_decisions(outcome: Outcome, path: Path) -> None:
     )
     scores = scorer.score(problem.inputs)
     decisions = outcome.rule.decide(
-        scores, problem.groups, problem.group_names, problem.ids, problem.inputs
+        scores, problem.groups, problem.group_names, problem.ids, problem.inputs, scorer
     )
     if not torch.equal(decisions, outcome.test_rows.debiased):
         differ = int((decisions != outcome.test_rows.debiased).sum())

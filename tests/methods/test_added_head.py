@@ -7,14 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from fairfix.data.problem import Problem
-from fairfix.errors import TableError, UsageError
+from fairfix.errors import CheckpointError, TableError, UsageError
 from fairfix.methods._added_head import AddedHead
 from fairfix.methods.finetune import finetune
 from fairfix.metrics.objective import Objective
 from fairfix.models.inputs import Inputs
 from fairfix.models.score_model import ResidualHead
+from fairfix.models.scorer import Output, Scorer
 from tests.methods.test_finetune import proxy_problem
 
 QUICK = {"head": True, "steps": 80, "learning_rate": 0.005}
@@ -88,6 +90,8 @@ def test_what_a_head_cannot_serve_is_refused() -> None:
         finetune(problem, OBJECTIVE, head=True, layers="head")
     with pytest.raises(TableError, match="needs a model, not only scores"):
         finetune(replace(problem, scorer=None, inputs=None), OBJECTIVE, head=True)
-    images = replace(problem, inputs=Inputs.of(torch.rand(len(problem), 1, 2, 2)))
-    with pytest.raises(TableError, match="columns of numbers"):
+    scorer = Scorer(nn.Sequential(nn.Conv2d(1, 1, 2), nn.Flatten()), Output.LOGIT)
+    inputs = Inputs.of(torch.rand(len(problem), 1, 2, 2))
+    images = replace(problem, scorer=scorer, inputs=inputs)
+    with pytest.raises(CheckpointError, match="no last linear layer"):
         finetune(images, OBJECTIVE, head=True)

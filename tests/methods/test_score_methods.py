@@ -12,16 +12,18 @@ import torch
 from scipy import stats
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
+from torch import nn
 
 from fairfix.data.problem import Problem
 from fairfix.data.splitting import stratified_folds
-from fairfix.errors import TableError, UsageError
+from fairfix.errors import CheckpointError, TableError, UsageError
 from fairfix.methods.blind import blind
 from fairfix.methods.repair import repair
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
 from fairfix.models.inputs import Inputs
 from fairfix.models.score_model import BlindScore
+from fairfix.models.scorer import Output, Scorer
 from fairfix.thresholds.per_group import best_group_thresholds
 from tests.helpers import zoo
 
@@ -188,9 +190,10 @@ def test_what_a_score_model_cannot_serve_is_refused() -> None:
     one_label = replace(given, labels=given.labels * given.groups)
     with pytest.raises(TableError, match="favorable label in both groups, but group 'a' has none"):
         blind(one_label, Objective(METRICS["eod"]))
-    images = replace(given, inputs=Inputs.of(torch.rand(400, 1, 2, 2)))
+    scorer = Scorer(nn.Sequential(nn.Conv2d(1, 1, 2), nn.Flatten()), Output.LOGIT)
+    images = replace(given, scorer=scorer, inputs=Inputs.of(torch.rand(400, 1, 2, 2)))
     for method in (blind, repair):
-        with pytest.raises(TableError, match="columns of numbers"):
+        with pytest.raises(CheckpointError, match="no last linear layer"):
             method(images, Objective())
 
 

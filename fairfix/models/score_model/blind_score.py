@@ -94,7 +94,7 @@ class BlindScore(ScoreModel):
 
     def settings(self) -> dict[str, Setting]:
         return {
-            "n_features": self.n_features,
+            **self.feature_settings(),
             "metric": self.metric,
             "pi": self.pi,
             "multiplier": self.multiplier,

@@ -41,7 +41,7 @@ class RepairedScore(ScoreModel):
         return eta, eta
 
     def settings(self) -> dict[str, Setting]:
-        return {"n_features": self.n_features}
+        return self.feature_settings()
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"columns": self.columns.numpy(), **self.eta.arrays()}

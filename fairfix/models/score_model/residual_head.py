@@ -63,7 +63,7 @@ class ResidualHead(ScoreModel):
         return score, score
 
     def settings(self) -> dict[str, Setting]:
-        return {"n_features": self.n_features}
+        return self.feature_settings()
 
     def arrays(self) -> dict[str, np.ndarray]:
         tensors = {"columns": self.columns, **self.tensors}

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from fairfix.errors import UsageError
+from fairfix.models.embeddings import embeddings
+from fairfix.models.inputs import Inputs
 from fairfix.models.score_model.parts import (
     Setting,
     as_tensor,
@@ -19,7 +21,9 @@ from fairfix.models.score_model.parts import (
     checked_count,
     checked_indices,
 )
+from fairfix.models.scorer import Scorer
 
+EMBEDDINGS = "embeddings"
 CLIP = 1e-6
 """The network's score is moved into [1e-6, 1 - 1e-6] before its logit is taken."""
 _BATCH_ROWS = 16_384
@@ -44,7 +48,7 @@ class ScoreModel(ABC):
     The inputs of the model are some of the features and, last, the logit of the network's score.
 
     Args:
-        n_features: D, inputs of the network.
+        n_features: D, inputs of the network, or entries of its embeddings.
         columns: (C,) indices of the features that the model reads; those that hold a protected
             attribute are left out.
 
@@ -53,6 +57,8 @@ class ScoreModel(ABC):
     """
 
     kind: ClassVar[str]
+    reads_embeddings = False
+    """Whether the features are embeddings by the network, not its inputs."""
 
     def __init__(self, n_features: int, columns: Sequence[int] | np.ndarray) -> None:
         read = checked_array("columns", np.asarray(columns, np.int64), np.int64, (-1,))
@@ -61,6 +67,32 @@ class ScoreModel(ABC):
             raise UsageError("The array 'columns' has an index twice.")
         self.n_features = n_features
         self.columns = as_tensor(read)
+
+    def of_embeddings(self, reads: bool = True) -> Self:
+        """Return the model, whose features are embeddings (``fairfix.models.embeddings``)."""
+        self.reads_embeddings = reads
+        return self
+
+    def features(self, inputs: Inputs | None, scorer: Scorer | None) -> Tensor:
+        """Return the features of rows (N, D).
+
+        Raises:
+            UsageError: if inputs or network are missing, or the inputs are not columns of numbers.
+            CheckpointError: if the network has no embeddings.
+        """
+        if inputs is None or (self.reads_embeddings and scorer is None):
+            raise UsageError(
+                "The rule has a score model, which reads the inputs of the network, and here are "
+                "only scores. Give the model and a table with its inputs."
+            )
+        if self.reads_embeddings and scorer is not None:
+            return embeddings(scorer, inputs)
+        if inputs.flat is None:
+            raise UsageError(
+                "The rule has a score model that reads columns of numbers, but the network takes "
+                f"{', '.join(inputs.keys)}. Use the rule written for this network."
+            )
+        return inputs.flat
 
     @abstractmethod
     def evaluate(self, features: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,6 +126,10 @@ class ScoreModel(ABC):
         """
         columns = checked_array("columns", arrays.get("columns", ()), np.int64, (-1,))
         found = cls._from_parts(checked_count(settings, "n_features"), columns, settings, arrays)
+        reads = settings.get("features")
+        if reads not in (None, EMBEDDINGS):
+            raise UsageError(f"The setting 'features' must be {EMBEDDINGS!r}, not {reads!r}.")
+        found.of_embeddings(reads == EMBEDDINGS)
         other = (settings.keys() ^ found.settings().keys()) | (
             arrays.keys() ^ found.arrays().keys()
         )
@@ -120,7 +156,7 @@ class ScoreModel(ABC):
         The model is evaluated on the CPU, so that all devices give the same.
 
         Args:
-            features: (N, D), the inputs of the network.
+            features: (N, D), the inputs of the network, or its embeddings.
             scores: (N,) in [0, 1], the network's scores.
 
         Raises:
@@ -152,6 +188,11 @@ class ScoreModel(ABC):
         """Return the inputs of the model, (N, C + 1) float64."""
         logit = scores.double().clamp(CLIP, 1 - CLIP).logit()
         return torch.cat([features.double()[:, self.columns], logit[:, None]], 1)
+
+    def feature_settings(self) -> dict[str, Setting]:
+        """Return the settings that say what the features are."""
+        kind = {"features": EMBEDDINGS} if self.reads_embeddings else {}
+        return {"n_features": self.n_features, **kind}
 
     @property
     def n_inputs(self) -> int:
