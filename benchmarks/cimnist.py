@@ -46,6 +46,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "build" / "cimnist"
 SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "identity": ("identity", {}),
     "prune": ("prune", {"per_step": 8}),
+    "prune fc1": ("prune", {"per_step": 4, "layers": "fc1"}),
     "finetune": ("finetune", {}),
     "finetune true": ("finetune", {"labels": "true"}),
     "gda": ("gda", {"epochs": 15}),

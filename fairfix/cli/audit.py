@@ -22,6 +22,7 @@ from fairfix.report.reference_table import reference_table
 from fairfix.report.sentences import audit_headline, certifiable_sentence
 from fairfix.workflows.audit import audit, choose_rule, ruled
 from fairfix.workflows.documents import audit_document
+from fairfix.workflows.explored import explored_audit
 from fairfix.workflows.open_case import position_warning
 from fairfix.workflows.warnings import reversed_scores
 
@@ -63,7 +64,8 @@ def run(
     if html is not None:
         from fairfix.report.html import audit_html
 
-        write_text(html, audit_html(document))
+        explored = explored_audit(case, chosen, confidence, document)
+        write_text(html, audit_html(document, explored))
     if json:
         print_json(document)
     elif not quiet:

@@ -23,7 +23,7 @@ from fairfix.methods._search import CandidateSearch
 from fairfix.methods._soft_gap import soft_gap
 from fairfix.methods.gda import optimizer_of
 from fairfix.methods.identity import identity
-from fairfix.methods.prune import STEPS, change_by_unit
+from fairfix.methods.prune import STEPS, change_by_unit, selected_layers
 from fairfix.methods.thresholds import thresholds
 from fairfix.metrics.objective import Objective
 from fairfix.models.inputs import Inputs
@@ -104,6 +104,7 @@ def _prune(
     score: Literal["removal", "gradient"],
     sign: Literal["current", "initial"],
     inputs: bool,
+    layers: str,
 ) -> tuple[Result, ...]:
     """Remove the units that contribute most to the mean of the sizes of the gaps."""
     if score == "gradient":
@@ -113,8 +114,9 @@ def _prune(
         find_prunable_layers(scorer, rows.batch(slice(2)), inputs=inputs)
         for scorer, rows in zip(scorers, _inputs(problems), strict=True)
     ]
-    layers = list({layer.name: layer for own in found for layer in own}.values())
-    owner = [(layer, unit) for layer in layers for unit in range(layer.units)]
+    known = {layer.name: layer for own in found for layer in own}
+    prunable = selected_layers(list(known.values()), layers)
+    owner = [(layer, unit) for layer in prunable for unit in range(layer.units)]
     removable = min(max_units or len(owner), len(owner))
     per_step = per_step or math.ceil(removable / STEPS)
     parameters = dict(scorers[0].named_parameters())
@@ -122,7 +124,7 @@ def _prune(
     directions: list[float] = []
     for first in track(range(0, removable, per_step), "prune"):
         changes = [
-            change_by_unit(scorer, problem, objective, layers)
+            change_by_unit(scorer, problem, objective, prunable)
             for scorer, problem in zip(scorers, problems, strict=True)
         ]
         gaps = [float(gap.nan_to_num()) for _, _, gap in changes]

@@ -34,12 +34,15 @@ import torch
 from torch import Tensor
 
 from fairfix._utils.constraints import Range
+from fairfix._utils.name_list import split_names
 from fairfix._utils.progress import track
 from fairfix.data.problem import Problem
+from fairfix.errors import UsageError
 from fairfix.methods._result import Result
 from fairfix.methods._search import CandidateSearch
 from fairfix.methods._soft_gap import soft_gap, soft_gap_gradient
 from fairfix.metrics.objective import Objective
+from fairfix.models.parameter_names import belongs_to
 from fairfix.models.prunable_units import find_prunable_layers, trace_prunable_layers
 from fairfix.models.scorer import Scorer
 from fairfix.models.unit_sources import PrunableLayer
@@ -57,6 +60,7 @@ def prune(
     score: Literal["removal", "gradient"] = "removal",
     sign: Literal["current", "initial"] = "current",
     inputs: bool = False,
+    layers: str = "",
 ) -> Result:
     """Remove the hidden units that contribute most to the gap, step by step.
 
@@ -71,23 +75,27 @@ def prune(
         sign: sign of the gap that removals reduce: "current" at each step, "initial" as in the
             paper.
         inputs: treat the input features of the network as units as well.
+        layers: layers whose units may be removed. Names or patterns such as encoder.*,
+            comma-separated; empty for all.
 
     Raises:
         CheckpointError: if the network has no hidden unit that can be removed.
+        UsageError: if no layer with units has one of the names.
         TableError: if the problem has only scores, or its training rows have no groups.
     """
     scorer, rows = problem.network()
     learned = problem.learning_rows("prune")
     search = CandidateSearch(problem, objective, in_sample=learned is problem)
-    layers = find_prunable_layers(scorer, rows.batch(slice(2)), inputs=inputs)
-    owner = [(layer, unit) for layer in layers for unit in range(layer.units)]
+    found = find_prunable_layers(scorer, rows.batch(slice(2)), inputs=inputs)
+    prunable = selected_layers(found, layers)
+    owner = [(layer, unit) for layer in prunable for unit in range(layer.units)]
     removable = min(max_units or len(owner), len(owner))
     per_step = per_step or math.ceil(removable / STEPS)
     parameters = dict(scorer.named_parameters())
     remaining = torch.ones(len(owner), dtype=torch.bool)
     direction = 0.0
     for first in track(range(0, removable, per_step), "prune"):
-        change, scores, gap = _change(score, scorer, learned, objective, layers)
+        change, scores, gap = _change(score, scorer, learned, objective, prunable)
         if gap == 0 or gap.isnan():
             break
         if first:
@@ -101,6 +109,22 @@ def prune(
             remaining[index] = False
     search.add(scorer.score(rows), scorer.weights)
     return search.result()
+
+
+def selected_layers(found: list[PrunableLayer], names: str) -> list[PrunableLayer]:
+    """Return the layers that have one of the names, or are in a module that has."""
+    wanted = split_names(names)
+    known = {layer.name.removeprefix("network."): layer for layer in found}
+    for name in wanted:
+        if not any(belongs_to(layer, name) for layer in known):
+            raise UsageError(
+                f"No layer {name!r} has units that can be removed; layers: {', '.join(known)}."
+            )
+    return [
+        layer
+        for key, layer in known.items()
+        if not wanted or any(belongs_to(key, name) for name in wanted)
+    ]
 
 
 def _change(

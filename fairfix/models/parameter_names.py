@@ -33,10 +33,10 @@ def select_parameters(network: nn.Module, layers: str = "") -> dict[str, nn.Para
         return parameters
     selected: set[str] = set()
     for name in names:
-        found = {parameter for parameter in parameters if _belongs_to(parameter, name)}
+        found = {parameter for parameter in parameters if belongs_to(parameter, name)}
         if not found and name == HEAD:
             last = layer_names(network)[-1]
-            found = {parameter for parameter in parameters if _belongs_to(parameter, last)}
+            found = {parameter for parameter in parameters if belongs_to(parameter, last)}
         if not found:
             raise UsageError(
                 f"The network has no layer {name!r}; layers: {', '.join(layer_names(network))}."
@@ -72,8 +72,8 @@ def layer_names(network: nn.Module) -> list[str]:
     )
 
 
-def _belongs_to(parameter: str, layer: str) -> bool:
-    """Whether a parameter, or a module that contains it, has a name or matches a pattern."""
+def belongs_to(parameter: str, layer: str) -> bool:
+    """Whether a parameter or layer, or a module that contains it, has a name or pattern."""
     parts = parameter.split(".")
     names = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
     return any(name == layer or fnmatchcase(name, layer) for name in names)

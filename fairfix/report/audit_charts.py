@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
 from fairfix.metrics.fairness_metrics import title as title_of
 from fairfix.report.figures import Figure, budget_band, is_ratio, neutral
-from fairfix.report.svg import Plot, Point, Scale, rule, segment, symbol
+from fairfix.report.svg import SHAPES, Plot, Point, Scale, percent, rule, segment, symbol, tag
 
 UNIT = Scale(0.0, 1.0, 0.25)
 
@@ -84,11 +85,52 @@ def selection_curves(sweep: Mapping[str, Any], shown: Sequence[int]) -> Markup:
         "Selection rate by threshold",
         "The share of each group's rows decided positive at each shared threshold.",
     )
-    layers = [rule("chosen", x=plot.x.at(sweep["current"]["threshold"]))]
+    layers = [_in_use(plot, sweep)]
     for style, group in enumerate(shown):
         points = [(p["threshold"], p["selection_rates"][group]) for p in sweep["points"]]
         layers.append(plot.line(points, f"series s{style}"))
     return plot.draw(*layers, class_="low")
+
+
+@dataclass(frozen=True)
+class RocCurve:
+    """Points (false positive rate, true positive rate) of a group, and that of the decisions."""
+
+    points: Sequence[tuple[float, float]]
+    operating: tuple[float, float] | None
+
+
+def roc_curves(curves: Sequence[RocCurve]) -> Markup:
+    """Return ROC curves, one line for each group, with operating points that a script can move."""
+    plot = Plot(
+        UNIT,
+        UNIT,
+        "False positive rate",
+        "True positive rate",
+        "ROC by group",
+        "The true positive rate of each group by its false positive rate, over all thresholds; "
+        "dots are at the chosen thresholds.",
+    )
+    layers = [segment(0, 100, 100, 0, "diagonal")]
+    layers += [plot.line(each.points, f"series s{i}") for i, each in enumerate(curves)]
+    for i, each in enumerate(curves):
+        x, y = plot.point(*(each.operating or (0.0, 0.0)))
+        layers.append(
+            tag(
+                "svg",
+                tag("path", d=SHAPES["rest"], class_=f"mark dot-s{i}"),
+                x=percent(x),
+                y=percent(y),
+                overflow="visible",
+                visibility="visible" if each.operating else "hidden",
+                data_group=i,
+            )
+        )
+    return plot.draw(*layers, class_="square")
+
+
+def _in_use(plot: Plot, sweep: Mapping[str, Any]) -> Markup:
+    return rule("chosen", x=plot.x.at(sweep["current"]["threshold"]))
 
 
 def _plot(
@@ -111,7 +153,7 @@ def _curve(plot: Plot, sweep: Mapping[str, Any], key: str) -> list[Markup]:
     current = sweep["current"]
     layers = [
         plot.line(points, "curve strong"),
-        rule("chosen", x=plot.x.at(current["threshold"])),
+        _in_use(plot, sweep),
     ]
     if current[key] is not None:
         layers.append(symbol("rest", *plot.point(current["threshold"], current[key])))

@@ -155,13 +155,10 @@ def _calibration_labels(parts: Sequence[Document]) -> list[str]:
     return [shorten(first["name"]), *(labels[part["name"]] for part in others)]
 
 
-def thresholds(document: Document) -> Row | None:
-    """Return results at other shared thresholds, by the first column; None without a sweep."""
-    sweep = document["threshold_sweep"]
+def thresholds(sweep: Document | None, column: str, budget: float) -> Row | None:
+    """Return results at other shared thresholds, by a column; None without a sweep."""
     if sweep is None:
         return None
-    column, measured = next(iter(document["groups"].items()))
-    budget = measured["evidence"]["claims"][0]["budget"]
     names = unique_labels(sweep["groups"])
     shown = _shown_lines(sweep["current"]["selection_rates"])
     listed = thin(len(sweep["points"]), LISTED_THRESHOLDS)

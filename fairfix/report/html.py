@@ -1,7 +1,8 @@
-"""Render a report or an audit as one self-contained HTML page, without scripts or requests.
+"""Render a report or an audit as one self-contained HTML page, without requests.
 
 Every string is escaped. Sections without data are left out, as in version 1 reports. The templates
-are ``report.html.j2`` and ``audit.html.j2``, with the style ``report.css``.
+are ``report.html.j2`` and ``audit.html.j2``, with the style ``report.css``. The only script is that
+of the threshold explorer, which the page's Content-Security-Policy names by its hash.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from fairfix._utils.text import (
     unique_labels,
 )
 from fairfix.metrics.fairness_metrics import titles
+from fairfix.metrics.objective import Objective
 from fairfix.report import audit_sections, charts, sections, sentences, svg
+from fairfix.report.explorer import Explored, explorer_section
 from fairfix.report.gate_sentences import HEADER, check_cells
 from fairfix.report.markdown import CHANGED, STATES
 from fairfix.report.reference_table import INTERVALS, reference_table
@@ -34,14 +37,14 @@ LISTED_CHARACTERS = 800
 NEEDED_GROUPS = 12
 
 
-def html(report: Report) -> str:
-    """Return the page of a report document."""
-    return environment().get_template("report.html.j2").render(_page(report))
+def html(report: Report, explored: Explored | None = None) -> str:
+    """Return the page of a report document, with a threshold explorer if its data are given."""
+    return environment().get_template("report.html.j2").render(_page(report, explored))
 
 
-def audit_html(report: Report) -> str:
-    """Return the page of an audit document."""
-    return environment().get_template("audit.html.j2").render(_audit_page(report))
+def audit_html(report: Report, explored: Explored | None = None) -> str:
+    """Return the page of an audit document, with a threshold explorer if its data are given."""
+    return environment().get_template("audit.html.j2").render(_audit_page(report, explored))
 
 
 @cache
@@ -73,7 +76,10 @@ def environment() -> Environment:
     return templates
 
 
-def _page(report: Report) -> dict[str, Any]:
+def _page(report: Report, explored: Explored | None) -> dict[str, Any]:
+    objective = report["objective"]
+    claim = {"metric": objective["metric"], "budget": objective["budget"]}
+    model = "MODEL" if report["model"] else "-"
     test = report["results"]["test"]
     names = _names(test["debiased"])
     return {
@@ -108,10 +114,15 @@ def _page(report: Report) -> dict[str, Any]:
         "metrics": sections.metrics(list(test.values()), report["objective"]["metric"]),
         "rule": sections.rule(report["rule"]),
         "options": report["method"]["options"],
+        "explorer": explored and explorer_section(explored, claim, objective["performance"], model),
+        "thresholds": explored
+        and audit_sections.thresholds(explored.sweep, report["data"]["group"], claim["budget"]),
     }
 
 
-def _audit_page(report: Report) -> dict[str, Any]:
+def _audit_page(report: Report, explored: Explored | None) -> dict[str, Any]:
+    column, measured = next(iter(report["groups"].items()))
+    claim = measured["evidence"]["claims"][0]
     return {
         "report": report,
         "interval_name": sentences.interval_name(report),
@@ -121,7 +132,9 @@ def _audit_page(report: Report) -> dict[str, Any]:
         "columns": audit_sections.columns(report),
         "reference_intervals": INTERVALS,
         "intersections": audit_sections.intersections(report),
-        "thresholds": audit_sections.thresholds(report),
+        "explorer": explored
+        and explorer_section(explored, claim, Objective.performance.key, "MODEL"),
+        "thresholds": audit_sections.thresholds(report["threshold_sweep"], column, claim["budget"]),
         "subgroups": sections.subgroups((report["subgroups"] or {}).get("found")),
         "rule": sections.rule(report["rule"]),
     }

@@ -50,7 +50,7 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
     case, objective, evidence = outcome.case, outcome.objective, outcome.evidence
     serious = [*serious_warnings(outcome), *reused_test_rows(outcome)]
     use = group_use(case, outcome.rule)
-    return _plain_document(
+    return plain_document(
         {
             "schema_version": SCHEMA_VERSION,
             "made_by": {
@@ -136,7 +136,7 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
 
 def audit_document(case: Case, rule: DecisionRule, audit: Audit) -> dict[str, Any]:
     """Return the document of an audit."""
-    return _plain_document(
+    return plain_document(
         {
             "schema_version": SCHEMA_VERSION,
             "made_by": {"fairfix": __version__, "torch": torch.__version__},
@@ -153,7 +153,7 @@ def audit_document(case: Case, rule: DecisionRule, audit: Audit) -> dict[str, An
                 "tested": audit.subgroups.tested,
                 "found": [_subgroup(each) for each in audit.subgroups.significant()],
             },
-            "threshold_sweep": audit.threshold_sweep and _threshold_sweep(audit.threshold_sweep),
+            "threshold_sweep": audit.threshold_sweep and sweep_document(audit.threshold_sweep),
             "serious_warnings": list(audit_warnings(audit.groups[0].evaluation)),
             "unchecked": list(unchecked_in_audit(case, rule)),
             "notes": [*case.notes, *(audit.subgroups.notes if audit.subgroups else ())],
@@ -205,7 +205,8 @@ def _calibration(part: Calibration) -> dict[str, Any]:
     }
 
 
-def _threshold_sweep(sweep: ThresholdSweep) -> dict[str, Any]:
+def sweep_document(sweep: ThresholdSweep) -> dict[str, Any]:
+    """Return the results of shared thresholds, with NaN where they are undefined."""
     return {
         "metric": sweep.metric,
         "performance": sweep.performance,
@@ -379,14 +380,14 @@ def _group(g: GroupEvaluation, intervals: Mapping[str, Interval]) -> dict[str, A
     }
 
 
-def _plain_document(content: dict[str, Any]) -> dict[str, Any]:
+def plain_document(content: dict[str, Any]) -> dict[str, Any]:
     """Return the content with None for NaN and infinity, and text that UTF-8 can hold."""
     return {key: _plain(item) for key, item in content.items()}
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return _plain_document(value)
+        return plain_document(value)
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if isinstance(value, float):

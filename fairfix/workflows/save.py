@@ -28,6 +28,7 @@ from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import LABELS_SUFFIX, page_mark, read_rule, stem_of
 from fairfix.workflows.case import Case
 from fairfix.workflows.documents import report_document
+from fairfix.workflows.explored import explored_outcome
 from fairfix.workflows.export import export
 from fairfix.workflows.next_commands import refuse_trivial
 from fairfix.workflows.outcome import Outcome
@@ -248,7 +249,7 @@ def rule_and_texts(
         destination.rule: json_text(rule.to_json()),
         destination.report: report_text,
         destination.markdown: markdown(report) + mark,
-        destination.html: html(report) + mark,
+        destination.html: html(report, explored_outcome(outcome)) + mark,
     }
 
 

@@ -587,3 +587,16 @@ def test_pruning_order_is_that_of_the_same_network_as_convolutions(run: Run) -> 
     for one, other in zip(*states, strict=True):
         for name, value in one.items():
             assert torch.equal(value, other[name].reshape(value.shape)), name
+
+
+def test_prune_removes_units_of_the_named_layers_alone(run: Run) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        *(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 1))
+    )
+    problem = biased_problem(Scorer(network.eval(), Output.LOGIT), torch.randn(80, 4))
+    last = run("prune", problem, layers="2")[1][-1]
+    before = network.state_dict()
+    assert {k for k, v in before.items() if not torch.equal(v, last[k])} == {"4.weight"}
+    with pytest.raises(UsageError, match=r"No layer 'fc' has units .* layers: 0, 2\.$"):
+        get("prune").run(problem, OBJECTIVE, layers="fc")

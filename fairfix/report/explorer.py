@@ -1,0 +1,204 @@
+"""The threshold explorer of a page: embedded counts, one script, and the curves it moves along."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib import resources
+from typing import Any
+
+import torch
+from markupsafe import Markup
+
+from fairfix._utils.text import shorten, unique_labels
+from fairfix.metrics.fairness_metrics import METRICS, rates
+from fairfix.metrics.performance import PERFORMANCES
+from fairfix.metrics.rates import REPORTED, false_positive_rate, true_positive_rate
+from fairfix.report.audit_charts import RocCurve, roc_curves
+from fairfix.report.figures import thin
+from fairfix.stats.intervals import MIN_COUNT, normal_quantile
+from fairfix.thresholds.score_bins import ScoreBins
+
+SHOWN_CURVES = 6
+CURVE_POINTS = 128
+
+
+@dataclass(frozen=True)
+class ExploredColumn:
+    """The counts by the groups of one column, and the thresholds in use.
+
+    Attributes:
+        in_use: (G,) one for each group of ``bins``; None if the rule has none by this column.
+    """
+
+    name: str
+    bins: ScoreBins
+    in_use: tuple[float, ...] | None
+
+
+@dataclass(frozen=True)
+class Explored:
+    """What the explorer of a page embeds.
+
+    Attributes:
+        columns: at least one, with equal thresholds.
+        rule: the rule in use, as its JSON document.
+        fallback: a threshold to start at where none is in use.
+        alpha: error of each side of an interval; ``exact``: use exact limits for every rate.
+        clustered: rows are not independent, so that the counts do not give an interval.
+        sweep: results of shared thresholds, as in the document of an audit; None if there are none.
+    """
+
+    columns: tuple[ExploredColumn, ...]
+    rule: Mapping[str, Any]
+    fallback: float
+    alpha: float
+    exact: bool
+    clustered: bool
+    sweep: Mapping[str, Any] | None
+
+
+def explorer_section(
+    explored: Explored, claim: Mapping[str, Any], performance: str, model: str
+) -> dict[str, Any]:
+    """Return the values of the explorer for a template.
+
+    Args:
+        claim: the claim of the first column, in its document.
+        performance: key of the performance measure on the trade-off curve.
+        model: how the command names the model.
+    """
+    first = explored.columns[0]
+    names = unique_labels(first.bins.groups)
+    shown = list(range(len(names)))[:SHOWN_CURVES]
+    return {
+        "data": _embedded(_data(explored, claim, performance, model)),
+        "script": Markup(script()),
+        "policy": Markup(_script_policy()),
+        "command": _command(explored, claim, model),
+        "columns": [shorten(column.name) for column in explored.columns],
+        "left_out": [shorten(name) for name in first.bins.left_out],
+        "steps": len(first.bins.edges),
+        "clustered": explored.clustered,
+        "labeled": first.bins.labeled,
+        "in_use": first.in_use is not None,
+        "fallback": explored.fallback,
+        "score_model": "score_model" in explored.rule,
+        "roc": roc_curves(_roc(first, shown)) if first.bins.labeled else None,
+        "curves": [names[first.bins.groups[i]] for i in shown],
+        "curves_left_out": len(names) - len(shown),
+    }
+
+
+def _command(explored: Explored, claim: Mapping[str, Any], model: str) -> str:
+    """Return the command that tests a choice, which the script replaces by that of the choice."""
+    at = f"--threshold {explored.fallback!r}"
+    return f"fairfix gate {model} NEW_ROWS.csv {at} --budget {claim['metric']}={claim['budget']!r}"
+
+
+def _script_policy() -> str:
+    """Return the source that a Content-Security-Policy must allow for the script."""
+    return f"'sha256-{b64encode(sha256(script().encode()).digest()).decode()}'"
+
+
+@cache
+def script() -> str:
+    """Return the script; it is the same on every page."""
+    return (resources.files("fairfix.report") / "explorer.js").read_text(encoding="utf-8")
+
+
+def _embedded(data: Mapping[str, Any]) -> Markup:
+    """Return data as JSON that no HTML parser can take for the end of its element."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _data(
+    explored: Explored, claim: Mapping[str, Any], performance: str, model: str
+) -> dict[str, Any]:
+    labeled = explored.columns[0].bins.labeled
+    metrics = [metric for metric in METRICS.values() if labeled or not metric.needs_labels]
+    return {
+        "edges": list(explored.columns[0].bins.edges),
+        "columns": [_column(column) for column in explored.columns],
+        "labeled": labeled,
+        "alpha": explored.alpha,
+        "z": normal_quantile(explored.alpha),
+        "exact": explored.exact,
+        "few": MIN_COUNT,
+        "intervals": not explored.clustered,
+        "fallback": explored.fallback,
+        "rates": {
+            key: {
+                "title": rate.title,
+                "hits": list(rate.hits),
+                "trials": list(rate.trials),
+                "labels": rate.needs_labels,
+            }
+            for key, rate in rates().items()
+        },
+        "shown": [rate.key for rate in REPORTED if labeled or not rate.needs_labels],
+        "metrics": [
+            {
+                "key": metric.key,
+                "title": metric.title,
+                "rates": [rate.key for rate in metric.rates],
+                "contrast": str(metric.contrast),
+            }
+            for metric in sorted(metrics, key=lambda metric: metric.key != claim["metric"])
+        ],
+        "performances": [[key, each.title] for key, each in PERFORMANCES.items() if labeled],
+        "performance": performance,
+        "claim": {"metric": claim["metric"], "budget": claim["budget"]},
+        "model": model,
+        "budget": f"{claim['metric']}={claim['budget']!r}",
+        "rule": _unbound(explored.rule),
+    }
+
+
+def _unbound(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a rule without thresholds, and not tuned for a budget or part of a report."""
+    dropped = {"threshold", "thresholds", "lottery", "salt", "id_column"}
+    kept = {key: value for key, value in rule.items() if key not in dropped}
+    return {**kept, "metric": None, "budget": None, "report_sha256": None}
+
+
+def _column(column: ExploredColumn) -> dict[str, Any]:
+    bins = column.bins
+    above = bins.above.T.reshape(len(bins.groups), 2, -1).tolist()
+    compare = METRICS["spd"].sign(list(unique_labels(bins.groups).values()))
+    total = bins.counts().take(0).total()
+    return {
+        "name": column.name,
+        "names": list(bins.groups),
+        "groups": list(unique_labels(bins.groups).values()),
+        "above": [[_integers(label) for label in group] for group in above],
+        "effects": list(bins.effects),
+        "effect": float(total.design_effect),
+        "start": None if column.in_use is None else list(column.in_use),
+        "sign": f"Gaps are {compare}.",
+    }
+
+
+def _integers(values: Sequence[float]) -> list[float]:
+    return [int(value) if value == int(value) else value for value in values]
+
+
+def _roc(column: ExploredColumn, shown: Sequence[int]) -> list[RocCurve]:
+    """Return the ROC curves of some groups, with the operating point in use."""
+    bins = column.bins
+    counts = bins.counts()
+    points = torch.stack([false_positive_rate(counts).value, true_positive_rate(counts).value], -1)
+    kept = thin(len(bins.edges), CURVE_POINTS)
+    curves = []
+    for g in shown:
+        at = None if column.in_use is None else bins.edges.index(column.in_use[g])
+        operating = None if at is None else tuple(points[at, g].tolist())
+        curves.append(RocCurve([tuple(p) for p in points[kept, g].tolist()], operating))
+    return curves
