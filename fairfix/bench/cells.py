@@ -185,8 +185,10 @@ def _elsewhere(
     if training is not None:
         rows = replace(outcome.case.problem, training=training).learning_rows(outcome.method)
         scores = rows.scores if outcome.state is None else rows.score(outcome.state)
-        modeled = outcome.rule.model(scores, rows.inputs).score
-        decided = outcome.rule.decide(modeled, rows.groups, rows.group_names, None, rows.inputs)
+        modeled = outcome.rule.model(scores, rows.inputs, rows.scorer).score
+        decided = outcome.rule.decide_modeled(
+            modeled, rows.groups, rows.group_names, None, rows.inputs
+        )
         found["training_gap"] = _finite(float(metric(rows.counts(decided)).value))
     if other_groups is not None:
         groups = torch.from_numpy(other_groups).to(outcome.test_rows.problem.groups.device)

@@ -20,6 +20,7 @@ from fairfix.data.table.table import Group, Table
 from fairfix.data.training_rows import TrainingRows
 from fairfix.errors import UsageError
 from fairfix.models.inputs import Inputs
+from fairfix.models.joined_inputs import joined_inputs
 from fairfix.models.scorer import Scorer
 from fairfix.workflows.case import Case, problem_of, read_model, scorer_of
 from fairfix.workflows.model_options import ModelOptions
@@ -27,7 +28,10 @@ from fairfix.workflows.model_options import ModelOptions
 
 @dataclass(frozen=True)
 class RowArrays:
-    """N rows: ``features`` (N, D) float32 or ``scores`` (N,), labels, group ids, weights, ids."""
+    """N rows: ``features`` (N, D) float32 or ``scores`` (N,), labels, group ids, weights, ids.
+
+    ``inputs`` holds what a network takes that is not a matrix of numbers.
+    """
 
     features: np.ndarray | None
     scores: np.ndarray | None
@@ -36,6 +40,7 @@ class RowArrays:
     weights: np.ndarray | None = None
     ids: np.ndarray | None = None
     clusters: np.ndarray | None = None
+    inputs: Inputs | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -54,6 +59,7 @@ class RowArrays:
             some(self.weights),
             some(self.ids),
             some(self.clusters),
+            None if self.inputs is None else self.inputs.take(torch.from_numpy(index)),
         )
 
     def writable(self) -> RowArrays:
@@ -70,6 +76,7 @@ class RowArrays:
             own(self.weights),
             own(self.ids),
             own(self.clusters),
+            self.inputs,
         )
 
     def concatenate(self, other: RowArrays) -> RowArrays:
@@ -86,6 +93,9 @@ class RowArrays:
             both(self.weights, other.weights),
             both(self.ids, other.ids),
             _concatenate_clusters(self.clusters, other.clusters),
+            None
+            if self.inputs is None or other.inputs is None
+            else joined_inputs(self.inputs, other.inputs),
         )
 
 
@@ -159,6 +169,8 @@ class Task:
             for values in (rows.features, rows.scores, rows.labels, rows.groups, rows.weights):
                 if values is not None:
                     digest.update(np.ascontiguousarray(values).tobytes())
+            if rows.inputs is not None:
+                digest.update(rows.inputs.digests().tobytes())
             if rows.ids is not None:  # randomized thresholds depend on them
                 digest.update("\0".join(map(str, rows.ids)).encode(errors="surrogatepass"))
         if self.training is not None and self.training.features is not None:
@@ -232,6 +244,7 @@ class Task:
             scores=rows.scores,
             notes=(),
             clusters=rows.clusters,
+            other_inputs=rows.inputs,
         )
 
     def resplit(self, seed: int) -> Task:
@@ -302,12 +315,6 @@ def _files(case: Case) -> tuple[dict[str, bytes], str]:
 
 
 def _row_arrays(problem: Problem) -> RowArrays:
-    if problem.inputs is not None and problem.features is None:
-        raise UsageError(
-            "bench runs networks that take one matrix of numbers, and this one takes "
-            f"{', '.join(problem.inputs.keys)}; run the commands of the methods instead."
-        )
-
     def array(values: torch.Tensor | None) -> np.ndarray | None:
         return None if values is None else values.cpu().numpy()
 
@@ -319,4 +326,5 @@ def _row_arrays(problem: Problem) -> RowArrays:
         array(problem.weights),
         problem.ids,
         array(problem.clusters),
+        problem.inputs if problem.features is None else None,
     )
