@@ -70,15 +70,22 @@ def read_dataset(data: Any, labels: Sequence[str], groups: Sequence[str]) -> Mem
                 "each must be (inputs, label, group), with inputs of one shape."
             ) from None
 
-    batches = [read(range(start, end)) for start, end in _ranges(len(rows))]
-    _check_repeatable(name, read, batches[0], 0)
-    _check_repeatable(name, read, batches[-1], len(rows) - 1)
+    first = last = read(range(min(_BATCH, len(rows))))
+    inputs = {key: np.empty((len(rows), *x.shape[1:]), x.dtype) for key, x in first.inputs.items()}
+    parts: list[Sequence[np.ndarray]] = []
+    for start, end in _ranges(len(rows)):
+        last = first if start == 0 else read(range(start, end))
+        last.check_like(first, name, end - start)
+        parts.append(last.columns)
+        for key, values in last.inputs.items():
+            inputs[key][start:end] = values
+    _check_repeatable(name, read, first, 0)
+    _check_repeatable(name, read, last, len(rows) - 1)
     columns = {
-        column: pa.array(np.concatenate([batch.columns[place] for batch in batches]))
-        for place, column in enumerate([*labels, *groups])
+        column: pa.array(np.concatenate(cells), from_pandas=True)
+        for column, cells in zip([*labels, *groups], zip(*parts, strict=True), strict=True)
     }
-    arrays = {key: _joined(name, key, batches) for key in batches[0].inputs}
-    return MemoryTable(name, pa.table(columns), arrays, by_name=batches[0].by_name)
+    return MemoryTable(name, pa.table(columns), inputs, by_name=first.by_name)
 
 
 class _Batch:
@@ -92,6 +99,26 @@ class _Batch:
     def row(self, place: int) -> list[np.ndarray]:
         """Return everything that belongs to one row."""
         return [np.asarray(each[place]) for each in (*self.inputs.values(), *self.columns)]
+
+    def check_like(self, first: _Batch, name: str, rows: int) -> None:
+        """Raise TableError unless it has this many rows, with inputs as those of the first batch.
+
+        Args:
+            name: that of the dataset.
+        """
+        if {len(each) for each in (*self.inputs.values(), *self.columns)} != {rows}:
+            raise TableError(
+                f"{name}: {plural(rows, 'row becomes', 'rows become')} another number of rows; "
+                "give a collate_fn that keeps each row once."
+            )
+        if self.inputs.keys() != first.inputs.keys():
+            raise TableError(f"{name}: rows have different inputs; return the same for every row.")
+        for key, values in self.inputs.items():
+            if (shape := values.shape[1:]) != (known := first.inputs[key].shape[1:]):
+                raise TableError(
+                    f"{name}: rows of {key!r} have the shapes {known} and {shape}; pad all rows to "
+                    "one shape."
+                )
 
 
 def _parts(data: Any) -> tuple[Any, Callable[[list[Any]], Any]]:
@@ -167,19 +194,13 @@ def _check_repeatable(
     first = batch.row(row % _BATCH)
     for _ in range(_READINGS):
         again = read([row]).row(0)
-        if not all(map(np.array_equal, first, again)):
+        if not all(map(_same, first, again)):
             raise TableError(
                 f"{name}: row {row} is not the same when it is read again, as with random "
                 "augmentation; turn that off for the rows to measure."
             )
 
 
-def _joined(name: str, key: str, batches: Sequence[_Batch]) -> np.ndarray:
-    """Return one input of all rows. Raises TableError if the shapes of rows differ."""
-    shapes = dict.fromkeys(batch.inputs[key].shape[1:] for batch in batches)
-    if len(shapes) > 1:
-        listed = " and ".join(str(shape) for shape in [*shapes][:2])
-        raise TableError(
-            f"{name}: rows of {key!r} have the shapes {listed}; pad all rows to one shape."
-        )
-    return np.concatenate([batch.inputs[key] for batch in batches])
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two arrays are equal; NaN, as of a missing label, equals itself."""
+    return np.array_equal(one, other, equal_nan=one.dtype.kind == other.dtype.kind == "f")

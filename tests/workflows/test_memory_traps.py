@@ -12,7 +12,14 @@ import pyarrow as pa
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, SubsetRandomSampler
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    Subset,
+    SubsetRandomSampler,
+    default_collate,
+)
 
 import fairfix as library
 from fairfix.errors import CheckpointError, FairfixError, TableError
@@ -37,6 +44,14 @@ class Items(Dataset[Any]):
 
     def __getitem__(self, row: int) -> Any:
         return self.change((self.x[row], self.labels[row], self.groups[row]))
+
+
+class Longer(Items):
+    """Rows behind the first batch have one value more."""
+
+    def __getitem__(self, row: int) -> Any:
+        x, label, group = super().__getitem__(row)
+        return (x if row < 64 else torch.cat([x, x[:1]])), label, group
 
 
 class Stream(IterableDataset[Any]):
@@ -104,6 +119,11 @@ def test_labels_and_groups_of_a_dataset_are_named_as_asked(
         (lambda rows: Items(rows, lambda x: (x[0], x[1], None)), "cannot be read"),
         (lambda rows: Items(rows, lambda x: (*x[:2], (0, 1))), "has 2 groups for 1 column"),
         (lambda rows: Items(rows[:0]), "Items has no rows"),
+        (Longer, "rows of 'input_0' have the shapes (4,) and (5,)"),
+        (
+            lambda rows: DataLoader(Items(rows), collate_fn=lambda x: default_collate(x[1:])),
+            "64 rows become another number of rows",
+        ),
         (lambda rows: Stream(), "Stream is an IterableDataset, whose rows have no index"),
         (
             lambda rows: DataLoader(Items(rows), sampler=SubsetRandomSampler([1, 2])),
@@ -216,3 +236,29 @@ def test_classifiers_give_scores_as_in_a_file(
         library.load(Constant(), rows)
     with pytest.raises(FairfixError, match="has a column 'score'"):
         library.load(framed, rows.assign(score=0.5))
+
+
+def test_training_and_unlabeled_rows_in_memory_count_as_those_in_files(
+    trained: nn.Module, draw: Draw, tmp_path: Path
+) -> None:
+    frames = [draw(300, 6), draw(200, 7), draw(200, 8), draw(200, 9)]
+    paths = [tmp_path / f"{place}.csv" for place in range(4)]
+    for frame, path in zip(frames, paths, strict=True):
+        frame.to_csv(path, index=False)
+    found = []
+    for val, test, train, unlabeled in (frames, paths):
+        case = library.load(trained, val, train=train)
+        more: dict[str, Any] = {"test": test, "unlabeled": unlabeled, "steps": 3, "labels": "true"}
+        found.append(library.debias(case, "finetune", budget=0.1, **more))
+    assert found[0].test == found[1].test
+    assert found[0].rule.weights_sha256 == found[1].rule.weights_sha256
+
+
+def test_an_array_that_the_rule_reads_must_be_given(rows: pd.DataFrame, trained: nn.Module) -> None:
+    x = np.array(rows.filter(like="x"), np.float32)
+    columns = {"label": rows["label"], "group": rows["group"]}
+    outcome = library.debias(library.load(trained, columns | {"x": x}), "identity", budget=0.3)
+    with pytest.raises(FairfixError, match=r"have no array 'x'; did you mean 'x_'\?"):
+        outcome.predict(columns | {"x_": x})
+    with pytest.raises(FairfixError, match="have no array 'x'"):
+        outcome.predict(rows)
