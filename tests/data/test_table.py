@@ -81,7 +81,7 @@ def test_a_plain_table(folder: Path) -> None:
     assert (table.favorable, table.label_values, table.rows) == ("1", ("0", "1"), 4)
     assert (table.ids, table.weights, table.scores, table.notes) == (None, None, None, ())
     assert table.sha256 == hashlib.sha256(PLAIN.encode()).hexdigest()
-    assert table.path == folder / "val.csv"
+    assert table.source == folder / "val.csv"
 
 
 @pytest.mark.parametrize(
