@@ -40,6 +40,7 @@ class Reweighting:
         curvature: "hessian" or "gauss-newton".
         damping: added to its diagonal.
         parameters: number of parameters that influences were computed for.
+        show_rows: whether the report may list rows.
     """
 
     factors: Tensor
@@ -48,3 +49,4 @@ class Reweighting:
     curvature: str
     damping: float
     parameters: int
+    show_rows: bool = False

@@ -85,6 +85,7 @@ def fairif(
     minibatch: Annotated[int, Range(2)] = 256,
     retrain: bool = False,
     layers: str = "",
+    show_rows: bool = False,
     decisions: Literal["score", "gumbel"] = "score",
     gauss_newton: bool = False,
     damping: Annotated[float, Range(0)] = 0.01,
@@ -109,6 +110,8 @@ def fairif(
         layers: layers to consider and to train. Names or patterns, comma-separated; head is the
             last one; empty for all, or for the last ones beyond 500,000 parameters. With --retrain
             all are trained.
+        show_rows: list rows in the report. They are the training rows weighted up and down most,
+            with the first 20 columns of the table.
         decisions: differentiable decisions behind the gaps: "score" is the score itself, "gumbel"
             a Gumbel-softmax as in the paper.
         gauss_newton: take the Gauss-Newton matrix in place of the Hessian from the start.
@@ -156,6 +159,7 @@ def fairif(
         if reweighting is None:
             return search.result(*notes)
         notes += [reason] if reason else []
+        reweighting = replace(reweighting, show_rows=show_rows)
         weights = weights * reweighting.factors
     if retrain:
         with private_random_state(seed, inputs.device):

@@ -109,6 +109,7 @@ def _page(report: Report, explored: Explored | None) -> dict[str, Any]:
         "change": sections.change(report, names),
         "search": sections.search(report),
         "scores": sections.scores(report, names),
+        "reweighting": list(reweighting_tables(report)),
         "tradeoff_curve": charts.tradeoff_curve(report) if report.get("tradeoff_curve") else None,
         "subgroups": sections.subgroups(report.get("subgroups")),
         "metrics": sections.metrics(list(test.values()), report["objective"]["metric"]),

@@ -10,6 +10,7 @@ from fairfix._utils.text import plain_number, printable
 from fairfix.report.figures import Figure, named_figures
 from fairfix.report.gate_sentences import HEADER, check_cells
 from fairfix.report.reference_table import INTERVALS, reference_table
+from fairfix.report.reweighting_tables import reweighting_tables
 from fairfix.report.sentences import GOALS_HEADER, goal_rows, headline, promises
 
 STATES = {
@@ -60,6 +61,11 @@ def _sections(report: dict[str, Any]) -> Iterable[str]:
             for state, e in results[rows].items()
         ],
     )
+    if tables := list(reweighting_tables(report)):
+        yield "## Weights of training rows"
+        for table in tables:
+            yield table.caption
+            yield _table(table.header, [[text(cell) for cell in cells] for cells in table.rows])
     if goals := goal_rows(report):
         yield "## Goals of the search"
         yield _table(GOALS_HEADER, [[text(cell) for cell in cells] for cells in goals])

@@ -19,6 +19,7 @@ from fairfix.models.run_network import checked_scores
 from fairfix.models.threads import limited_threads
 from fairfix.workflows.case import Case, check_scores
 from fairfix.workflows.named_columns import by_name
+from fairfix.workflows.reweighted import reweighting_document
 
 if TYPE_CHECKING:
     from fairfix.workflows.outcome import Outcome
@@ -147,5 +148,6 @@ def training_document(outcome: Outcome) -> dict[str, Any] | None:
         "rows": len(case.problem.training),
         "has_groups": case.problem.training.groups is not None,
         "used_for": outcome.training_use,
+        "reweighting": reweighting_document(outcome),
         **known.to_json(),
     }

@@ -51,6 +51,43 @@ def test_the_report_says_what_the_training_rows_were_for(
     assert "100.0% of 900 compared rows equal a row" in gate.sentence
 
 
+def test_the_report_shows_how_training_rows_were_reweighted(
+    place: Place, draw: Draw, fairfix: Run, schema: dict[str, Any]
+) -> None:
+    """Shares of every group and label, but for cells of fewer than 10 rows, and rows on request."""
+    jsonschema = pytest.importorskip("jsonschema")
+    table = draw(400, 11)
+    small = table[(table.group == table.group[0]) & (table.label == table.label[0])]
+    rows = place.table(table.drop(small.index[8:]), "train.csv")
+    options = ("--test", place.test, "--train", rows, "--epochs", "2", "--no-subgroups", "--force")
+    ended = fairfix("fairif", place.model, place.val, "--json", *options)
+    assert ended.code == 0, ended.err
+    report = json.loads(ended.out)
+    jsonschema.validate(report, schema)
+    found = report["training"]["reweighting"]
+    assert [gap["metric"] for gap in found["gaps"]] == ["spd"]
+    assert len(found["cells"]) == 4
+    hidden = [cell for cell in found["cells"] if cell["rows"] is None]
+    assert [cell["share_after"] for cell in hidden] == [None]
+    kept = [cell for cell in found["cells"] if cell["rows"] is not None]
+    assert all(cell["rows"] >= 10 for cell in kept)
+    assert sum(cell["share_after"] for cell in kept) == pytest.approx(1, abs=0.1)
+    assert found["listed_rows"] is None
+    page = (place.folder / "model.debiased.report.md").read_text()
+    assert "## Weights of training rows" in page
+    assert "weighted up and down most" not in page
+    ended = fairfix("fairif", place.model, place.val, "--json", *options, "--show-rows")
+    listed = json.loads(ended.out)["training"]["reweighting"]["listed_rows"]
+    assert len(listed) == 20
+    factors = [row["factor"] for row in listed]
+    assert factors == sorted(factors, reverse=True)
+    written = pd.read_csv(rows, dtype=str)
+    assert all(row["values"] == dict(written.iloc[row["row"]]) for row in listed)
+    assert "weighted up and down most" in (place.folder / "model.debiased.report.md").read_text()
+    page = (place.folder / "model.debiased.report.html").read_text()
+    assert "Weights of training rows" in page
+
+
 def test_without_training_rows_the_report_has_none(place: Place) -> None:
     outcome = library.debias(library.load(place.model, place.val), "identity", test=place.test)
     assert report_document(outcome)["training"] is None

@@ -10,6 +10,7 @@ from fairfix._utils.strict_json import StrictModel
 from fairfix.data.coarse_fingerprints import CoarseFingerprints
 from fairfix.data.row_fingerprints import RowFingerprints
 from fairfix.report.schema.gate import Check
+from fairfix.report.schema.reweighting import Reweighting
 from fairfix.report.schema.shared import (
     CONFIDENCE,
     Budget,
@@ -92,6 +93,9 @@ class Training(StrictModel):
     rows: PositiveCount = Field(description="Number of training rows.")
     has_groups: bool = Field(description="Whether the table has the group column.")
     used_for: str = Field(description="What the method used the rows for.")
+    reweighting: Reweighting | None = Field(
+        description="New weights of the rows; null if the method kept their weights."
+    )
     tuned_rows: RowFingerprints | None = Field(
         description="Salted hashes of the rows, as those of the validation rows."
     )
