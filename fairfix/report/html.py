@@ -29,6 +29,7 @@ from fairfix.report.explorer import Explored, explorer_section
 from fairfix.report.gate_sentences import HEADER, check_cells
 from fairfix.report.markdown import CHANGED, STATES
 from fairfix.report.reference_table import INTERVALS, reference_table
+from fairfix.report.reweighting_tables import reweighting_tables
 
 Report = Mapping[str, Any]
 

@@ -96,9 +96,7 @@ def _listed(reweighting: Reweighting, table: Table | None) -> list[dict[str, Any
 
 def _values(table: Table, rows: set[int]) -> dict[int, dict[str, str]]:
     """Return the first columns of some rows of a table file, as text."""
-    if not table.path.is_file():
-        return {}
-    reader = open_table(table.path)
+    reader = open_table(table.source)
     columns = list(reader.header.names)[:LISTED_COLUMNS]
     found: dict[int, dict[str, str]] = {}
     for chunk in reader.chunks(columns, columns):
