@@ -202,7 +202,7 @@ def _provenance(report: dict[str, Any]) -> str:
             else f"the same table, held out (share {data['holdout']:g})"
         ),
     ]
-    if training := report["training"]:
+    if training := report.get("training"):
         lines.append(
             f"{training['rows']} training rows of {text(training['table'])}, sha256 "
             f"{training['table_sha256']}, used for {training['used_for']}"
