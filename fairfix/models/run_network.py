@@ -159,8 +159,14 @@ def running(network: nn.Module, batch: Batch) -> Iterator[None]:
                 "features of a row as one tensor; give each input its columns in a data spec of "
                 "version 2, or wrap the network in a class whose forward splits them."
             ) from None
+        remedy = ""
+        if any(x.dtype is torch.uint8 for x in batch.tensors):
+            remedy = (
+                ". An input holds 8-bit numbers; say in the data spec how its array is scaled, as "
+                'in "scale": 0.00392156862745098, or "dtype": "float32" to leave the values'
+            )
         raise CheckpointError(
-            f"The network does not run on {batch.shapes()} a row: {error_summary(error)}"
+            f"The network does not run on {batch.shapes()} a row: {error_summary(error)}{remedy}"
         ) from None
 
 

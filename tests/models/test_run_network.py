@@ -115,6 +115,12 @@ def test_a_failure_on_any_row_is_one_sentence() -> None:
         checked_scores(scorer, features)
 
 
+def test_a_network_of_numbers_is_not_given_pixels_that_nothing_scales() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 1, 2), nn.Flatten()).eval()
+    with pytest.raises(CheckpointError, match=r'scaled, as in "scale": 0\.00392156862745098'):
+        scorer_of(module, torch.zeros(5, 3, 2, 2, dtype=torch.uint8))
+
+
 @pytest.mark.parametrize("error", [KeyError("x"), RuntimeError(""), ZeroDivisionError()])
 def test_whatever_a_network_raises_is_reported(error: Exception) -> None:
     def fails(x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from fairfix._utils.strict_json import StrictModel
@@ -18,6 +18,7 @@ from fairfix._utils.text import did_you_mean, plural
 from fairfix.data.inputs.array_file import SUFFIXES, StoredArray, read_array
 from fairfix.data.inputs.mapped_array import MappedArray
 from fairfix.data.inputs.part_builder import BuiltPart, Source, TableRows
+from fairfix.data.inputs.pixel_scaling import scaled
 from fairfix.data.inputs.spec_paths import find_table_file
 from fairfix.data.memory_table import MemoryTable, TableSource
 from fairfix.data.table.cell_values import normalized_text
@@ -47,6 +48,8 @@ class ArrayEntry(StrictModel):
         align: "order" takes the rows as they come, "id" by the id column and ``KEY_ids``.
         shape: of one row; None keeps that of the file.
         dtype: what it is converted to; None keeps that of the file.
+        scale, mean, std: make it float32: (value * scale - mean) / std; None leaves it alone. The
+            last two are one number, or one per channel, the first dimension of a row.
     """
 
     kind: Literal["array"] = "array"
@@ -55,6 +58,22 @@ class ArrayEntry(StrictModel):
     align: Literal["order", "id"] = "order"
     shape: tuple[int, ...] | None = None
     dtype: DType | None = None
+    scale: float | None = Field(None, gt=0)
+    mean: tuple[float, ...] | None = Field(None, min_length=1)
+    std: tuple[float, ...] | None = Field(None, min_length=1)
+
+    @model_validator(mode="after")
+    def _check_scaling(self) -> ArrayEntry:
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError("std must be above 0")
+        if self.is_scaled and self.dtype is not None:
+            raise ValueError("a scaled array is float32; remove dtype, or scale, mean and std")
+        return self
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether its values are scaled."""
+        return not (self.scale is None and self.mean is None and self.std is None)
 
     @field_validator("file")
     @classmethod
@@ -114,7 +133,13 @@ class ArrayBuilder:
         index, bad = self._align(stored, rows)
         part: Part
         shape = _row_shape(self._file, source.shape[1:], self._entry.shape)
-        part = ArrayPart(self._name, source, index, shape, self._entry.dtype)
+        for numbers in (self._entry.mean, self._entry.std):
+            if numbers is not None and len(numbers) not in (1, *shape[:1]):
+                raise InputError(
+                    f"A row of {self._file} has the shape {list(shape)}, but there are "
+                    f"{len(numbers)} means or standard deviations; give one for each channel."
+                )
+        part = ArrayPart(self._name, source, index, shape, self._entry)
         if part.nbytes <= _IN_MEMORY:
             part = TensorPart(self._name, part.load(slice(None), torch.device("cpu"))[0])
         bad |= {row: reason for row, reason in self._not_finite(source, index) if row not in bad}
@@ -222,7 +247,7 @@ class ArrayPart:
         source: (M, ...).
         index: (N,) int64, the row of the array for each row.
         shape: of one row.
-        dtype: what it is converted to; None keeps its type.
+        entry: says how it is converted and scaled.
     """
 
     def __init__(
@@ -231,10 +256,11 @@ class ArrayPart:
         source: MappedArray | np.ndarray,
         index: Tensor,
         shape: tuple[int, ...],
-        dtype: DType | None = None,
+        entry: ArrayEntry,
     ) -> None:
         self.keys = (key,)
-        self._source, self._index, self._shape, self._dtype = source, index, shape, dtype
+        self._source, self._index, self._shape, self._entry = source, index, shape, entry
+        self._dtype = _DTYPES[entry.dtype] if entry.dtype else None
 
     def __len__(self) -> int:
         """Return the number of rows, N."""
@@ -244,13 +270,14 @@ class ArrayPart:
     def nbytes(self) -> int:
         """Size of all rows in bytes."""
         rows, values = len(self), _tensor(self._source)
-        size = values.element_size() if self._dtype is None else _DTYPES[self._dtype].itemsize
+        dtype = torch.float32 if self._entry.is_scaled else self._dtype or values.dtype
+        size = dtype.itemsize
         return rows * int(np.prod(self._shape)) * size
 
     def take(self, index: Tensor) -> ArrayPart:
         """See ``Part.take``."""
         rows = self._index[index.cpu()]
-        return ArrayPart(self.keys[0], self._source, rows, self._shape, self._dtype)
+        return ArrayPart(self.keys[0], self._source, rows, self._shape, self._entry)
 
     def to(self, device: torch.device) -> ArrayPart:
         """Return itself: the rows stay in their file."""
@@ -260,7 +287,11 @@ class ArrayPart:
         """See ``Part.load``."""
         index = self._index[rows.cpu() if isinstance(rows, Tensor) else rows]
         values = _rows(self._source, index).reshape(len(index), *self._shape)
-        return (values.to(device, None if self._dtype is None else _DTYPES[self._dtype]),)
+        entry, values = self._entry, values.to(device, self._dtype)
+        if not entry.is_scaled:
+            return (values,)
+        scale = 1.0 if entry.scale is None else entry.scale
+        return (scaled(values, scale, entry.mean or (0.0,), entry.std or (1.0,)),)
 
     def lengths(self) -> None:
         """Return None, for all rows have the same shape."""

@@ -17,6 +17,7 @@ from fairfix.data.inputs.image_decoding import PixelSettings, check_pillow
 from fairfix.data.inputs.image_files import open_images
 from fairfix.data.inputs.mapped_array import MappedArray
 from fairfix.data.inputs.part_builder import BuiltPart, Source, TableRows
+from fairfix.data.inputs.pixel_scaling import divisor, scaled
 from fairfix.errors import InputError, TableError
 from fairfix.models.inputs import Rows, digests_of
 
@@ -114,7 +115,7 @@ class ImageBuilder(CellTexts):
                     f"but there are {len(values)} means or standard deviations; correct the mode."
                 )
         color = {1: "gray", 3: "RGB", 4: "RGBA"}[bands]
-        scale = f"1/{round(1 / entry.scale)}" if _divisor(entry.scale) else f"{entry.scale:g}"
+        scale = f"1/{round(1 / entry.scale)}" if divisor(entry.scale) else f"{entry.scale:g}"
         return (
             f"images of {entry.column!r} are {color}, {shape[3]} x {shape[2]}, pixels times "
             f"{scale}, less {_listed(entry.mean)}, divided by {_listed(entry.std)}"
@@ -123,12 +124,6 @@ class ImageBuilder(CellTexts):
 
 def _listed(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:g}" for value in values)
-
-
-def _divisor(scale: float) -> int | None:
-    """Return the whole number whose reciprocal a scale is, for exact division; else None."""
-    nearest = round(1 / scale)
-    return nearest if nearest and 1 / nearest == scale else None
 
 
 class ImagePart:
@@ -169,14 +164,8 @@ class ImagePart:
     def load(self, rows: Rows, device: torch.device) -> tuple[Tensor, ...]:
         """See ``Part.load``."""
         index = self._index[rows.cpu() if isinstance(rows, Tensor) else rows]
-        values = self._pixels.rows(index).to(device).float()
-        divisor = _divisor(self._entry.scale)
-        values = values.div_(divisor) if divisor else values.mul_(self._entry.scale)
-        mean, std = (
-            torch.tensor(each, dtype=torch.float32, device=device).reshape(-1, 1, 1)
-            for each in (self._entry.mean, self._entry.std)
-        )
-        return (values.sub_(mean).div_(std),)
+        values, entry = self._pixels.rows(index).to(device), self._entry
+        return (scaled(values, entry.scale, entry.mean, entry.std),)
 
     def lengths(self) -> None:
         """Return None, for all images have the same size."""

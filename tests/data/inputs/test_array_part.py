@@ -230,3 +230,23 @@ def test_rows_of_a_large_file_are_read_again_after_its_memory_was_given_back(
     assert isinstance(values, MappedArray)
     for _ in range(2):
         assert torch.equal(values.rows(torch.tensor([4, 1])), torch.from_numpy(VALUES[[4, 1]]))
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_an_array_of_pixels_is_scaled_as_the_entry_says(
+    read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: bool
+) -> None:
+    if not in_memory:
+        monkeypatch.setattr(array_part, "_IN_MEMORY", 0)
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 3, 2, 2), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", pixels)
+    mean, std = [0.4, 0.5, 0.6], [0.2, 0.3, 0.4]
+    table = read(array("x.npy", scale=1 / 255, mean=mean, std=std), IDS)
+    m, s = (np.array(each, np.float32).reshape(3, 1, 1) for each in (mean, std))
+    got = loaded(table.inputs)
+    assert got.dtype is torch.float32
+    np.testing.assert_array_equal(got, (pixels.astype(np.float32) / np.float32(255) - m) / s)
+    with pytest.raises(InputError, match="2 means or standard deviations"):
+        read(array("x.npy", mean=[0.1, 0.2]), IDS)
+    with pytest.raises(FairfixError, match="a scaled array is float32"):
+        read(array("x.npy", scale=0.5, dtype="float64"), IDS)
