@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check lint types pyright format bench choose cimnist fuzz coverage samples clean
+.PHONY: demo test check lint types pyright format bench choose cimnist fuzz coverage samples dist lowest clean
 
 demo: $(VENV)/.installed
 	$(BIN)/fairfix auto sample_models/loh/model.pt sample_models/loh/val.csv \
@@ -49,6 +49,21 @@ coverage: $(VENV)/.dev
 
 samples: $(VENV)/.dev
 	$(BIN)/python sample_models/build.py
+
+dist: $(VENV)/.dev
+	$(BIN)/python -m build --outdir build/dist
+
+# The oldest versions that pyproject.toml allows. torch is the tested build, since older ones are gigabytes.
+lowest:
+	rm -rf build/lowest
+	$(PYTHON) -m venv build/lowest
+	build/lowest/bin/python -m pip install --quiet uv
+	build/lowest/bin/uv pip compile --quiet --resolution lowest-direct --no-annotate --no-header \
+		--no-emit-package torch --output-file build/lowest.txt pyproject.toml
+	build/lowest/bin/python -m pip install --quiet $$(grep '^torch==' constraints.txt) --requirement build/lowest.txt \
+		pytest jsonschema
+	OMP_NUM_THREADS=1 build/lowest/bin/python -m pytest -o filterwarnings=ignore \
+		tests/cli tests/_utils tests/data --deselect tests/cli/test_imports.py
 
 clean:
 	rm -rf $(VENV) build

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fairfix.bench.datasets import Dataset, RawFile
 from fairfix.data.table.open_table import file_sha256
-from fairfix.errors import FairfixError
+from fairfix.errors import FairfixError, UsageError
 
 
 class DownloadError(FairfixError):
@@ -38,9 +38,9 @@ def cache_folder() -> Path:
     configured = os.environ.get("FAIRFIX_CACHE")
     if configured:
         return Path(configured)
-    import pooch
+    import platformdirs
 
-    return Path(pooch.os_cache("fairfix"))
+    return platformdirs.user_cache_path("fairfix", appauthor=False)
 
 
 def _local_path(raw: RawFile) -> Path | None:
@@ -84,8 +84,14 @@ def _local_file(dataset: Dataset, raw: RawFile, *, download: bool) -> LocalFile:
 
 def _download(dataset: Dataset, raw: RawFile) -> Path:
     """Download the file into the cache atomically and return its path."""
-    import pooch
-    import requests
+    try:
+        import pooch
+        import requests
+    except ModuleNotFoundError:
+        raise UsageError(
+            f"Downloading {dataset.name} needs the package pooch; install it with pip install "
+            "'fairfix[bench]'."
+        ) from None
 
     pooch.get_logger().setLevel("WARNING")  # the commands report downloads themselves
     folder = (cache_folder() / raw.relative_path).parent

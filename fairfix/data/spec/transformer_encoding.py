@@ -131,7 +131,8 @@ def _load(path: Path, *, trust: bool) -> Any:
         import skops.io as skops
     except ModuleNotFoundError:
         raise UsageError(
-            f"Reading {path.name} needs the package skops; install it with pip install skops."
+            f"Reading {path.name} needs the package skops; install it with pip install "
+            "'fairfix[sklearn]'."
         ) from None
 
     if _skops_version() < _OLDEST_SKOPS:

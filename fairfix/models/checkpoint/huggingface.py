@@ -79,7 +79,8 @@ def _pretrained(request: ReadRequest, config: Mapping[str, Any]) -> nn.Module:
         from transformers import AutoModelForSequenceClassification as Model
     except ImportError as error:
         raise CheckpointError(
-            f"{request.path} needs the transformers package; run pip install transformers."
+            f"{request.path} needs the package transformers; install it with pip install "
+            "'fairfix[text]'."
         ) from error
     try:
         model = Model.from_pretrained(request.path, local_files_only=True, use_safetensors=True)

@@ -401,7 +401,7 @@ class TestFolder:
     def test_transformers_missing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "transformers", None)
         path = self.transformers_folder(tmp_path / "m")
-        with pytest.raises(CheckpointError, match="pip install transformers"):
+        with pytest.raises(CheckpointError, match=r"pip install 'fairfix\[text"):
             checkpoints.read(path, trust=True)
 
     def test_transformers_make_the_network(
