@@ -59,6 +59,8 @@ class CommandSpec:
 def command_specs() -> dict[str, CommandSpec]:
     """Return all commands of fairfix itself by name, in the order of ``fairfix --help``."""
     specs = (
+        _INIT,
+        _DOCTOR,
         _INSPECT,
         _AUDIT,
         _GATE,
@@ -66,6 +68,7 @@ def command_specs() -> dict[str, CommandSpec]:
         _BENCH,
         _DATA,
         _PREDICT,
+        _VALIDATE,
     )
     return {spec.name: spec for spec in specs}
 
@@ -135,6 +138,44 @@ def _first_option(method: methods.Method) -> str:
     return ""
 
 
+_INIT = CommandSpec(
+    name="init",
+    module="init",
+    panel="Start",
+    summary="Inspect a network and a table, and write fairfix.toml and a data spec for them.",
+    examples=(
+        "fairfix init model.pt val.csv",
+        "fairfix init model.pt val.csv --yes --favorable '>50K' --group sex",
+        "fairfix init weights.pt val.csv --arch mlp:relu",
+    ),
+    groups=(
+        inputs.arguments,
+        commands.init_options,
+        inputs.table_options,
+        inputs.model_options,
+        outputs.message_options,
+    ),
+)
+_DOCTOR = CommandSpec(
+    name="doctor",
+    module="doctor",
+    panel="Start",
+    summary="Show versions, the build of torch, devices and extras.",
+    examples=("fairfix doctor", "fairfix doctor --json", "fairfix doctor --debug"),
+    groups=(outputs.message_options,),
+)
+_VALIDATE = CommandSpec(
+    name="validate",
+    module="validate",
+    panel="Use",
+    summary="Check settings files, data specs and rules without a model or a table.",
+    examples=(
+        "fairfix validate",
+        "fairfix validate fairfix.toml model.data.json",
+        "fairfix validate pyproject.toml --json",
+    ),
+    groups=(commands.validate_options, outputs.message_options),
+)
 _INSPECT = CommandSpec(
     name="inspect",
     module="inspect",

@@ -92,6 +92,12 @@ class OptionValues:
             },
         )
 
+    @classmethod
+    def without_file(cls, given: Mapping[str, Any]) -> OptionValues:
+        """Return the options of the command line alone."""
+        command_line = {k.rstrip("_"): v for k, v in given.items() if not _is_omitted(v)}
+        return cls(command_line, {}, {}, None)
+
     def __getitem__(self, name: str) -> Any:
         places = (self.given, self.settings, DEFAULTS)
         return next((place[name] for place in places if name in place), None)

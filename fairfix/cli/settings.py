@@ -74,15 +74,36 @@ def load_settings(table_path: Path | None, cwd: Path) -> Settings:
         UsageError: the file is not valid; names the file and the key.
     """
     for directory in _directories(table_path, cwd):
-        own = directory / _OWN_FILE
-        if own.is_file():
-            return _settings(_parsed(own), own, "")
-        shared = directory / _SHARED_FILE
-        if shared.is_file():
-            tools = _parsed(shared).get("tool")
-            if isinstance(tools, dict) and "fairfix" in tools:
-                return _settings(tools["fairfix"], shared, "tool.fairfix")
+        for name in (_OWN_FILE, _SHARED_FILE):
+            path = directory / name
+            settings = _read(path) if path.is_file() else None
+            if settings is not None:
+                return settings
     return Settings()
+
+
+def check_settings_file(path: Path) -> None:
+    """Check a settings file; a pyproject.toml without ``[tool.fairfix]`` is valid.
+
+    Raises:
+        UsageError: the file is not valid; names the file and the key.
+    """
+    from fairfix.cli.command_specs import command_specs, outside_names
+
+    settings = _read(path)
+    if settings is not None:
+        settings.check_commands([*command_specs(), *outside_names()])
+
+
+def _read(path: Path) -> Settings | None:
+    """Return the settings of a file; None if it is a pyproject.toml without any."""
+    table = _parsed(path)
+    if path.name != _SHARED_FILE:
+        return _settings(table, path, "")
+    tools = table.get("tool")
+    if isinstance(tools, dict) and "fairfix" in tools:
+        return _settings(tools["fairfix"], path, "tool.fairfix")
+    return None
 
 
 def _directories(table_path: Path | None, cwd: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""Options of a single command: audit, gate, predict, bench, data."""
+"""Options of a single command: audit, gate, predict, bench, data, init, doctor, validate."""
 
 from __future__ import annotations
 
@@ -8,6 +8,27 @@ from typing import Annotated, Literal
 import typer
 
 from fairfix.cli.options.option import advanced, common, default_text
+
+
+def init_options(
+    yes: Annotated[
+        bool,
+        common("Ask nothing: write what the files show, or exit with 2.", "--yes", "-y"),
+    ] = False,
+    force: Annotated[bool, common("Replace existing files.", "--force")] = False,
+) -> None: ...
+
+
+def validate_options(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="FILE...",
+            help="fairfix.toml, pyproject.toml, data specs (.data.json) and rules (.rule.json).",
+            show_default=False,
+        ),
+    ] = None,
+) -> None: ...
 
 
 def audit_options(

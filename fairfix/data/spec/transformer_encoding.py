@@ -126,6 +126,16 @@ class TransformerEncoding:
         return np.asarray(dense, dtype=np.float64)
 
 
+def fitted_columns(path: Path, *, trust: bool = False) -> tuple[str, ...]:
+    """Return the columns that a transformer in a skops file was fitted to; () without names.
+
+    Raises:
+        TrustError, UsageError: as ``TransformerEncoding.load``.
+    """
+    names = getattr(_load(path, trust=trust), "feature_names_in_", ())
+    return tuple(map(str, names))
+
+
 def _load(path: Path, *, trust: bool) -> Any:
     try:
         import skops.io as skops
