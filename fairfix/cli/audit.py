@@ -11,6 +11,7 @@ from rich.table import Table
 from fairfix._utils.atomic_write import check_destination, write_text
 from fairfix._utils.number_text import exact_text
 from fairfix._utils.text import plain_number, plain_threshold, shorten
+from fairfix.cli.class_tables import class_tables
 from fairfix.cli.console import build_table, print_json, print_messages, print_output, wrap
 from fairfix.cli.option_values import OptionValues
 from fairfix.cli.reference_groups import reference_groups
@@ -105,6 +106,8 @@ def _tables(document: Document) -> Iterator[Table | str]:
         if measured["calibration"]:
             yield _calibration(column, measured)
     yield _figures("All rows", next(iter(document["groups"].values()))["performance"])
+    if document["classes"] is not None:
+        yield from class_tables(next(iter(document["groups"])), document["classes"])
     for crossed in document["intersections"]:
         yield _intersection(crossed)
     if document["subgroups"] is not None and document["subgroups"]["found"]:

@@ -87,7 +87,10 @@ class Scorer(nn.Module):
 
     def raw(self, batch: Batch | Tensor) -> Tensor:
         """Return the network's output for a batch of at least two rows, as ``merged`` has it."""
-        return self.merged(raw_output(self.network, self.cast(as_batch(batch)), self.output_name))
+        return self.merged(self._outputs(as_batch(batch)))
+
+    def _outputs(self, batch: Batch) -> Tensor:
+        return raw_output(self.network, self.cast(batch), self.output_name)
 
     def cast(self, batch: Batch) -> Batch:
         """Return a batch as the network gets it."""
@@ -120,6 +123,14 @@ class Scorer(nn.Module):
         finally:
             for module, training in modes:
                 module.training = training
+
+    def class_outputs(self, inputs: Inputs) -> Tensor:
+        """Return the outputs for all classes, (N, K), batch by batch in evaluation mode."""
+        self.eval()
+        return in_row_order(
+            (rows, self._outputs(batch.two_or_more())[: len(batch)])
+            for rows, batch in inputs.batches(self.batch_size)
+        )
 
     def differentiable(self, inputs: Inputs | Tensor) -> Tensor:
         """Return P(favorable) of every row, (N,), with gradients.

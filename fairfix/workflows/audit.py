@@ -29,6 +29,7 @@ from fairfix.thresholds.rule_file import NO_RULE, FoundRule, find_rule, rule_in
 from fairfix.thresholds.sweep import ThresholdSweep, threshold_sweep
 from fairfix.workflows.case import Case, check_scores
 from fairfix.workflows.case_threads import on_its_threads
+from fairfix.workflows.class_audit import ClassAudit, audit_classes
 from fairfix.workflows.contract import check_contract
 from fairfix.workflows.evidence import Intervals, intervals
 from fairfix.workflows.output_reading import reading_of
@@ -66,6 +67,7 @@ class Audit:
         groups: one entry per group column, in the given order.
         subgroups: conjunctions of group columns and features whose decisions or errors differ
             most from the rest; None if they were not searched.
+        classes: decisions by the largest output, if the network has several classes.
         threshold_sweep: what other shared thresholds would do; None if the rule has none, or
             without labels.
         confidence: of each one-sided test.
@@ -76,6 +78,7 @@ class Audit:
     subgroups: SubgroupScan | None
     threshold_sweep: ThresholdSweep | None
     confidence: ConfidenceLevel
+    classes: ClassAudit | None = None
 
     def __repr__(self) -> str:
         rows = self.groups[0].evaluation.rows
@@ -241,6 +244,7 @@ def audit(
         if shared is None or not case.problem.labeled
         else threshold_sweep(case.problem, objective, shared),
         confidence=confidence,
+        classes=audit_classes(case, objective, confidence),
     )
 
 

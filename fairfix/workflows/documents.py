@@ -19,8 +19,7 @@ from fairfix._utils.version import __version__
 from fairfix.methods._result import Step
 from fairfix.models.checkpoint import weights_sha256
 from fairfix.stats.calibration import Calibration
-from fairfix.stats.evaluation import Evaluation, GroupEvaluation
-from fairfix.stats.intervals import Interval
+from fairfix.stats.evaluation import Evaluation
 from fairfix.stats.subgroups.intersections import IntersectionAudit
 from fairfix.stats.subgroups.worst_subgroups import Subgroup
 from fairfix.stats.verdicts import Claim, Verdict
@@ -28,9 +27,15 @@ from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.sweep import SweepPoint, ThresholdSweep
 from fairfix.workflows.audit import Audit, GroupAudit
 from fairfix.workflows.case import Case
+from fairfix.workflows.class_document import class_document
 from fairfix.workflows.evidence import BINS, UNKNOWN, Evidence, Intervals
 from fairfix.workflows.gate.check_document import check_document
 from fairfix.workflows.group_use import group_use
+from fairfix.workflows.measured_document import (
+    figure_document,
+    group_document,
+    measured_document,
+)
 from fairfix.workflows.outcome import Comparison, Outcome
 from fairfix.workflows.training import training_document
 from fairfix.workflows.unchecked import reused_test_rows, unchecked_in_audit, unchecked_of
@@ -153,6 +158,7 @@ def audit_document(case: Case, rule: DecisionRule, audit: Audit) -> dict[str, An
                 "tested": audit.subgroups.tested,
                 "found": [_subgroup(each) for each in audit.subgroups.significant()],
             },
+            "classes": audit.classes and class_document(audit.classes),
             "threshold_sweep": audit.threshold_sweep and sweep_document(audit.threshold_sweep),
             "serious_warnings": list(audit_warnings(audit.groups[0].evaluation)),
             "unchecked": list(unchecked_in_audit(case, rule)),
@@ -163,7 +169,7 @@ def audit_document(case: Case, rule: DecisionRule, audit: Audit) -> dict[str, An
 
 def _audited(each: GroupAudit) -> dict[str, Any]:
     return {
-        **_measured(each.evaluation, each.intervals),
+        **measured_document(each.evaluation, each.intervals),
         "evidence": {
             "claims": [_claim(each.claim)],
             "certifiable_gap": each.power.certifiable_gap,
@@ -177,7 +183,7 @@ def _audited(each: GroupAudit) -> dict[str, Any]:
 def _intersection(each: IntersectionAudit) -> dict[str, Any]:
     return {
         "columns": list(each.columns),
-        "groups": [_group(*pair) for pair in zip(each.groups, each.intervals, strict=True)],
+        "groups": [group_document(*pair) for pair in zip(each.groups, each.intervals, strict=True)],
         "too_small": list(each.too_small),
         "gaps": each.evaluation and each.evaluation.gaps,
     }
@@ -187,9 +193,9 @@ def _calibration(part: Calibration) -> dict[str, Any]:
     return {
         "name": part.name,
         "rows": part.rows,
-        "base_rate": _figure(part.base_rate, part.base_rate_interval),
+        "base_rate": figure_document(part.base_rate, part.base_rate_interval),
         "mean_score": part.mean_score,
-        "bias": _figure(part.bias, part.bias_interval),
+        "bias": figure_document(part.bias, part.bias_interval),
         "error": part.error,
         "error_by_chance": part.error_by_chance,
         "bins": [
@@ -198,7 +204,7 @@ def _calibration(part: Calibration) -> dict[str, Any]:
                 "to": bin.high,
                 "rows": bin.rows,
                 "mean_score": bin.mean_score,
-                "rate": _figure(bin.rate, bin.interval),
+                "rate": figure_document(bin.rate, bin.interval),
             }
             for bin in part.bins
         ],
@@ -289,7 +295,7 @@ def _claim(claim: Claim) -> dict[str, Any]:
         "metric": claim.metric,
         "title": claim.title,
         "budget": claim.budget,
-        **_figure(claim.value, claim.interval),
+        **figure_document(claim.value, claim.interval),
         "verdict": str(claim.verdict),
         "reason": claim.reason,
         "rows_needed": _copy_rows(claim.rows_needed),
@@ -341,43 +347,7 @@ def _comparison(comparison: Comparison, evidence: Evidence | None = None) -> dic
 
 
 def _evaluation(e: Evaluation, intervals: Intervals) -> dict[str, Any]:
-    return {"met": e.met, "objective": e.objective, **_measured(e, intervals)}
-
-
-def _measured(e: Evaluation, intervals: Intervals) -> dict[str, Any]:
-    return {
-        "rows": e.rows,
-        "trivial": e.trivial,
-        "gaps": {key: _figure(value, intervals.gaps.get(key)) for key, value in e.gaps.items()},
-        "performance": {
-            key: _figure(value, intervals.performance.get(key))
-            for key, value in e.performance.items()
-        },
-        "groups": [_group(g, intervals.groups.get(g.name, {})) for g in e.groups],
-        "to_reference": intervals.to_reference and intervals.to_reference.to_json(),
-    }
-
-
-def _figure(value: float, interval: Interval | None) -> dict[str, Any]:
-    low, high = (math.nan, math.nan) if interval is None else (interval.low, interval.high)
-    return {"value": value, "low": low, "high": high}
-
-
-def _group(g: GroupEvaluation, intervals: Mapping[str, Interval]) -> dict[str, Any]:
-    return {
-        "name": g.name,
-        "rows": g.rows,
-        "threshold": g.threshold,
-        "tp": g.tp,
-        "fp": g.fp,
-        "fn": g.fn,
-        "tn": g.tn,
-        "auc": _figure(g.auc, intervals.get("auc")),
-        "rates": {
-            name: {**_figure(share.value, intervals.get(name)), "n": share.n}
-            for name, share in g.rates.items()
-        },
-    }
+    return {"met": e.met, "objective": e.objective, **measured_document(e, intervals)}
 
 
 def plain_document(content: dict[str, Any]) -> dict[str, Any]:

@@ -83,6 +83,7 @@ def test_every_field_is_described_and_no_other_allowed(schema: Schema) -> None:
             "id_column",
             "score_model",
             "classes",
+            "targets",
         }
         assert set(node["required"]) | (optional if name == "rule" else set()) == set(
             node["properties"]

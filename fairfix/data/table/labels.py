@@ -26,12 +26,14 @@ class EncodedLabels:
         favorable: the favorable value, as written in the table; several as ``joined_names``.
         values: all values as written, in natural order.
         notes: what the user should know.
+        codes: (N,) int64 positions in ``values``.
     """
 
     labels: np.ndarray
     favorable: str
     values: tuple[str, ...]
     notes: tuple[str, ...]
+    codes: np.ndarray
 
 
 def encode_labels(
@@ -61,7 +63,8 @@ def encode_labels(
     if known is None:
         _check_unfavorable(column.place, values, chosen, unfavorable)
     places = [values.index(value) for value in chosen]
-    labels = np.isin(column.codes_into(values), places).astype(np.int64)
+    codes = column.codes_into(values)
+    labels = np.isin(codes, places).astype(np.int64)
     if len(column.values) < 2:
         raise TableError(
             f"{column.place} has only the value {quoted_list(column.values)}; rows of both "
@@ -71,7 +74,7 @@ def encode_labels(
     if len(values) > 2:
         others = [value for value in values if value not in chosen]
         notes = (f"label {column.column!r}: {quoted_list(others)} count as unfavorable",)
-    return EncodedLabels(labels, joined_names(chosen, values), values, notes)
+    return EncodedLabels(labels, joined_names(chosen, values), values, notes, codes)
 
 
 def favorable_among(favorable: str, values: Sequence[str]) -> tuple[str, ...]:

@@ -123,6 +123,7 @@ def read_table(
         labels=None if labels is None else labels.labels,
         groups=groups,
         favorable=(columns.favorable or "1") if labels is None else labels.favorable,
+        label_codes=None if labels is None else labels.codes,
         label_values=tuple(label_values or ()) if labels is None else labels.values,
         ids=data.ids,
         weights=data.weights,

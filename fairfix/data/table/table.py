@@ -60,6 +60,7 @@ class Table:
         repeats: a warning of rows that equal each other, without a full stop; "" if none do.
         other_inputs: what the network takes that is not one matrix of numbers; None if it is one.
         file_rows: (N,) int64 numbers of the rows in the file, if some of it were left out.
+        label_codes: (N,) int64 positions in ``label_values``; None without ``labels``.
         input_sha256: hashes of files that inputs were read from, by the name of the input.
     """
 
@@ -80,6 +81,7 @@ class Table:
     repeats: str = ""
     other_inputs: Inputs | None = None
     file_rows: np.ndarray | None = None
+    label_codes: np.ndarray | None = None
     input_sha256: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -123,4 +125,5 @@ class Table:
             clusters=subset(self.clusters),
             other_inputs=None if others is None else others.take(torch.from_numpy(rows)),
             file_rows=subset(self.file_rows),
+            label_codes=subset(self.label_codes),
         )

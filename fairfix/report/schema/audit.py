@@ -92,6 +92,18 @@ class SubgroupSearch(StrictModel):
     found: tuple[Subgroup, ...] = Field(description="Subgroups with a significant difference.")
 
 
+class Classes(StrictModel):
+    """Decisions by the largest output of a network with several classes, by the first column."""
+
+    favorable: Measured = Field(
+        description="Positive where the class of the largest output is a favorable one."
+    )
+    one_against_rest: dict[str, Measured] = Field(
+        description="By class: positive where its output is the largest. The label is whether the "
+        "row is of that class, the score its probability."
+    )
+
+
 class SweepPoint(StrictModel):
     """One shared threshold."""
 
@@ -131,6 +143,9 @@ class Audit(StrictModel):
     subgroups: SubgroupSearch | None = Field(
         description="Subgroups whose decisions or errors differ most from those of all other rows; "
         "null if they were not searched."
+    )
+    classes: Classes | None = Field(
+        description="Decisions by the largest output; null if the network has no classes."
     )
     threshold_sweep: ThresholdSweep | None = Field(
         description="Results at other shared thresholds; null if the rule has no shared threshold."
