@@ -48,6 +48,26 @@ def audit_html(report: Report, explored: Explored | None = None) -> str:
     return environment().get_template("audit.html.j2").render(_audit_page(report, explored))
 
 
+def gate_html(gate: Report) -> str:
+    """Return the page of a gate document."""
+    return (
+        environment()
+        .get_template("gate.html.j2")
+        .render(
+            {
+                "gate": gate,
+                "header": HEADER,
+                "checks": [check_cells(each) for each in gate["checks"]],
+                "lists": {
+                    "Warnings": gate["warnings"][:LISTED_LINES],
+                    "Unchecked": gate["unchecked"][:LISTED_LINES],
+                    "Notes": gate["notes"][:LISTED_LINES],
+                },
+            }
+        )
+    )
+
+
 @cache
 def environment() -> Environment:
     """Return the template environment of all pages: autoescape, number filters and globals."""

@@ -32,7 +32,11 @@ from fairfix.workflows.case_threads import on_its_threads
 from fairfix.workflows.class_audit import ClassAudit, audit_classes
 from fairfix.workflows.contract import check_contract
 from fairfix.workflows.evidence import Intervals, intervals
+from fairfix.workflows.notebook_forms import NotebookForms
 from fairfix.workflows.output_reading import reading_of
+
+SHOWN = 6
+"""Group columns in the text form of an audit."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -60,10 +64,11 @@ class GroupAudit:
 
 
 @dataclass(frozen=True, repr=False)
-class Audit:
+class Audit(NotebookForms):
     """Figures of a rule by group column, intersection and subgroup.
 
     Attributes:
+        case, rule: the rows, scored as the rule reads them, and the rule.
         groups: one entry per group column, in the given order.
         subgroups: conjunctions of group columns and features whose decisions or errors differ
             most from the rest; None if they were not searched.
@@ -73,6 +78,8 @@ class Audit:
         confidence: of each one-sided test.
     """
 
+    case: Case
+    rule: DecisionRule
     groups: tuple[GroupAudit, ...]
     intersections: tuple[IntersectionAudit, ...]
     subgroups: SubgroupScan | None
@@ -81,8 +88,9 @@ class Audit:
     classes: ClassAudit | None = None
 
     def __repr__(self) -> str:
-        rows = self.groups[0].evaluation.rows
-        return f"<Audit of {rows:,} rows: {', '.join(map(repr, self.groups))}>"
+        rows, shown = self.groups[0].evaluation.rows, self.groups[:SHOWN]
+        more = [f"{len(self.groups) - SHOWN} more"] if len(self.groups) > SHOWN else []
+        return f"<Audit of {rows:,} rows: {', '.join([*map(repr, shown), *more])}>"
 
 
 def choose_rule(
@@ -224,6 +232,8 @@ def audit(
     shared = None if thresholds is None or thresholds.randomized else thresholds.thresholds(1)[0]
     described, names = case.in_table_units(case.problem)
     return Audit(
+        case=case,
+        rule=rule,
         groups=tuple(
             _group_audit(group, problem, decisions, rule, objective, confidence)
             for group, problem in zip(case.table.groups, columns, strict=True)

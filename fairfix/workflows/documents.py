@@ -176,7 +176,7 @@ def _audited(each: GroupAudit) -> dict[str, Any]:
             "rows_needed": _copy_rows(each.power.rows_needed),
             "rows": each.evaluation.rows,
         },
-        "calibration": [_calibration(part) for part in each.calibration],
+        "calibration": [calibration_document(part) for part in each.calibration],
     }
 
 
@@ -189,7 +189,8 @@ def _intersection(each: IntersectionAudit) -> dict[str, Any]:
     }
 
 
-def _calibration(part: Calibration) -> dict[str, Any]:
+def calibration_document(part: Calibration) -> dict[str, Any]:
+    """Return the calibration of all rows or of one group, with NaN where it is undefined."""
     return {
         "name": part.name,
         "rows": part.rows,

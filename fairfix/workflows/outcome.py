@@ -20,6 +20,7 @@ from fairfix.workflows.case import Case
 from fairfix.workflows.evidence import DecidedRows, Evidence, collect_evidence
 from fairfix.workflows.gate.demands import Demand
 from fairfix.workflows.goals import Goals
+from fairfix.workflows.notebook_forms import NotebookForms
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, repr=False)
-class Outcome:
+class Outcome(NotebookForms):
     """What ``fairfix.debias`` returns.
 
     Attributes:

@@ -37,6 +37,7 @@ from fairfix.workflows.gate.constant_decisions import excludes_constants, met_by
 from fairfix.workflows.gate.demands import Demand, Kind, check_baseline
 from fairfix.workflows.gate.holm_correction import after_holm
 from fairfix.workflows.gate.reused_rows import Reuse
+from fairfix.workflows.notebook_forms import NotebookForms
 from fairfix.workflows.warnings import NEARLY_TRIVIAL, reversed_scores
 
 OK, VIOLATED, INCONCLUSIVE = 0, 1, 3
@@ -44,9 +45,12 @@ OK, VIOLATED, INCONCLUSIVE = 0, 1, 3
 MAX_OWN_BUDGET = 0.2
 """Largest budget that is taken from a rule; a larger one must be given with --budget."""
 
+SHOWN = 6
+"""Checks in the text form of a gate."""
 
-@dataclass(frozen=True)
-class Gate:
+
+@dataclass(frozen=True, repr=False)
+class Gate(NotebookForms):
     """All checks of one model on one table, and the exit code.
 
     Attributes:
@@ -77,6 +81,11 @@ class Gate:
     require_unseen: bool = False
     serious_warnings: tuple[str, ...] = ()
     no_serious_warnings: bool = False
+
+    def __repr__(self) -> str:
+        shown = "".join(f"\n  {each.name}: {each.verdict}" for each in self.checks[:SHOWN])
+        more = len(self.checks) - SHOWN
+        return f"<Gate: {self.headline}{shown}" + (f"\n  {more} more>" if more > 0 else ">")
 
     @property
     def violated(self) -> tuple[Check, ...]:
