@@ -1,8 +1,8 @@
 """Measure fairif against its control, the same training without the weights (Wang et al. 2023).
 
-    python -m benchmarks.w23 digits --seeds 0 1 2 3 4
-    python -m benchmarks.w23 tables --seeds 0 1 2 3 4
-    python -m benchmarks.w23 report
+    python benchmarks/w23.py digits --seeds 0 1 2 3 4
+    python benchmarks/w23.py tables --seeds 0 1 2 3 4
+    python benchmarks/w23.py report
 
 ``digits``: CI-MNIST with the paper's three biases and published counts, a network with one hidden
 layer of 64 units trained for 100 epochs of Adam with step size 5e-4 (the paper has 250 of 2e-4),
@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from choose.bed import Bed, Cell
+from cimnist import ROWS_AT_ONCE, Study, pixels, problem_of, trained
 
-from benchmarks.choose.bed import Bed, Cell
-from benchmarks.cimnist import ROWS_AT_ONCE, Study, pixels, problem_of, trained
 from fairfix import methods, metrics
 from fairfix._utils.atomic_write import write_text
 from fairfix.bench.ci_mnist import Bias, Digits, load_digits
@@ -105,10 +105,9 @@ def decided(result: methods.Result, problem: Problem) -> torch.Tensor:
 
 
 def digit_problems(
-    bias: Bias, seed: int, folder: Path, digits: Digits, epochs: int
+    study: Study, seed: int, folder: Path, digits: Digits
 ) -> tuple[Problem, Problem]:
     """Return validation images, with training images, and test images of a trained network."""
-    study = Study("mlp", bias, None, epochs, 5e-4, 256)
     parts = study.parts(digits, seed)
     network = trained(study, parts["train"], seed, folder / "networks")
     scorer = Scorer(network, Output.LOGIT, batch_size=ROWS_AT_ONCE)
@@ -119,22 +118,21 @@ def digit_problems(
 
 
 def measure_digits(
-    folder: Path, biases: Iterable[Bias], seeds: Iterable[int], epochs: int = 100
+    folder: Path, studies: Iterable[Study], seeds: Iterable[int], digits: Digits
 ) -> None:
     """Compute and keep what is missing, seed by seed."""
-    digits = load_digits()
-    for seed in seeds:
-        for bias in biases:
-            path = folder / "digits" / f"{bias}-{seed}.json"
-            if path.is_file():
-                continue
-            validation, test = digit_problems(bias, seed, folder, digits, epochs)
-            kept: dict[str, Any] = {"unmodified": digit_figures(test, test.scores > test.threshold)}
-            for arm, (method, options) in ARMS.items():
-                paper = PAPER if method == "fairif" else {}
-                result, known = run(method, {**options, **paper}, validation, DIGITS_GOAL, seed)
-                kept[arm] = digit_figures(test, decided(result, test)) | known
-            _keep(path, kept)
+    every = tuple(studies)
+    for study, seed in ((study, seed) for seed in seeds for study in every):
+        path = folder / "digits" / f"{study.bias}-{seed}.json"
+        if path.is_file():
+            continue
+        validation, test = digit_problems(study, seed, folder, digits)
+        kept: dict[str, Any] = {"unmodified": digit_figures(test, test.scores > test.threshold)}
+        for arm, (method, options) in ARMS.items():
+            paper = PAPER if method == "fairif" else {}
+            result, known = run(method, {**options, **paper}, validation, DIGITS_GOAL, seed)
+            kept[arm] = digit_figures(test, decided(result, test)) | known
+        _keep(path, kept)
 
 
 def measure_tables(folder: Path, bed: Bed, data_sets: Iterable[str], seeds: Iterable[int]) -> None:
@@ -189,12 +187,15 @@ def _digit_tables(folder: Path) -> Iterator[str]:
         plain, fair = PUBLISHED[bias]
         ratios = [f"{b / a:.2f}" for a, b in zip(plain, fair, strict=True)]
         rows.append(["", "fairif / plain in the paper", *ratios])
-        ours = [
-            statistics.mean(each["fairif"][figure] for each in runs)
-            / statistics.mean(each["unmodified"][figure] for each in runs)
+        means = [
+            [
+                statistics.mean(each[arm][figure] for each in runs)
+                for arm in ("unmodified", "fairif")
+            ]
             for figure in FIGURES
         ]
-        rows.append(["", "fairif / unmodified here", *(f"{each:.2f}" for each in ours)])
+        ours = [f"{after / before:.2f}" if before else "" for before, after in means]
+        rows.append(["", "fairif / unmodified here", *ours])
     if rows:
         yield _table(head, rows)
 
@@ -243,7 +244,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     match options.part:
         case "digits":
-            measure_digits(options.folder, options.biases, options.seeds)
+            studies = [Study("mlp", bias, None, 100, 5e-4, 256) for bias in options.biases]
+            measure_digits(options.folder, studies, options.seeds, load_digits())
         case "tables":
             bed = Bed(options.bed or options.folder)
             measure_tables(options.folder, bed, options.data_sets, options.seeds)

@@ -1,0 +1,46 @@
+"""The study of fairif and its control, on a few synthetic digits and rows."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.paths import ROOT
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import w23
+from cimnist import Study
+
+from tests.benchmarks.test_cimnist import bars
+
+
+def test_results_of_digits_are_kept_and_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studies = [Study("mlp", "group-size", 0.8, 2, 1e-3, 64)]
+    w23.measure_digits(tmp_path, studies, [0], bars(150))
+    kept = json.loads((tmp_path / "digits" / "group-size-0.json").read_text())
+    assert list(kept) == ["unmodified", *w23.ARMS]
+    assert all(0 <= kept[arm]["accuracy"] <= 1 for arm in kept)
+    assert "gaps" not in kept["control"]
+    assert list(kept["fairif"]["gaps"]) == ["eod", "fprd"]
+    monkeypatch.delattr(w23, "run")
+    w23.measure_digits(tmp_path, studies, [0], bars(150))
+    w23.main(["report", "--folder", str(tmp_path)])
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[1] for row in rows] == [
+        "unmodified",
+        *w23.ARMS,
+        "fairif - control",
+        "fairif / plain in the paper",
+        "fairif / unmodified here",
+    ]
+    assert rows[0][0] == "| group-size (1 seeds)"
+
+
+def test_the_published_ratios_are_those_of_the_paper() -> None:
+    plain, fair = w23.PUBLISHED["group-size"]
+    assert (plain[1], fair[1]) == (1.13, 0.29)
+    assert set(w23.PUBLISHED) == set(w23.BIASES)
