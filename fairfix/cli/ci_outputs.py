@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from fairfix.errors import OutputError, UsageError
 from fairfix.report import github
 from fairfix.report.gate_sentences import Document
 from fairfix.report.junit import SUITE, junit, junit_failure
-from fairfix.report.sarif import DRIVER, sarif, sarif_failure
+from fairfix.report.sarif import DRIVER, Location, sarif, sarif_failure
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,11 @@ class CiOutputs:
             if path is not None:
                 path.unlink(missing_ok=True)
 
-    def write(self, gate: Document) -> None:
+    def write(self, gate: Document, locate: Callable[[Document], Location]) -> None:
         """Write the result of a gate to every output.
+
+        Args:
+            locate: the place of a check in the repository.
 
         Raises:
             OutputError: a file cannot be written.
@@ -62,7 +65,7 @@ class CiOutputs:
         if self.junit is not None:
             write_text(self.junit, junit(gate))
         if self.sarif is not None:
-            write_text(self.sarif, sarif(gate))
+            write_text(self.sarif, sarif(gate, locate))
         _github(github.commands(gate), github.summary(gate))
 
     def write_failure(self, failure: Failure) -> None:

@@ -17,6 +17,7 @@ from fairfix.cli.console import build_table, print_json, print_messages, print_o
 from fairfix.cli.demand_values import also, gate_demands, left_out_warnings
 from fairfix.cli.failures import describe_failure
 from fairfix.cli.option_values import OptionValues
+from fairfix.cli.sarif_locations import locations
 from fairfix.report.gate_sentences import (
     Document,
     check_intervals,
@@ -52,9 +53,11 @@ def run(
     inputs = (data, *(() if model == "-" else (Path(model),)), *(() if rule is None else (rule,)))
     ci_outputs.remove_stale(inputs)
     try:
-        result = _judge(model, data, rule, given)
+        values = OptionValues.collect("gate", given, data)
+        result = _judge(values, model, data, rule)
         document = gate_document(result)
-        ci_outputs.write(document)
+        path = None if model == "-" else Path(model)
+        ci_outputs.write(document, locations(path, data, values.source))
     except Exception as error:
         ci_outputs.write_failure(describe_failure(error))
         raise
@@ -69,8 +72,7 @@ def run(
     return result.exit_code
 
 
-def _judge(model: str, data: Path, rule: Path | None, given: dict[str, Any]) -> Gate:
-    values = OptionValues.collect("gate", given, data)
+def _judge(values: OptionValues, model: str, data: Path, rule: Path | None) -> Gate:
     left_out = left_out_warnings(values)
     demands, further, baseline = gate_demands(values), also(values), values["baseline"]
     confidence = values.confidence()

@@ -1,15 +1,16 @@
 """Render a gate document as SARIF 2.1.0, the format of code scanning.
 
-A certified demand has no result, so that its alert closes. A violated demand has the kind ``fail``,
-an inconclusive one the kind ``open``. A gate that failed before it reached a verdict has no results
-and ``executionSuccessful`` false.
+A violated demand is a result. A certified one has none, so that its alert closes. An inconclusive
+one is a notification, since code scanning shows every result as an alert. A gate that failed before
+it reached a verdict has no results and ``executionSuccessful`` false.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from fairfix._utils.text import printable
@@ -28,19 +29,41 @@ VERSION = "2.1.0"
 DRIVER = "fairfix gate"
 
 
-def sarif(gate: Document) -> str:
-    """Return the JSON of a gate; results are located in the model, or in the table without one."""
+class Location(NamedTuple):
+    """A line of a file, whose path is relative to the root of the repository."""
+
+    file: str
+    line: int = 1
+
+
+def sarif(gate: Document, locate: Callable[[Document], Location] | None = None) -> str:
+    """Return the JSON of a gate.
+
+    Args:
+        locate: the place of a check; by default the model, or the table without one.
+    """
+    place = Location(gate["table"] if gate["model"] == "-" else gate["model"])
     rules = list({_rule_id(check): _rule(check) for check in gate["checks"]}.values())
     order = [rule["id"] for rule in rules]
     results = [
-        _result(gate, check, order.index(_rule_id(check)))
+        _result(gate, check, order.index(_rule_id(check)), locate(check) if locate else place)
         for check in gate["checks"]
-        if check["standing"] != "passed"
+        if check["verdict"] == "violated"
+    ]
+    inconclusive = [
+        {
+            "level": "note" if check["severity"] == "warn" else "warning",
+            "message": {"text": check_sentence(gate, check)},
+            "associatedRule": {"id": _rule_id(check), "index": order.index(_rule_id(check))},
+        }
+        for check in gate["checks"]
+        if check["verdict"] not in ("certified", "violated")
     ]
     messages = [(line, "note") for line in map(power_sentence, gate["power"])]
     messages += [(warning, "warning") for warning in gate["warnings"]]
     messages += [(f"unchecked: {each}", "warning") for each in gate["unchecked"]]
-    return _log(rules, results, _invocation(gate["exit_code"], gate["headline"], messages))
+    invocation = _invocation(gate["exit_code"], gate["headline"], messages, inconclusive)
+    return _log(rules, results, invocation)
 
 
 def sarif_failure(message: str, code: int) -> str:
@@ -72,13 +95,19 @@ def _clean(value: Any) -> Any:
     return printable(value) if isinstance(value, str) else value
 
 
-def _invocation(code: int, description: str, messages: list[tuple[str, str]]) -> dict[str, Any]:
+def _invocation(
+    code: int,
+    description: str,
+    messages: list[tuple[str, str]],
+    inconclusive: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     return {
         "executionSuccessful": code not in (2, 4),
         "exitCode": code,
         "exitCodeDescription": description,
         "toolExecutionNotifications": [
-            {"level": level, "message": {"text": text}} for text, level in messages
+            *(inconclusive or ()),
+            *({"level": level, "message": {"text": text}} for text, level in messages),
         ],
     }
 
@@ -111,22 +140,19 @@ def _rule(check: Document) -> dict[str, Any]:
     }
 
 
-def _result(gate: Document, check: Document, rule_index: int) -> dict[str, Any]:
-    fail = check["verdict"] == "violated"
-    level = {"error": "error", "warn": "warning"}[check["severity"]]
-    file = gate["table"] if gate["model"] == "-" else gate["model"]
-    place = quote(printable(file).replace("\\", "/"))
+def _result(gate: Document, check: Document, rule_index: int, location: Location) -> dict[str, Any]:
+    place = quote(printable(location.file).replace("\\", "/"))
     return {
         "ruleId": _rule_id(check),
         "ruleIndex": rule_index,
-        "kind": "fail" if fail else "open",
-        "level": level if fail else "none",  # SARIF allows levels only for failures
+        "kind": "fail",
+        "level": {"error": "error", "warn": "warning"}[check["severity"]],
         "message": {"text": check_sentence(gate, check)},
         "locations": [
             {
                 "physicalLocation": {
                     "artifactLocation": {"uri": place},
-                    "region": {"startLine": 1},
+                    "region": {"startLine": location.line},
                 }
             }
         ],
