@@ -34,6 +34,7 @@ from fairfix.workflows.named_columns import (
     name_features,
     network_inputs,
     two_groups,
+    unread_notes,
 )
 from fairfix.workflows.output_reading import (
     classes_read,
@@ -221,6 +222,8 @@ def load(
     options = read_as(options, found, columns)
     columns, spec = network_inputs(checkpoint, columns, source, options, found.contract)
     columns, named = name_features(columns, source, spec, found.contract, checkpoint)
+    if found.contract is None:  # else the columns that it does not know are named
+        named = (*named, *unread_notes(source, columns, spec))
     table = read(columns, spec=spec)
     with limited_threads(options.threads or default_threads(checkpoint.module, table.rows)):
         read_again = partial(read, columns, spec=spec)

@@ -123,6 +123,18 @@ def _surplus_notes(table: TableSource, columns: Columns, known: Iterable[str]) -
     return tuple(notes)
 
 
+def unread_notes(source: TableSource, columns: Columns, spec: Spec | None) -> tuple[str, ...]:
+    """Return a note on the columns beside arrays in memory that are not inputs of the network."""
+    if spec is None or not isinstance(source, MemoryTable) or not source.arrays:
+        return ()
+    known = {*spec.columns, *columns.ignore, *(name for _, name in columns.roles())}
+    unread = [name for name in source.cells.column_names if name not in known]
+    if not unread:
+        return ()
+    some = plural(len(unread), "column is", "columns are")
+    return (f"{some} not read, since arrays are the inputs: {quoted_list(unread)}",)
+
+
 def label_values(columns: Columns, contract: Contract | None) -> tuple[str, ...] | None:
     """Return the label values of the contract; None if they are those of the table."""
     if contract is None or contract.roles.label != columns.label:

@@ -262,3 +262,12 @@ def test_an_array_that_the_rule_reads_must_be_given(rows: pd.DataFrame, trained:
         outcome.predict(columns | {"x_": x})
     with pytest.raises(FairfixError, match="have no array 'x'"):
         outcome.predict(rows)
+
+
+def test_columns_beside_arrays_that_are_not_read_are_named(
+    rows: pd.DataFrame, trained: nn.Module
+) -> None:
+    x = np.array(rows.filter(like="x"), np.float32)
+    data = {"x": x, **{name: rows[name] for name in ("label", "group", "x1", "x2")}}
+    note = "1 column is not read, since arrays are the inputs: 'x2'"
+    assert note in library.load(trained, data, ignore=["x1"]).notes
