@@ -31,10 +31,13 @@ from fairfix.metrics.rates import (
     true_positive_rate,
 )
 
+AUCD = "aucd"
+"""Key of the AUC difference, which is not a metric of decisions."""
+
 GROUP = "fairfix.metrics"
 """Entry-point group: the name is the metric's key, the object a ``Metric``."""
 TITLES = {
-    "aucd": "AUC difference",
+    AUCD: "AUC difference",
     "auc": "area under the ROC curve",
     "calibration_error": "expected calibration error",
 }
@@ -196,9 +199,10 @@ def get(key: str) -> Metric:
         UsageError: if the key is unknown; names the nearest one.
     """
     if key in TITLES:
+        tested = "; test it with --also or in the gate" if key == AUCD else ""
         raise UsageError(
-            f"The {TITLES[key]} ({key}) is only reported: decisions do not change it, so that it "
-            f"has no budget. {_listed()}"
+            f"The {TITLES[key]} ({key}) is not a goal of a search, as decisions do not change it"
+            f"{tested}. {_listed()}"
         )
     if key not in METRICS:
         raise UsageError(f"Unknown metric {key!r}{did_you_mean(key, METRICS)} {_listed()}")

@@ -220,11 +220,11 @@ def floor_claim(
         interval=interval,
         verdict=verdict,
         reason=reason,
-        p_violated=_p_below(estimate, floor),
+        p_violated=p_below(estimate, floor),
     )
 
 
-def _p_below(estimate: PerformanceEstimate, floor: float) -> float:
+def p_below(estimate: PerformanceEstimate, floor: float) -> float:
     """Return the alpha at which the upper limit equals the floor; 1 if none up to .5 does."""
     if math.isnan(estimate.value):
         return math.nan

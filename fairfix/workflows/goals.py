@@ -13,7 +13,7 @@ from fairfix.data.problem import Problem
 from fairfix.data.table import Group
 from fairfix.errors import TableError, UsageError
 from fairfix.metrics.counts import Counts
-from fairfix.metrics.fairness_metrics import METRICS, rates
+from fairfix.metrics.fairness_metrics import AUCD, METRICS, rates
 from fairfix.metrics.limits import (
     TODAY,
     AucLimit,
@@ -87,13 +87,13 @@ class Goals:
 def searched(demands: Sequence[Demand]) -> tuple[Demand, ...]:
     """Return the demands that a search must keep.
 
-    Those that only warn, and ceilings of the calibration error, which thresholds do not change, are
-    tested afterwards.
+    Those that only warn, and limits on the calibration error and on the AUC difference, which
+    thresholds do not change, are tested afterwards.
     """
     return tuple(
         each
         for each in demands
-        if each.severity is Severity.ERROR and each.key != CALIBRATION_ERROR
+        if each.severity is Severity.ERROR and each.key not in (CALIBRATION_ERROR, AUCD)
     )
 
 

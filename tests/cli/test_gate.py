@@ -760,3 +760,30 @@ def test_every_setting_of_a_file_is_named(fairfix: Run, table: Path) -> None:
     assert not any("fairfix.toml" in warning for warning in found["warnings"])
     for command in (("audit", "-", table), ("identity", "-", table)):
         assert "fairfix.toml sets group = [sex], privileged = m, score = p" in fairfix(*command).err
+
+
+def test_the_auc_difference_has_a_budget(fairfix: Run, place: Place) -> None:
+    sarif, junit = place.folder / "gate.sarif", place.folder / "gate.xml"
+    budgets = ("--budget", "aucd=0.15", "--budget", "aucd=0.0001:warn", "--floor", "accuracy=0.5")
+    files = ("--sarif", sarif, "--junit", junit, "--json")
+    found = json.loads(fairfix("gate", place.model, place.test, *budgets, *files).out)
+    strict, loose = sorted(
+        (each for each in found["checks"] if each["key"] == "aucd"), key=lambda each: each["limit"]
+    )
+    assert (loose["verdict"], strict["standing"]) == ("certified", "warned")
+    assert loose["sign"] == "0 minus 1"
+    audited = json.loads(fairfix("audit", place.model, place.test, "--json").out)
+    expected = audited["groups"]["group"]["gaps"]["aucd"]
+    assert {key: loose[key] for key in ("value", "low", "high")} == pytest.approx(expected)
+    assert sarif.is_file()
+    assert junit.is_file()
+
+
+def test_a_debiasing_command_tests_the_auc_difference_and_does_not_search_it(
+    fairfix: Run, place: Place
+) -> None:
+    way = ("--also", "aucd=0.2", "--no-subgroups", "--allow-trivial", "--json")
+    report = json.loads(fairfix("identity", place.model, place.val, *way).out)
+    (promise,) = report["evidence"]["promises"]
+    assert promise["key"] == "aucd"
+    assert report["goals"] is None

@@ -15,8 +15,9 @@ from fairfix._utils.text import did_you_mean
 from fairfix.data.problem import Problem
 from fairfix.data.table import Group
 from fairfix.errors import UsageError
-from fairfix.metrics.fairness_metrics import METRICS, rates, title
+from fairfix.metrics.fairness_metrics import AUCD, METRICS, rates, title
 from fairfix.metrics.performance import PERFORMANCES
+from fairfix.stats.auc_claim import auc_gap_claim
 from fairfix.stats.auc_intervals import auc, auc_change
 from fairfix.stats.calibration_error import calibration_error_estimate
 from fairfix.stats.confidence import ConfidenceLevel
@@ -166,13 +167,8 @@ def _check_gap(
 ) -> Check:
     """Check a budget of the gap between the groups of one column, or a floor of their ratio."""
     names = problem.group_names
-    found = claim(
-        demand.key,
-        problem.clustered_counts(decisions),
-        names,
-        demand.budget,
-        confidence=confidence,
-    )
+    found = _gap_claim(demand, problem, decisions, confidence)
+    signed = METRICS["ad" if demand.key == AUCD else demand.key]  # AUC differences have its sign
     limit = "budget" if demand.kind is Kind.BUDGET else "ratio that is allowed"
     return Check(
         asked=demand.condition,
@@ -182,7 +178,7 @@ def _check_gap(
         severity=demand.severity,
         title=found.title,
         column=demand.column,
-        sign=METRICS[demand.key].sign(names),
+        sign=signed.sign(names),
         value=found.value,
         interval=found.interval,
         verdict=found.verdict,
@@ -191,6 +187,26 @@ def _check_gap(
         p_violated=found.p_violated,
         test=found.test,
         alongside=found.alongside,
+    )
+
+
+def _gap_claim(
+    demand: Demand, problem: Problem, decisions: Tensor, confidence: ConfidenceLevel
+) -> Claim:
+    names, budget = problem.group_names, demand.budget
+    if demand.key != AUCD:
+        counts = problem.clustered_counts(decisions)
+        return claim(demand.key, counts, names, budget, confidence=confidence)
+    labels, weights, clusters = _row_data(problem)
+    return auc_gap_claim(
+        _array(problem.scores),
+        labels,
+        _array(problem.groups),
+        names,
+        budget,
+        weights=weights,
+        clusters=clusters,
+        confidence=confidence,
     )
 
 

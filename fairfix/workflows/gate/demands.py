@@ -18,7 +18,7 @@ from typing import NamedTuple
 from fairfix._utils.number_text import exact_text, parse_float
 from fairfix._utils.text import did_you_mean
 from fairfix.errors import UsageError
-from fairfix.metrics.fairness_metrics import METRICS, rates
+from fairfix.metrics.fairness_metrics import AUCD, METRICS, rates
 from fairfix.metrics.objective import check_budget_of
 from fairfix.metrics.performance import PERFORMANCES
 from fairfix.metrics.rates import selection_rate
@@ -102,7 +102,7 @@ class Demand:
             raise UsageError(
                 f"A {self.kind} must be between 0 and 1, not {exact_text(self.limit)}."
             )
-        if self.is_gap:
+        if self.is_gap and self.key != AUCD:
             self._check_gap()
 
     def _check_gap(self) -> None:
@@ -291,7 +291,7 @@ def _known_keys(kind: Kind, *, smallest: bool) -> tuple[str, ...]:
     if smallest and kind is not Kind.FLOOR:
         raise UsageError(f".min is the smallest rate of any group; it needs --floor, not --{kind}.")
     if kind is Kind.BUDGET:
-        return tuple(METRICS)
+        return (*METRICS, AUCD)
     if kind is Kind.MAX_DROP:
         return MEASURES
     if kind is Kind.SELECTION_CHANGE:

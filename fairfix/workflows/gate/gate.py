@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fairfix.errors import UsageError
+from fairfix.metrics.fairness_metrics import AUCD
 from fairfix.metrics.performance import PERFORMANCES, auc_by_group, is_trivial
 from fairfix.report.sentences import reservations
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
@@ -251,7 +252,11 @@ def gate(
         require_unseen=require_unseen,
         no_serious_warnings=no_serious_warnings,
         trivial=trivial,
-        power=tuple(power_of(demand, rows, confidence) for demand in asked if demand.is_gap),
+        power=tuple(
+            power_of(demand, rows, confidence)
+            for demand in asked
+            if demand.is_gap and demand.key != AUCD
+        ),
         checks=tuple(checks),
         warnings=(),
         notes=(
