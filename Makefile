@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check lint types pyright format bench choose cimnist fuzz coverage samples dist lowest clean
+.PHONY: demo test check lint types pyright format bench choose combinations cimnist fuzz coverage samples dist lowest clean
 
 demo: $(VENV)/.installed
 	$(BIN)/fairfix auto sample_models/loh/model.pt sample_models/loh/val.csv \
@@ -37,6 +37,9 @@ bench: $(VENV)/.dev
 
 choose: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.choose
+
+combinations: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/input_combinations.py
 
 cimnist: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/cimnist.py
