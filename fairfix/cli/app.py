@@ -90,7 +90,7 @@ app = typer.Typer(
     cls=_AllCommands,
     help="Debias an already trained PyTorch classifier and report what held-out rows show.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -125,7 +125,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: bool = typer.Option(
-        False, "--version", callback=_print_version, is_eager=True, help="Show the version."
+        False, "--version", "-V", callback=_print_version, is_eager=True, help="Show the version."
     ),
 ) -> None: ...
 

@@ -42,7 +42,7 @@ def run(
     quiet: bool,
     **given: Any,
 ) -> None:
-    values = OptionValues.collect("audit", given, data)
+    values = OptionValues.collect("audit", given, data, model=model)
     objective, threshold = values.objective(), values.threshold_without(rule)
     confidence = values.confidence()
     case = values.measured_case(model, data, rule, threshold)

@@ -53,7 +53,7 @@ def run(
     inputs = (data, *(() if model == "-" else (Path(model),)), *(() if rule is None else (rule,)))
     ci_outputs.remove_stale(inputs)
     try:
-        values = OptionValues.collect("gate", given, data)
+        values = OptionValues.collect("gate", given, data, model=model)
         result = _judge(values, model, data, rule)
         document = gate_document(result)
         path = None if model == "-" else Path(model)

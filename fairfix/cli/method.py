@@ -36,7 +36,7 @@ def run(
 ) -> None:
     method = methods.get(name)
     own = [option.name for option in method.options]
-    values = OptionValues.collect(name, given, data, own)
+    values = OptionValues.collect(name, given, data, own, model=model)
     several = values.for_first_label()
     if several is not None:
         from fairfix.cli.labels import run_labels

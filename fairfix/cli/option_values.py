@@ -49,7 +49,12 @@ class OptionValues:
 
     @classmethod
     def collect(
-        cls, command: str, given: Mapping[str, Any], anchor: Path, own: Collection[str] = ()
+        cls,
+        command: str,
+        given: Mapping[str, Any],
+        anchor: Path,
+        own: Collection[str] = (),
+        model: str | None = None,
     ) -> OptionValues:
         """Combine the options of a command with the settings file nearest to ``anchor``.
 
@@ -58,12 +63,15 @@ class OptionValues:
             given: its options as Typer passes them; ``lambda_`` is ``lambda``.
             anchor: the table or model, whose directory is searched first.
             own: names of the options of the command's method.
+            model: beside which the file is looked for last; "-" is none.
 
         Raises:
             TrustError: the file names code to run, and the command line does not allow it.
             UsageError: the file is invalid.
         """
-        settings = load_settings(anchor, Path.cwd())
+        settings = load_settings(
+            anchor, Path.cwd(), Path(model) if model not in (None, "-") else None
+        )
         table = settings.commands.get(command, {})
         _check_tables(settings, command, {*(name.rstrip("_") for name in given), *own})
         combined = settings.for_command(command)

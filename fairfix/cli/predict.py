@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fairfix._utils.atomic_write import check_destination, write_text
+from fairfix._utils.atomic_write import check_destination, write_bytes
 from fairfix.cli.console import print_json, print_messages, print_output
 from fairfix.cli.option_values import OptionValues
 from fairfix.errors import UsageError
 from fairfix.thresholds.label_rules import label_rules
 from fairfix.workflows.predict import predict
 from fairfix.workflows.predict_labels import labels_csv, predict_labels
+from fairfix.workflows.prediction_files import encoded, text_bytes
 
 
 def run(
@@ -34,17 +35,20 @@ def run(
     if destination is not None:
         used = [data, *(() if model == "-" else (Path(model),)), *(() if rule is None else (rule,))]
         check_destination(destination, used, force=force)
-    values = OptionValues.collect("predict", given, data)
+    values = OptionValues.collect("predict", given, data, model=model)
     if rule is None and values.target is None and label_rules(model):
         found = predict_labels(
             model, data, given=values.column_roles(), options=values.model_options()
         )
         notes = dict.fromkeys(note for each in found.values() for note in each.notes)
         print_messages((*values.file_notes, *notes), quiet=quiet)
+        if destination is not None and destination.suffix.lower() in (".parquet", ".jsonl"):
+            raise UsageError("Decisions of several labels are written as .csv or .csv.gz; use one.")
         text = labels_csv(found, label_values=label_values)
+        content = text_bytes(text, "" if destination is None else destination.name)
         positive = {label: int(each.decisions.sum()) for label, each in found.items()}
         rows = len(next(iter(found.values())).decisions)
-        _write(text, destination, {"rows": rows, "positive": positive}, json=json, quiet=quiet)
+        _write(content, destination, {"rows": rows, "positive": positive}, json=json, quiet=quiet)
         return
     prediction = predict(
         model, data, given=values.column_roles(), options=values.model_options(), rule=rule
@@ -57,17 +61,18 @@ def run(
         )
     print_messages((*values.file_notes, *prediction.notes), quiet=quiet)
     counted = {"rows": len(prediction.decisions), "positive": int(prediction.decisions.sum())}
-    _write(prediction.csv(label_values=words), destination, counted, json=json, quiet=quiet)
+    content = encoded(prediction, "" if destination is None else destination.name, words)
+    _write(content, destination, counted, json=json, quiet=quiet)
 
 
 def _write(
-    text: str, destination: Path | None, counted: dict[str, Any], *, json: bool, quiet: bool
+    content: bytes, destination: Path | None, counted: dict[str, Any], *, json: bool, quiet: bool
 ) -> None:
     """Write a table of decisions, to stdout without a destination, and say how many there are."""
     if destination is None:
-        sys.stdout.write(text)
+        sys.stdout.write(content.decode("utf-8"))
         return
-    write_text(destination, text)
+    write_bytes(destination, content)
     if json:
         print_json({**counted, "written": str(destination)})
         return

@@ -63,8 +63,9 @@ class Settings:
         return f"arch = {arch!r} in {self.source}"
 
 
-def load_settings(table_path: Path | None, cwd: Path) -> Settings:
-    """Read the nearest settings: next to the table, in its parents, then in ``cwd``.
+def load_settings(table_path: Path | None, cwd: Path, model: Path | None = None) -> Settings:
+    """Read the nearest settings: next to the table, in its parents, then in ``cwd``,
+    then beside the model.
 
     The search upward ends at the project root, which holds .git or pyproject.toml, at the home
     directory, and before a directory that every user may write to. In one directory
@@ -73,7 +74,8 @@ def load_settings(table_path: Path | None, cwd: Path) -> Settings:
     Raises:
         UsageError: the file is not valid; names the file and the key.
     """
-    for directory in _directories(table_path, cwd):
+    folder = [] if model is None else [model.parent.resolve()]
+    for directory in (*_directories(table_path, cwd), *folder):
         for name in (_OWN_FILE, _SHARED_FILE):
             path = directory / name
             settings = _read(path) if path.is_file() else None

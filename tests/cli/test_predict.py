@@ -443,3 +443,25 @@ def test_equal_values_are_accepted_and_one_row_needs_no_label(fairfix: Run, plac
     assert ended.code == 0, ended.err
     assert "labels are left out" not in ended.err
     assert "privileged" not in ended.err
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet", ".jsonl"])
+def test_the_suffix_decides_the_format(fairfix: Run, place: Place, suffix: str) -> None:
+    rows = pd.read_csv(place.test)
+    rows["nr"] = [f"0{number}" for number in range(len(rows))]
+    table = place.table(rows)
+    output = place.folder / f"decisions{suffix}"
+    command = ("predict", place.model, table, "--trust-checkpoint", "--id", "nr")
+    assert fairfix(*command, "-o", output).code == 0
+    if suffix == ".parquet":
+        found = pd.read_parquet(output)
+    elif suffix == ".jsonl":
+        found = pd.read_json(output, lines=True, dtype={"nr": str}, precise_float=True)
+    else:
+        found = pd.read_csv(output, dtype={"nr": str})
+    assert list(found["nr"]) == list(rows["nr"])
+    assert list(found["decision"]) == list((found["score"] > 0.5).astype(int))
+    plain = fairfix(*command, "-o", "-").out.splitlines()
+    assert [float(line.split(",")[1]) for line in plain[1:]] == pytest.approx(
+        list(found["score"]), abs=1e-14
+    )

@@ -8,6 +8,7 @@ import pytest
 
 from fairfix.cli.settings import Settings, load_settings
 from fairfix.errors import UsageError
+from tests.helpers.runs import Place, Run
 
 
 @pytest.fixture
@@ -311,3 +312,15 @@ def test_settings_that_are_too_deep_or_too_long(project: Path, value: str) -> No
     assert "is nested too deeply or has a number with too many digits" in refused(
         project, f"seed = {value}"
     )
+
+
+def test_the_file_beside_the_model_is_read_last(
+    fairfix: Run, place: Place, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("tables") / "rows.csv"
+    elsewhere.write_bytes(place.test.read_bytes())
+    place.model.with_name("fairfix.toml").write_text('[gate]\nbudget = ["spd=0.9"]\n')
+    command = ("gate", place.model, elsewhere, "--trust-checkpoint")
+    assert fairfix(*command).code == 0
+    elsewhere.with_name("fairfix.toml").write_text('[gate]\nbudget = ["spd=0.001"]\n')
+    assert fairfix(*command).code == 1

@@ -135,7 +135,7 @@ def predict_options(
     output: Annotated[
         Path | None,
         common(
-            "File for the decisions; - is stdout.",
+            "File for the decisions: .csv, .csv.gz, .parquet or .jsonl; - is stdout.",
             "--output",
             "-o",
             default="<table stem>.decisions.csv next to DATA",

@@ -55,6 +55,6 @@ def output_options(
 
 def message_options(
     json: Annotated[bool, common("Print the result as JSON on stdout.", "--json")] = False,
-    quiet: Annotated[bool, advanced("Print errors only.", "--quiet")] = False,
+    quiet: Annotated[bool, advanced("Print errors only.", "--quiet", "-q")] = False,
     debug: Annotated[bool, advanced("Print a traceback on errors.", "--debug")] = False,
 ) -> None: ...
