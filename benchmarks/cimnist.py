@@ -7,6 +7,11 @@ Beside each method are the unmodified model at its threshold of 0.5 and the retu
 (identity). The table has the accuracy and the equal opportunity gap on the test images, how much of
 the unmodified gap is left, and the accuracy lost in percentage points. Networks are kept and not
 trained again.
+
+Chosen on seeds 0, 1 and 2, before any other seed was run with them: 97 % of the odd digits blue and
+of the even ones red, 10 epochs, a budget of half of the unmodified gap on the images that methods
+see; "prune fc1", which removes 4 units a step of the first linear layer alone, and "finetune" with
+its defaults. Confirming seeds are 200, 201 and 202.
 """
 
 from __future__ import annotations
@@ -67,7 +72,7 @@ class Study:
 
     architecture: str = "cnn"
     bias: Bias = "group-distribution"
-    share: float | None = 0.95
+    share: float | None = 0.97
     epochs: int = 10
     learning_rate: float = 1e-3
     batch: int = 128
