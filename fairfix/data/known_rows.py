@@ -25,7 +25,7 @@ from fairfix.data.row_fingerprints import (
 
 @dataclass(frozen=True)
 class KnownRows:
-    """The fingerprints of a table's rows, each None if rows cannot be told apart so.
+    """The fingerprints of a table's rows, each None if it cannot tell the rows apart.
 
     Attributes:
         rows: by features and labels, else by ids.

@@ -23,7 +23,7 @@ from fairfix.methods._search import CandidateSearch
 from fairfix.methods._soft_gap import soft_gap
 from fairfix.methods.gda import optimizer_of
 from fairfix.methods.identity import identity
-from fairfix.methods.prune import STEPS, change_by_unit, selected_layers
+from fairfix.methods.prune import UnitRemoval, change_by_unit, selected_layers
 from fairfix.methods.thresholds import thresholds
 from fairfix.metrics.objective import Objective
 from fairfix.models.inputs import Inputs
@@ -116,13 +116,9 @@ def _prune(
     ]
     known = {layer.name: layer for own in found for layer in own}
     prunable = selected_layers(list(known.values()), layers)
-    owner = [(layer, unit) for layer in prunable for unit in range(layer.units)]
-    removable = min(max_units or len(owner), len(owner))
-    per_step = per_step or math.ceil(removable / STEPS)
-    parameters = dict(scorers[0].named_parameters())
-    remaining = torch.ones(len(owner), dtype=torch.bool)
+    removal = UnitRemoval(scorers[0], prunable, per_step, max_units)
     directions: list[float] = []
-    for first in track(range(0, removable, per_step), "prune"):
+    for first in track(removal.starts, "prune"):
         changes = [
             change_by_unit(scorer, problem, objective, prunable)
             for scorer, problem in zip(scorers, problems, strict=True)
@@ -141,11 +137,7 @@ def _prune(
                 if direction
             ]
         ).sum(0) / len(problems)
-        reduction = torch.where(remaining, -mean, -math.inf)
-        for index in reduction.topk(min(per_step, removable - first)).indices.tolist():
-            layer, unit = owner[index]
-            layer.prune(parameters, unit)
-            remaining[index] = False
+        removal.remove(-mean, first)
     search.add(_scores(scorers, problems), scorers[0].weights)
     return search.results()
 

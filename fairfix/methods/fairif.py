@@ -190,12 +190,12 @@ def fairif(
             for gap, value in zip(reweighting.gaps, realized, strict=True)
         ),
     )
-    told = [
+    changes = [
         f"soft gap of {gap.metric} {gap.before:+.4f}, predicted {gap.predicted:+.4f}, realized "
         f"{gap.realized:+.4f}"
         for gap in reweighting.gaps
     ]
-    return replace(result, notes=(*result.notes, *told), reweighting=reweighting)
+    return replace(result, notes=(*result.notes, *changes), reweighting=reweighting)
 
 
 def _epoch(

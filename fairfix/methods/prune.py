@@ -88,13 +88,9 @@ def prune(
     search = CandidateSearch(problem, objective, in_sample=learned is problem)
     found = find_prunable_layers(scorer, rows.batch(slice(2)), inputs=inputs)
     prunable = selected_layers(found, layers)
-    owner = [(layer, unit) for layer in prunable for unit in range(layer.units)]
-    removable = min(max_units or len(owner), len(owner))
-    per_step = per_step or math.ceil(removable / STEPS)
-    parameters = dict(scorer.named_parameters())
-    remaining = torch.ones(len(owner), dtype=torch.bool)
+    removal = UnitRemoval(scorer, prunable, per_step, max_units)
     direction = 0.0
-    for first in track(range(0, removable, per_step), "prune"):
+    for first in track(removal.starts, "prune"):
         change, scores, gap = _change(score, scorer, learned, objective, prunable)
         if gap == 0 or gap.isnan():
             break
@@ -102,13 +98,42 @@ def prune(
             search.add(scores if learned is problem else scorer.score(rows), scorer.weights)
         if sign == "current" or not first:
             direction = math.copysign(1.0, float(gap))
-        reduction = torch.where(remaining, -direction * change, -math.inf)
-        for index in reduction.topk(min(per_step, removable - first)).indices.tolist():
-            layer, unit = owner[index]
-            layer.prune(parameters, unit)
-            remaining[index] = False
+        removal.remove(-direction * change, first)
     search.add(scorer.score(rows), scorer.weights)
     return search.result()
+
+
+class UnitRemoval:
+    """The units of some layers, which are removed in steps.
+
+    Args:
+        scorer: has the layers.
+        layers: in the order of the units.
+        per_step: units removed per step; 0 for as many as give 64 steps.
+        max_units: units removed, at most; 0 for all.
+
+    Attributes:
+        starts: how many units are removed before each step.
+    """
+
+    def __init__(
+        self, scorer: Scorer, layers: list[PrunableLayer], per_step: int, max_units: int
+    ) -> None:
+        self._units = [(layer, unit) for layer in layers for unit in range(layer.units)]
+        self._parameters = dict(scorer.named_parameters())
+        self._remaining = torch.ones(len(self._units), dtype=torch.bool)
+        count = len(self._units)
+        self._removable = min(max_units or count, count)
+        self.starts = range(0, self._removable, per_step or math.ceil(self._removable / STEPS))
+
+    def remove(self, reduction: Tensor, start: int) -> None:
+        """Remove the remaining units with the largest reductions of the gap, (U,), in one step."""
+        remaining = torch.where(self._remaining, reduction, -math.inf)
+        count = min(self.starts.step, self._removable - start)
+        for index in remaining.topk(count).indices.tolist():
+            layer, unit = self._units[index]
+            layer.prune(self._parameters, unit)
+            self._remaining[index] = False
 
 
 def selected_layers(found: list[PrunableLayer], names: str) -> list[PrunableLayer]:

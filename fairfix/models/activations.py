@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint as recompute
 
 from fairfix.errors import CheckpointError, UsageError
 from fairfix.models.inputs import Batch, Inputs, Rows
 from fairfix.models.scorer import Scorer, in_row_order
-from fairfix.models.tensor_functions import is_weighted
+from fairfix.models.tensor_functions import CallMode, is_weighted
 
 
 class LayerInput:
@@ -74,7 +73,7 @@ class LayerInput:
         return scores, capture.inputs[self._weight].flatten(1)[: len(batch)]
 
 
-class _CaptureMode(TorchFunctionMode):
+class _CaptureMode(CallMode):
     """Store the input of every layer with one of the given weights, in order of execution."""
 
     def __init__(self, weights: set[int]) -> None:
@@ -82,13 +81,8 @@ class _CaptureMode(TorchFunctionMode):
         self.weights = weights
         self.inputs: dict[int, Tensor] = {}
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """See ``CallMode``."""
         if len(args) > 1 and id(args[1]) in self.weights and is_weighted(func):
             self.inputs[id(args[1])] = args[0]
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)

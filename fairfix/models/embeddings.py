@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from fairfix.errors import CheckpointError
 from fairfix.models.inputs import Inputs, as_inputs
 from fairfix.models.scorer import Scorer, in_row_order
-from fairfix.models.tensor_functions import function_name
+from fairfix.models.tensor_functions import CallMode, function_name
 
 
 @torch.no_grad()
@@ -41,21 +40,15 @@ def embeddings(scorer: Scorer, inputs: Inputs | Tensor) -> Tensor:
     return in_row_order(found)
 
 
-class _LastLinear(TorchFunctionMode):
+class _LastLinear(CallMode):
     """Keep the input of the last linear layer that runs."""
 
     def __init__(self) -> None:
         super().__init__()
         self.read: Tensor | None = None
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """See ``CallMode``."""
         if function_name(func) == "linear":
             self.read = args[0] if args else kwargs["input"]
         return func(*args, **kwargs)

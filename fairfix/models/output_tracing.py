@@ -7,7 +7,7 @@ the operation that made it: the result of a linear layer is unbounded, that of a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from itertools import count
@@ -15,9 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from fairfix.models.tensor_functions import function_name, tensors_in
+from fairfix.models.tensor_functions import CallMode, function_name, tensors_in
 
 
 class Range(Enum):
@@ -77,7 +76,7 @@ _LOG_SOFTMAX = {"log_softmax", "_log_softmax", "special_log_softmax"}
 _BOUNDED = {Range.UNIT, Range.SIMPLEX}
 
 
-class OutputTracer(TorchFunctionMode):
+class OutputTracer(CallMode):
     """Follow the range of every tensor while the mode is active.
 
     Args:
@@ -97,14 +96,8 @@ class OutputTracer(TorchFunctionMode):
         """Return the traced properties of a tensor."""
         return self._values.get(id(tensor)) or self._new(Range.UNKNOWN, "a constant")
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """See ``CallMode``."""
         inputs = tensors_in((args, kwargs))
         values = [self.of(x) for x in inputs]
         shapes = [x.shape for x in inputs]  # an in-place function may change them

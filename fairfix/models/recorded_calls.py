@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from fairfix.errors import CheckpointError
-from fairfix.models.tensor_functions import function_name, tensors_in
+from fairfix.models.tensor_functions import CallMode, function_name, tensors_in
 
 PROBED = (2, 3)
 """Rows of two passes that tell which sizes grow with the number of rows."""
@@ -81,7 +80,7 @@ class Call:
     reads: tuple[int | None, ...] = ()
 
 
-class Recorder(TorchFunctionMode):
+class Recorder(CallMode):
     """Record a forward pass.
 
     Args:
@@ -109,20 +108,15 @@ class Recorder(TorchFunctionMode):
         self._of_rows = {id(x) for x in inputs}
         self._dependent = {id(x) for x in changing}
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        read = tensors_in((args, kwargs or {}))
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """See ``CallMode``."""
+        read = tensors_in((args, kwargs))
         depends = any(id(x) in self._dependent for x in read)
         of_rows = any(id(x) in self._of_rows for x in read)
         name = function_name(func)
         reads = tuple(self._slot(x) for x in read) if depends else ()
         versions = [x._version for x in read]
-        result = func(*args, **(kwargs or {}))
+        result = func(*args, **kwargs)
         made = tensors_in(result)
         written = [x for x, before in zip(read, versions, strict=True) if x._version != before]
         self._alive += [*read, *made]
@@ -153,20 +147,15 @@ class Recorder(TorchFunctionMode):
         return self._slots[key]
 
 
-class Replayer(TorchFunctionMode):
+class Replayer(CallMode):
     """Run a network's code again on kept tensors, for some rows."""
 
     def __init__(self, calls: Sequence[Call], kept: Sequence[Tensor], rows: int) -> None:
         super().__init__()
         self._calls, self._kept, self._rows = iter(calls), kept, rows
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """See ``CallMode``."""
         call = next(self._calls, None)
         if call is None or call.name != function_name(func):
             raise CheckpointError(
@@ -177,8 +166,8 @@ class Replayer(TorchFunctionMode):
             return _placeholders(call.result, self._rows)
         if any(slot is not None for slot in call.reads):
             slots = iter(call.reads)
-            args, kwargs = _mapped((args, kwargs or {}), lambda x: self._kept_or(x, next(slots)))
-        return func(*args, **(kwargs or {}))
+            args, kwargs = _mapped((args, kwargs), lambda x: self._kept_or(x, next(slots)))
+        return func(*args, **kwargs)
 
     def _kept_or(self, tensor: Tensor, slot: int | None) -> Tensor:
         return tensor if slot is None else self._kept[slot]

@@ -1,13 +1,32 @@
-"""Inspect calls of tensor functions, as a ``TorchFunctionMode`` intercepts them."""
+"""Intercept and inspect calls of tensor functions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 _WEIGHTED = {"linear", "conv1d", "conv2d", "conv3d"}
+
+
+class CallMode(TorchFunctionMode, ABC):
+    """Intercept all calls of tensor functions while the mode is active."""
+
+    @abstractmethod
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return the result of a call; functions that it calls itself are not intercepted."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        return self.call(func, args, kwargs or {})
 
 
 def function_name(function: Callable[..., Any]) -> str:

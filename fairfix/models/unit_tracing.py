@@ -12,11 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from fairfix.models.inputs import Batch
 from fairfix.models.parametrizations import parametrized_layer
-from fairfix.models.tensor_functions import function_name, is_weighted, tensors_in
+from fairfix.models.tensor_functions import CallMode, function_name, is_weighted, tensors_in
 from fairfix.models.unit_sources import (
     PrunableLayer,
     UnitParameter,
@@ -60,7 +59,7 @@ class _ComputedWeight:
     is_part: bool
 
 
-class UnitTracer(TorchFunctionMode):
+class UnitTracer(CallMode):
     """Follow units through every tensor function called while the mode is active."""
 
     def __init__(self, names: dict[int, str], batch: Batch) -> None:
@@ -80,19 +79,13 @@ class UnitTracer(TorchFunctionMode):
                 inputs = UnitSource(name, tensor.shape[1])
                 self._start(tensor, UnitTensor(inputs, 1, 1, (), zeroed=False))
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """See ``CallMode``."""
         if func is functional.multi_head_attention_forward:
-            return self._multi_head_attention(args, kwargs or {})
+            return self._multi_head_attention(args, kwargs)
         inputs = tensors_in((args, kwargs))
         units = [self._units.get(id(x)) for x in inputs]
         ancestors = frozenset().union(*(self._ancestors.get(id(x), frozenset()) for x in inputs))
-        kwargs = kwargs or {}
         result = func(*args, **kwargs)
         name = function_name(func)
         written = inputs[0] if name == "__setitem__" else result

@@ -129,6 +129,11 @@ class DecidedRows:
     groups: tuple[Group, ...]
     probabilities: Tensor | None = None
 
+    @property
+    def debiased_problem(self) -> Problem:
+        """The rows with the scores of the result."""
+        return replace(self.problem, scores=self.scores, probabilities=self.probabilities)
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -193,7 +198,7 @@ def collect_evidence(
         promises: demands with their group columns, tested besides the objective's budget.
     """
     before, decided = test.problem, test.debiased
-    after = replace(before, scores=test.scores, probabilities=test.probabilities)
+    after = test.debiased_problem
     metric, counts, names = objective.metric, before.clustered_counts(decided), before.group_names
     described, feature_names = case.in_table_units(before)
     today = Scored(before.scores, test.unmodified)

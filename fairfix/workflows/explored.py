@@ -27,7 +27,7 @@ MIN_EDGES = 32
 def explored_outcome(outcome: Outcome) -> Explored | None:
     """Return the result's scores of the test rows; None without enough rows of two groups."""
     rows = outcome.test_rows
-    problem = replace(rows.problem, scores=rows.scores, probabilities=rows.probabilities)
+    problem = rows.debiased_problem
     shared = outcome.rule.threshold
     at = problem.threshold if shared is None else shared
     sweep = plain_document(sweep_document(threshold_sweep(problem, outcome.objective, at)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
@@ -102,9 +101,8 @@ def _plotted(result: Outcome | Audit | Gate) -> Plotted:
 
 
 def _plotted_outcome(result: Outcome, document: dict[str, Any]) -> Plotted:
-    rows, objective = result.test_rows, result.objective
-    problem = replace(rows.problem, scores=rows.scores, probabilities=rows.probabilities)
-    calibrated = calibration(problem, confidence=result.confidence)
+    objective = result.objective
+    calibrated = calibration(result.test_rows.debiased_problem, confidence=result.confidence)
     return Plotted(
         {STATES[state]: e for state, e in document["results"]["test"].items()},
         (objective.metric.key, objective.budget),

@@ -7,18 +7,17 @@ called.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from fairfix.models.inputs import Batch
 from fairfix.models.scorer import Scorer, raw_output
-from fairfix.models.tensor_functions import tensors_in
+from fairfix.models.tensor_functions import CallMode, tensors_in
 
 TensorFunction = Callable[[Tensor], Tensor]
 WeightAndBias = tuple[Tensor, Tensor]
@@ -99,7 +98,7 @@ def find_layer_sequence(scorer: Scorer, features: Tensor) -> list[LinearLayer] |
     return tracer.layers if is_complete and tracer.layers else None
 
 
-class _SequenceTracer(TorchFunctionMode):
+class _SequenceTracer(CallMode):
     """Collect the layers of one forward pass.
 
     Attributes:
@@ -116,14 +115,8 @@ class _SequenceTracer(TorchFunctionMode):
         self.pending: FrozenBatchNorm | None = None
         self.failed = False
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
+    def call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """See ``CallMode``."""
         inputs = tensors_in((args, kwargs))
         before = self.tensor.shape
         result = func(*args, **kwargs)
