@@ -28,7 +28,7 @@ RESERVED_NAMES = frozenset(
     {
         # commands and functions of fairfix
         *("audit", "auto", "bench", "data", "debias", "doctor", "export", "gate", "help", "init"),
-        *("inspect", "load", "predict", "save"),
+        *("inspect", "load", "predict", "save", "validate"),
         # words of the bench command
         *("all", "attribution", "unmodified"),
     }

@@ -15,7 +15,7 @@ from torch import nn
 
 import fairfix
 from fairfix.errors import UsageError
-from fairfix.methods import names
+from fairfix.methods import get, names
 
 TABLE = (
     Path(os.environ.get("FAIRFIX_DATA", "nowhere")) / "data/raw/compas/compas-scores-two-years.csv"
@@ -24,6 +24,7 @@ TWO_GROUPS_ONLY = {"blind", "caleqodds", "eqodds", "roc"}
 METHODS = sorted(set(names()) - TWO_GROUPS_ONLY)
 QUICK: dict[str, dict[str, Any]] = {
     "adversarial": {"rounds": 3, "critic_steps": 20, "network_steps": 20},
+    "fairif": {"epochs": 3},
     "gda": {"epochs": 5},
     "layerwise": {"calls": 4, "dims": 8},
     "perturb": {"trials": 30},
@@ -78,9 +79,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         nn.functional.binary_cross_entropy_with_logits(network(features)[:, 0], labels).backward()
         optimizer.step()
     torch.save(network.eval(), folder / "model.pt")
+    train.to_csv(folder / "train.csv", index=False)
     rows[half : half + quarter].to_csv(folder / "val.csv", index=False)
     rows[half + quarter :].to_csv(folder / "test.csv", index=False)
-    return {name: folder / name for name in ("model.pt", "val.csv", "test.csv")}
+    return {name: folder / name for name in ("model.pt", "train.csv", "val.csv", "test.csv")}
 
 
 @pytest.mark.parametrize("metric", ["spd", "eod"])
@@ -89,7 +91,8 @@ def test_the_budget_is_met_or_it_is_said(
     method: str, metric: str, files: dict[str, Path], tmp_path: Path
 ) -> None:
     """Largest less smallest rate, by applying what was written to the rows it was made on."""
-    case = fairfix.load(files["model.pt"], files["val.csv"], group="race")
+    train = files["train.csv"] if get(method).needs_training else None
+    case = fairfix.load(files["model.pt"], files["val.csv"], group="race", train=train)
     outcome = fairfix.debias(
         case, method, metric=metric, margin=0.0, test=files["test.csv"], **QUICK.get(method, {})
     )
