@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable, Sequence
 from io import StringIO
 from typing import Any
 
@@ -16,10 +17,11 @@ import pytest
 
 from fairfix import methods
 from fairfix.methods import Method
-from tests.helpers.runs import Place, Run
+from tests.helpers.runs import Draw, Place, Run
 
 QUICK: dict[str, list[object]] = {
     "adversarial": ["--rounds", 2, "--critic-steps", 10, "--network-steps", 10],
+    "fairif": ["--epochs", 3, "--learning-rate", 0.01],
     "gda": ["--epochs", 3, "--learning-rate", 0.01],
     "layerwise": ["--calls", 5, "--layers", "4"],
     "perturb": ["--trials", 20],
@@ -27,11 +29,26 @@ QUICK: dict[str, list[object]] = {
 GOAL = ("--budget", 0.1, "--json", "--quiet")
 
 
+Quick = Callable[[str], Sequence[object]]
+
+
+@pytest.fixture
+def quick(place: Place, draw: Draw) -> Quick:
+    """The options with which a method is quick, and those that it needs."""
+    train = place.table(draw(600, 4), "train.csv")
+
+    def options(name: str) -> Sequence[object]:
+        needed = ("--train", train) if methods.get(name).needs_training else ()
+        return (*QUICK.get(name, ()), *needed)
+
+    return options
+
+
 @pytest.mark.parametrize("name", methods.names())
 def test_what_is_reported_is_what_the_written_checkpoint_does(
-    fairfix: Run, place: Place, schema: dict[str, Any], name: str
+    fairfix: Run, place: Place, schema: dict[str, Any], name: str, quick: Quick
 ) -> None:
-    ended = fairfix(name, place.model, place.val, "--test", place.test, *GOAL, *QUICK.get(name, ()))
+    ended = fairfix(name, place.model, place.val, "--test", place.test, *GOAL, *quick(name))
     assert ended.code == 0, ended.err
     report = json.loads(ended.out)
     jsonschema.Draft202012Validator(schema).validate(report)
@@ -57,13 +74,13 @@ def test_what_is_reported_is_what_the_written_checkpoint_does(
 
 @pytest.mark.parametrize("name", methods.names())
 def test_the_same_again_gives_the_same_bytes(
-    fairfix: Run, place: Place, monkeypatch: pytest.MonkeyPatch, name: str
+    fairfix: Run, place: Place, monkeypatch: pytest.MonkeyPatch, name: str, quick: Quick
 ) -> None:
     found = []
     for folder in ("one", "two"):
         (place.folder / folder).mkdir()
         monkeypatch.chdir(place.folder / folder)
-        words = (name, "../model.pt", "../val.csv", "-o", "made.pt", *QUICK.get(name, ()))
+        words = (name, "../model.pt", "../val.csv", "-o", "made.pt", *quick(name))
         assert fairfix(*words, *GOAL).code == 0
         found.append(Place(place.folder / folder).files())
     assert len(found[0]) == 5 + any(path.endswith(".rule.safetensors") for path in found[0])
