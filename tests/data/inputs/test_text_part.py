@@ -265,8 +265,10 @@ def test_a_model_in_another_folder_has_a_copy_of_its_tokenizer(
 ) -> None:
     monkeypatch.setenv("FAIRFIX_CACHE", str(tmp_path / "cache"))
     (tmp_path / "net.py").write_text(NETWORK)
-    weights = {"words.weight": torch.randn(9, 4), "last.weight": torch.randn(1, 4)}
-    torch.save(weights | {"last.bias": torch.zeros(1)}, tmp_path / "m.pt")
+    drawn = torch.Generator().manual_seed(0)  # equal texts get equal scores to the last digit
+    words, last = (torch.randn(n, 4, generator=drawn) for n in (9, 1))
+    weights = {"words.weight": words, "last.weight": last, "last.bias": torch.zeros(1)}
+    torch.save(weights, tmp_path / "m.pt")
     spec = {"version": 2, "inputs": text()}
     (tmp_path / "m.data.json").write_text(json.dumps(spec))
     rows = [f"{i % 2},{i // 2 % 2},{' '.join(WORDS[4 + i % 5 :])}" for i in range(200)]
