@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fairfix._utils.lengths import unequal_lengths
 from fairfix._utils.text import error_summary
 from fairfix.errors import TableError
 
@@ -116,10 +117,8 @@ def from_mapping(data: Mapping[str, Any]) -> MemoryTable:
                 f"The array {name!r} is not a column of one type ({error_summary(error)}); convert "
                 "it to numbers or to text."
             ) from None
-    lengths = {name: len(values) for name, values in (columns | arrays).items()}
-    if len(set(lengths.values())) > 1:
-        listed = ", ".join(f"{name} {rows}" for name, rows in lengths.items())
-        raise TableError(f"The arrays have different lengths: {listed}; give each one every row.")
+    if lengths := unequal_lengths(columns | arrays):
+        raise TableError(f"The arrays have different lengths: {lengths}; give each one every row.")
     return MemoryTable("arrays", pa.table(columns), arrays, by_name=len(arrays) > 1)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fairfix._utils.lengths import unequal_lengths
 from fairfix.data.protected_inputs import Block, protected_inputs
 from fairfix.data.training_rows import TrainingRows
 from fairfix.errors import TableError
@@ -109,23 +110,10 @@ class Problem:
         return f"<Problem: {len(self.scores):,} rows, groups {groups}{more}>"
 
     def _check_lengths(self) -> None:
-        lengths = {
-            name: len(values)
-            for name in (
-                "scores",
-                "labels",
-                "groups",
-                "inputs",
-                "weights",
-                "ids",
-                "clusters",
-                "probabilities",
-            )
-            if (values := getattr(self, name)) is not None
-        } | {name: len(ids) for name, ids in self.further.items()}
-        if len(set(lengths.values())) > 1:
-            listed = ", ".join(f"{name} {n}" for name, n in lengths.items())
-            raise TableError(f"Lengths differ: {listed}. Each needs one entry per row.")
+        names = ("scores", "labels", "groups", "inputs", "weights", "ids", "clusters")
+        columns = {name: getattr(self, name) for name in (*names, "probabilities")}
+        if lengths := unequal_lengths(columns | dict(self.further)):
+            raise TableError(f"Lengths differ: {lengths}. Each needs one entry per row.")
 
     @property
     def features(self) -> Tensor | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from fairfix._utils.lengths import unequal_lengths
 from fairfix.errors import TableError
 from fairfix.models.inputs import Inputs
 
@@ -39,15 +40,10 @@ class TrainingRows:
     def __post_init__(self) -> None:
         if len(self.inputs) == 0:
             raise TableError("There are no training rows; leave them out or add rows.")
-        lengths = {
-            name: len(values)
-            for name in ("inputs", "scores", "labels", "groups", "weights", "ids")
-            if (values := getattr(self, name)) is not None
-        }
-        if len(set(lengths.values())) > 1:
-            listed = ", ".join(f"{name} {n}" for name, n in lengths.items())
+        names = ("inputs", "scores", "labels", "groups", "weights", "ids")
+        if lengths := unequal_lengths({name: getattr(self, name) for name in names}):
             raise TableError(
-                f"Lengths of the training rows differ: {listed}. Each needs one entry per row."
+                f"Lengths of the training rows differ: {lengths}. Each needs one entry per row."
             )
         if not bool(((self.labels == 0) | (self.labels == 1)).all()):
             raise TableError("Labels of training rows must be 0 or 1.")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fairfix._utils.lengths import unequal_lengths
 from fairfix.errors import InputError
 
 Rows = slice | Tensor
@@ -182,10 +183,8 @@ class Inputs:
         repeated = next((key for key in keys if keys.count(key) > 1), None)
         if repeated is not None:
             raise InputError(f"The input {repeated!r} is given twice; give each input once.")
-        lengths = {part.keys[0]: len(part) for part in self.parts}
-        if len(set(lengths.values())) > 1:
-            listed = ", ".join(f"{name} {rows}" for name, rows in lengths.items())
-            raise InputError(f"The inputs have different numbers of rows: {listed}.")
+        if lengths := unequal_lengths({part.keys[0]: part for part in self.parts}):
+            raise InputError(f"The inputs have different numbers of rows: {lengths}.")
 
     @classmethod
     def of(cls, features: Tensor) -> Inputs:
