@@ -228,9 +228,9 @@ class DecisionRule:
             "weights_sha256": self.weights_sha256,
             "report_sha256": self.report_sha256,
             "contract": self.contract and self.contract.model_dump(mode="json"),
-            **({} if self.score_model is None else {"score_model": _named(self.score_model)}),
-            **({} if self.classes is None else {"classes": _listed(self.classes)}),
-            **({} if self.targets is None else {"targets": _named_targets(self.targets)}),
+            "score_model": self.score_model and _named(self.score_model),
+            "classes": self.classes and _listed(self.classes),
+            "targets": self.targets and _named_targets(self.targets),
         }
 
     @classmethod
@@ -251,6 +251,7 @@ class DecisionRule:
         if isinstance(data, dict):
             _check_version(data.get("version"), data.get("operator"), source)
         document = validate(RuleDocument, data, source)
+        _check_agreement(document, source)
         named, listed, labels = document.score_model, document.classes, document.targets
         score_model = None
         if named is not None:
@@ -301,6 +302,23 @@ def _listed(classes: Classes) -> dict[str, Any]:
 def _named_targets(targets: Targets) -> dict[str, Any]:
     """Return what a rule's JSON has of its targets."""
     return {"names": list(targets.names), "target": targets.target}
+
+
+def _check_agreement(document: RuleDocument, source: str) -> None:
+    """Check the keys that follow from others, which other programs may read in place of them."""
+    derived = {
+        "needs_group": document.threshold is None,
+        "score": "probability"
+        if document.positive_label == document.output_label
+        else "1 - probability",
+    }
+    for name in sorted(derived.keys() & document.model_fields_set):
+        value = getattr(document, name)
+        if value not in (None, derived[name]):
+            raise UsageError(
+                f"{source}: {name} is {value!r}, and the rest of the rule says {derived[name]!r}, "
+                "so it was changed after it was written; restore it, or debias again."
+            )
 
 
 def _check_version(version: object, operator: object, source: str) -> None:

@@ -20,6 +20,25 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Steps = Annotated[tuple[tuple[Threshold, Probability], ...], Field(min_length=1)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
+KINDS = (("threshold",), ("thresholds",), ("lottery", "salt", "id_column"))
+"""The keys of each kind of thresholds, of which a rule has one."""
+
+NULLABLE = frozenset(
+    {
+        "id_column",
+        "group_column",
+        "metric",
+        "budget",
+        "weights_sha256",
+        "report_sha256",
+        "contract",
+        "score_model",
+        "classes",
+        "targets",
+    }
+)
+"""The keys that are null where a rule has none."""
+
 
 class ScoreModelDocument(StrictModel):
     """A model between the network's score and the thresholds (docs/rule.md).
@@ -70,8 +89,8 @@ class TargetsDocument(StrictModel):
 class RuleDocument(StrictModel):
     """Positive where score > threshold.
 
-    Only ``version``, ``operator`` and one of ``threshold``, ``thresholds`` and ``lottery`` are
-    required in a file; ``DecisionRule.to_json`` writes all keys that apply.
+    ``DecisionRule.to_json`` writes all keys but those of other kinds of thresholds, and version 2
+    requires them. Version 1 requires ``version``, ``operator`` and one kind of thresholds.
     """
 
     version: Literal[1, 2] = Field(description="Version of the rule.")
@@ -151,4 +170,29 @@ class RuleDocument(StrictModel):
                 "has classes, targets, a contract, report_sha256 or score_model, which version 1 "
                 "does not have"
             )
+        if self.version > 1:
+            self._check_as_written()
         return self
+
+    def _check_as_written(self) -> None:
+        """Raise ValueError if keys are missing, or null where a rule has a value.
+
+        A missing key would be read as "none", and the rule would decide otherwise without a word.
+        """
+        of_kinds = {name for kind in KINDS for name in kind}
+        given = self.model_fields_set
+        faults = [
+            f"lacks {name}" for name in sorted(type(self).model_fields.keys() - of_kinds - given)
+        ]
+        faults += [
+            f"has null as {name}"
+            for name in sorted(given - NULLABLE)
+            if getattr(self, name) is None
+        ]
+        if given & of_kinds not in [set(kind) for kind in KINDS]:
+            faults.append("must have one of threshold, thresholds, and lottery with its keys")
+        if faults:
+            raise ValueError(
+                f"{faults[0]}, so the rule was changed after it was written; restore it, or debias "
+                "again"
+            )

@@ -80,7 +80,33 @@ def read_rule(path: Path) -> DecisionRule:
     Raises:
         UsageError: if the file cannot be read or does not hold a rule.
     """
-    return DecisionRule.from_json(read_json(path), path.name, path.with_suffix(".safetensors"))
+    return _written(read_json(path), path.name, path.with_suffix(".safetensors"))
+
+
+def _written(data: object, source: str, arrays: Path) -> DecisionRule:
+    """Return a rule as ``save`` writes it: bound to its report, its weights and its columns.
+
+    Raises:
+        UsageError: if it is not a rule, or was unbound after it was written.
+    """
+    rule = DecisionRule.from_json(data, source, arrays)
+    if isinstance(data, dict) and data["version"] == 1:
+        return rule
+    unbound = None
+    if rule.contract is None or rule.report_sha256 is None:
+        unbound = "has no contract" if rule.contract is None else "has no hash of its report"
+    elif rule.contract.reads_table and rule.weights_sha256 is None:
+        unbound = "does not say which weights it belongs to"
+    elif rule.weights_sha256 is not None and not rule.contract.reads_table:
+        unbound = "belongs to weights, but has no features"
+    elif rule.score_model is None and arrays.is_file():
+        unbound = f"has no score model, but {arrays.name} has one"
+    if unbound is not None:
+        raise UsageError(
+            f"The rule in {source} {unbound}, so it was changed after it was written. Restore "
+            "the files that were written together, or debias again."
+        )
+    return rule
 
 
 def page_mark(report_sha256: str) -> str:
@@ -150,11 +176,18 @@ def _locate(checkpoint: Checkpoint, given: DecisionRule | Path | None) -> FoundR
     report = _report_of(sibling)
     if checkpoint.rule is not None:
         arrays = beside(checkpoint.path, ARRAYS_SUFFIX)
-        rule = DecisionRule.from_json(checkpoint.rule, checkpoint.name, arrays)
+        rule = _written(checkpoint.rule, checkpoint.name, arrays)
         _check_sibling(rule, checkpoint.path, sibling)
         return FoundRule(rule, f"{checkpoint.name} itself", report)
     if sibling.is_file():
         return FoundRule(read_rule(sibling), sibling.name, report)
+    for left in (report, beside(checkpoint.path, ARRAYS_SUFFIX)):
+        if left.is_file():
+            raise UsageError(
+                f"{left.name} belongs to a rule, but {sibling.name} is missing, and without it "
+                f"{checkpoint.name} would decide by score > 0.5. Restore the rule, name it with "
+                f"--rule, or move {left.name} away."
+            )
     return NO_RULE
 
 

@@ -17,7 +17,8 @@ from torch import nn
 
 import fairfix.cli.app as cli
 import fairfix.cli.gate as gate_command
-from tests.helpers.rules import CONTRACT, change_report
+from fairfix.thresholds.rule import DecisionRule
+from tests.helpers.rules import as_saved, change_report
 from tests.helpers.runs import Draw, Place, Run
 
 SCORES = ("--score", "p", "--group", "sex", "--privileged", "m")
@@ -335,8 +336,7 @@ def test_a_wrong_demand(fairfix: Run, table: Path, options: tuple[str, ...], sai
 
 def test_the_budget_of_the_rule_counts_where_none_is_given(fairfix: Run, table: Path) -> None:
     rule = table.with_name("net.rule.json")
-    made = {"version": 2, "operator": ">", "threshold": 0.5, "metric": "spd", "budget": 0.2}
-    rule.write_text(json.dumps({**made, "contract": CONTRACT}))
+    rule.write_text(json.dumps(as_saved(DecisionRule(0.5, metric="spd", budget=0.2))))
     ended = fairfix("gate", "-", write(table, ALIKE), *SCORES, "--rule", rule)
     assert ended.code == 0
     assert "the budget is the rule's own: gap of spd < 0.2" in ended.err
@@ -358,8 +358,7 @@ def test_a_large_budget_of_the_rule_must_be_named(
     fairfix: Run, table: Path, own: float, options: tuple[str, ...], code: int
 ) -> None:
     rule = table.with_name("net.rule.json")
-    made = {"version": 2, "operator": ">", "threshold": 0.5, "metric": "spd", "budget": own}
-    rule.write_text(json.dumps({**made, "contract": CONTRACT}))
+    rule.write_text(json.dumps(as_saved(DecisionRule(0.5, metric="spd", budget=own))))
     ended = fairfix("gate", "-", write(table, ALIKE), *SCORES, "--rule", rule, *options)
     assert ended.code == code, ended.err
     if code == 2:
@@ -410,8 +409,7 @@ def test_a_ratio_given_as_a_budget_is_refused(
 def test_what_is_known_of_both_budgets_of_a_rule(fairfix: Run, table: Path) -> None:
     """--also leaves the rule's budget in force."""
     rule = table.with_name("net.rule.json")
-    made = {"version": 2, "operator": ">", "threshold": 0.5, "metric": "spd", "budget": 0.1}
-    rule.write_text(json.dumps({**made, "contract": CONTRACT}))
+    rule.write_text(json.dumps(as_saved(DecisionRule(0.5, metric="spd", budget=0.1))))
     write(table, APART)
     ended = fairfix("gate", "-", table, *SCORES, "--rule", rule, "--also", "eod=0.1", "--json")
     found = [(c["key"], c["verdict"]) for c in json.loads(ended.out)["checks"]]
@@ -566,17 +564,6 @@ def test_what_could_not_be_compared_is_part_of_the_verdict(
     ended = fairfix(*words, "--require-unseen")
     assert ended.code == 3
     assert "Inconclusive: --require-unseen does not let unchecked rows pass." in ended.out
-
-
-def test_a_rule_that_is_not_bound_to_its_report_is_unchecked(
-    fairfix: Run, place: Place, debiased: Path
-) -> None:
-    rule = debiased.with_suffix(".rule.json")
-    bound = json.loads(rule.read_text())
-    rule.write_text(json.dumps(bound | {"report_sha256": None}))
-    words = ("gate", debiased, place.test, "--budget", "spd=0.9", "--rule", rule)
-    assert "not bound to a report, so it is unchecked" in " ".join(fairfix(*words).out.split())
-    assert fairfix(*words, "--require-unseen").code == 3
 
 
 def test_a_threshold_in_place_of_the_rule_is_unchecked(

@@ -18,6 +18,7 @@ CASES = {
     "checkpoints": 20_000,
     "tables": 10_000,
     "rules": 1_500,
+    "score-models": 500,
     "specs": 1_500,
     "settings": 1_000,
     "journals": 500,

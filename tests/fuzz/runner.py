@@ -7,6 +7,7 @@ that no reader may have (processes, sockets, changes outside the working folder)
 from __future__ import annotations
 
 import faulthandler
+import functools
 import multiprocessing
 import os
 import random
@@ -14,6 +15,7 @@ import resource
 import signal
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections import Counter
@@ -28,6 +30,7 @@ import torch
 from tests.fuzz.seeds import Seed
 from tests.fuzz.targets import TARGETS, outcome, suffix_of
 
+_BUILDING = threading.Lock()
 MAX_SECONDS = 10
 MAX_MEMORY = 6 * 2**30  # of address space on top of the parent's
 _FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "os.spawn", "subprocess.Popen")
@@ -62,12 +65,19 @@ def fuzz(name: str, cases: range, *, keep: Path | None = None) -> Findings:
     """
     findings = Findings()
     position = cases.start
+    with _BUILDING:  # torch.export traces in one thread at a time
+        seeds = _seeds(name)
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        seeds = TARGETS[name].build(Path(folder, "seeds"))
         while position < cases.stop:
             rest = range(position, cases.stop)
             position = _child(name, rest, seeds, Path(folder), findings, keep)
     return findings
+
+
+@functools.cache
+def _seeds(name: str) -> tuple[Seed, ...]:
+    with tempfile.TemporaryDirectory(prefix="seeds-") as folder:
+        return tuple(TARGETS[name].build(Path(folder)))
 
 
 def _child(

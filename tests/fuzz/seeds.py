@@ -18,6 +18,7 @@ from fairfix.thresholds.rule import DecisionRule
 from tests.fuzz import mutations
 from tests.fuzz.mutations import ANY, Mutation
 from tests.helpers.checkpoint_models import KINDS, plain_layers, trained
+from tests.helpers.rules import as_saved
 from tests.helpers.studies import study_row
 
 
@@ -116,7 +117,7 @@ def rules(folder: Path) -> list[Seed]:
             id_column="id",
         ),
     )
-    return [_document(f"rule {i}", rule.to_json()) for i, rule in enumerate(made)]
+    return [_document(f"rule {i}", as_saved(rule)) for i, rule in enumerate(made)]
 
 
 def score_models(folder: Path) -> list[Seed]:

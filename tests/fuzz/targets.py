@@ -24,6 +24,7 @@ from fairfix.data.spec import DataSpec, load_spec
 from fairfix.data.table import Columns, read_table
 from fairfix.errors import FairfixError
 from fairfix.models import checkpoint as checkpoints
+from fairfix.models.inputs import Inputs
 from fairfix.models.score_model.storage import read_score_model
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import read_rule
@@ -140,7 +141,8 @@ def read_any_rule(path: Path, case: int) -> None:
     groups = rule.group_names or ("a",)
     scores = torch.linspace(0, 1, 7)
     ids = pd.Series([f"r{i}" for i in range(7)]).to_numpy()
-    rule.decide(scores, torch.zeros(7, dtype=torch.int64), groups, ids, scores.unsqueeze(1))
+    inputs = Inputs.of(scores.unsqueeze(1))
+    rule.decide(scores, torch.zeros(7, dtype=torch.int64), groups, ids, inputs)
 
 
 SCORE_MODEL_SETTINGS: dict[str, dict[str, str | int | float | bool | None]] = {

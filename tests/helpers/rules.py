@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from fairfix.thresholds.rule import DecisionRule
+
 CONTRACT: dict[str, Any] = {
     "features": [],
     "roles": {
@@ -28,6 +30,11 @@ CONTRACT: dict[str, Any] = {
     "checkpoint_key": None,
 }
 """A contract for scores."""
+
+
+def as_saved(rule: DecisionRule) -> dict[str, Any]:
+    """Return the JSON of a rule for scores as its file has it: with a contract, and bound."""
+    return rule.to_json() | {"contract": CONTRACT, "report_sha256": "0f" * 32}
 
 
 def change_report(path: Path, /, **parts: Any) -> None:

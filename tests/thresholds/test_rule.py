@@ -81,6 +81,9 @@ def test_the_json_other_programs_read() -> None:
         "weights_sha256": "ab" * 32,
         "report_sha256": None,
         "contract": None,
+        "score_model": None,
+        "classes": None,
+        "targets": None,
     }
     by_group = BY_GROUP.to_json()
     assert by_group["thresholds"] == {"men": 0.6, "women": -1.0}
@@ -202,7 +205,7 @@ def test_randomized_thresholds_need_the_ids_or_features_they_were_made_with() ->
 
 RIGHT = {"version": 1, "operator": ">", "threshold": 0.5}
 BARE = {"version": 1, "operator": ">"}
-SECOND = {**RIGHT, "version": 2}
+SECOND = DecisionRule(0.5).to_json()
 
 
 @pytest.mark.parametrize(
@@ -220,6 +223,11 @@ SECOND = {**RIGHT, "version": 2}
         ),
         ({**SECOND, "targets": {"names": ["a"], "target": "a"}}, "fewer than two or repeat"),
         ({**SECOND, "targets": []}, "targets must be an object, not a list"),
+        ({**SECOND, "salt": "a"}, "must have one of threshold, thresholds, and lottery"),
+        ({**SECOND, "output": None}, "output must be a string, not null"),
+        ({**SECOND, "needs_group": None}, "has null as needs_group, so the rule was changed"),
+        ({**SECOND, "needs_group": True}, "needs_group is True, and the rest of the rule says"),
+        ({**SECOND, "score": "1 - probability"}, "the rest of the rule says 'probability'"),
         ({**RIGHT, "operator": ">="}, "with '>='"),
         (BARE, ONE_KIND),
         ({**RIGHT, "threshold": "0.5"}, "threshold must be a number, not '0.5'"),
@@ -250,6 +258,15 @@ SECOND = {**RIGHT, "version": 2}
 def test_invalid_rules_are_refused_with_their_source(data: object, message: str) -> None:
     with pytest.raises(UsageError, match=f"^model.rule.json: .*{message}"):
         DecisionRule.from_json(data, "model.rule.json")
+
+
+@pytest.mark.parametrize("rule", [SHARED, BY_GROUP, RANDOMIZED])
+def test_version_2_lacks_no_key(rule: DecisionRule) -> None:
+    written = rule.to_json()
+    for name in written:
+        left = {key: value for key, value in written.items() if key != name}
+        with pytest.raises(UsageError, match=r"^net\.rule\.json"):
+            DecisionRule.from_json(left, "net.rule.json")
 
 
 def test_a_whole_number_is_a_threshold() -> None:

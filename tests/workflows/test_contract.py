@@ -379,13 +379,41 @@ def test_the_rule_beside_a_checkpoint_is_the_one_inside_it(
     assert "fair.rule.json is not the rule inside fair.safetensors" in ended.sentence
 
 
-def test_a_rule_without_the_hash_of_its_weights_is_refused(place: Place, fairfix: Run) -> None:
-    assert fairfix("identity", place.model, place.val, "--budget", 0.3).code == 0
-    rule = place.folder / "model.debiased.rule.json"
-    report = place.folder / "model.debiased.report.json"
-    changed = json.loads(rule.read_text()) | {"weights_sha256": None, "report_sha256": None}
-    rule.write_text(json.dumps(changed))
-    report.unlink()
-    ended = fairfix("gate", place.folder / "model.debiased.pt", place.test, "--budget", "spd=0.9")
+@pytest.mark.parametrize(
+    ("command", "change", "said"),
+    [
+        ("predict", {"report_sha256": None}, "has no hash of its report"),
+        ("audit", {"contract": None}, "has no contract"),
+        ("gate", {"weights_sha256": None}, "does not say which weights it belongs to"),
+        ("predict", {"features": []}, "belongs to weights, but has no features"),
+    ],
+)
+def test_a_rule_without_a_part_is_refused(
+    fairfix: Run, place: Place, debiased: Path, command: str, change: dict[str, Any], said: str
+) -> None:
+    rule = rule_of(debiased)
+    changed = rule | change
+    if "features" in change:
+        changed = rule | {"contract": rule["contract"] | change}
+    debiased.with_suffix(".rule.json").write_text(json.dumps(changed))
+    debiased.with_suffix(".report.json").unlink()
+    ended = fairfix(command, debiased, place.test)
     assert ended.code == 2
-    assert "does not say which weights it belongs to" in ended.sentence
+    assert f"fair.rule.json {said}, so it was changed" in ended.sentence
+
+
+@pytest.mark.parametrize("command", ["predict", "gate"])
+def test_what_belongs_to_a_rule_is_not_used_without_it(
+    fairfix: Run, place: Place, debiased: Path, command: str
+) -> None:
+    debiased.with_suffix(".rule.json").unlink()
+    ended = fairfix(command, debiased, place.test)
+    assert ended.code == 2
+    assert "fair.report.json belongs to a rule, but fair.rule.json is missing" in ended.sentence
+    debiased.with_suffix(".report.json").rename(place.folder / "away")
+    assert "no rule found" in fairfix("predict", debiased, place.test).err
+
+
+def test_a_rule_serves_without_its_report(fairfix: Run, place: Place, debiased: Path) -> None:
+    debiased.with_suffix(".report.json").unlink()
+    assert fairfix("predict", debiased, place.test).code == 0

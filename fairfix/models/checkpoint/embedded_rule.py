@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from fairfix._utils.strict_json import parse_json
 from fairfix.errors import CheckpointError
 from fairfix.models.checkpoint.archive import Archive
 
@@ -33,18 +34,15 @@ def parse_rule(text: object, path: object) -> dict[str, Any] | None:
     """Parse what ``rule_text`` returned.
 
     Raises:
-        CheckpointError: if the text is not a JSON object.
+        CheckpointError: if the text is not a strict JSON object.
     """
     if text is None:
         return None
-    try:
-        rule = json.loads(text)  # type: ignore[arg-type]
-    except (ValueError, TypeError, RecursionError) as error:
-        raise CheckpointError(
-            f"{path}: its decision rule is damaged ({error}). Name the rule file with --rule."
-        ) from error
+    if not isinstance(text, str | bytes):
+        raise CheckpointError(f"{path}: its decision rule is not text. Write the file again.")
+    rule = parse_json(text, f"{path}: its decision rule", error=CheckpointError)
     if not isinstance(rule, dict):
         raise CheckpointError(
-            f"{path}: its decision rule is not a JSON object. Name the rule file with --rule."
+            f"{path}: its decision rule is not a JSON object. Write the file again."
         )
     return rule

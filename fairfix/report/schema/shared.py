@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field
 
 from fairfix._utils.strict_json import StrictModel
-from fairfix.thresholds.rule_document import RuleDocument
+from fairfix.thresholds.rule_document import KINDS, NULLABLE, RuleDocument
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -23,29 +23,17 @@ GroupRows = dict[str, Count]
 Verdict = Literal["certified", "violated", "inconclusive", "too few rows"]
 CONFIDENCE = "1 - alpha of each one-sided test; confidence intervals are two-sided at 1 - 2 alpha."
 
-_KINDS = (("threshold",), ("thresholds",), ("lottery", "salt", "id_column"))
-_NULLABLE = (
-    "id_column",
-    "group_column",
-    "metric",
-    "budget",
-    "weights_sha256",
-    "report_sha256",
-    "contract",
-)
-_ADDED = ("score_model", "classes", "targets")  # written only where the rule has one
-
 
 def _as_written(schema: dict[str, Any]) -> None:
     """Require the keys that ``DecisionRule.to_json`` writes, and refuse null where it has none."""
     fields = schema["properties"]
-    optional = {*_ADDED, *(name for kind in _KINDS for name in kind)}
-    schema["required"] = [name for name in fields if name not in optional]
-    schema["oneOf"] = [{"required": list(kind)} for kind in _KINDS]
-    schema["dependentRequired"] = {name: [kind[0]] for kind in _KINDS for name in kind[1:]}
+    of_kinds = {name for kind in KINDS for name in kind}
+    schema["required"] = [name for name in fields if name not in of_kinds]
+    schema["oneOf"] = [{"required": list(kind)} for kind in KINDS]
+    schema["dependentRequired"] = {name: [kind[0]] for kind in KINDS for name in kind[1:]}
     for name, field in fields.items():
         field.pop("default", None)
-        if name not in _NULLABLE and "anyOf" in field:
+        if name not in NULLABLE and "anyOf" in field:
             (value,) = [each for each in field.pop("anyOf") if each != {"type": "null"}]
             field |= value
 
@@ -54,20 +42,7 @@ class Rule(RuleDocument):
     """The decision rule with all keys that apply: positive where score > threshold."""
 
     model_config = ConfigDict(json_schema_extra=_as_written)
-
-    @model_validator(mode="after")
-    def _is_complete(self) -> Rule:
-        optional = {name for kind in _KINDS for name in kind}
-        given = self.model_fields_set
-        needed = type(self).model_fields.keys() - optional - {*_ADDED}
-        if missing := needed - given:
-            raise ValueError(f"must have {', '.join(sorted(missing))}")
-        if given & optional not in [set(kind) for kind in _KINDS]:
-            raise ValueError("must have one of threshold, thresholds, and lottery with its keys")
-        for name in given - set(_NULLABLE):
-            if getattr(self, name) is None:
-                raise ValueError(f"must have a value of {name}, not null")
-        return self
+    version: Literal[2] = Field(description="Version of the rule.")
 
 
 class Estimate(StrictModel):
