@@ -69,6 +69,9 @@ SETTINGS = (
     Setting("finetune", (("labels", "true"),), train=True),
     *_with_and_without(*(Setting("finetune", (("penalty", name),)) for name in PENALTIES)),
     *_with_and_without(Setting("finetune", (("flip", 0.1),))),
+    *_with_and_without(Setting("adversarial")),
+    Setting("fairif", train=True),
+    Setting("fairif", (("unweighted", True),), train=True),
 )
 
 

@@ -1,14 +1,18 @@
 """Measure fairif against its control, the same training without the weights (Wang et al. 2023).
 
     python benchmarks/w23.py digits --seeds 0 1 2 3 4
+    python benchmarks/w23.py digits --share 0.1 --seeds 0 1 2
+    python benchmarks/w23.py retrain --seeds 0 1 2
     python benchmarks/w23.py tables --seeds 0 1 2 3 4
     python benchmarks/w23.py report
 
 ``digits``: CI-MNIST with the paper's three biases and published counts, a network with one hidden
 layer of 64 units trained for 100 epochs of Adam with step size 5e-4 (the paper has 250 of 2e-4),
-with 60 % of the images for training, 20 % for validation and 20 % for tests. ``tables``: networks
-of the protocol m22 on Adult, Bank and COMPAS with their training rows. Every result is kept in
-``--folder`` as soon as it is there, and not computed again.
+with 60 % of the images for training, 20 % for validation and 20 % for tests. ``--share`` leaves
+methods that share of the validation images, as the paper's table 4. ``retrain``: the same from
+freshly initialized weights, trained as the network was. ``tables``: networks of the protocol m22 on
+Adult, Bank and COMPAS with their training rows. Every result is kept in ``--folder`` as soon as it
+is there, and not computed again.
 """
 
 from __future__ import annotations
@@ -54,6 +58,12 @@ ARMS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 }
 """Methods with their options; ``control`` is fairif without its weights."""
 PAPER = {"gaps": "eod,fprd"}
+EPOCHS, LEARNING_RATE, MINIBATCH = 100, 5e-4, 256
+AS_TRAINED = {"retrain": True, "epochs": EPOCHS, "learning_rate": LEARNING_RATE}
+RETRAINED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "fairif": ("fairif", AS_TRAINED),
+    "control": ("fairif", {**AS_TRAINED, "unweighted": True}),
+}
 DIGITS_GOAL = Objective(
     metrics.get("aaod"), performance=PERFORMANCES["accuracy"], kind="tradeoff", lambda_=0.75
 )
@@ -118,17 +128,31 @@ def digit_problems(
 
 
 def measure_digits(
-    folder: Path, studies: Iterable[Study], seeds: Iterable[int], digits: Digits
+    folder: Path,
+    studies: Iterable[Study],
+    seeds: Iterable[int],
+    digits: Digits,
+    arms: Mapping[str, tuple[str, Mapping[str, Any]]] = ARMS,
+    part: str = "digits",
+    share: float = 1,
 ) -> None:
-    """Compute and keep what is missing, seed by seed."""
+    """Compute and keep what is missing, seed by seed.
+
+    Args:
+        arms: methods with their options.
+        part: folder of the results.
+        share: of the validation images that methods see; smaller ones are parts of larger ones.
+    """
     every = tuple(studies)
     for study, seed in ((study, seed) for seed in seeds for study in every):
-        path = folder / "digits" / f"{study.bias}-{seed}.json"
+        path = folder / part / f"{study.bias}-{seed}.json"
         if path.is_file():
             continue
         validation, test = digit_problems(study, seed, folder, digits)
+        shuffled = torch.randperm(len(validation), generator=torch.Generator().manual_seed(seed))
+        validation = validation.take(shuffled[: round(share * len(validation))].sort().values)
         kept: dict[str, Any] = {"unmodified": digit_figures(test, test.scores > test.threshold)}
-        for arm, (method, options) in ARMS.items():
+        for arm, (method, options) in arms.items():
             paper = PAPER if method == "fairif" else {}
             result, known = run(method, {**options, **paper}, validation, DIGITS_GOAL, seed)
             kept[arm] = digit_figures(test, decided(result, test)) | known
@@ -166,11 +190,13 @@ def _keep(path: Path, figures: Mapping[str, Any]) -> None:
 
 def report(folder: Path) -> str:
     """Return Markdown tables of all results that are kept."""
-    return "\n\n".join((*_digit_tables(folder / "digits"), *_result_tables(folder / "tables")))
+    parts = (*sorted(folder.glob("digits*")), *sorted(folder.glob("retrain*")))
+    digits = [table for part in parts for table in _digit_tables(part)]
+    return "\n\n".join((*digits, *_result_tables(folder / "tables")))
 
 
 def _digit_tables(folder: Path) -> Iterator[str]:
-    head = ["bias", "model", *FIGURES]
+    head = [f"bias ({folder.name})", "model", *FIGURES]
     rows = []
     for bias in BIASES:
         runs = [json.loads(path.read_text()) for path in sorted(folder.glob(f"{bias}-*.json"))]
@@ -234,18 +260,25 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a part of the study, or print its tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("part", choices=["digits", "tables", "report"])
+    parser.add_argument("part", choices=["digits", "retrain", "tables", "report"])
     parser.add_argument("--biases", nargs="+", default=list(BIASES), choices=BIASES)
     parser.add_argument("--data-sets", nargs="+", default=list(DATA_SETS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--share", type=float, default=1.0, help="of the validation images")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--bed", type=Path, help="folder of the networks on tables")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     match options.part:
-        case "digits":
-            studies = [Study("mlp", bias, None, 100, 5e-4, 256) for bias in options.biases]
-            measure_digits(options.folder, studies, options.seeds, load_digits())
+        case "digits" | "retrain":
+            studies = [
+                Study("mlp", bias, None, EPOCHS, LEARNING_RATE, MINIBATCH)
+                for bias in options.biases
+            ]
+            arms = RETRAINED if options.part == "retrain" else ARMS
+            part = options.part if options.share == 1 else f"{options.part}-{options.share:g}"
+            given = options.folder, studies, options.seeds, load_digits()
+            measure_digits(*given, arms, part, options.share)
         case "tables":
             bed = Bed(options.bed or options.folder)
             measure_tables(options.folder, bed, options.data_sets, options.seeds)

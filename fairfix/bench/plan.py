@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from fairfix import methods
 from fairfix._utils.progress import track
@@ -154,7 +153,7 @@ def chosen_methods(requested: Sequence[str], default: Sequence[str]) -> list[Met
         UsageError: if a request is not valid (``parse_method``), or a method cannot be imported.
     """
     chosen = [MethodChoice(name) for name in (BASELINE, GROUP_THRESHOLDS)]
-    for choice in parse_methods(requested) or [MethodChoice(name) for name in default]:
+    for choice in parse_methods(requested or default):
         if choice not in chosen:
             chosen.append(choice)
     return chosen
@@ -164,7 +163,6 @@ def plan_study(
     tasks: Sequence[Task],
     objectives: Sequence[Objective],
     chosen: Sequence[MethodChoice | str],
-    options: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     attribution: bool = False,
 ) -> Study:
@@ -172,13 +170,9 @@ def plan_study(
 
     Args:
         chosen: the methods.
-        options: options of methods, by name, where they are not given.
         attribution: also attribute the gaps to the networks' weights.
     """
     choices = [MethodChoice(each) if isinstance(each, str) else each for each in chosen]
-    choices = [
-        replace(c, options={**(options or {}).get(c.name, {}), **c.options}) for c in choices
-    ]
     if attribution:
         choices.append(MethodChoice(ATTRIBUTION))
     return Study.of(tasks, lambda task, sha256: _cells(task, sha256, objectives, choices))

@@ -83,12 +83,12 @@ class StudyRequest:
                 raise UsageError(f"A protocol has its own goal, networks and rows; remove {flag}.")
         objectives = _with_choice(_objectives(chosen, self.metrics), self.given)
         names = chosen_methods(self._requested(self.method), chosen.methods)
-        chosen = replace(chosen, learns=self.training_rows)
+        chosen = replace(chosen, learns=chosen.learns or self.training_rows)
         planned = plan_tasks(chosen, _listed(self.datasets), self.seeds, _listed(self.variants))
         if self.array is not None:
             planned = array_part(planned, *_array(self.array))
         tasks = build_tasks(planned, jobs)
-        return plan_study(tasks, objectives, names, chosen.options, attribution=self.attribution)
+        return plan_study(tasks, objectives, names, attribution=self.attribution)
 
     def _requested(self, method: Sequence[str] | None) -> Sequence[str]:
         """Return the requested methods; ``method`` is the option or the setting."""

@@ -73,7 +73,7 @@ def test_the_command_runs_resumes_and_summarizes(tmp_path: Path) -> None:
         (["a.pt", "b.csv", "--protocol", "m22"], "remove 'a.pt'"),
         (["a.pt", "b.csv", "--datasets", "compas"], "need --protocol"),
         (["a.pt", "b.csv", "--training-rows"], "need --protocol"),
-        (["--protocol", "m23"], "The protocols are m22, s20, c21, not 'm23'"),
+        (["--protocol", "m23"], "The protocols are m22, m22-paper, s20, c21, not 'm23'"),
         (["--protocol", "m22", "--array", "x"], "--array must be i/n"),
         (["--protocol", "m22", "--array", "\u00b2/4"], "--array must be i/n"),
         (["--protocol", "m22", "--metrics", ","], "is empty; add names or remove the option"),

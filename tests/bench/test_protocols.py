@@ -24,13 +24,24 @@ from fairfix.metrics.objective import Objective
 def test_protocols_name_what_exists() -> None:
     for each in PROTOCOLS.values():
         assert chosen_datasets(each, []) == each.datasets
-        assert {c.name for c in chosen_methods([], each.methods)} == set(each.methods)
+        assert chosen_methods([], each.methods)[2:] == [
+            parse_method(name) for name in each.methods if name not in ("identity", "thresholds")
+        ]
     assert chosen_datasets(protocol("m22"), ["bank"]) == ("bank/age",)
     assert chosen_datasets(protocol("s20"), ["compas"]) == ("compas/sex", "compas/race")
     assert chosen_datasets(protocol("m22"), ["loh/alpha=0.50"]) == ("loh/alpha=0.5",)
     for wrong in ("iris", "loh/beta=1", "adult/age", "zafar/theta=x"):
         with pytest.raises(UsageError):
             chosen_datasets(protocol("m22"), [wrong])
+
+
+def test_m22_with_its_own_settings_differs_in_goal_methods_and_rows_only() -> None:
+    plain, paper = protocol("m22"), protocol("m22-paper")
+    changed = {"name": paper.name, "methods": paper.methods, "objectives": paper.objectives}
+    assert replace(plain, learns=True, **changed) == paper
+    assert {each.margin for each in paper.objectives} == {0.01}
+    gda = [choice for choice in map(parse_method, paper.methods) if choice.name == "gda"]
+    assert {choice.options.get("optimizer", "adam") for choice in gda} == {"sgd", "adam"}
 
 
 def test_other_classifiers_are_variants_of_a_protocol() -> None:

@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import w23
 from cimnist import Study
 
+from fairfix import methods
 from tests.benchmarks.test_cimnist import bars
 
 
@@ -38,6 +39,25 @@ def test_results_of_digits_are_kept_and_reported(
         "fairif / unmodified here",
     ]
     assert rows[0][0] == "| group-size (1 seeds)"
+
+
+def test_methods_see_a_share_of_the_validation_images_and_may_train_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study("mlp", "group-size", 0.8, 1, 1e-3, 64)
+    seen = []
+
+    def run(method, options, validation, objective, seed):  # type: ignore[no-untyped-def]
+        seen.append((options.get("retrain", False), len(validation)))
+        return methods.get("identity").run(validation, objective), {}
+
+    monkeypatch.setattr(w23, "run", run)
+    for share, arms in ((1, w23.RETRAINED), (0.5, w23.ARMS)):
+        w23.measure_digits(tmp_path, [study], [0], bars(150), arms, f"digits-{share}", share)
+    (_, whole), *_, (_, half) = seen
+    assert [retrained for retrained, _ in seen] == [True, True, False, False, False]
+    assert half == round(whole / 2)
+    assert "| bias (digits-0.5) |" in w23.report(tmp_path)
 
 
 def test_the_published_ratios_are_those_of_the_paper() -> None:

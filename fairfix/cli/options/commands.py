@@ -190,7 +190,7 @@ def bench_options(
         ),
     ] = None,
     protocol: Annotated[
-        str | None, common("Protocol of a paper: m22, s20 or c21.", "--protocol")
+        str | None, common("Protocol of a paper: m22, m22-paper, s20 or c21.", "--protocol")
     ] = None,
     datasets: Annotated[
         str | None,
