@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fairfix._utils.show_versions import show_versions
     from fairfix.data.problem import Problem
     from fairfix.errors import FairfixError
+    from fairfix.integrations import sklearn
     from fairfix.metrics.objective import Objective
     from fairfix.thresholds.rule import DecisionRule
     from fairfix.workflows.api import audit, debias, gate
@@ -56,6 +57,7 @@ __all__ = [
     "predict",
     "save",
     "show_versions",
+    "sklearn",
 ]
 
 # Imported at first use, so that "import fairfix" does not import torch.
@@ -78,13 +80,14 @@ _HOMES = {
     "save": "workflows.api_outputs",
     "show_versions": "_utils.show_versions",
 }
+_MODULES = {"methods": "methods", "metrics": "metrics", "sklearn": "integrations.sklearn"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = getattr(import_module(f"fairfix.{_HOMES[name]}"), name)
-    elif name in ("methods", "metrics"):
-        value = import_module(f"fairfix.{name}")
+    elif name in _MODULES:
+        value = import_module(f"fairfix.{_MODULES[name]}")
     else:
         raise AttributeError(f"module 'fairfix' has no attribute {name!r}")
     globals()[name] = value

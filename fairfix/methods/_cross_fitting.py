@@ -33,9 +33,9 @@ _SAME = 1e-6  # values closer than this do not differ
 class Classifier(Protocol):
     """A binary classifier in the manner of scikit-learn."""
 
-    def fit(self, X: Floats, y: NDArray[np.int64], sample_weight: Floats | None) -> object: ...  # noqa: N803
+    def fit(self, X: Floats, y: NDArray[np.int64], sample_weight: Floats | None) -> object: ...
 
-    def predict_proba(self, X: Floats) -> Floats: ...  # noqa: N803
+    def predict_proba(self, X: Floats) -> Floats: ...
 
 
 def boosted_trees() -> HistGradientBoostingClassifier:

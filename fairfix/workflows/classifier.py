@@ -28,7 +28,7 @@ _SUM = 1e-3  # more than round-off changes the sum of probabilities
 class Classifier(Protocol):
     """What scikit-learn and others call a classifier."""
 
-    def predict_proba(self, X: Any) -> Any:  # noqa: N803 (the name that users' classes have)
+    def predict_proba(self, X: Any) -> Any:
         """Return the probability of each class, (N, K)."""
         ...
 

@@ -204,7 +204,7 @@ def test_a_rule_of_other_weights_is_refused(rows: pd.DataFrame, trained: nn.Modu
 class Constant:
     """Gives probabilities that are no such."""
 
-    def predict_proba(self, X: Any) -> Any:  # noqa: N803 (the name of scikit-learn)
+    def predict_proba(self, X: Any) -> Any:
         return np.full((len(X), 2), 0.7)
 
 

@@ -1,0 +1,1 @@
+"""Adapters for other packages: one module each, imported only when it is used."""
