@@ -64,8 +64,10 @@ def _with_and_without(*settings: Setting) -> tuple[Setting, ...]:
 
 
 SETTINGS = (
-    *map(Setting, (UNMODIFIED, "identity", "thresholds", "blind")),
-    *_with_and_without(Setting("prune"), Setting("gda"), Setting("finetune")),
+    *map(Setting, (UNMODIFIED, "identity", "thresholds")),
+    *_with_and_without(
+        Setting("blind"), Setting("repair"), Setting("prune"), Setting("gda"), Setting("finetune")
+    ),
     Setting("finetune", (("labels", "true"),), train=True),
     *_with_and_without(*(Setting("finetune", (("penalty", name),)) for name in PENALTIES)),
     *_with_and_without(Setting("finetune", (("flip", 0.1),))),

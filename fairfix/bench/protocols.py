@@ -17,7 +17,7 @@ attribute that was not debiased.
 
 Base networks are trained on the training rows, their epoch is selected on the validation rows;
 methods are tuned on the validation rows and evaluated on the test rows. With ``learns``, methods
-that learn by gradients take gradients from the training rows.
+that take training rows learn from those.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ class Task:
             split has rows of its own (see ``split_statistics.mean_interval``).
         input_blocks: see ``Problem``.
         training: the rows that the network was trained on; None if they are not known.
-        learns: whether methods that learn by gradients learn from them.
+        learns: whether methods that take training rows learn from them.
         other_groups: (N,) groups of the test rows by an attribute that is not debiased.
     """
 

@@ -257,8 +257,8 @@ class Problem:
             return self
         if rows.groups is None:
             raise TableError(
-                f"{method} measures gaps on the training rows, which have no groups; add the group "
-                "column to their table, or leave out --train."
+                f"{method} needs the group of every training row, and the training rows have no "
+                "groups; add the group column to their table, or leave out --train."
             )
         try:
             return replace(

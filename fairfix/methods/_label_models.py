@@ -1,9 +1,10 @@
-"""Cross-fitted boosted trees, and the same refitted on all rows as part of a score model."""
+"""Boosted trees for a label or a group, as part of a score model and for rows they did not see."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,55 +14,76 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from fairfix.data.problem import Problem
+from fairfix.data.splitting import stratified_folds
 from fairfix.errors import TableError
-from fairfix.methods._cross_fitting import Floats, boosted_trees, out_of_fold, row_weights
+from fairfix.methods._cross_fitting import (
+    N_FOLDS,
+    Floats,
+    boosted_trees,
+    classifier_inputs,
+    out_of_fold,
+    row_weights,
+    score_logit,
+)
 from fairfix.models.score_model import Logistic, TreeEnsemble
 from fairfix.models.score_model.label_model import SCALE
 
 
 @dataclass(frozen=True)
-class CrossFitted:
+class FittedTrees:
     """A probability model of every row.
 
     Attributes:
-        out_of_fold: (N,) predicted by trees that were fitted without the row's fold.
-        trees: fitted on all rows.
+        unseen: (N,) predicted by trees that were not fitted on the row.
+        trees: fitted on all rows to learn from.
     """
 
-    out_of_fold: Floats
+    unseen: Floats
     trees: TreeEnsemble
 
 
-def cross_fit(
+def fit_trees(
     problem: Problem,
-    inputs: Floats,
-    target: NDArray[np.int64],
-    folds: NDArray[np.int64],
-    rows: NDArray[np.bool_] | None = None,
-) -> CrossFitted:
-    """Fit boosted trees for P(target = 1), for each fold and on all rows.
+    learned: Problem,
+    columns: NDArray[np.int64],
+    target: Literal["labels", "groups"],
+    *,
+    seed: int,
+    among: int | None = None,
+) -> FittedTrees:
+    """Fit boosted trees for the probability of label 1 or group 1.
 
     Args:
-        problem: gives the row weights.
-        inputs: (N, D).
-        target: (N,) 0/1.
-        folds: (N,) from 0.
-        rows: (N,) mask of the rows to fit on, as far as they have a weight; None for all.
+        problem: the rows to predict. If they are those to learn from, five further fits leave out
+            a fold each.
+        learned: the rows to learn from (``Problem.learning_rows``), with row weights.
+        columns: numbers of the feature columns; the logit of the score is the last input.
+        target: what is predicted.
+        seed: of the folds.
+        among: fit on rows of this label alone; None for all.
 
     Raises:
         TableError: if the rows to fit on do not have both values.
     """
-    rows = np.ones(len(problem), dtype=bool) if rows is None else rows
-    weights = row_weights(problem)
-    rows = rows if weights is None else rows & (weights > 0)
-    predicted = out_of_fold(boosted_trees, inputs, target, rows, folds, weights)
+    inputs = classifier_inputs(learned, columns)
+    known: NDArray[np.int64] = getattr(learned, target).cpu().numpy()
+    weights = row_weights(learned)
+    rows = np.ones(len(learned), dtype=bool) if weights is None else weights > 0
+    if among is not None:
+        rows &= learned.labels.cpu().numpy() == among
+    if len(np.unique(known[rows])) < 2:
+        raise TableError("There are too few rows of a group or a label to fit a model; add rows.")
     model = boosted_trees()
     with threadpool_limits(torch.get_num_threads(), user_api="openmp"):
-        model.fit(inputs[rows], target[rows], None if weights is None else weights[rows])
-    trees = TreeEnsemble.from_sklearn(model)
-    last = inputs.shape[1] - 1
-    rounded = range(last + 1) if problem.features is None else [last]
-    return CrossFitted(predicted, _apart(trees, inputs[rows], rounded))
+        model.fit(inputs[rows], known[rows], None if weights is None else weights[rows])
+        if learned is problem:
+            folds = stratified_folds(problem, N_FOLDS, seed)
+            unseen = out_of_fold(boosted_trees, inputs, known, rows, folds, weights)
+        else:
+            unseen = model.predict_proba(classifier_inputs(problem, columns))[:, 1]
+    last = len(columns)
+    rounded = range(last + 1) if learned.features is None else [last]
+    return FittedTrees(unseen, _apart(TreeEnsemble.from_sklearn(model), inputs[rows], rounded))
 
 
 def _apart(trees: TreeEnsemble, inputs: Floats, rounded: Iterable[int]) -> TreeEnsemble:
@@ -81,17 +103,13 @@ def _apart(trees: TreeEnsemble, inputs: Floats, rounded: Iterable[int]) -> TreeE
     return TreeEnsemble(inputs.shape[1], arrays)
 
 
-def calibrated_score(problem: Problem, logit: Floats) -> tuple[Logistic, Floats]:
-    """Return a logistic regression of the label on the logit and its square, and P(label = 1).
-
-    Args:
-        problem: labels and row weights.
-        logit: (N,) of the network's scores, clipped.
+def calibrated_score(problem: Problem) -> tuple[Logistic, Floats]:
+    """Return a logistic regression of the label on the score's logit and its square.
 
     Returns:
-        The regression, and (N,) its probabilities.
+        The regression, and (N,) its probabilities P(label = 1).
     """
-    scaled = logit / SCALE
+    scaled = score_logit(problem.scores.double().cpu().numpy()) / SCALE
     inputs = np.column_stack([scaled, scaled**2])
     labels = problem.labels.cpu().numpy()
     model = LogisticRegression(C=100.0, max_iter=1000).fit(inputs, labels, row_weights(problem))

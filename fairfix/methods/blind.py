@@ -5,7 +5,7 @@ unfairness of a positive decision. Both depend on P(label) and P(group) given wh
 row. Boosted trees estimate the two from the inputs of the network, without those that hold the
 protected attribute, and from its score; for images, texts and arrays from embeddings, that is, from
 what the last linear layer reads. Multiplier and threshold are chosen exactly, on predictions
-by trees that were fitted without the row.
+by trees that were fitted without the row: out of fold, or with --train on the training rows.
 
 Deviations from the papers: the rule maximizes balanced accuracy, not accuracy, and its chance of
 meeting the budget; the multiplier comes from 61 values in place of a linear program. The threshold
@@ -24,8 +24,8 @@ group that its share cannot be learned.
 Changes: the score, by trees in the rule; threshold; with --distill network weights instead.
 Group at prediction: no.
 Gradients: only with --distill.
-Training rows: no.
-Cost: 12 fits of 35 small trees.
+Training rows: optional, for the trees.
+Cost: 12 fits of 35 small trees, with training rows 2.
 Paper: Zeng, Cheng, Dobriban 2024; Chen, Klochkov, Liu 2024.
 """
 
@@ -42,17 +42,10 @@ import torch
 from torch import Tensor
 
 from fairfix.data.problem import Problem
-from fairfix.data.splitting import stratified_folds
 from fairfix.errors import TableError, UsageError
-from fairfix.methods._cross_fitting import (
-    N_FOLDS,
-    Floats,
-    classifier_inputs,
-    informative_columns,
-    row_weights,
-)
+from fairfix.methods._cross_fitting import Floats, informative_columns, row_weights
 from fairfix.methods._gap_training import Job, train_jobs
-from fairfix.methods._label_models import calibrated_score, cross_fit, table_features
+from fairfix.methods._label_models import calibrated_score, fit_trees, table_features
 from fairfix.methods._result import Result
 from fairfix.methods._search import CandidateSearch, policy_result, scores_of_unlabeled
 from fairfix.metrics.objective import Objective
@@ -112,9 +105,8 @@ def blind(
             f"blind supports {', '.join(METRICS)}, not {metric}; use finetune for other metrics."
         )
     features = table_features(problem, "blind")
-    columns = np.setdiff1d(informative_columns(problem), problem.protected_inputs)
-    inputs = classifier_inputs(problem, columns)
-    folds = stratified_folds(problem, N_FOLDS, seed)
+    learned = problem.learning_rows("blind")
+    columns = np.setdiff1d(informative_columns(learned), problem.protected_inputs)
     labels, groups = problem.labels.cpu().numpy(), problem.groups.cpu().numpy()
     of = METRICS[metric]
     mixed = eta == "mixed" or (eta == "auto" and of is None)
@@ -130,15 +122,15 @@ def blind(
             f"group {problem.group_names[shares.index(0)]!r} has none; add rows or choose another "
             "metric."
         )
-    label = cross_fit(problem, inputs, labels, folds)
-    group = cross_fit(problem, inputs, groups, folds, rows=counted)
-    calibrated, recalibrated = None, label.out_of_fold
+    label = fit_trees(problem, learned, columns, "labels", seed=seed)
+    group = fit_trees(problem, learned, columns, "groups", seed=seed, among=of)
+    calibrated, recalibrated = None, label.unseen
     if mixed:
-        calibrated, recalibrated = calibrated_score(problem, inputs[:, -1])
-    likely = (label.out_of_fold + recalibrated) / 2
+        calibrated, recalibrated = calibrated_score(problem)
+    likely = (label.unseen + recalibrated) / 2
 
     utility = likely / (2 * pi) - (1 - likely) / (2 * (1 - pi))
-    unfairness = group.out_of_fold / shares[1] - (1 - group.out_of_fold) / shares[0]
+    unfairness = group.unseen / shares[1] - (1 - group.unseen) / shares[0]
     if of is not None:
         unfairness = unfairness * (likely if of else 1 - likely)
     modeled = partial(

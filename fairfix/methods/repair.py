@@ -2,7 +2,8 @@
 
 Thresholds per group are as good as the score that they are applied to. Boosted trees predict the
 label from the inputs of the network and its score; their prediction for rows that they were not
-fitted on gets the exact best thresholds per group.
+fitted on (out of fold, or with --train on the training rows) gets the exact best thresholds per
+group.
 
 Deviation from the paper: it compares networks after thresholds and does not change their scores.
 The thresholds chosen on predictions for unseen rows are used with trees that are fitted again on
@@ -14,8 +15,8 @@ other programs must run the checkpoint alone (the trees are part of the rule).
 Changes: the score, by trees in the rule; thresholds per group.
 Group at prediction: yes.
 Gradients: no.
-Training rows: no.
-Cost: 6 fits of 35 small trees.
+Training rows: optional, for the trees.
+Cost: 6 fits of 35 small trees, with training rows 1.
 Paper: Cruz, Hardt 2024; Hardt, Price, Srebro 2016.
 """
 
@@ -27,9 +28,8 @@ from typing import Literal
 import torch
 
 from fairfix.data.problem import Problem
-from fairfix.data.splitting import stratified_folds
-from fairfix.methods._cross_fitting import N_FOLDS, classifier_inputs, informative_columns
-from fairfix.methods._label_models import calibrated_score, cross_fit, table_features
+from fairfix.methods._cross_fitting import informative_columns
+from fairfix.methods._label_models import calibrated_score, fit_trees, table_features
 from fairfix.methods._result import Result
 from fairfix.methods._search import policy_result
 from fairfix.metrics.objective import Objective
@@ -64,15 +64,13 @@ def repair(
         TableError: if there are only scores, or too few rows of a label.
     """
     features = table_features(problem, "repair")
-    columns = informative_columns(problem)
-    inputs = classifier_inputs(problem, columns)
-    label = cross_fit(
-        problem, inputs, problem.labels.cpu().numpy(), stratified_folds(problem, N_FOLDS, seed)
-    )
-    calibrated, recalibrated = None, label.out_of_fold
+    learned = problem.learning_rows("repair")
+    columns = informative_columns(learned)
+    label = fit_trees(problem, learned, columns, "labels", seed=seed)
+    calibrated, recalibrated = None, label.unseen
     if eta == "mixed":
-        calibrated, recalibrated = calibrated_score(problem, inputs[:, -1])
-    scores = torch.from_numpy((label.out_of_fold + recalibrated) / 2).to(problem.scores.device)
+        calibrated, recalibrated = calibrated_score(problem)
+    scores = torch.from_numpy((label.unseen + recalibrated) / 2).to(problem.scores.device)
     objective = objective.with_default_k(OWN_K[objective.metric.needs_labels])
     best = best_group_thresholds(replace(problem, scores=scores), objective)
     return policy_result(

@@ -98,7 +98,7 @@ def load(
         batch_size: rows run at once; None chooses it from the network's memory per row.
         checkpoint_key: which of several networks: a dotted prefix of its tensors' names.
         threads: CPU threads; None takes 1 for small networks and all for large ones.
-        train: a table of training rows, which methods that learn by gradients then learn from;
+        train: a table of training rows, which methods that take them then learn from;
             candidates are chosen on ``data``. It needs a group column only where a method does.
 
     Raises:

@@ -14,7 +14,7 @@ from fairfix.data.table.open_table import open_table
 from fairfix.data.table_source import Data, table_source
 from fairfix.data.training_rows import TrainingRows
 from fairfix.errors import UsageError
-from fairfix.methods import Method
+from fairfix.methods import Method, builtin_names, describe
 from fairfix.models.run_network import checked_scores
 from fairfix.models.threads import limited_threads
 from fairfix.workflows.case import Case, check_scores
@@ -101,9 +101,10 @@ def _known_columns(columns: Columns, source: TableSource) -> Columns:
 def check_training(method: Method, *, given: bool) -> None:
     """Raise ``UsageError`` unless the method takes training rows that are given, or needs none."""
     if given and method.training_use is None:
+        others = [name for name in builtin_names() if describe(name).training_use is not None]
         raise UsageError(
-            f"{method.name} does not learn from training rows; remove --train, or choose a method "
-            "that changes weights by gradients."
+            f"{method.name} does not learn from training rows; remove --train, or choose "
+            f"{', '.join(others[:-1])} or {others[-1]}."
         )
     if method.needs_training and not given:
         raise UsageError(

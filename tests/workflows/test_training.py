@@ -119,7 +119,7 @@ def test_rows_without_the_group_column_are_read(place: Place, draw: Draw, fairfi
     assert len(case.problem.training) == 300
     ended = fairfix("prune", place.model, place.val, "--train", table)
     assert ended.code == 2
-    assert "prune measures gaps on the training rows, which have no groups" in ended.sentence
+    assert "prune needs the group of every training row" in ended.sentence
 
 
 def test_values_that_the_validation_table_lacks_are_refused(place: Place, draw: Draw) -> None:

@@ -216,7 +216,7 @@ def bench_options(
     training_rows: Annotated[
         bool,
         advanced(
-            "Let methods that learn by gradients learn from the training rows of the protocol's "
+            "Let methods that take training rows learn from those of the protocol's "
             "splits, as --train FILE does.",
             "--training-rows",
         ),

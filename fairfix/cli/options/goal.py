@@ -128,7 +128,7 @@ def training_options(
     train: Annotated[
         Path | None,
         advanced(
-            "Table of training rows for methods that learn by gradients; candidates are chosen on "
+            "Table of training rows for methods that take them; candidates are chosen on "
             "the validation rows. It may lack the group column where a method needs no groups.",
             "--train",
         ),
