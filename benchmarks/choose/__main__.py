@@ -34,10 +34,10 @@ def train_networks(bed: Bed, seeds: Iterable[int]) -> None:
     timed(cells(DATA_SETS, seeds), lambda cell: network_scores(bed, cell))
 
 
-def run_baselines(bed: Bed) -> None:
-    """Run the reference methods on the choosing seeds."""
-    for method in BASELINES:
-        timed(cells(DATA_SETS, CHOOSING), lambda cell, name=method: [*results(bed, cell, [name])])
+def run_methods(bed: Bed, names: Sequence[str], seeds: Iterable[int]) -> None:
+    """Run methods, each with its defaults or the options that are given, on choosing seeds."""
+    for cell, name in product(list(cells(DATA_SETS, seeds)), names):
+        timed([cell], lambda cell, name=name: [*results(bed, cell, [name])])
 
 
 def run_settings(bed: Bed, family: str) -> None:
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "stage",
         nargs="?",
-        choices=["networks", "baselines", *FAMILIES, "peers", "report", "settings", "confirm"],
+        choices=["networks", "methods", *FAMILIES, "peers", "report", "settings", "confirm"],
         help="default: all but confirm",
     )
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where every file is kept")
@@ -110,8 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--methods",
         nargs="+",
-        default=(*BASELINES, *PEERS),
-        help="report: methods and settings to compare",
+        help="methods: those to run; report: those to compare, settings among them",
+    )
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, choices=CHOOSING, default=CHOOSING, help="methods: of these"
     )
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -119,17 +121,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if options.stage in ("networks", None):
             train_networks(bed, CONFIRMING if options.confirming else CHOOSING)
-        if options.stage in ("baselines", None):
-            run_baselines(bed)
+        if options.stage in ("methods", None):
+            run_methods(bed, options.methods or BASELINES, options.seeds)
         for family in FAMILIES:
             if options.stage in (family, None):
                 run_settings(bed, family)
         if options.stage in ("peers", None):
             compute_peer_results(bed, cells(DATA_SETS, CHOOSING), peer_python())
         if options.stage in ("report", None):
-            lines = kept_results(bed, cells(DATA_SETS, CHOOSING), options.methods)
+            names = options.methods or (*BASELINES, *PEERS)
+            lines = kept_results(bed, cells(DATA_SETS, CHOOSING), names)
             settings = [line for family in FAMILIES for line in family_lines(bed, family)]
-            print_report([*lines, *settings], options.methods)
+            print_report([*lines, *settings], names)
         if options.stage in ("settings", None):
             print_settings(bed)
         if options.stage == "confirm":

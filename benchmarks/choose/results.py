@@ -14,6 +14,7 @@ from torch import Tensor
 
 from benchmarks.choose.bed import Bed, Cell, write_file
 from benchmarks.fairlearn_thresholds import fairlearn_rule
+from fairfix.bench.method_choice import parse_method
 from fairfix.data.problem import Problem
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.fairness_metrics import METRICS, noise_ceiling
@@ -103,15 +104,23 @@ def decisions_of(method: str, validation: Case, test: Case, metric: str, seed: i
     """Tune a method, or fairlearn, on the validation rows; return its decisions on the test rows.
 
     Args:
-        method: name of a method, with its defaults, or "fairlearn".
+        method: ``NAME`` or ``NAME:OPTION=VALUE,...``, or "fairlearn".
         validation, test: the rows.
         metric: key of the metric.
         seed: of the method.
     """
     if method == "fairlearn":
         return fairlearn_rule(validation.problem, metric)(test.problem)
-    objective = objective_of(metric)
-    outcome = debias(validation, method, objective, test=test, seed=seed, subgroups=False)
+    choice = parse_method(method)
+    outcome = debias(
+        validation,
+        choice.name,
+        objective_of(metric),
+        test=test,
+        seed=seed,
+        subgroups=False,
+        options=choice.options,
+    )
     return outcome.test_rows.debiased
 
 
