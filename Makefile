@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check lint types pyright format bench choose combinations cimnist fuzz coverage samples dist lowest clean
+.PHONY: demo test check lint types pyright format bench choose combinations cimnist fuzz coverage samples docs dist lowest clean
 
 demo: $(VENV)/.installed
 	$(BIN)/fairfix auto sample_models/loh/model.pt sample_models/loh/val.csv \
@@ -53,6 +53,17 @@ coverage: $(VENV)/.dev
 samples: $(VENV)/.dev
 	$(BIN)/python sample_models/build.py
 
+# A copy is built, because pages and settings must lie in different folders.
+docs: $(VENV)/.docs
+	$(BIN)/python docs/scripts/methods_page.py > docs/methods.md
+	$(BIN)/python -m fairfix.cli.reference > docs/cli.md
+	rm -rf build/docs
+	mkdir -p build/docs
+	cp -R docs build/docs/docs
+	mv build/docs/docs/mkdocs.yml build/docs
+	rm -r build/docs/docs/scripts
+	cd build/docs && ../../$(BIN)/zensical build --strict
+
 dist: $(VENV)/.dev
 	$(BIN)/python -m build --outdir build/dist
 
@@ -79,4 +90,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.installed
 	$(INSTALL) -e '.[dev]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(INSTALL) -e '.[docs]'
 	touch $@

@@ -22,7 +22,7 @@ def test_the_page_is_current() -> None:
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_a_section_has_usage_examples_and_every_option(name: str) -> None:
-    section = re.split(r"^## ", reference(), flags=re.MULTILINE)[1 + list(COMMANDS).index(name)]
+    section = re.split(r"^## ", reference(), flags=re.MULTILINE)[2 + list(COMMANDS).index(name)]
     assert section.startswith(f"{name}\n")
     assert f"```sh\nfairfix {name} [OPTIONS]" in section
     assert all(f"\n{example}\n" in section for example in command_specs()[name].examples)

@@ -1,0 +1,57 @@
+"""The documentation site: its settings name every page, and links lead to files that exist."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.helpers.paths import ROOT
+
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+REPOSITORY = re.compile(r"https://github\.com/fairfix/fairfix/blob/main/([^)#\"\s]+)")
+
+
+def settings() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((DOCS / "mkdocs.yml").read_text(encoding="utf-8"))
+    return loaded
+
+
+def targets(navigation: Any) -> Iterator[str]:
+    for entry in navigation:
+        for value in entry.values():
+            yield from [value] if isinstance(value, str) else targets(value)
+
+
+def test_the_navigation_names_every_page_once() -> None:
+    named = list(targets(settings()["nav"]))
+    assert sorted(named) == sorted(p.relative_to(DOCS).as_posix() for p in DOCS.rglob("*.md"))
+
+
+def test_nothing_is_loaded_from_the_network() -> None:
+    found = settings()
+    assert found["theme"]["font"] is False
+    assert not {"extra_css", "extra_javascript"} & set(found)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for name in REPOSITORY.findall(text):
+        assert (ROOT / name).is_file(), name
+    prose = re.sub(r"^```.*?^```$|`[^`]+`", "", text, flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^)#\s]+)", prose):
+        if "://" not in link:
+            assert (page.parent / link).is_file(), link
+
+
+def test_the_page_of_methods_is_current() -> None:
+    script = runpy.run_path(str(DOCS / "scripts" / "methods_page.py"))
+    page = (DOCS / "methods.md").read_text(encoding="utf-8")
+    assert page == script["page"](), "run: python docs/scripts/methods_page.py > docs/methods.md"
