@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from fairfix.methods._reweighting import Reweighting
+from fairfix.metrics.objective import Objective
 from fairfix.models.score_model import ScoreModel
 from fairfix.thresholds.policy import Policy
 
@@ -46,8 +47,7 @@ class Result:
             applies it to the network's scores.
         validation_scores: (N,) the score of every validation row by a score model that was fitted
             without it, which the policy was chosen on; None if rows are scored as new rows are.
-        k: ``Objective.k`` of the search, the method's own where the given objective has none; None
-            for the default.
+        k: ``Objective.k`` that the policy was chosen by; None for that of the given objective.
         reweighting: new weights of the training rows, and what they did to the gaps; None if the
             method left the weights as they were.
     """
@@ -61,3 +61,7 @@ class Result:
     validation_scores: Tensor | None = None
     k: float | None = None
     reweighting: Reweighting | None = None
+
+    def chosen_by(self, objective: Objective) -> Objective:
+        """Return the objective that the policy was chosen by, from the one that was given."""
+        return objective if self.k is None else replace(objective, k=self.k)

@@ -206,14 +206,17 @@ class CandidateSearch:
         If that is the unmodified network, its threshold is chosen without larger standard errors:
         it was not trained on these rows.
         """
-        if self._best == 0 and self._ranking_objective is not self.objective:
-            self.steps[0] = self._step(self.problem.scores, self.objective, 0)
+        chosen_by = self._ranking_objective
+        if self._best == 0 and chosen_by is not self.objective:
+            chosen_by = self.objective
+            self.steps[0] = self._step(self.problem.scores, chosen_by, 0)
         if math.isinf(self.best.utility):
             key = self.objective.metric.key
             notes = (*notes, f"{key} is undefined at every threshold on these rows")
         notes = (*notes, *_risk_note(self.objective, self.best.utility))
         policy = Policy.shared(self.best.threshold)
-        return Result(policy, self._state, tuple(self.steps), self._best, notes)
+        steps, k = tuple(self.steps), chosen_by.factor
+        return Result(policy, self._state, steps, self._best, notes, k=k)
 
 
 def scores_of_unlabeled(problem: Problem, state: Mapping[str, Tensor]) -> Tensor | None:
@@ -270,7 +273,7 @@ def policy_result(
     notes = (*notes, *_risk_note(objective, step.utility))
     trajectory = (*search.steps, step)
     fitted = score_model, validation_scores
-    return Result(policy, None, trajectory, 1, notes, *fitted, k=objective.k)
+    return Result(policy, None, trajectory, 1, notes, *fitted, k=objective.factor)
 
 
 BETTER_RETUNED = (

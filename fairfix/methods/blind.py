@@ -181,8 +181,7 @@ def _distilled(
     ):
         of_unlabeled = scores_of_unlabeled(problem, snapshot.weights)
         search.add(snapshot.scores, partial(attrgetter("weights"), snapshot), of_unlabeled)
-    result = search.result("the network imitates the trees, which loses some performance to them")
-    return replace(result, k=objective.k)
+    return search.result("the network imitates the trees, which loses some performance to them")
 
 
 def _best_multiplier(

@@ -153,7 +153,6 @@ def finetune(
     by = f"{labels} labels" if by_probabilities else "labels"
     factor = f" and k = {ranking.factor:.4g}" if ranking.uses_probability else ""
     result = search.result(f"candidates were compared by {by}{factor}", *flipped)
-    result = replace(result, k=ranking.k)
     if added is None or result.state is None:
         return result
     return replace(result, state=None, score_model=added.score_model(result.state))

@@ -17,7 +17,6 @@ from fairfix.data.table import Group
 from fairfix.errors import TableError, UsageError
 from fairfix.methods import MethodFunction
 from fairfix.methods._result import Result
-from fairfix.methods._search import in_sample_objective
 from fairfix.methods.identity import identity
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
@@ -212,10 +211,7 @@ def debias(
             strict=True,
         )
     )
-    in_sample = not has_training and (
-        state is not None or (result.score_model is not None and result.validation_scores is None)
-    )
-    aimed_at = in_sample_objective(objective) if in_sample else objective
+    chosen_by = result.chosen_by(objective)
     comparison = _compare(validation_rows, retuned.policy, policy, objective)
     outcome = Outcome(
         case=case,
@@ -236,12 +232,12 @@ def debias(
         test_rows=test_rows,
         confidence=confidence,
         tradeoff_curve=tradeoff_curve(
-            replace(validation, scores=validation_rows.scores), policy, aimed_at
+            replace(validation, scores=validation_rows.scores), policy, chosen_by
         ),
         goals=goals_at(
             validation,
             policy.probability(validation_rows.scores, validation.groups),
-            aimed_at,
+            chosen_by,
             first,
             comparison.debiased.performance["auc"],
         ),
@@ -284,7 +280,7 @@ def _as_stored(
     rounded = any(not torch.equal(state[k].to(v.dtype), v) for k, v in result.state.items())
     if not rounded:
         return state, scorer, result.policy
-    best = best_threshold_of(validation, scorer.score(inputs), objective)
+    best = best_threshold_of(validation, scorer.score(inputs), result.chosen_by(objective))
     return state, scorer, Policy.shared(float(best.threshold))
 
 

@@ -98,11 +98,9 @@ class Outcome(NotebookForms):
 
     @property
     def standard_errors(self) -> float | None:
-        """The factor on standard errors in the search; None without a probability."""
-        objective, own = self.objective, self.result.k
-        if not objective.uses_probability:
-            return None
-        return (objective if own is None else objective.with_default_k(own)).standard_errors
+        """The factor on standard errors that the rule was chosen by; None without a probability."""
+        objective = self.result.chosen_by(self.objective)
+        return objective.standard_errors if objective.uses_probability else None
 
     def __repr__(self) -> str:
         after, metric = self.test.debiased, self.objective.metric.key

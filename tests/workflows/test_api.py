@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -302,10 +302,29 @@ def test_a_case_is_not_changed_by_what_is_done_with_it(place: Place) -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in scorer.state_dict().items())
 
 
-@pytest.mark.parametrize(("k", "reported"), [(None, 1.7), (1.0, 1.0), (2**0.5, 2**0.5)])
-def test_the_report_has_the_factor_on_standard_errors_of_the_method(
-    place: Place, k: float | None, reported: float
+@pytest.mark.parametrize(
+    ("method", "given", "factor"),
+    [
+        ("identity", {}, 2**0.5),
+        ("prune", {}, 1.2 * 2**0.5),
+        ("prune", {"k": 1.0}, 1.2),
+        ("finetune", {"labels": "true", "steps": 20}, 1.7),
+        ("finetune", {"labels": "true", "steps": 20, "k": 1.0}, 1.0),
+        ("finetune", {"labels": "true", "steps": 0}, 2**0.5),
+        ("blind", {"metric": "eod"}, 1.2),
+    ],
+)
+def test_one_factor_on_standard_errors_chooses_and_is_reported(
+    place: Place, method: str, given: dict[str, object], factor: float
 ) -> None:
+    """Of the thresholds on the curve none is better by the objective that chose the rule's."""
     case = library.load(place.model, place.val)
-    outcome = library.debias(case, "finetune", k=k, steps=0, labels="true", test=place.test)
-    assert outcome.standard_errors == reported
+    outcome = library.debias(case, method, budget=0.1, **given, test=place.test)
+    assert (outcome.result.chosen > 0) == (method != "identity" and given.get("steps") != 0)
+    assert outcome.standard_errors == pytest.approx(factor)
+    rows, objective = outcome.validation_rows, replace(outcome.objective, k=outcome.standard_errors)
+    (chosen,) = (point for point in outcome.tradeoff_curve if point.chosen)
+    counts = rows.problem.counts(rows.debiased)
+    assert chosen.probability == pytest.approx(float(objective.probability_met(counts)))
+    best = max(point.probability * point.performance for point in outcome.tradeoff_curve)
+    assert chosen.probability * chosen.performance == pytest.approx(best, abs=1e-3)
