@@ -4,6 +4,7 @@
     python benchmarks/w23.py digits --share 0.1 --seeds 0 1 2
     python benchmarks/w23.py retrain --seeds 0 1 2
     python benchmarks/w23.py tables --seeds 0 1 2 3 4
+    python benchmarks/w23.py stage1
     python benchmarks/w23.py report
 
 ``digits``: CI-MNIST with the paper's three biases and published counts, a network with one hidden
@@ -11,8 +12,9 @@ layer of 64 units trained for 100 epochs of Adam with step size 5e-4 (the paper 
 with 60 % of the images for training, 20 % for validation and 20 % for tests. ``--share`` leaves
 methods that share of the validation images, as the paper's table 4. ``retrain``: the same from
 freshly initialized weights, trained as the network was. ``tables``: networks of the protocol m22 on
-Adult, Bank and COMPAS with their training rows. Every result is kept in ``--folder`` as soon as it
-is there, and not computed again.
+Adult, Bank and COMPAS with their training rows; ``stage1``: the seconds that their influences and
+weights take, before any training. Every result is kept in ``--folder`` as soon as it is there, and
+not computed again.
 """
 
 from __future__ import annotations
@@ -159,6 +161,35 @@ def measure_digits(
         _keep(path, kept)
 
 
+def table_problems(bed: Bed, cell: Cell) -> tuple[Problem, Problem]:
+    """Return validation rows, with training rows, and test rows of a trained network."""
+    split = bed.split(cell)
+    validation, test = bed.problems(cell)
+    assert validation.scorer is not None
+    inputs = Inputs.of(torch.from_numpy(split.features["train"]))
+    labels = torch.from_numpy(split.labels["train"])
+    training = TrainingRows(inputs, validation.scorer.score(inputs), labels)
+    return replace(validation, training=training), test
+
+
+def stage1(bed: Bed, data_sets: Iterable[str], seed: int) -> str:
+    """Return a table of what influences and weights of training rows cost, without training."""
+    rows = []
+    for name in data_sets:
+        validation, _ = table_problems(bed, Cell(name, seed))
+        assert validation.training is not None
+        start = time.perf_counter()
+        result, known = run("fairif", {"epochs": 0}, validation, Objective(), seed)
+        wall = time.perf_counter() - start
+        assert result.reweighting is not None
+        counts = len(validation.training), result.reweighting.parameters
+        products = sum(gap.iterations for gap in result.reweighting.gaps)
+        seconds = f"{known['seconds']:.1f}", f"{wall:.1f}"
+        rows.append([name, *(f"{n:,}" for n in counts), str(products), *seconds])
+    head = "data set", "training rows", "parameters", "products", "CPU seconds", "seconds"
+    return _table(head, rows)
+
+
 def measure_tables(folder: Path, bed: Bed, data_sets: Iterable[str], seeds: Iterable[int]) -> None:
     """Compute and keep what is missing, seed by seed."""
     names = tuple(data_sets)
@@ -168,13 +199,7 @@ def measure_tables(folder: Path, bed: Bed, data_sets: Iterable[str], seeds: Iter
             path = folder / "tables" / f"{name}-{metric}-{cell.seed}.json"
             if path.is_file():
                 continue
-            split = bed.split(cell)
-            validation, test = bed.problems(cell)
-            assert validation.scorer is not None
-            inputs = Inputs.of(torch.from_numpy(split.features["train"]))
-            labels = torch.from_numpy(split.labels["train"])
-            training = TrainingRows(inputs, validation.scorer.score(inputs), labels)
-            validation = replace(validation, training=training)
+            validation, test = table_problems(bed, cell)
             objective = Objective(metrics.get(metric))
             kept: dict[str, Any] = {}
             for arm, (method, options) in ARMS.items():
@@ -260,7 +285,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a part of the study, or print its tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("part", choices=["digits", "retrain", "tables", "report"])
+    parser.add_argument("part", choices=["digits", "retrain", "tables", "stage1", "report"])
     parser.add_argument("--biases", nargs="+", default=list(BIASES), choices=BIASES)
     parser.add_argument("--data-sets", nargs="+", default=list(DATA_SETS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
@@ -282,6 +307,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         case "tables":
             bed = Bed(options.bed or options.folder)
             measure_tables(options.folder, bed, options.data_sets, options.seeds)
+        case "stage1":
+            bed = Bed(options.bed or options.folder)
+            print(stage1(bed, options.data_sets, options.seeds[0]))
         case _:
             print(report(options.folder))
 

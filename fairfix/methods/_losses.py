@@ -1,7 +1,8 @@
 """Losses of fine-tuning: balanced cross-entropy with a penalty on the groups, on a minibatch.
 
 Sources: Cherepanova and others 2021, equations 2 to 7, for ``equal-loss``, ``eqodds``, ``di`` and
-``min-max``; Sagawa and others 2020, algorithm 1, for ``group-dro``.
+``min-max``; the gap in the area under the ROC curve, which they report, for ``aucd``; Sagawa and
+others 2020, algorithm 1, for ``group-dro``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from fairfix.metrics.rates import false_positive_rate, selection_rate, true_posi
 
 TEMPERATURE = 0.5
 
-Penalty = Literal["gap", "equal-loss", "eqodds", "di", "min-max", "group-dro"]
+Penalty = Literal["gap", "equal-loss", "eqodds", "di", "aucd", "min-max", "group-dro"]
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,10 @@ def loss_of(penalty: Penalty, alpha: float, metric: Metric) -> Loss:
     Args:
         penalty: "gap" adds alpha times the metric; "equal-loss" alpha times the range of the group
             losses; "eqodds" alpha times the ranges of the true and the false positive rates; "di"
-            subtracts alpha times the smallest selection rate divided by the largest. "min-max" is
-            the largest group loss alone, "group-dro" the group losses weighted by exponentials
-            with the step size alpha.
+            subtracts alpha times the smallest selection rate divided by the largest; "aucd" adds
+            alpha times the range of the areas under the ROC curve. "min-max" is the largest group
+            loss alone, "group-dro" the group losses weighted by exponentials with the step size
+            alpha.
         metric: of the gap.
     """
     if penalty == "gap":
@@ -115,10 +117,22 @@ def _disparate_impact(rows: Minibatch) -> Tensor:
     return -rates.min() / rates.max()
 
 
+def _auc_difference(rows: Minibatch) -> Tensor:
+    """Return the range of the soft areas under the ROC curve, from all pairs within a group."""
+    ordered = torch.sigmoid((rows.logits[:, None] - rows.logits) / TEMPERATURE)
+    favorable, other = (
+        (rows.weight * share)[:, None] * rows.membership
+        for share in (rows.favorable, 1 - rows.favorable)
+    )
+    pairs = favorable.sum(0) * other.sum(0)
+    return _range((favorable * (ordered @ other)).sum(0) / pairs)
+
+
 _PENALTIES: dict[str, Loss] = {
     "equal-loss": _equal_loss,
     "eqodds": _equalized_odds,
     "di": _disparate_impact,
+    "aucd": _auc_difference,
 }
 
 

@@ -19,8 +19,10 @@ trained on, with the usual default of --k.
 
 --penalty puts another penalty in place of the soft gap (Cherepanova and others 2021): "equal-loss"
 the largest difference of the groups' losses, "eqodds" those of their soft true and false positive
-rates, "di" minus the ratio of their soft selection rates. "min-max" minimizes the largest group
-loss alone, "group-dro" (Sagawa and others 2020) the group losses by weights that follow them.
+rates, "di" minus the ratio of their soft selection rates, "aucd" the difference of their areas
+under the ROC curve, by soft comparisons of all pairs, for scores that rank. "min-max" minimizes the
+largest group loss alone, "group-dro" (Sagawa and others 2020) the group losses by weights that
+follow them.
 --alpha lists the weights of the penalty, each of which gives its own run; by default 1 and 2, for
 group-dro the step sizes .01 and .1. Networks are compared by --metric in any case.
 
@@ -78,7 +80,7 @@ def finetune(
     layers: str = "",
     head: bool = False,
     labels: Literal["smooth", "repaired", "true"] = "smooth",
-    penalty: Literal["gap", "equal-loss", "eqodds", "di", "min-max", "group-dro"] = "gap",
+    penalty: Literal["gap", "equal-loss", "eqodds", "di", "aucd", "min-max", "group-dro"] = "gap",
     alpha: str = "",
     flip: Annotated[float, Range(0, 1)] = 0.0,
     steps: Annotated[int, Range(0)] = 240,

@@ -11,9 +11,11 @@ from tests.helpers.paths import ROOT
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import w23
+from choose.bed import Bed
 from cimnist import Study
 
 from fairfix import methods
+from fairfix.bench.training import Recipe
 from tests.benchmarks.test_cimnist import bars
 
 
@@ -58,6 +60,15 @@ def test_methods_see_a_share_of_the_validation_images_and_may_train_anew(
     assert [retrained for retrained, _ in seen] == [True, True, False, False, False]
     assert half == round(whole / 2)
     assert "| bias (digits-0.5) |" in w23.report(tmp_path)
+
+
+def test_the_cost_of_stage_1_is_measured(tmp_path: Path) -> None:
+    bed = Bed(tmp_path, Recipe(depth=1, width=4, epochs=1), fresh_test_rows=0)
+    *_, row = w23.stage1(bed, ["loh/alpha=1"], 0).splitlines()
+    cells = [cell.strip() for cell in row.split("|")[1:-1]]
+    assert cells[:2] == ["loh/alpha=1", "6,000"]
+    assert int(cells[3]) > 0
+    assert float(cells[4]) < 60
 
 
 def test_the_published_ratios_are_those_of_the_paper() -> None:

@@ -45,7 +45,7 @@ SHORT: dict[str, dict[str, Any]] = {"auto": {"steps": 4}}  # runs other methods
 PENALIZED: dict[str, dict[str, Any]] = {
     **{
         f"finetune --penalty {name}": {"penalty": name}
-        for name in ("equal-loss", "eqodds", "di", "min-max", "group-dro")
+        for name in ("equal-loss", "eqodds", "di", "aucd", "min-max", "group-dro")
     },
     "finetune --flip": {"flip": 0.2},
 }

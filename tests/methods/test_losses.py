@@ -11,9 +11,11 @@ import torch
 
 from fairfix.errors import UsageError
 from fairfix.methods import get
+from fairfix.methods._gap_training import Job, train_jobs
 from fairfix.methods._losses import Minibatch, Penalty, loss_of
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
+from fairfix.stats.auc_intervals import auc_gap
 from tests.helpers.toys import Floats
 from tests.methods.test_finetune import problem_of
 
@@ -53,6 +55,15 @@ def by_hand(penalty: str, rows: Minibatch, z: Floats) -> float:
             added = -rates.min() / rates.max()
         case "gap":
             added = np.ptp(rates)
+        case "aucd":
+            above = 1 / (1 + np.exp((z - z[:, None]) / 0.5))
+            pairs = [np.outer((w * y)[rows], (w * (1 - y))[rows]) for rows in inside]
+            added = np.ptp(
+                [
+                    np.average(above[np.ix_(i, i)], weights=p)
+                    for i, p in zip(inside, pairs, strict=True)
+                ]
+            )
         case "min-max":
             return float(losses.max())
         case _:
@@ -77,6 +88,28 @@ def test_a_loss_is_its_equation_and_its_gradient_that_of_finite_differences(
     for i, step in enumerate(1e-6 * np.eye(len(z))):
         slope = (by_hand(penalty, rows, z + step) - by_hand(penalty, rows, z - step)) / 2e-6
         assert float(gradient[i]) == pytest.approx(slope, abs=1e-7)
+
+
+def test_the_auc_difference_is_that_of_steep_comparisons_and_a_penalty_reduces_it() -> None:
+    problem = problem_of()
+    noise = torch.from_numpy(np.random.default_rng(0).integers(0, 2, len(problem)))
+    problem = replace(problem, labels=torch.where(problem.groups == 1, noise, problem.labels))
+
+    def difference(scores: torch.Tensor) -> float:
+        return abs(auc_gap(scores, problem.labels, problem.groups, 2).value)
+
+    labels, n = problem.labels.double(), len(problem)
+    membership = torch.nn.functional.one_hot(problem.groups, 2).double()
+    logits = problem.scores.double().logit()
+    rows = Minibatch(1e6 * logits, labels, torch.full((n,), 1 / n).double(), membership, 0.5)
+    penalty = loss_of("aucd", 1, METRICS["spd"])(rows) - rows.entropy
+    assert float(penalty) == pytest.approx(difference(problem.scores), abs=1e-6)
+    left = []
+    for mu in (0.0, 5.0):
+        given = {"seed": 0, "steps": 80, "every": 80, "learning_rate": 0.01}
+        (found,) = train_jobs(problem, METRICS["spd"], [Job(labels, mu, "aucd")], **given)
+        left.append(difference(found.scores))
+    assert left[1] < left[0] / 2
 
 
 def test_group_dro_moves_to_the_group_with_the_larger_loss() -> None:
