@@ -18,6 +18,7 @@ from fairfix._utils.regular_file import read_regular
 from fairfix._utils.strict_json import StrictModel, validate
 from fairfix._utils.text import did_you_mean
 from fairfix.data.table.cell_values import normalized_text
+from fairfix.data.table.columns import MissingGroup
 from fairfix.errors import UsageError
 
 _OWN_FILE = "fairfix.toml"
@@ -227,7 +228,7 @@ class _SettingsTable(StrictModel):
     reference: _CellValue | None = None
     output_label: _CellValue | None = None
     target: str | None = None
-    missing_group: Literal["error", "keep"] | None = None
+    missing_group: MissingGroup | None = None
     id: str | None = None
     ignore: _Names | None = None
     weight: str | None = None

@@ -36,7 +36,7 @@ class Problem:
         labels: (N,) int64, 1 = favorable, 0 = unfavorable. Both occur; all are 0 if not
             ``labeled``.
         groups: (N,) int64 in 0..G-1; with two groups 0 is unprivileged and 1 privileged. Every
-            group occurs.
+            group occurs. -1 for rows without a group, which count for performance alone.
         group_names: the names of the G groups, at least two.
         scorer: the network; None if only its scores are known.
         inputs: of the network; None if ``scorer`` is None.
@@ -49,8 +49,8 @@ class Problem:
         ids: (N,) strings that identify the rows, for rules with randomized thresholds and for
             fingerprints; None if the rows have none.
         labeled: whether the labels are known; without, only figures of decisions are defined.
-        further: by name, the groups (N,) int64 in 0, 1, ... of further columns that limits of the
-            objective name.
+        further: by name, the groups (N,) int64 in 0, 1, ..., or -1, of further columns that limits
+            of the objective name.
         probabilities: (N,) in [0, 1], calibrated probabilities of the favorable outcome where a
             rule decides on other scores; None if the scores are meant as probabilities.
         input_blocks: numbers of feature columns that were made from one column of the table.
@@ -92,12 +92,12 @@ class Problem:
             raise TableError("Row weights must be finite, not negative, and not all 0.")
         if len(self.group_names) < 2:
             raise TableError("A fairness gap needs at least two groups.")
-        if int(self.groups.min()) < 0 or int(self.groups.max()) >= self.n_groups:
+        if int(self.groups.min()) < -1 or int(self.groups.max()) >= self.n_groups:
             raise TableError(
                 f"Groups must be numbers from 0 to {self.n_groups - 1}, the positions of their "
-                "names in group_names."
+                "names in group_names, or -1 for rows without a group."
             )
-        sizes = torch.bincount(self.groups, minlength=self.n_groups)
+        sizes = self.group_sizes
         if int(sizes.min()) == 0:
             name = self.group_names[int(sizes.argmin())]
             raise TableError(f"Group {name!r} has no rows; every group needs at least one.")
@@ -136,6 +136,22 @@ class Problem:
         """The number of groups, G."""
         return len(self.group_names)
 
+    @property
+    def group_sizes(self) -> Tensor:
+        """(G,) the number of rows of each group."""
+        return torch.bincount(self.groups + 1, minlength=self.n_groups + 1)[1:]
+
+    @cached_property
+    def grouped(self) -> Problem:
+        """The rows with a group; the problem itself if all have one."""
+        rows = (self.groups >= 0).nonzero().squeeze(1)
+        return self if len(rows) == len(self) else self.take(rows)
+
+    @property
+    def has_unknown_groups(self) -> bool:
+        """Whether some rows have no group."""
+        return self.grouped is not self
+
     def __len__(self) -> int:
         """Return the number of rows, N."""
         return len(self.scores)
@@ -157,18 +173,25 @@ class Problem:
         if self.clusters is None:
             return counts
         effect = design_effect(self.groups, self.n_groups, self.weights)
-        return replace(counts, design_effect=effect, clusters=self._clusters(decisions))
+        by_cluster, all_clusters = self._clusters(decisions), None
+        if self.has_unknown_groups:
+            all_clusters = by_cluster.pooled()
+            by_cluster = by_cluster.of_groups(range(self.n_groups))
+        return replace(counts, design_effect=effect, clusters=by_cluster, all_clusters=all_clusters)
 
     @cached_property
-    def _cluster_index(self) -> ClusterIndex | None:
-        if self.clusters is None:
-            return None
-        return ClusterIndex.of(self.clusters, self.groups, self.n_groups)
+    def _cluster_index(self) -> ClusterIndex:
+        """Clusters by group; rows without one are a further group."""
+        assert self.clusters is not None
+        unknown = self.n_groups
+        groups = torch.where(self.groups < 0, unknown, self.groups)
+        return ClusterIndex.of(self.clusters, groups, unknown + self.has_unknown_groups)
 
     @cached_property
     def protected_inputs(self) -> tuple[int, ...]:
         """The feature columns that determine the group of every row (``protected_inputs``)."""
-        return protected_inputs(self.features, self.groups, self.n_groups, self.input_blocks)
+        rows = self.grouped
+        return protected_inputs(rows.features, rows.groups, rows.n_groups, rows.input_blocks)
 
     @cached_property
     def cells(self) -> Tensor:
@@ -185,17 +208,18 @@ class Problem:
         For clusters it is that on the selection rates of the threshold in use today.
         """
         of_weights = design_effect(self.groups, self.n_groups, self.weights)
-        if self._cluster_index is None:
+        if self.clusters is None:
             return of_weights
         decided = self.scores > self.threshold
         counts = count_cells(decided, self.cells, of_weights)
-        counts = replace(counts, clusters=self._clusters(decided))
+        by_cluster = self._clusters(decided).of_groups(range(self.n_groups))
+        counts = replace(counts, clusters=by_cluster)
         return torch.as_tensor(selection_rate(counts).design_effect)
 
     @cached_property
     def columns(self) -> GroupColumns | None:
-        """All group columns as joint groups; None if there is one column."""
-        if not self.further:
+        """All group columns as joint groups; None if there is one column that all rows have."""
+        if not self.further and not self.has_unknown_groups:
             return None
         effect, own = self.design_effect, (self.groups, self.n_groups)
         return GroupColumns.of(*own, effect, self.further, self.weights)
@@ -206,10 +230,8 @@ class Problem:
         assert self.columns is not None
         return cells(self.labels, self.columns.joint, self.columns.n_joint, self.weights)
 
-    def _clusters(self, decisions: Tensor) -> ClusterCounts | None:
-        """Return the counts by cluster of decisions (N,); None if rows are independent."""
-        if self._cluster_index is None:
-            return None
+    def _clusters(self, decisions: Tensor) -> ClusterCounts:
+        """Return the counts by cluster of decisions (N,)."""
         ones = torch.ones_like(self.scores, dtype=torch.float64)
         weights = ones if self.weights is None else in_rows(self.weights)
         return self._cluster_index.counts(decisions, self.labels, weights)

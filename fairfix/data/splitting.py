@@ -80,7 +80,7 @@ def holdout(problem: Problem, share: float, seed: int) -> tuple[Tensor, Tensor]:
         UsageError: see ``check_share``.
     """
     check_share(share)
-    strata = (2 * problem.groups + problem.labels).cpu().numpy()
+    strata = _strata(problem)
     clusters = None if problem.clusters is None else problem.clusters.cpu().numpy()
     test = _draw_by_stratum(strata, share, seed, clusters, on_both_sides=True)
     device = problem.groups.device
@@ -161,11 +161,18 @@ def stratified_folds(problem: Problem, n_folds: int, seed: int) -> np.ndarray:
     Each combination of group and label has the same number of rows in every fold, up to one.
     Clusters are kept together; each is drawn with the combination of most of its rows.
     """
-    strata: np.ndarray = (2 * problem.groups + problem.labels).cpu().numpy()
+    strata = _strata(problem)
     if problem.clusters is None:
         return _folds(strata, n_folds, seed)
     of_cluster, position = _cluster_strata(strata, problem.clusters.cpu().numpy())
     return _folds(of_cluster, n_folds, seed)[position]
+
+
+def _strata(problem: Problem) -> np.ndarray:
+    """Return the combination of group and label of each row, (N,); those without a group last."""
+    groups = torch.where(problem.groups < 0, problem.n_groups, problem.groups)
+    strata: np.ndarray = (2 * groups + problem.labels).cpu().numpy()
+    return strata
 
 
 def _draw_by_stratum(

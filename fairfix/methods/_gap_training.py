@@ -138,6 +138,8 @@ def train_jobs(
 class StratifiedBatches:
     """Minibatches with the same number of rows of each group and label.
 
+    Rows without a group are a further group, if there are any.
+
     Rows are drawn without replacement within a minibatch, or with replacement where a cell has too
     few. Rows with weight 0 are not drawn.
 
@@ -154,10 +156,11 @@ class StratifiedBatches:
         weights = torch.ones_like(problem.scores, dtype=torch.float64)
         if problem.weights is not None:
             weights = in_rows(problem.weights)
+        n_known = 2 * problem.n_groups
         cell = (2 * problem.groups + problem.labels).cpu().numpy()
         drawable = weights.cpu().numpy() > 0
         self._cells: list[NDArray[np.int64]] = [
-            np.flatnonzero((cell == c) & drawable) for c in range(2 * problem.n_groups)
+            np.flatnonzero((cell == c) & drawable) for c in range(n_known)
         ]
         for c, rows in enumerate(self._cells):
             if len(rows) == 0:
@@ -168,17 +171,17 @@ class StratifiedBatches:
                     f"{row} with {'' if favorable else 'un'}favorable label; add rows, or merge or "
                     "drop the group."
                 )
+        for c in (-2, -1):  # without a group
+            rows = np.flatnonzero((cell == c) & drawable)
+            self._cells += [rows] if len(rows) else []
         self._rows_per_cell, self._seed = rows_per_cell, seed
         self._device = problem.groups.device
         sizes = torch.tensor([len(rows) for rows in self._cells], device=self._device)
         scale = sizes.double() / (rows_per_cell * len(problem))
         self._scale = scale.repeat_interleave(rows_per_cell)
         self._weights = weights
-        self.groups = (
-            torch.arange(2 * problem.n_groups, device=self._device)
-            .div(2, rounding_mode="floor")
-            .repeat_interleave(rows_per_cell)
-        )
+        of_cell = torch.arange(len(self._cells), device=self._device) // 2
+        self.groups = of_cell.repeat_interleave(rows_per_cell)
         self.restart()
 
     def restart(self) -> None:
@@ -204,7 +207,7 @@ class _Minibatches:
         self._labels = job.labels.double()
         self._base_rate = float((weights * self._labels).mean())
         self._batches = batches
-        self._membership = one_hot(batches.groups, problem.n_groups)
+        self._membership = one_hot(batches.groups, problem.n_groups + 1)[:, :-1]
 
     def __call__(self, logits: Tensor, rows: Tensor) -> Minibatch:
         return Minibatch(

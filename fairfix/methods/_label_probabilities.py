@@ -61,12 +61,14 @@ def _smooth(problem: Problem, rows: Problem) -> NDArray[np.float64]:
     """Return P(label | score, group) of rows by a logistic regression that all groups share.
 
     Its columns are z, z^2, and for every group but the first an indicator and its product with z.
+    Rows without a group are a further group.
     """
+    others = [*range(1, problem.n_groups), *([-1] if problem.has_unknown_groups else [])]
 
     def columns(of: Problem) -> NDArray[np.float64]:
         z = score_logit(of.scores.double().cpu().numpy())[:, None] / _LOGIT_SCALE
         groups = of.groups.cpu().numpy()[:, None]
-        indicators = (groups == np.arange(1, problem.n_groups)).astype(float)
+        indicators = (groups == np.array(others)).astype(float)
         return np.hstack([z, z**2, indicators, indicators * z])
 
     labels = problem.labels.cpu().numpy()

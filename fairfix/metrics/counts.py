@@ -22,7 +22,7 @@ class JointCounts:
 
     Attributes:
         sides: tp, fp, fn and tn, (..., J) each, in rows.
-        groups: (J,) group of each joint group in the first column.
+        groups: (J,) group of each joint group in the first column; -1 of rows without a group.
         n_groups: number of groups of the first column.
         columns: by name of a further column, the groups (J,), their number, and the design effect.
     """
@@ -31,6 +31,11 @@ class JointCounts:
     groups: Tensor
     n_groups: int
     columns: Mapping[str, tuple[Tensor, int, Tensor | float]]
+
+    @property
+    def has_unknown(self) -> bool:
+        """Whether some rows have no group."""
+        return bool((self.groups < 0).any())
 
     def take(self, index: int | Tensor) -> JointCounts:
         """One entry of the leading axis, or several."""
@@ -45,7 +50,13 @@ class JointCounts:
 
 
 def sum_groups(side: Tensor, groups: Tensor, n_groups: int) -> Tensor:
-    """Return the sums (..., n_groups) of values (..., J) over joint groups of the same group."""
+    """Return the sums (..., n_groups) of values (..., J) over joint groups of the same group.
+
+    Those without a group, -1, are left out.
+    """
+    known = groups >= 0
+    if not known.all():
+        side, groups = side[..., known], groups[known]
     zeros = side.new_zeros(*side.shape[:-1], n_groups)
     return zeros.index_add(-1, groups, side)
 
@@ -62,7 +73,9 @@ class Counts:
             replace ``design_effect`` where they show a larger one.
         labeled: whether the rows have labels. Without, they count as rows with an unfavorable
             label, and every rate that depends on labels is undefined.
-        joint: the same rows by joint group of several columns, if limits need them.
+        joint: the same rows by joint group of several columns, if limits need them, with the rows
+            that have no group; those count in ``total`` alone.
+        all_clusters: the counts by cluster of all rows together (1,), if some have no group.
         auc: (...) area under the ROC curve of the scores that are decided, if a limit needs it.
     """
 
@@ -74,6 +87,7 @@ class Counts:
     clusters: ClusterCounts | None = field(default=None, kw_only=True)
     labeled: bool = field(default=True, kw_only=True)
     joint: JointCounts | None = field(default=None, kw_only=True)
+    all_clusters: ClusterCounts | None = field(default=None, kw_only=True)
     auc: Tensor | None = field(default=None, kw_only=True)
 
     @property
@@ -127,10 +141,18 @@ class Counts:
         return Counts(tp, fp, fn, tn, effect, clusters=clusters, labeled=self.labeled)
 
     def total(self) -> Counts:
-        """The same counts over all groups, shape (..., 1)."""
-        tp, fp, fn, tn = (side.sum(-1, keepdim=True) for side in self.sides)
-        clusters = None if self.clusters is None else self.clusters.pooled()
+        """The same counts over all rows, shape (..., 1); also of those without a group."""
+        tp, fp, fn, tn = (side.sum(-1, keepdim=True) for side in self.everyone().sides)
+        clusters = self.all_clusters
+        if clusters is None and self.clusters is not None:
+            clusters = self.clusters.pooled()
         return Counts(tp, fp, fn, tn, self._total_effect(), clusters=clusters, labeled=self.labeled)
+
+    def everyone(self) -> Counts:
+        """Return counts over groups that have all rows: joint groups if some have no group."""
+        if self.joint is None or not self.joint.has_unknown:
+            return self
+        return Counts(*self.joint.sides, labeled=self.labeled)
 
     def effect_on(self, hits: Sequence[Cell], trials: Sequence[Cell]) -> Tensor | float:
         """Return the design effect on a rate of these cells: scalar or (G,)."""
@@ -155,7 +177,7 @@ def count(
     Args:
         decisions: (..., N) in [0, 1]: bool, 0/1, or soft. Gradients flow into the counts.
         labels: (N,) 0/1, 1 = favorable.
-        groups: (N,) group ids in 0..n_groups-1.
+        groups: (N,) group ids in 0..n_groups-1, or -1 for a row that is not counted.
         weights: (N,) non-negative row weights, scaled to mean 1.
     """
     return count_cells(
@@ -168,10 +190,11 @@ def count(
 def cells(labels: Tensor, groups: Tensor, n_groups: int, weights: Tensor | None = None) -> Tensor:
     """Membership of N rows in 2 G cells, (N, 2 G) float64: the row's weight in its cell, else 0.
 
-    Cell 2 g + y holds label y of group g.
+    Cell 2 g + y holds label y of group g. A row without a group, -1, is in none.
     """
     weight = 1.0 if weights is None else in_rows(weights).unsqueeze(1)
-    return torch.nn.functional.one_hot(2 * groups + labels, 2 * n_groups).double() * weight
+    cell = torch.where(groups < 0, 2 * n_groups, 2 * groups + labels)
+    return torch.nn.functional.one_hot(cell, 2 * n_groups + 1)[:, :-1].double() * weight
 
 
 def in_rows(weights: Tensor) -> Tensor:
@@ -192,10 +215,10 @@ def design_effect(groups: Tensor, n_groups: int, weights: Tensor | None) -> Tens
     """Return sum(w^2) / sum(w) by group, (n_groups,), for weights scaled to mean 1.
 
     The weighted rows of a group divided by it are Kish's effective rows, sum(w)^2 / sum(w^2).
-    Without weights it is 1.0.
+    Without weights it is 1.0. Rows without a group, -1, do not count.
     """
     if weights is None:
         return 1.0
     zeros = torch.zeros(n_groups, dtype=torch.float64, device=groups.device)
-    w = in_rows(weights)
+    w, groups = in_rows(weights) * (groups >= 0), groups.clamp(min=0)
     return zeros.index_add(0, groups, w * w) / zeros.index_add(0, groups, w)

@@ -17,7 +17,7 @@ class GroupColumns:
 
     Attributes:
         joint: (N,) joint group of each row, in 0..J-1.
-        groups: (J,) group of each joint group in the first column, in 0..G-1.
+        groups: (J,) group of each joint group in the first column, in 0..G-1; -1 without one.
         n_groups: number of groups of the first column, G.
         effect: design effect of the first column, as ``Counts`` takes it.
         further: by name, the groups (J,) of each joint group, their number, and the design effect.
@@ -41,8 +41,8 @@ class GroupColumns:
         """Return the joint groups that occur.
 
         Args:
-            groups: (N,) groups of the first column.
-            further: groups (N,) in 0, 1, ... of further columns, by name.
+            groups: (N,) groups of the first column; -1 without one.
+            further: groups (N,) in 0, 1, ... of further columns, by name; -1 without one.
             weights: (N,) row weights.
         """
         columns = [groups, *further.values()]

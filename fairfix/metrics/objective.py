@@ -264,6 +264,7 @@ class Objective:
         share = self._preset.above_trivial
         if not share:
             return performance
+        counts = counts.everyone()
         favorable, unfavorable = counts.tp + counts.fn, counts.fp + counts.tn
         none = torch.zeros_like(favorable)
         trivial = torch.fmax(

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from fairfix._utils.strict_json import StrictModel
+from fairfix.data.table.columns import MissingGroup
 
 
 class Feature(StrictModel):
@@ -42,8 +43,9 @@ class Contract(StrictModel):
     group_values: dict[str, tuple[str, ...]] = Field(
         description="The groups by group column; of two, the second is privileged."
     )
-    missing_group: Literal["error", "keep"] = Field(
-        description="Rows without a group are refused (error) or are a group (keep)."
+    missing_group: MissingGroup = Field(
+        description="Rows without a group are refused (error), are a group (keep), or count for "
+        "performance, not for gaps (performance-only)."
     )
     output_name: str | None = Field(
         description="Which of several outputs of the network is read; null if it has one."

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fairfix._utils.row_hash import bytes_of_rows, row_hashes
-from fairfix.errors import UsageError
+from fairfix.errors import TableError, UsageError
 from fairfix.models.inputs import Inputs
 
 RandomizedThresholds = tuple[tuple[float, float], ...]
@@ -80,7 +80,15 @@ class Policy:
         Args:
             scores: (N,) in [0, 1].
             groups: (N,) group indices; ignored by a shared threshold.
+
+        Raises:
+            TableError: if thresholds depend on the group and some rows have none.
         """
+        if self.needs_group and bool((groups < 0).any()):
+            raise TableError(
+                "A rule with thresholds by group cannot decide rows without a group; remove these "
+                "rows, or use a rule with one threshold."
+            )
         positive = torch.zeros(len(scores), dtype=torch.float64, device=scores.device)
         for group, steps in enumerate(self.steps):
             here = groups == group if self.needs_group else torch.ones_like(scores).bool()

@@ -29,15 +29,16 @@ def best_threshold_with_unlabeled(
         unlabeled_scores: (u,) in [0, 1].
         objective: without limits, for a metric that does not depend on labels.
     """
-    unlabeled = problem.unlabeled
-    assert unlabeled is not None
+    assert problem.unlabeled is not None
+    known = problem.unlabeled.groups >= 0
+    unlabeled, unlabeled_scores = problem.unlabeled.grouped, unlabeled_scores[known]
     thresholds, counts = evaluate_all_thresholds(replace(problem, scores=scores, unlabeled=None))
     positive, total = _selected(unlabeled, unlabeled_scores, thresholds)
     selected = counts.tp + counts.fp + positive
     rejected = counts.fn + counts.tn + total - positive
     none = torch.zeros_like(selected)
     gap = objective.metric(Counts(selected, none, rejected, none, counts.design_effect))
-    ratio = 1 + len(unlabeled) / len(problem)
+    ratio = 1 + len(unlabeled) / len(problem.grouped)
     wider = replace(objective, k=objective.factor * math.sqrt((1 + ratio) / 2))
     utility = wider.utility(counts, gap=gap)
     at = int(utility.argmax())

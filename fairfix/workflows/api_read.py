@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from fairfix.data.table.columns import MissingGroup
 from fairfix.data.table_source import Data
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.workflows.case import Case
@@ -31,7 +32,7 @@ def load(
     group: str | Sequence[str] | None = None,
     privileged: object = None,
     reference: object = None,
-    missing_group: Literal["error", "keep"] | None = None,
+    missing_group: MissingGroup | None = None,
     id: str | None = None,
     ignore: Sequence[str] | None = None,
     weight: str | None = None,
@@ -73,7 +74,8 @@ def load(
         group: the group column, by default "group", or several, of which the first is debiased;
             ``privileged`` is the privileged value of the first.
         reference: instead of ``privileged``, to compare that group with all others together.
-        missing_group: "keep" makes rows without a group value a group of their own.
+        missing_group: "keep" makes rows without a group value a group of their own; with
+            "performance-only" they count for performance and gradients, not for gaps.
         id: column that identifies a row, for randomized thresholds and reports.
         ignore: columns that are not features.
         weight: column of non-negative row weights.
@@ -150,7 +152,7 @@ def predict(
     favorable: object = None,
     unfavorable: object = (),
     group: str | Sequence[str] | None = None,
-    missing_group: Literal["error", "keep"] | None = None,
+    missing_group: MissingGroup | None = None,
     id: str | None = None,
     ignore: Sequence[str] | None = None,
     weight: str | None = None,

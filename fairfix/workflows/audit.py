@@ -230,7 +230,9 @@ def audit(
     columns = [_column(case, group) for group in case.table.groups]
     thresholds = rule.policy(case.problem.group_names) if not rule.needs_group else None
     shared = None if thresholds is None or thresholds.randomized else thresholds.thresholds(1)[0]
-    described, names = case.in_table_units(case.problem)
+    known = decisions[case.problem.groups >= 0]
+    problem, table = case.problem.grouped, case.table.grouped
+    described, names = case.in_table_units(problem)
     return Audit(
         case=case,
         rule=rule,
@@ -238,15 +240,13 @@ def audit(
             _group_audit(group, problem, decisions, rule, objective, confidence)
             for group, problem in zip(case.table.groups, columns, strict=True)
         ),
-        intersections=audit_intersections(
-            case.problem, decisions, case.table.groups, confidence=confidence
-        ),
+        intersections=audit_intersections(problem, known, table.groups, confidence=confidence),
         subgroups=None
         if not subgroups
         else worst_subgroups(
             described,
-            decisions,
-            case.table.groups,
+            known,
+            table.groups,
             names,
             confidence=confidence,
         ),

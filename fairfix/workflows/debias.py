@@ -41,6 +41,7 @@ from fairfix.workflows.goals import goals_at, limits_of, searched, with_columns
 from fairfix.workflows.outcome import Comparison, Outcome
 from fairfix.workflows.recalibrated import recalibrated
 from fairfix.workflows.training import check_apart, check_training
+from fairfix.workflows.unknown_groups import check_unknown_groups
 from fairfix.workflows.unlabeled import check_unlabeled
 from fairfix.workflows.warnings import warnings_of
 
@@ -163,6 +164,7 @@ def debias(
         check_foldable(described, case.problem)
     has_training = case.problem.training is not None
     check_training(described, given=has_training)
+    check_unknown_groups(described.name, case.problem)
     check_apart(case, test)
     if test is not None:
         validation, held_out = case.problem, test.problem

@@ -130,6 +130,25 @@ class DecidedRows:
     probabilities: Tensor | None = None
 
     @property
+    def grouped(self) -> DecidedRows:
+        """The rows with a group; these rows if all have one."""
+        problem = self.problem.grouped
+        if problem is self.problem:
+            return self
+        known = self.problem.groups >= 0
+        at = known.nonzero().squeeze(1).cpu().numpy()
+        return DecidedRows(
+            problem,
+            self.scores[known],
+            self.unmodified[known],
+            self.retuned[known],
+            self.optimum[known],
+            self.debiased[known],
+            tuple(group.take(at) for group in self.groups),
+            None if self.probabilities is None else self.probabilities[known],
+        )
+
+    @property
     def debiased_problem(self) -> Problem:
         """The rows with the scores of the result."""
         return replace(self.problem, scores=self.scores, probabilities=self.probabilities)
@@ -200,11 +219,12 @@ def collect_evidence(
     before, decided = test.problem, test.debiased
     after = test.debiased_problem
     metric, counts, names = objective.metric, before.clustered_counts(decided), before.group_names
-    described, feature_names = case.in_table_units(before)
+    grouped = test.grouped
+    described, feature_names = case.in_table_units(grouped.problem)
     today = Scored(before.scores, test.unmodified)
     rows, alpha = Rows(after, decided, test.groups, today), confidence.alpha
-    columns = (*test.groups[1:], *(each.group for each in intersections(test.groups)))
-    deteriorated = deteriorations(validation, test, objective)
+    columns = (*grouped.groups[1:], *(each.group for each in intersections(grouped.groups)))
+    deteriorated = deteriorations(validation.grouped, grouped, objective)
     salt, training = f"{case.table.sha256}-{seed}", case.problem.training
     measured = partial(intervals, group=test.groups[0], metric=metric, confidence=confidence)
     return Evidence(
@@ -214,15 +234,17 @@ def collect_evidence(
         claim=claim(metric.key, counts, names, objective.budget, confidence=confidence),
         promises=tuple(after_holm([run_check(p, rows, confidence) for p in promises], alpha)),
         power=power_analysis(metric.key, counts, names, objective.budget, confidence=confidence),
-        change=decision_change(before, test.unmodified, decided, metric, columns),
+        change=decision_change(
+            grouped.problem, grouped.unmodified, grouped.debiased, metric, columns
+        ),
         overfitting=tuple(each.detail for each in deteriorated if each.what == "overfitting"),
         deteriorations=deteriorated,
         subgroups=None
         if not subgroups
         else worst_subgroups(
             described,
-            decided,
-            test.groups,
+            grouped.debiased,
+            grouped.groups,
             feature_names,
             seed=seed,
             confidence=confidence,

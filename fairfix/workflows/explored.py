@@ -25,7 +25,10 @@ MIN_EDGES = 32
 
 
 def explored_outcome(outcome: Outcome) -> Explored | None:
-    """Return the result's scores of the test rows; None without enough rows of two groups."""
+    """Return the result's scores of the test rows; None without enough rows of two groups.
+
+    Rows without a group, which its counts by group lack, allow none either.
+    """
     rows = outcome.test_rows
     problem = rows.debiased_problem
     shared = outcome.rule.threshold
@@ -54,6 +57,8 @@ def _explored(
     confidence: ConfidenceLevel,
     sweep: Mapping[str, Any] | None,
 ) -> Explored | None:
+    if problem.has_unknown_groups:  # the page has counts by group alone
+        return None
     thresholds = _thresholds(rule)
     cells = 2 * sum(len(group.names) for group in groups)
     limit = min(MAX_BINS, max(MIN_EDGES, MAX_CELLS // cells))

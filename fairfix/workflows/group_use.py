@@ -75,7 +75,8 @@ def group_use(case: Case, rule: DecisionRule) -> GroupUse:
     """
     problem = case.problem
     inputs = _names(case, problem.protected_inputs)
-    found = revealing_inputs(problem.features, problem.groups, problem.n_groups)
+    rows = problem.grouped
+    found = revealing_inputs(rows.features, rows.groups, rows.n_groups)
     revealing = tuple(name for name in _names(case, found) if name not in inputs)
     if rule.needs_group:
         return GroupUse(Kind.AWARE, inputs)

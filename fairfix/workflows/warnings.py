@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import torch
-
 from fairfix.stats.deterioration import STANDARD_ERRORS, Deterioration
 from fairfix.stats.evaluation import Evaluation
 from fairfix.workflows.group_use import group_use
@@ -46,8 +44,7 @@ def _small_group(outcome: Outcome) -> list[str]:
     test, problem = outcome.test, outcome.validation_rows.problem
     if not (test.debiased.trivial or _nearly_trivial(test)):
         return []
-    sizes = torch.bincount(problem.groups, minlength=problem.n_groups).tolist()
-    rows = dict(zip(problem.group_names, sizes, strict=True))
+    rows = dict(zip(problem.group_names, problem.group_sizes.tolist(), strict=True))
     sentence = small_group_sentence(outcome.case.columns.groups[0], rows)
     return [] if sentence is None else [sentence]
 

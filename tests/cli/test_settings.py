@@ -195,7 +195,10 @@ def test_other_ways_to_write_a_setting(project: Path, text: str, name: str, valu
         ("k = nan", ": k must be a finite number, not NaN."),
         ("k = '0.0_5'", ": k must be a number, not '0.0_5'."),
         ("arch-args = 'x'", ": arch-args must be a table such as { width = 32 }, not 'x'."),
-        ("missing-group = 'drop'", ": missing-group must be 'error' or 'keep', not 'drop'."),
+        (
+            "missing-group = 'drop'",
+            ": missing-group must be 'error', 'keep' or 'performance-only', not 'drop'.",
+        ),
         ("[prune]\nseed = 'x'", ", [prune]: seed must be a whole number, not 'x'."),
         (
             "batch-size = 1\nbatch_size = 2",

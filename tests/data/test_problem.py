@@ -47,7 +47,7 @@ def test_valid_rows_are_accepted() -> None:
         ({"labels": torch.tensor([1, 1, 1, 1])}, "All rows have the same label"),
         ({"group_names": ("all",), "groups": torch.zeros(4).long()}, "at least two groups"),
         ({"groups": torch.tensor([0, 0, 1, 2])}, "Groups must be numbers from 0 to 1"),
-        ({"groups": torch.tensor([0, 0, -1, 1])}, "Groups must be numbers from 0 to 1"),
+        ({"groups": torch.tensor([0, 0, -2, 1])}, "Groups must be numbers from 0 to 1"),
         ({"group_names": ("women", "men", "others")}, "'others' has no rows"),
         ({"weights": torch.tensor([1.0, 1, -1, 1])}, "not negative"),
         ({"weights": torch.tensor([1.0, 1, torch.nan, 1])}, "finite"),

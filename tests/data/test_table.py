@@ -474,7 +474,8 @@ def test_a_missing_group_is_an_error_or_its_own_group(folder: Path, blank: str) 
     text = rows("10101", ["0", blank, "1", "1", blank])
     assert refused(folder, text) == (
         "val.csv, column 'group': 2 rows have no value (first: line 3); remove these rows, or "
-        "set missing_group to 'keep' to make them a group."
+        "set missing_group to 'keep' to make them a group, or to 'performance-only' to leave them "
+        "out of gaps."
     )
     table = read(folder, text, Columns(missing_group="keep"))
     assert group_of(table) == (("0", "1", "(missing)"), [0, 2, 1, 1, 2])

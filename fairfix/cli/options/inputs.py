@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from fairfix.cli.options.option import advanced, common, default_text
+from fairfix.data.table.columns import MissingGroup
 
 _Model = Annotated[
     str,
@@ -88,9 +89,10 @@ def table_options(
         ),
     ] = None,
     missing_group: Annotated[
-        Literal["error", "keep"] | None,
+        MissingGroup | None,
         advanced(
-            "Refuse rows without a group value, or keep them as a group of their own.",
+            "Refuse rows without a group value, keep them as a group of their own, or count them "
+            "for performance alone, not for gaps.",
             "--missing-group",
             default=default_text("missing_group"),
         ),

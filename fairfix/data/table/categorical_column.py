@@ -86,7 +86,7 @@ class CategoricalColumn:
         )
 
     def codes_into(self, values: Sequence[str]) -> np.ndarray:
-        """Return the rows as (N,) int64 positions in other values; none may be missing.
+        """Return the rows as (N,) int64 positions in other values; -1 of missing values.
 
         Raises:
             TableError: the other values, those of an earlier table, lack one.
@@ -99,8 +99,8 @@ class CategoricalColumn:
                 f"{self.place} has {which} {quoted_list(unknown)}; the known ones are "
                 f"{quoted_list(values)}. Correct or remove these rows."
             )
-        positions = np.array([position[comparison_key(text)] for text in self.values], np.int64)
-        return np.asarray(positions[self.codes])
+        positions = [*(position[comparison_key(text)] for text in self.values), -1]
+        return np.asarray(np.array(positions, np.int64)[self.codes])
 
 
 class CategoricalColumnBuilder:

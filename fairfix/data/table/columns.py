@@ -11,6 +11,9 @@ from typing import Any, Literal
 from fairfix._utils.text import did_you_mean, quoted_list
 from fairfix.errors import TableError, UsageError
 
+MissingGroup = Literal["error", "keep", "performance-only"]
+"""What becomes of rows without a value of a group column."""
+
 # Names that pandas gives to a row index saved with the table, which is never meant as an input.
 _SAVED_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
 
@@ -40,7 +43,8 @@ class Columns:
         features: the inputs of the network in order; None takes those of the data spec, or every
             column without another role.
         score: the column of scores, in the place of a model.
-        missing_group: "error" refuses rows without a group, "keep" makes them a group.
+        missing_group: "error" refuses rows without a group, "keep" makes them a group, and with
+            "performance-only" they count for performance and gradients, not for gaps.
 
     Raises:
         UsageError: a column has two roles, a feature is named twice, or there are both a
@@ -59,7 +63,7 @@ class Columns:
     weight: str | None = None
     features: tuple[str, ...] | None = None
     score: str | None = None
-    missing_group: Literal["error", "keep"] = "error"
+    missing_group: MissingGroup = "error"
     cluster: str | None = None
 
     def __post_init__(self) -> None:

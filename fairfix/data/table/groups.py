@@ -10,6 +10,7 @@ import numpy as np
 from fairfix._utils.text import did_you_mean, plural, quoted_list
 from fairfix.data.table.categorical_column import CategoricalColumn
 from fairfix.data.table.cell_values import comparison_key, equal_values, spelling_key
+from fairfix.data.table.columns import MissingGroup
 from fairfix.data.table.table import Group
 from fairfix.errors import TableError
 
@@ -19,6 +20,17 @@ MIN_MEAN_ROWS = 5
 """Fewest rows a group, on average, in a column of more than ``FEW_GROUPS`` groups."""
 
 FEW_GROUPS = 12
+
+
+def only_complete(groups: Sequence[Group]) -> tuple[tuple[Group, ...], tuple[str, ...]]:
+    """Return the groups without rows that lack the value of any column, and a note on those."""
+    lacks = np.any([group.ids < 0 for group in groups], axis=0)
+    if not lacks.any():
+        return tuple(groups), ()
+    columns = " or ".join(repr(group.column) for group in groups)
+    rows = plural(int(lacks.sum()), "row", "rows")
+    note = f"{rows} without a value of {columns} count for performance alone, not for gaps"
+    return tuple(group.without(lacks) for group in groups), (note,)
 
 
 def others_name(reference: str) -> str:
@@ -39,7 +51,8 @@ class GroupOptions:
         privileged: the privileged value; None infers it.
         reference: the privileged value, compared with all others as one group.
         known: the group names of an earlier table, whose ids are kept.
-        keep_missing: whether rows without a value are a group, rather than an error.
+        missing: rows without a value are an error, a group, or have the group -1, which counts
+            for performance alone.
         allow_one_group: whether a single group is enough, where no gap is measured.
         infer_privileged: whether one of two groups is inferred to be privileged, and noted.
     """
@@ -47,7 +60,7 @@ class GroupOptions:
     privileged: str | None = None
     reference: str | None = None
     known: Sequence[str] | None = None
-    keep_missing: bool = False
+    missing: MissingGroup = "error"
     allow_one_group: bool = False
     infer_privileged: bool = True
 
@@ -73,7 +86,7 @@ def encode_group(
             column has only one group, or so many that it looks like an identifier.
     """
     column.refuse_twins()
-    column, notes = _with_missing_group(column, options.keep_missing)
+    column, notes = _with_missing_group(column, options.missing)
     if len(column.values) < 2 and not options.allow_one_group:
         raise TableError(
             f"{column.place} has only the value {quoted_list(column.values)}; a fairness gap needs "
@@ -104,14 +117,15 @@ def encode_group(
 
 
 def _with_missing_group(
-    column: CategoricalColumn, keep: bool
+    column: CategoricalColumn, treatment: MissingGroup
 ) -> tuple[CategoricalColumn, tuple[str, ...]]:
     missing = column.missing_message()
-    if missing is None:
+    if missing is None or treatment == "performance-only":
         return column, ()
-    if not keep:
+    if treatment == "error":
         raise TableError(
-            f"{missing}; remove these rows, or set missing_group to 'keep' to make them a group."
+            f"{missing}; remove these rows, or set missing_group to 'keep' to make them a group, "
+            "or to 'performance-only' to leave them out of gaps."
         )
     same = [text for text in column.values if spelling_key(text) == spelling_key(MISSING_GROUP)]
     if same:
@@ -127,7 +141,7 @@ def _with_missing_group(
 
 
 def _check_not_identifier(column: CategoricalColumn) -> None:
-    rows, groups = len(column.codes), len(column.values)
+    rows, groups = int((column.codes >= 0).sum()), len(column.values)
     if groups > FEW_GROUPS and rows < MIN_MEAN_ROWS * groups:
         raise TableError(
             f"{column.place} has {groups:,} values in {rows:,} rows, fewer than {MIN_MEAN_ROWS} "
@@ -141,7 +155,8 @@ def _merge_others(
     """Return the column with one group of all others and the reference group, and a note."""
     is_reference = np.array([equal_values(value, reference) for value in column.values])
     names = (others_name(reference), reference)
-    merged = replace(column, codes=is_reference.astype(np.int64)[column.codes], values=names)
+    codes = np.append(is_reference.astype(np.int64), -1)[column.codes]
+    merged = replace(column, codes=codes, values=names)
     others = [v for v, same in zip(column.values, is_reference, strict=True) if not same]
     note = f"group {column.column!r}: {quoted_list(others)} form the group {names[0]!r}"
     return merged, (note,) if len(others) > 1 else ()

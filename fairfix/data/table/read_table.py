@@ -25,7 +25,7 @@ from fairfix.data.table.features import (
     check_spec_columns,
     choose_encoder,
 )
-from fairfix.data.table.groups import GroupOptions, encode_group
+from fairfix.data.table.groups import GroupOptions, encode_group, only_complete
 from fairfix.data.table.labels import EncodedLabels, encode_labels
 from fairfix.data.table.open_table import open_table, sha256_of
 from fairfix.data.table.read_columns import ColumnData, ColumnRoles, read_columns, take_rows
@@ -106,7 +106,7 @@ def read_table(
             privileged=None if position else columns.privileged,
             reference=None if position else columns.reference,
             known=(group_names or {}).get(name),
-            keep_missing=columns.missing_group == "keep",
+            missing=columns.missing_group,
             allow_one_group=not require_labels,
             infer_privileged=read_labels,
         )
@@ -252,7 +252,10 @@ def _groups(
             raise
         return (), (f"groups are left out: {error}",)
     notes = tuple(note for _, notes in encoded for note in notes)
-    return tuple(group for group, _ in encoded), notes
+    if not encoded:
+        return (), notes
+    groups, unknown = only_complete([group for group, _ in encoded])
+    return groups, (*notes, *unknown)
 
 
 def _id_notes(ids: np.ndarray | None, column: str | None) -> tuple[str, ...]:

@@ -19,7 +19,8 @@ class Group:
 
     Attributes:
         column: the group column.
-        ids: (N,) int64 in 0..G-1; of two groups, 0 is unprivileged and 1 privileged.
+        ids: (N,) int64 in 0..G-1; of two groups, 0 is unprivileged and 1 privileged. -1 for rows
+            that count for performance alone; in all columns of a table the same rows.
         names: the names of the G groups.
         unmerged: the groups before all but the reference group, ``names[1]``, were merged; None if
             none were.
@@ -34,6 +35,11 @@ class Group:
         """Return the groups of a subset of the rows, given by row numbers (M,)."""
         unmerged = None if self.unmerged is None else self.unmerged.take(rows)
         return replace(self, ids=self.ids[rows], unmerged=unmerged)
+
+    def without(self, rows: np.ndarray) -> Group:
+        """Return the groups with some rows, (N,) bool, in none."""
+        unmerged = None if self.unmerged is None else self.unmerged.without(rows)
+        return replace(self, ids=np.where(rows, -1, self.ids), unmerged=unmerged)
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,12 @@ class Table:
     def group_names(self) -> dict[str, tuple[str, ...]]:
         """The group names by column, with which a second table gets the same group ids."""
         return {group.column: group.names for group in self.groups}
+
+    @property
+    def grouped(self) -> Table:
+        """The rows with a group; the table itself if all have one."""
+        known = np.all([group.ids >= 0 for group in self.groups], axis=0)
+        return self if known.all() else self.take(known)
 
     def take(self, index: np.ndarray) -> Table:
         """Return a subset of the rows, given by row numbers (M,) or a mask (N,), in its order."""

@@ -364,7 +364,7 @@ def power_of(demand: Demand, rows: Rows, confidence: ConfidenceLevel) -> BudgetP
         demand.budget,
         confidence=confidence,
     )
-    sizes = torch.bincount(problem.groups, minlength=problem.n_groups).tolist()
+    sizes = problem.group_sizes.tolist()
     return BudgetPower(
         metric=demand.key,
         column=column,
