@@ -9,16 +9,18 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 import torch
 
 from benchmarks.choose.bed import CHOOSING, CONFIRMING, DATA_SETS, Bed, Cell, cells
+from benchmarks.choose.bounds import bounds
 from benchmarks.choose.confirming import committed_choice, open_confirming_seeds
 from benchmarks.choose.label_models import rule_lines
 from benchmarks.choose.peer_results import PEERS, compute_peer_results, peer_python
-from benchmarks.choose.report import compare_settings, report
+from benchmarks.choose.report import compare_settings, report, summary
 from benchmarks.choose.results import METRIC_KEYS, Line, kept_results, results, setting_lines
 from benchmarks.choose.snapshots import snapshot_lines
 from benchmarks.choose.stages import network_scores
@@ -26,6 +28,12 @@ from fairfix.errors import FairfixError
 
 FOLDER = Path(__file__).resolve().parents[2] / "build" / "choose"
 FAMILIES = {"rules": rule_lines, "snapshots": snapshot_lines}
+SHIPPED = {
+    "finetune": (("spd", "finetune smooth k=1.7"), ("eod", "finetune smooth k=1.2, soft counts")),
+    "blind": (("spd", "blind mixed k=1.41"), ("eod", "blind own k=1.2")),
+    "repair": (("spd", "repair mixed k=1.7"), ("eod", "repair mixed k=1.2")),
+}
+"""The settings that became the defaults of a method, by metric."""
 BASELINES = ("gda", "identity", "thresholds", "prune", "fairlearn")
 
 
@@ -71,6 +79,23 @@ def print_report(lines: Sequence[Line], methods: Sequence[str]) -> None:
         print(report(lines, metric, methods), end="\n\n")
 
 
+def print_summary(bed: Bed) -> None:
+    """Print one table a metric of all methods and peers, on choosing and on confirming seeds."""
+    chosen = kept_results(bed, cells(DATA_SETS, CHOOSING), (*BASELINES, *PEERS))
+    shipped = {
+        (setting, metric): name for name, each in SHIPPED.items() for metric, setting in each
+    }
+    for family in FAMILIES:
+        for line in family_lines(bed, family):
+            if name := shipped.get((line.method, line.metric)):
+                chosen.append(replace(line, method=name))
+    names = (*SHIPPED, *BASELINES, *PEERS)
+    confirming = kept_results(bed, cells(DATA_SETS, CONFIRMING), names)
+    for metric in METRIC_KEYS:
+        parts = {"choosing": chosen, "confirming": confirming}
+        print(summary(parts, metric, names), end="\n\n")
+
+
 def confirm(bed: Bed) -> None:
     """Run the methods of the committed choice and the baselines on the confirming seeds."""
     choice = committed_choice()
@@ -100,8 +125,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "stage",
         nargs="?",
-        choices=["networks", "methods", *FAMILIES, "peers", "report", "settings", "confirm"],
-        help="default: all but confirm",
+        choices=[
+            "networks",
+            "methods",
+            *FAMILIES,
+            "peers",
+            "report",
+            "settings",
+            "summary",
+            "bounds",
+            "confirm",
+        ],
+        help="default: all but the last three",
     )
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where every file is kept")
     parser.add_argument(
@@ -135,6 +170,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print_report([*lines, *settings], names)
         if options.stage in ("settings", None):
             print_settings(bed)
+        if options.stage == "summary":
+            print_summary(bed)
+        if options.stage == "bounds":
+            print(bounds(DATA_SETS))
         if options.stage == "confirm":
             confirm(bed)
     except FairfixError as error:

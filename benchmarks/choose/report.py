@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -62,6 +62,32 @@ def report(lines: Iterable[Line], metric: str, methods: Sequence[str]) -> str:
     return "\n\n".join([f"{metric}: networks by data set: {counts}.", *tables])
 
 
+def summary(parts: Mapping[str, Iterable[Line]], metric: str, methods: Sequence[str]) -> str:
+    """Return one table of a metric: objective, held / ceiling, BA and gain for each part of seeds.
+
+    Args:
+        parts: lines by name of the seeds; of each part, the cells that all of these methods have.
+        metric: key of the metric.
+        methods: rows of the table, in this order, ``BASELINE`` among them.
+    """
+    header, rows = ["method"], [[method] for method in methods]
+    for name, lines in parts.items():
+        frame = _common_cells(lines, metric, methods)
+        by_method = dict(iter(frame.groupby("method", sort=False)))
+        networks = len(by_method[BASELINE])
+        header += [f"{name}, {networks} networks", "held/ceiling", "BA", f"over {BASELINE}"]
+        for row, method in zip(rows, methods, strict=True):
+            part = by_method[method]
+            gain = clustered_mean(_paired(part, by_method[BASELINE]), part["family"])
+            row += [
+                str(clustered_mean(part["objective"], part["family"])),
+                f"{part['held'].mean():.3f}/{part['ceiling'].mean():.3f}",
+                f"{part['balanced_accuracy'].mean():.3f}",
+                "" if method == BASELINE else _gain(gain),
+            ]
+    return f"{metric}:\n\n{markdown_table(header, rows)}"
+
+
 def compare_settings(lines: Sequence[Line], metric: str) -> str:
     """Return a table of all methods among the lines, best first, over the cells that all have.
 
@@ -73,15 +99,13 @@ def compare_settings(lines: Sequence[Line], metric: str) -> str:
     if frame.empty:
         return f"No cell has a result of every setting for {metric}."
     real = ~frame["family"].isin(SYNTHETIC)
-    keys = ["data_set", "seed"]
     parts = dict(iter(frame.groupby("method", sort=False)))
     ranked = sorted(parts, key=lambda name: -parts[name]["objective"].mean())
-    best = parts[ranked[0]].set_index(keys)["objective"]
+    best = parts[ranked[0]]
     rows = []
     for name in ranked:
         part = parts[name]
-        behind = part.assign(behind=part.set_index(keys)["objective"].sub(best).to_numpy())
-        difference = clustered_mean(behind["behind"], behind["family"])
+        difference = clustered_mean(_paired(part, best), part["family"])
         rows.append(
             [
                 name,
@@ -104,8 +128,8 @@ def compare_settings(lines: Sequence[Line], metric: str) -> str:
         "balanced accuracy",
         "behind the best (error)",
     ]
-    cells = frame[keys].drop_duplicates()
-    return f"{metric}, {len(cells)} networks:\n\n{_table(header, rows)}"
+    cells = frame[["data_set", "seed"]].drop_duplicates()
+    return f"{metric}, {len(cells)} networks:\n\n{markdown_table(header, rows)}"
 
 
 def _common_cells(lines: Iterable[Line], metric: str, methods: Sequence[str]) -> pd.DataFrame:
@@ -144,7 +168,7 @@ def _overall(by_method: dict[str, pd.DataFrame]) -> str:
         "ceiling",
         "balanced accuracy",
     ]
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _by_data_set(by_method: dict[str, pd.DataFrame], data_sets: Sequence[str]) -> str:
@@ -158,24 +182,30 @@ def _by_data_set(by_method: dict[str, pd.DataFrame], data_sets: Sequence[str]) -
             held = f"{own['held'].mean():.2f}/{own['ceiling'].mean():.2f}"
             row.append(f"{objective}; {held}; {own['balanced_accuracy'].mean():.3f}")
         rows.append(row)
-    return _table(["objective; held/ceiling; BA", *data_sets], rows)
+    return markdown_table(["objective; held/ceiling; BA", *data_sets], rows)
 
 
 def _gains(by_method: dict[str, pd.DataFrame], data_sets: Sequence[str]) -> str:
     """Return paired differences in objective to the baseline, each with its lower limit."""
-    keys = ["data_set", "seed"]
-    baseline = by_method[BASELINE].set_index(keys)["objective"]
     rows = []
     for method, part in by_method.items():
         if method == BASELINE:
             continue
-        paired = part.assign(gain=part.set_index(keys)["objective"].sub(baseline).to_numpy())
+        paired = part.assign(gain=_paired(part, by_method[BASELINE]))
         row = [method, _gain(clustered_mean(paired["gain"], paired["family"]))]
         for name in data_sets:
             own = paired[paired["data_set"] == name]
             row.append(_gain(clustered_mean(own["gain"], own["seed"])))
         rows.append(row)
-    return _table([f"gain over {BASELINE} (error; lower 90 %)", "all", *data_sets], rows)
+    return markdown_table([f"gain over {BASELINE} (error; lower 90 %)", "all", *data_sets], rows)
+
+
+def _paired(part: pd.DataFrame, other: pd.DataFrame) -> pd.Series[float]:
+    """Return the difference in objective to the other method on the same cell, row by row."""
+    keys = ["data_set", "seed"]
+    there = other.set_index(keys)["objective"]
+    difference = part.set_index(keys)["objective"].sub(there)
+    return pd.Series(difference.to_numpy(), part.index)
 
 
 def _gain(gain: Mean) -> str:
@@ -184,6 +214,7 @@ def _gain(gain: Mean) -> str:
     return f"{gain.value:+.3f} ({gain.error:.3f}; {gain.low:+.3f})"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return rows of cells as a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from fairfix.errors import UsageError
 
@@ -34,12 +35,16 @@ class SyntheticRows:
         feature_names: D names.
         label: (N,) int64 in {0, 1}, 1 = favorable.
         group: (N,) int64 in {0, 1}, 1 = privileged.
+        label_probability: (N,) P(label = 1 | features).
+        group_probability: (N,) P(group = 1 | features without the group).
     """
 
     features: Floats
     feature_names: tuple[str, ...]
     label: Ints
     group: Ints
+    label_probability: Floats
+    group_probability: Floats
 
 
 def loh(n: int, *, alpha: float = 1.0, seed: int) -> SyntheticRows:
@@ -84,6 +89,8 @@ def loh(n: int, *, alpha: float = 1.0, seed: int) -> SyntheticRows:
         ),
         _bernoulli(rng, logit),
         group,
+        expit(logit),
+        np.full(n, 0.5),
     )
 
 
@@ -117,14 +124,15 @@ def zafar(
     factor = np.linalg.cholesky(_COVARIANCES)[label]
     x = _MEANS[label] + np.einsum("nij,nj->ni", factor, rng.standard_normal((n, 2)))
     cos, sin = math.cos(theta), math.sin(theta)
-    rotated = x @ np.array([[cos, -sin], [sin, cos]]).T
-    log_density_0, log_density_1 = (
-        _log_density(rotated, mean, covariance)
-        for mean, covariance in zip(_MEANS, _COVARIANCES, strict=True)
+    group_logit = _log_odds(x @ np.array([[cos, -sin], [sin, cos]]).T)
+    return SyntheticRows(
+        _random_network(x, (hidden, hidden, features)),
+        tuple(f"F{i}" for i in range(1, features + 1)),
+        label,
+        _bernoulli(rng, group_logit),
+        expit(_log_odds(x)),
+        expit(group_logit),
     )
-    group = _bernoulli(rng, log_density_1 - log_density_0)
-    names = tuple(f"F{i}" for i in range(1, features + 1))
-    return SyntheticRows(_random_network(x, (hidden, hidden, features)), names, label, group)
 
 
 def _at_least_one(**sizes: int) -> None:
@@ -141,6 +149,15 @@ def _half_correlated(rng: np.random.Generator, n: int, columns: int) -> Floats:
 
 def _bernoulli(rng: np.random.Generator, logit: Floats) -> Ints:
     return (rng.logistic(size=len(logit)) < logit).astype(np.int64)
+
+
+def _log_odds(x: Floats) -> Floats:
+    """Return the log odds (N,) of label 1 at x (N, 2)."""
+    log_density_0, log_density_1 = (
+        _log_density(x, mean, covariance)
+        for mean, covariance in zip(_MEANS, _COVARIANCES, strict=True)
+    )
+    return log_density_1 - log_density_0
 
 
 def _log_density(x: Floats, mean: Floats, covariance: Floats) -> Floats:

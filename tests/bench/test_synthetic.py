@@ -138,6 +138,7 @@ def test_loh_label_follows_the_logit_model(alpha: float) -> None:
     expected = [0.5, 0.5, 0, 0, -0.5, 0, 0, 0, 0, 0, 0, 2 * alpha]
     assert fit.coef_[0] == pytest.approx(expected, abs=0.08)
     assert fit.intercept_[0] == pytest.approx(0, abs=0.05)
+    assert data.label_probability == pytest.approx(fit.predict_proba(inputs)[:, 1], abs=0.06)
 
 
 def test_loh_gap_of_the_labels_grows_with_alpha_as_computed() -> None:
@@ -186,6 +187,10 @@ def test_zafar_group_has_the_posterior_at_the_rotated_point(
     )
     like, unlike = LIKE.pdf(rotated), UNLIKE.pdf(rotated)
     probability = like / (like + unlike)
+    assert data.group_probability == pytest.approx(probability)
+    assert data.label_probability == pytest.approx(
+        LIKE.pdf(data.features) / (LIKE.pdf(data.features) + UNLIKE.pdf(data.features))
+    )
     residual = data.group - probability
     standard_error = np.sqrt((probability * (1 - probability)).sum())
     assert abs(residual.sum() / standard_error) < 4

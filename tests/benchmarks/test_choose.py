@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.optimize import linprog
 
+from fairfix.bench.synthetic import SyntheticRows, loh, zafar
 from fairfix.bench.training import Recipe
 from fairfix.errors import UsageError
 from fairfix.methods._gap_training import train_jobs
@@ -35,10 +37,11 @@ from benchmarks.choose.bed import (
     write_arrays,
     write_file,
 )
+from benchmarks.choose.bounds import bound
 from benchmarks.choose.confirming import committed_choice, open_confirming_seeds
 from benchmarks.choose.label_models import LABEL_MODELS, blind_scores, reveals, rule_lines
 from benchmarks.choose.peer_results import PEERS, compute_peer_results
-from benchmarks.choose.report import clustered_mean, compare_settings, report
+from benchmarks.choose.report import clustered_mean, compare_settings, report, summary
 from benchmarks.choose.results import (
     Line,
     kept_results,
@@ -410,6 +413,17 @@ def test_every_setting_of_rules_is_kept(bed: Bed) -> None:
     assert objectives == sorted(objectives, reverse=True)
 
 
+def test_a_summary_pairs_each_part_of_the_seeds_with_the_baseline() -> None:
+    """gda is right on (.60, .20); prune exceeds the budget, or is as gda with 4 rows more."""
+    one = [line("gda", "loh/alpha=1", 0, 60, 20), line("prune", "loh/alpha=1", 0, 80, 40)]
+    two = [line("gda", "adult/sex", 9, 60, 20), line("prune", "adult/sex", 9, 64, 20)]
+    table = summary({"first": one, "second": two}, "spd", ["prune", "gda"]).splitlines()
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in table[2:]]
+    assert cells[0][1::4] == ["first, 1 networks", "second, 1 networks"]
+    assert [row[1::4] for row in cells[2:]] == [["0.000", "0.710"], ["0.700", "0.700"]]
+    assert [row[4::4] for row in cells[2:]] == [["-0.700", "+0.010"], ["", ""]]
+
+
 def test_columns_that_reveal_the_group_are_found(bed: Bed) -> None:
     validation, _ = bed.problems(CELL)
     assert validation.features is not None
@@ -440,3 +454,19 @@ def test_snapshots_are_trained_once_and_every_setting_chosen_from(
     counts = test.counts(chosen > float(best.threshold[at]))
     assert plain.counts["tp"] == tuple(map(int, counts.tp))
     assert plain.counts["fp"] == tuple(map(int, counts.fp))
+
+
+@pytest.mark.parametrize("draw", [partial(loh, alpha=2.5), partial(zafar, theta=0.8, features=1)])
+@pytest.mark.parametrize("metric", ["spd", "eod"])
+def test_bounds_are_the_optimum_of_a_linear_program(
+    draw: partial[SyntheticRows], metric: str
+) -> None:
+    """The program may decide one row at random, and knows the shares of these rows."""
+    rows = draw(3000, seed=4)
+    eta, in_inputs = rows.label_probability, "A" in rows.feature_names
+    gamma = rows.group if in_inputs else rows.group_probability
+    counted = eta if metric == "eod" else np.ones_like(eta)
+    gain = eta / eta.sum() / 2 - (1 - eta) / (1 - eta).sum() / 2
+    gap = counted * (gamma / (counted @ gamma) - (1 - gamma) / (counted @ (1 - gamma)))
+    best = linprog(-gain, A_ub=[gap, -gap], b_ub=[0.05, 0.05], bounds=(0, 1))
+    assert bound(rows, metric) == pytest.approx(0.5 - best.fun, abs=0.001)
