@@ -14,6 +14,10 @@ class UsageError(FairfixError):
     """Options that do not fit together, or a value outside its range."""
 
 
+class MissingPackageError(UsageError, ImportError):
+    """A package that an extra installs and that is not installed."""
+
+
 class TableError(FairfixError):
     """A table that cannot be read, or that lacks the required columns, values or rows."""
 

@@ -17,7 +17,7 @@ from fairfix.bench import download
 from fairfix.bench.datasets import DATASETS
 from tests.helpers.paths import ROOT
 
-EXTRAS = {"bench", "dask", "vision", "text", "sklearn", "mlflow", "notebook", "all"}
+EXTRAS = {"bench", "dask", "vision", "text", "sklearn", "torchmetrics", "mlflow", "notebook", "all"}
 
 
 @pytest.fixture(scope="module")

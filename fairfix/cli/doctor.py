@@ -17,6 +17,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "vision": ("Pillow",),
     "text": ("transformers", "tokenizers"),
     "sklearn": ("skops",),
+    "torchmetrics": ("torchmetrics",),
     "mlflow": ("mlflow",),
     "notebook": ("jupyterlab", "matplotlib"),
 }

@@ -36,7 +36,7 @@ class FairThresholdClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
     on all rows. Wrap a fitted classifier in ``sklearn.frozen.FrozenEstimator`` to keep it as it is
     and choose the threshold for its scores on rows that it was not fitted on.
 
-    Parameters:
+    Args:
         estimator: a classifier with ``predict_proba``.
         metric: key of the fairness metric, from ``fairfix.metrics.names()``.
         budget: largest allowed absolute gap, in (0, 1).
