@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -20,6 +19,7 @@ from fairfix.data.inputs.image_part import ImageEntry
 from fairfix.data.inputs.text_part import TextEntry
 from fairfix.data.spec import DataSpec, spec_from_json
 from fairfix.data.spec.table_inputs import CodesColumn, CodesEntry, NumbersEntry
+from tests.helpers.pages import Command, blocks, commands
 from tests.helpers.paths import ROOT
 from tests.helpers.runs import Run
 
@@ -27,44 +27,6 @@ ROOT = ROOT
 README = ROOT / "README.md"
 WITHOUT_BLOCKS = {"api.md", "cli.md", "methods.md", "papers.md", "rule.md", "tables.md"}
 DOCS = sorted(path for path in (ROOT / "docs").glob("*.md") if path.name not in WITHOUT_BLOCKS)
-NOT_RUN = (("git",), ("make",), ("pip",), ("python", "-m", "venv"), (".venv/bin/pip",))
-
-
-class Block(NamedTuple):
-    """A fenced block of Markdown: its language, its text, and the line it begins on."""
-
-    language: str
-    text: str
-    line: int
-
-
-class Command(NamedTuple):
-    """A line of the shell, and the exit code stated behind it."""
-
-    words: tuple[str, ...]
-    code: int
-
-
-def blocks(page: str) -> list[Block]:
-    found = re.finditer(r"^```(\w+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    return [Block(m[1], m[2], page.count("\n", 0, m.start()) + 1) for m in found]
-
-
-def commands(block: Block) -> list[Command]:
-    """The lines to be run; in a console block those behind a $, the others being output."""
-    lines = block.text.replace("\\\n", " ").splitlines()
-    if block.language == "console":
-        lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
-    stated = [re.search(r"# exits (\d+)$", line) for line in lines]
-    split = [
-        Command(tuple(shlex.split(line, comments=True)), int(code[1]) if code else 0)
-        for line, code in zip(lines, stated, strict=True)
-    ]
-    return [command for command in split if command.words and not skipped(command.words)]
-
-
-def skipped(words: tuple[str, ...]) -> bool:
-    return any(words[: len(start)] == start for start in NOT_RUN)
 
 
 def test_what_the_harness_finds() -> None:
@@ -79,7 +41,7 @@ def test_what_the_harness_finds() -> None:
         ("console", 12),
     ]
     assert commands(found[0]) == [Command(("fairfix", "a", "b", "c d"), 2)]
-    assert commands(found[2]) == [Command(("fairfix", "e"), 0)]
+    assert commands(found[2]) == [Command(("fairfix", "e"), 0, ("out",))]
 
 
 @pytest.fixture
