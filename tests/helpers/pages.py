@@ -29,7 +29,9 @@ class Command(NamedTuple):
 
 
 def blocks(page: str) -> list[Block]:
-    found = re.finditer(r'^```(\w+)(?: title="(.*)")?\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)
+    found = re.finditer(
+        r'^```(\w+)(?: title="([^"\n]*)")?\n(.*?)^```$', page, re.MULTILINE | re.DOTALL
+    )
     return [Block(m[1], m[3], page.count("\n", 0, m.start()) + 1, m[2] or "") for m in found]
 
 
