@@ -43,6 +43,7 @@ from fairfix.methods._search import CandidateSearch
 from fairfix.methods._soft_gap import soft_gap
 from fairfix.metrics.objective import Objective
 from fairfix.models.activations import LayerInput
+from fairfix.models.empty_layer import empty_layer
 
 SELECTION_SHARE = 0.5  # share of the validation rows that the network is not trained on
 
@@ -201,7 +202,7 @@ def _critic(inputs: int, generator: torch.Generator, device: torch.device) -> nn
     sizes = [inputs, 32, 32, 32, 1]
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
-        linear = nn.utils.skip_init(nn.Linear, before, after)
+        linear = empty_layer(nn.Linear, before, after)
         bound = 1 / math.sqrt(before)
         with torch.no_grad():
             for parameter in linear.parameters():

@@ -9,6 +9,8 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from torch import nn
 
 from tests.helpers.runs import Place
 
@@ -46,20 +48,26 @@ for command in commands:
 """
 
 
-@pytest.mark.parametrize("with_network", [False, True])
-def test_a_command_imports_nothing_that_it_does_not_use(place: Place, with_network: bool) -> None:
+@pytest.mark.parametrize("source", ["scores", "module", "mlp:relu"])
+def test_a_command_imports_nothing_that_it_does_not_use(
+    place: Place, trained: nn.Module, source: str
+) -> None:
     given: list[object] = [place.model, place.test, "--trust-checkpoint"]
-    if not with_network:
+    if source == "mlp:relu":
+        torch.save(trained.state_dict(), place.model)
+        given[2:] = ["--arch", source]
+    if source == "scores":
         scored = pd.read_csv(place.test)[["label", "group"]]
         scored["score"] = np.linspace(0, 1, len(scored))
         given = ["-", place.table(scored), "--score", "score"]
     commands = [
-        *([["inspect", place.model, "--trust-checkpoint"]] if with_network else []),
+        *([] if source == "scores" else [["inspect", place.model, *given[2:]]]),
         ["predict", *given, "--output", place.folder / "decisions.csv"],
         ["gate", *given, "--budget", "spd=0.9"],
         ["audit", *given],
         ["identity", *given, "--output", place.folder / "out.pt"],
         ["thresholds", *given, "--output", place.folder / "out2.pt"],
+        *([["prune", *given, "--allow-trivial"]] if source == "mlp:relu" else []),
     ]
     text = json.dumps([UNUSED, [[str(word) for word in command] for command in commands]])
     ended = subprocess.run(

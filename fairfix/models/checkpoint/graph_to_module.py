@@ -14,7 +14,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
-from torch.nn.utils import skip_init
 from torch.utils._pytree import tree_leaves
 
 from fairfix._utils.text import error_summary
@@ -295,14 +294,11 @@ def _empty_layer(
 ) -> nn.Module | None:
     kind, weight = _kind(node), tensors.get(f"{owner}.weight")
     biased = f"{owner}.bias" in tensors
-    layer: nn.Module
     if kind == "linear" and weight is not None:
-        layer = skip_init(nn.Linear, weight.shape[1], weight.shape[0], bias=biased)
-        return layer
+        return nn.Linear(weight.shape[1], weight.shape[0], bias=biased)
     if _is_convolution(node, arguments) and weight is not None:
         groups = arguments["groups"]
-        layer = skip_init(
-            _CONVOLUTIONS[weight.ndim],
+        return _CONVOLUTIONS[weight.ndim](
             weight.shape[1] * groups,
             weight.shape[0],
             tuple(weight.shape[2:]),
@@ -312,7 +308,6 @@ def _empty_layer(
             groups=groups,
             bias=biased,
         )
-        return layer
     if kind == "batch_norm" and f"{owner}.running_mean" in tensors:
         return _BATCH_NORMS[node.meta["val"].ndim](
             tensors[f"{owner}.running_mean"].shape[0],

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from itertools import pairwise, permutations
 
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from fairfix.errors import CheckpointError
 from fairfix.models.checkpoint.tensor_names import natural_sort_key
+from fairfix.models.empty_layer import empty_layer
 
 _BATCH_NORM = {"running_mean", "running_var"}
 _COUNTER = "num_batches_tracked"
@@ -76,8 +76,7 @@ class LayerTensors:
         """Return a torch layer with tensors of these names and shapes, not initialized."""
         if self.is_linear:
             bias = "bias" in self.tensors
-            linear: nn.Module = skip_init(nn.Linear, self.inputs, self.width, bias=bias)
-            return linear
+            return empty_layer(nn.Linear, self.inputs, self.width, bias=bias)
         if self.is_batch_norm:
             norm = nn.BatchNorm1d(self.width, affine="weight" in self.tensors)
             if _COUNTER not in self.tensors:
