@@ -26,6 +26,7 @@ from fairfix.metrics.fairness_metrics import Metric
 from fairfix.models.inputs import Inputs
 from fairfix.models.late_layers import late_layers
 from fairfix.models.parameter_names import select_parameters
+from fairfix.models.scorer import Scorer
 
 ROWS_PER_CELL = 48
 DECAY = 0.95
@@ -60,6 +61,16 @@ class Snapshot:
     job: int
     step: int
     scores: Tensor
+    weights: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class SharedSnapshot:
+    """A ``Snapshot`` of a network that several problems share, with the scores of each."""
+
+    job: int
+    step: int
+    scores: tuple[Tensor, ...]
     weights: dict[str, Tensor]
 
 
@@ -99,39 +110,89 @@ def train_jobs(
         UsageError: if ``layers`` names no parameter.
     """
     scorer, inputs = problem.network()
-    parameters = select_parameters(scorer.network, layers)
-    for name, parameter in scorer.network.named_parameters():
-        parameter.requires_grad_(name in parameters)
-    whole, changing = scorer, parameters.values()
-    scorer, inputs = late_layers(whole, inputs, changing)
-    evaluator, evaluated = (
-        (scorer, inputs) if evaluated is None else late_layers(whole, evaluated, changing)
+    runs = train_shared(
+        [problem],
+        [(scorer, inputs)],
+        metric,
+        [[job] for job in jobs],
+        seed=seed,
+        evaluated=evaluated,
+        layers=layers,
+        steps=steps,
+        every=every,
+        learning_rate=learning_rate,
+        task=task,
     )
+    for found in runs:
+        yield Snapshot(found.job, found.step, found.scores[0], found.weights)
+
+
+def train_shared(
+    problems: Sequence[Problem],
+    networks: Sequence[tuple[Scorer, Inputs]],
+    metric: Metric,
+    jobs: Sequence[Sequence[Job]],
+    *,
+    seed: int,
+    evaluated: Inputs | None = None,
+    layers: str = "",
+    steps: int = 240,
+    every: int = 40,
+    learning_rate: float = 1e-3,
+    task: str = "finetune",
+) -> Iterator[SharedSnapshot]:
+    """Train one network on several problems, such as its labels; see ``train_jobs``.
+
+    The loss is the mean of the problems' losses, each on a minibatch of its own rows.
+
+    Args:
+        problems: the rows of each.
+        networks: how each reads the output of the network, which is changed in place, and inputs.
+        jobs: training runs, each with one job a problem.
+        evaluated: as in ``train_jobs``, with one problem.
+        others: as in ``train_jobs``.
+    """
+    network = networks[0][0].network
+    parameters = select_parameters(network, layers)
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name in parameters)
+    changing = parameters.values()
+    learners = [late_layers(*each, changing) for each in networks]
+    evaluators = learners
+    if evaluated is not None:
+        evaluators = [late_layers(networks[0][0], evaluated, changing)]
     start = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-    batches = StratifiedBatches(problem, ROWS_PER_CELL, seed)
-    losses = [loss_of(job.penalty, job.mu, metric) for job in jobs]
-    minibatches = [_Minibatches(problem, job, batches) for job in jobs]
+    batches = [StratifiedBatches(problem, ROWS_PER_CELL, seed) for problem in problems]
+    losses = [[loss_of(job.penalty, job.mu, metric) for job in each] for each in jobs]
+    minibatches = [
+        [_Minibatches(*parts) for parts in zip(problems, each, batches, strict=True)]
+        for each in jobs
+    ]
     for index in track(range(len(jobs) * steps), task):
         job, step = index // steps, index % steps + 1
         if step == 1:
             _assign(parameters, start)
-            batches.restart()
-            optimizer = torch.optim.Adam(parameters.values(), lr=learning_rate, fused=True)
+            for each in batches:
+                each.restart()
+            optimizer = torch.optim.Adam(changing, lr=learning_rate, fused=True)
             average = {name: value.clone() for name, value in start.items()}
             is_finite = True
         if not is_finite:
             continue
-        rows = batches.draw()
-        logits = scorer.differentiable_logit(inputs.take(rows))
-        is_finite = descend(losses[job](minibatches[job](logits, rows)), optimizer)
+        parts = []
+        for place, (scorer, inputs) in enumerate(learners):
+            rows = batches[place].draw()
+            logits = scorer.differentiable_logit(inputs.take(rows))
+            parts.append(losses[job][place](minibatches[job][place](logits, rows)))
+        is_finite = descend(torch.stack(parts).mean(), optimizer)
         _update_average(average, parameters, step)
         if is_finite and (step % every == 0 or step == steps):
             current = {name: parameter.detach().clone() for name, parameter in parameters.items()}
             _assign(parameters, average)
-            scores = evaluator.score(evaluated)
-            is_finite = bool(scores.isfinite().all())
+            scores = tuple(scorer.score(inputs) for scorer, inputs in evaluators)
+            is_finite = all(bool(own.isfinite().all()) for own in scores)
             if is_finite:
-                yield Snapshot(job, step, scores, scorer.weights())
+                yield SharedSnapshot(job, step, scores, networks[0][0].weights())
             _assign(parameters, current)
 
 

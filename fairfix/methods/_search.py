@@ -72,6 +72,8 @@ class CandidateSearch:
         self._label_probabilities = label_probabilities
         self._selection = problem if selection_rows is None else problem.take(selection_rows)
         self.steps: list[Step] = []
+        self.last_utility = -math.inf
+        """That of the candidate added last, by which it was chosen."""
         self._best = 0
         self._best_utility = -math.inf
         self._state: dict[str, Tensor] | None = None
@@ -100,6 +102,7 @@ class CandidateSearch:
         else:
             step, utility = self._step_by_selection(scores, index)
         self.steps.append(step)
+        self.last_utility = utility
         if index == 0 or utility > self._best_utility:
             self._state = None  # before the next is copied, since a network can be large
             self._best, self._best_utility, self._state = index, utility, state()

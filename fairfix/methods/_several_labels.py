@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from typing import Literal
 
 import torch
@@ -18,9 +20,13 @@ from fairfix._utils.progress import track
 from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
 from fairfix.methods._fine_tuning import descend, private_random_state
+from fairfix.methods._gap_training import Job, train_shared
+from fairfix.methods._label_probabilities import Labels
+from fairfix.methods._losses import Penalty
 from fairfix.methods._result import Result
 from fairfix.methods._search import CandidateSearch
 from fairfix.methods._soft_gap import soft_gap
+from fairfix.methods.finetune import choice_of, flipped, penalty_weights
 from fairfix.methods.gda import optimizer_of
 from fairfix.methods.identity import identity
 from fairfix.methods.prune import UnitRemoval, change_by_unit, selected_layers
@@ -57,10 +63,15 @@ class JointSearch:
     A candidate replaces the best one so far only if the mean of its utilities is strictly higher.
     """
 
-    def __init__(self, problems: Sequence[Problem], objective: Objective) -> None:
-        self._searches = [CandidateSearch(p, objective, in_sample=True) for p in problems]
+    def __init__(self, searches: Sequence[CandidateSearch]) -> None:
+        self._searches = searches
         self._best, self._best_utility = 0, self._last_utility()
         self._state: dict[str, Tensor] | None = None
+
+    @classmethod
+    def in_sample(cls, problems: Sequence[Problem], objective: Objective) -> JointSearch:
+        """Return the search of networks that were trained on the rows they are compared on."""
+        return cls([CandidateSearch(p, objective, in_sample=True) for p in problems])
 
     def add(self, scores: Sequence[Tensor], state: Callable[[], dict[str, Tensor]]) -> None:
         """Evaluate a candidate at its best thresholds and keep it if it is the best so far.
@@ -81,7 +92,7 @@ class JointSearch:
         return tuple(s.result_of(self._best, self._state, *notes) for s in self._searches)
 
     def _last_utility(self) -> float:
-        return sum(search.steps[-1].utility for search in self._searches) / len(self._searches)
+        return sum(search.last_utility for search in self._searches) / len(self._searches)
 
 
 def _each(
@@ -109,7 +120,7 @@ def _prune(
     """Remove the units that contribute most to the mean of the sizes of the gaps."""
     if score == "gradient":
         raise UsageError("--score gradient works on one label at a time; name it with --target.")
-    scorers, search = _sharing(problems), JointSearch(problems, objective)
+    scorers, search = _sharing(problems), JointSearch.in_sample(problems, objective)
     found = [
         find_prunable_layers(scorer, rows.batch(slice(2)), inputs=inputs)
         for scorer, rows in zip(scorers, _inputs(problems), strict=True)
@@ -160,7 +171,7 @@ def _gda(
     A step takes a minibatch of the rows of each label. An epoch has as many as the label with the
     most rows has minibatches; others begin again.
     """
-    shared, search = _sharing(problems), JointSearch(problems, objective)
+    shared, search = _sharing(problems), JointSearch.in_sample(problems, objective)
     network, metric = shared[0].network, objective.metric
     signs = [math.copysign(1.0, float(soft_gap(metric, p.scores, p.cells))) for p in problems]
     parameters = list(select_parameters(network, layers).values())
@@ -225,7 +236,7 @@ def _perturb(
     layers: str,
 ) -> tuple[Result, ...]:
     """Multiply the weights by random factors and keep the best draw."""
-    scorers, search = _sharing(problems), JointSearch(problems, objective)
+    scorers, search = _sharing(problems), JointSearch.in_sample(problems, objective)
     draws = RandomPerturbations(select_parameters(scorers[0].network, layers), sd, seed)
     for trial in track(range(trials), "perturb"):
         draws.apply(trial)
@@ -235,7 +246,54 @@ def _perturb(
     return search.results()
 
 
+def _finetune(
+    problems: Sequence[Problem],
+    objective: Objective,
+    *,
+    seed: int,
+    layers: str,
+    head: bool,
+    labels: Labels,
+    penalty: Penalty,
+    alpha: str,
+    flip: float,
+    steps: int,
+    learning_rate: float,
+) -> tuple[Result, ...]:
+    """Fine-tune on the mean of the labels' losses."""
+    if head:
+        raise UsageError("--head works on one label at a time; name it with --target.")
+    weights = penalty_weights(penalty, alpha)
+    pairs = list(zip(_sharing(problems), _inputs(problems), strict=True))
+    choices = [choice_of(problem, objective, labels, seed) for problem in problems]
+    search = JointSearch([choice.search for choice in choices])
+    targets, notes = zip(
+        *(
+            flipped(problem, choice.probabilities, flip, seed)
+            for problem, choice in zip(problems, choices, strict=True)
+        ),
+        strict=True,
+    )
+    for snapshot in train_shared(
+        problems,
+        pairs,
+        objective.metric,
+        [[Job(own, weight, penalty) for own in targets] for weight in weights],
+        seed=seed,
+        layers=layers,
+        steps=steps,
+        learning_rate=learning_rate,
+    ):
+        search.add(snapshot.scores, partial(attrgetter("weights"), snapshot))
+    results = zip(search.results(), choices, notes, strict=True)
+    return tuple(
+        replace(result, k=choice.ranking.k, notes=(choice.note, *own, *result.notes))
+        for result, choice, own in results
+    )
+
+
 _METHODS: dict[str, JointMethod] = {
+    "finetune": _finetune,
     "gda": _gda,
     "identity": partial(_each, identity),
     "perturb": _perturb,

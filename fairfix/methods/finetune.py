@@ -44,7 +44,7 @@ Paper: Cherepanova and others 2021 for --penalty and --flip.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import attrgetter
 from typing import Annotated, Literal
@@ -59,7 +59,7 @@ from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
 from fairfix.methods._added_head import STEP_SIZES, AddedHead
 from fairfix.methods._gap_training import Job, train_jobs
-from fairfix.methods._label_probabilities import label_probabilities
+from fairfix.methods._label_probabilities import Labels, label_probabilities
 from fairfix.methods._losses import Penalty
 from fairfix.methods._result import Result
 from fairfix.methods._search import CandidateSearch, scores_of_unlabeled
@@ -112,7 +112,7 @@ def finetune(
         UsageError: if a layer is unknown, layers are named for a head, or alpha is not a list of
             positive numbers or has no effect.
     """
-    alphas = _alphas(penalty, alpha)
+    alphas = penalty_weights(penalty, alpha)
     if head and layers:
         raise UsageError("--head leaves all layers unchanged; remove --layers or --head.")
     added = AddedHead(problem, seed) if head else None
@@ -120,18 +120,9 @@ def finetune(
     network.network()  # refuse problems without one before anything is fitted
     learned = problem.learning_rows("finetune")
     apart = learned is not problem
-    probabilities = label_probabilities(problem, labels, seed, learned if apart else None)
-    by_probabilities = not apart and labels != "true" and objective.metric.needs_labels
-    ranking = objective
-    if not apart:
-        ranking = objective.with_default_k(K_BY_PROBABILITIES if by_probabilities else K_BY_LABELS)
-    search = CandidateSearch(
-        problem,
-        objective,
-        ranking_objective=ranking,
-        label_probabilities=probabilities if by_probabilities else None,
-    )
-    targets, flipped = _flipped(learned, probabilities, flip, seed)
+    choice = choice_of(problem, objective, labels, seed, learned if apart else None)
+    search = choice.search
+    targets, notes = flipped(learned, choice.probabilities, flip, seed)
     trained = network
     if apart:
         trained = learned if added is None else added.problem_of(learned)
@@ -152,15 +143,60 @@ def finetune(
             model = added.score_model(snapshot.weights)
             scores, of_unlabeled = added.scores(model), added.scores_of_unlabeled(model)
         search.add(scores, partial(attrgetter("weights"), snapshot), of_unlabeled)
-    by = f"{labels} labels" if by_probabilities else "labels"
-    factor = f" and k = {ranking.factor:.4g}" if ranking.uses_probability else ""
-    result = search.result(f"candidates were compared by {by}{factor}", *flipped)
+    result = search.result(choice.note, *notes)
     if added is None or result.state is None:
         return result
     return replace(result, state=None, score_model=added.score_model(result.state))
 
 
-def _alphas(penalty: Penalty, text: str) -> tuple[float, ...]:
+@dataclass(frozen=True)
+class Choice:
+    """How candidates are compared.
+
+    Attributes:
+        search: the candidates.
+        ranking: the objective that ranks them.
+        probabilities: P(label = 1) of the rows to learn from.
+        note: what is compared, for the user.
+    """
+
+    search: CandidateSearch
+    ranking: Objective
+    probabilities: Tensor
+    note: str
+
+
+def choice_of(
+    problem: Problem,
+    objective: Objective,
+    labels: Labels,
+    seed: int,
+    learned: Problem | None = None,
+) -> Choice:
+    """Return how the candidates of a problem are compared.
+
+    Args:
+        labels: in the loss, and in the choice if the metric depends on labels.
+        seed: of folds.
+        learned: other rows to learn from; None for those of the problem.
+    """
+    probabilities = label_probabilities(problem, labels, seed, learned)
+    by_probabilities = learned is None and labels != "true" and objective.metric.needs_labels
+    ranking = objective
+    if learned is None:
+        ranking = objective.with_default_k(K_BY_PROBABILITIES if by_probabilities else K_BY_LABELS)
+    search = CandidateSearch(
+        problem,
+        objective,
+        ranking_objective=ranking,
+        label_probabilities=probabilities if by_probabilities else None,
+    )
+    by = f"{labels} labels" if by_probabilities else "labels"
+    factor = f" and k = {ranking.factor:.4g}" if ranking.uses_probability else ""
+    return Choice(search, ranking, probabilities, f"candidates were compared by {by}{factor}")
+
+
+def penalty_weights(penalty: Penalty, text: str) -> tuple[float, ...]:
     """Return the weights of the penalty, one a run."""
     names = split_names(text)
     if not names:
@@ -176,7 +212,7 @@ def _alphas(penalty: Penalty, text: str) -> tuple[float, ...]:
     return found
 
 
-def _flipped(
+def flipped(
     problem: Problem, probabilities: Tensor, share: float, seed: int
 ) -> tuple[Tensor, tuple[str, ...]]:
     """Return the probabilities (N,) with those of some rows flipped, and a note on them."""

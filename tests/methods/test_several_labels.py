@@ -23,6 +23,7 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
     "prune": {"per_step": 1},
     "gda": {"epochs": 4, "learning_rate": 0.01, "minibatch": 64},
     "perturb": {"trials": 20},
+    "finetune": {"steps": 12, "learning_rate": 0.02},
 }
 
 
@@ -64,7 +65,7 @@ def test_a_list_of_one_label_gives_the_numbers_of_the_method(
         assert torch.equal((found.state or {})[key], value)
 
 
-@pytest.mark.parametrize("name", ["prune", "gda", "perturb"])
+@pytest.mark.parametrize("name", ["prune", "gda", "perturb", "finetune"])
 def test_the_network_with_the_highest_mean_of_utilities_is_kept(
     problems: tuple[Problem, ...], name: str
 ) -> None:
@@ -81,7 +82,7 @@ def test_the_network_with_the_highest_mean_of_utilities_is_kept(
         assert float(gap) == pytest.approx(result.trajectory[best].gap, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", ["finetune", "blind", "layerwise"])
+@pytest.mark.parametrize("name", ["blind", "layerwise", "adversarial"])
 def test_other_methods_name_the_way_to_one_label(name: str) -> None:
     with pytest.raises(UsageError, match=f"{name} works on one label at a time.*--target"):
         joint_method(name)
