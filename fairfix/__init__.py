@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fairfix.metrics.objective import Objective
     from fairfix.thresholds.rule import DecisionRule
     from fairfix.workflows.api import audit, debias, gate
+    from fairfix.workflows.api_labels import LabelOutcomes, debias_labels
     from fairfix.workflows.api_outcome import Outcome
     from fairfix.workflows.api_outputs import export, save
     from fairfix.workflows.api_read import load, predict
@@ -43,12 +44,14 @@ __all__ = [
     "FairfixError",
     "Gate",
     "InputOptions",
+    "LabelOutcomes",
     "Objective",
     "Outcome",
     "Problem",
     "__version__",
     "audit",
     "debias",
+    "debias_labels",
     "export",
     "gate",
     "load",
@@ -68,11 +71,13 @@ _HOMES = {
     "FairfixError": "errors",
     "Gate": "workflows.gate.gate",
     "InputOptions": "workflows.library_arguments",
+    "LabelOutcomes": "workflows.api_labels",
     "Objective": "metrics.objective",
     "Outcome": "workflows.api_outcome",
     "Problem": "data.problem",
     "audit": "workflows.api",
     "debias": "workflows.api",
+    "debias_labels": "workflows.api_labels",
     "export": "workflows.api_outputs",
     "gate": "workflows.api",
     "load": "workflows.api_read",

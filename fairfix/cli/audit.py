@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from fairfix._utils.number_text import exact_text
 from fairfix._utils.text import plain_number, plain_threshold, shorten
 from fairfix.cli.class_tables import class_tables
 from fairfix.cli.console import build_table, print_json, print_messages, print_output, wrap
+from fairfix.cli.each_label import for_each_label, labels_document
 from fairfix.cli.option_values import OptionValues
 from fairfix.cli.reference_groups import reference_groups
 from fairfix.metrics.fairness_metrics import METRICS
@@ -43,6 +44,42 @@ def run(
     **given: Any,
 ) -> None:
     values = OptionValues.collect("audit", given, data, model=model)
+    if several := for_each_label(values, model, {"rule": rule, "html": html}):
+        documents = {}
+        for label, own in several.items():
+            document, _ = _measure(own, model, data, None, None, force=force, quiet=quiet)
+            documents[label] = document
+            if not (json or quiet):
+                print_output(f"Label {label}", *(_power(document) if power else _tables(document)))
+        if json:
+            print_json(labels_document(documents))
+        for label, document in documents.items():
+            said = (f"warning: {label}: {warning}" for warning in _warnings(document))
+            print_messages(said, quiet=quiet)
+        return
+    document, page = _measure(values, model, data, rule, html, force=force, quiet=quiet)
+    if html is not None:
+        write_text(html, page())
+    if json:
+        print_json(document)
+    elif not quiet:
+        print_output(*(_power(document) if power else _tables(document)))
+        if html is not None:
+            print_output(f"wrote {html}")
+    print_messages((f"warning: {warning}" for warning in _warnings(document)), quiet=quiet)
+
+
+def _measure(
+    values: OptionValues,
+    model: str,
+    data: Path,
+    rule: Path | None,
+    html: Path | None,
+    *,
+    force: bool,
+    quiet: bool,
+) -> tuple[Document, Callable[[], str]]:
+    """Return the document of an audit and a function that makes its page."""
     objective, threshold = values.objective(), values.threshold_without(rule)
     confidence = values.confidence()
     case = values.measured_case(model, data, rule, threshold)
@@ -62,18 +99,13 @@ def run(
     document = audit_document(case, chosen, measured)
     if measured.subgroups is not None:
         print_messages(measured.subgroups.notes, quiet=quiet)
-    if html is not None:
+
+    def page() -> str:
         from fairfix.report.html import audit_html
 
-        explored = explored_audit(case, chosen, confidence, document)
-        write_text(html, audit_html(document, explored))
-    if json:
-        print_json(document)
-    elif not quiet:
-        print_output(*(_power(document) if power else _tables(document)))
-        if html is not None:
-            print_output(f"wrote {html}")
-    print_messages((f"warning: {warning}" for warning in _warnings(document)), quiet=quiet)
+        return audit_html(document, explored_audit(case, chosen, confidence, document))
+
+    return document, page
 
 
 def _warnings(document: Document) -> Iterator[str]:

@@ -15,6 +15,7 @@ from fairfix._utils.text import shorten
 from fairfix.cli.ci_outputs import CiOutputs
 from fairfix.cli.console import build_table, print_json, print_messages, print_output, wrap
 from fairfix.cli.demand_values import also, gate_demands, left_out_warnings
+from fairfix.cli.each_label import for_each_label, labels_document
 from fairfix.cli.failures import describe_failure
 from fairfix.cli.option_values import OptionValues
 from fairfix.cli.sarif_locations import locations
@@ -30,11 +31,12 @@ from fairfix.workflows.audit import choose_rule
 from fairfix.workflows.case import Case, load
 from fairfix.workflows.gate.demands import check_baseline
 from fairfix.workflows.gate.document import gate_document
-from fairfix.workflows.gate.gate import Gate, Judged, gate
+from fairfix.workflows.gate.gate import INCONCLUSIVE, OK, VIOLATED, Gate, Judged, gate
 from fairfix.workflows.gate.reused_rows import reuse
 from fairfix.workflows.model_options import ModelOptions
 from fairfix.workflows.open_case import open_model
 
+_BY_SEVERITY = VIOLATED, INCONCLUSIVE, OK
 _HEADER = ("demand", "by", "value", "interval", "verdict")
 
 
@@ -54,22 +56,33 @@ def run(
     ci_outputs.remove_stale(inputs)
     try:
         values = OptionValues.collect("gate", given, data, model=model)
-        result = _judge(values, model, data, rule)
-        document = gate_document(result)
-        path = None if model == "-" else Path(model)
-        ci_outputs.write(document, locations(path, data, values.source))
+        alone = {"rule": rule, "junit": junit, "sarif": sarif}
+        if several := for_each_label(values, model, alone):
+            judged = {name: _judge(own, model, data, None) for name, own in several.items()}
+        else:
+            judged = {"": _judge(values, model, data, rule)}
+        documents = {name: gate_document(each) for name, each in judged.items()}
+        if not several:
+            path = None if model == "-" else Path(model)
+            ci_outputs.write(documents[""], locations(path, data, values.source))
     except Exception as error:
         ci_outputs.write_failure(describe_failure(error))
         raise
-    warned = set(result.warnings)
-    said = (*result.notes, *(each for each in result.unchecked if each not in warned))
-    print_messages(said, quiet=quiet)
+    prefix = {name: f"{name}: " if name else "" for name in judged}
+    for name, result in judged.items():
+        warned = set(result.warnings)
+        said = (*result.notes, *(each for each in result.unchecked if each not in warned))
+        print_messages((f"{prefix[name]}{each}" for each in said), quiet=quiet)
     if json:
-        print_json(document)
-    elif not quiet:
+        print_json(labels_document(documents) if several else documents[""])
+    for name, document in documents.items() if not (json or quiet) else ():
+        print_output(*([f"Label {name}"] if name else []))
         _print(document)
-    print_messages((f"warning: {warning}" for warning in result.warnings), quiet=quiet)
-    return result.exit_code
+    for name, result in judged.items():
+        warnings = (f"warning: {prefix[name]}{each}" for each in result.warnings)
+        print_messages(warnings, quiet=quiet)
+    codes = [result.exit_code for result in judged.values()]
+    return next(code for code in _BY_SEVERITY if code in codes)
 
 
 def _judge(values: OptionValues, model: str, data: Path, rule: Path | None) -> Gate:

@@ -37,11 +37,18 @@ def run(
     method = methods.get(name)
     own = [option.name for option in method.options]
     values = OptionValues.collect(name, given, data, own, model=model)
-    several = values.for_first_label()
-    if several is not None:
+    if len(values.labels) > 1 and values.target is None:
         from fairfix.cli.labels import run_labels
 
-        run_labels(several, name, model, data, json=json, quiet=quiet, force=force)
+        run_labels(
+            values.of_label(values.labels[0]),
+            name,
+            model,
+            data,
+            json=json,
+            quiet=quiet,
+            force=force,
+        )
         return
     check_training(method, given=values["train"] is not None)
     objective, test_table = values.objective(), values.test()

@@ -166,13 +166,14 @@ class OptionValues:
         chosen: str | None = set_.get("target")
         return chosen
 
-    def for_first_label(self) -> OptionValues | None:
-        """Return the values with the first of several labels as target; None if one is chosen."""
-        set_ = {**self.settings, **self.given}
-        names = _names(set_.get("label")) or ()
-        if len(names) < 2 or self.target is not None:
-            return None
-        return replace(self, given={**self.given, "target": names[0]})
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label columns that were named."""
+        return _names({**self.settings, **self.given}.get("label")) or ()
+
+    def of_label(self, name: str) -> OptionValues:
+        """Return the values with a label as target."""
+        return replace(self, given={**self.given, "target": name})
 
     def model_options(self) -> ModelOptions:
         """Return how the model is read and run."""

@@ -287,8 +287,7 @@ def _finetune(
         search.add(snapshot.scores, partial(attrgetter("weights"), snapshot))
     results = zip(search.results(), choices, notes, strict=True)
     return tuple(
-        replace(result, k=choice.ranking.k, notes=(choice.note, *own, *result.notes))
-        for result, choice, own in results
+        replace(result, notes=(choice.note, *own, *result.notes)) for result, choice, own in results
     )
 
 

@@ -155,13 +155,11 @@ class Choice:
 
     Attributes:
         search: the candidates.
-        ranking: the objective that ranks them.
         probabilities: P(label = 1) of the rows to learn from.
         note: what is compared, for the user.
     """
 
     search: CandidateSearch
-    ranking: Objective
     probabilities: Tensor
     note: str
 
@@ -193,7 +191,7 @@ def choice_of(
     )
     by = f"{labels} labels" if by_probabilities else "labels"
     factor = f" and k = {ranking.factor:.4g}" if ranking.uses_probability else ""
-    return Choice(search, ranking, probabilities, f"candidates were compared by {by}{factor}")
+    return Choice(search, probabilities, f"candidates were compared by {by}{factor}")
 
 
 def penalty_weights(penalty: Penalty, text: str) -> tuple[float, ...]:

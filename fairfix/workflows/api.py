@@ -18,10 +18,11 @@ from fairfix.workflows.audit import audit as audit_case
 from fairfix.workflows.case import Case
 from fairfix.workflows.debias import debias as debias_case
 from fairfix.workflows.debias import make_objective
+from fairfix.workflows.documents import report_document
 from fairfix.workflows.gate.demands import Kind, demands_of, selection_change
 from fairfix.workflows.gate.gate import Gate, Judged
 from fairfix.workflows.gate.gate import gate as gate_case
-from fairfix.workflows.gate.reused_rows import reuse
+from fairfix.workflows.gate.reused_rows import reuse, reuse_in
 from fairfix.workflows.library_messages import in_library_terms
 
 
@@ -167,7 +168,7 @@ def gate(
     max_drops: Mapping[str, float] | None = None,
     selection_rate_change: float | None = None,
     baseline: Case | None = None,
-    rule: DecisionRule | str | Path | None = None,
+    rule: DecisionRule | Outcome | str | Path | None = None,
     confidence: float = 0.95,
     strict: bool = False,
     on_inconclusive: Literal["fail", "warn"] = "fail",
@@ -187,7 +188,8 @@ def gate(
         max_drops: largest allowed fall below the performance of ``baseline``, in [0, 1).
         selection_rate_change: largest change of the selection rate relative to the baseline's.
         baseline: the same rows with the other model; needed with the last two alone.
-        rule: a rule, a rule file, or None for the one that belongs to the checkpoint.
+        rule: an outcome of ``debias``, a rule, a rule file, or None for the one that belongs to the
+            checkpoint. A rule alone does not tell which rows it was tuned on; an outcome does.
         confidence: 1 - alpha of each one-sided test, in (0.5, 1); ``strict`` takes exact limits.
         on_inconclusive: "warn" lets inconclusive demands pass with a warning.
         require_unseen: let nothing pass if the rows cannot be compared with the tuned ones.
@@ -212,12 +214,19 @@ def gate(
         *demands_of(Kind.MAX_DROP, max_drops),
         *selection_change(selection_rate_change),
     ]
+    if isinstance(rule, Outcome):
+        reused = reuse_in(case, report_document(rule), "the outcome's report")
+        rule = rule.rule
+    elif isinstance(rule, DecisionRule):
+        reused = reuse(case)
+    else:
+        reused = reuse(case, None if rule is None else Path(rule))
     return gate_case(
         Judged.by(case, *choose_rule(case, rule, by_name=True)),
         demands,
         also=demands_of(Kind.BUDGET, also),
         model="-" if case.checkpoint is None else case.checkpoint.name,
-        reuse=reuse(case, None if isinstance(rule, DecisionRule) or rule is None else Path(rule)),
+        reuse=reused,
         baseline=None
         if baseline is None
         else Judged.by(baseline, *choose_rule(baseline, by_name=True)),

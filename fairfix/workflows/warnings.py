@@ -141,8 +141,17 @@ def _sentence(each: Deterioration) -> str:
 
 def _repeats(outcome: Outcome) -> list[str]:
     """Warn of rows that equal each other."""
-    tables = {case.table.name: case.table for case in (outcome.case, outcome.test_case) if case}
-    return [f"{name}: {table.repeats}" for name, table in tables.items() if table.repeats]
+    tables = [case.table for case in (outcome.case, outcome.test_case) if case]
+    names = [table.name for table in tables]
+    if len(set(names)) < len(names):  # such as test.csv of two folders, or two tables in memory
+        names = [
+            f"{name} ({rows})" for name, rows in zip(names, ("validation", "test"), strict=True)
+        ]
+    return [
+        f"{name}: {table.repeats}"
+        for name, table in zip(names, tables, strict=True)
+        if table.repeats
+    ]
 
 
 def _nearly_trivial(test: Comparison) -> list[str]:

@@ -77,10 +77,15 @@ def test_each_label_has_a_rule_and_a_report_beside_one_checkpoint(
 
     unseen = tmp_path / "unseen.csv"
     gate = ("gate", written, unseen, *TRUST, "--budget", "spd=0.9")
-    assert fairfix(*gate).sentence.endswith("choose one with --target.")
+    every = fairfix(*gate, "--json")
+    assert every.code == 0, every.err
+    documents = json.loads(every.out)["labels"]
+    assert list(documents) == list(LABELS)
     one = fairfix(*gate, "--target", "skin")
     assert one.code == 0, one.err
     assert "compared rows equal a row that the rule was tuned on" in one.err
+    assert documents["skin"] == json.loads(fairfix(*gate, "--json", "--target", "skin").out)
+    assert every.code == 0
     assert fairfix("audit", written, unseen, *TRUST, "--target", "lung").code == 0
 
 
@@ -114,3 +119,23 @@ def test_a_list_of_rules_in_other_folders_is_refused(fairfix: Run, tmp_path: Pat
     (tmp_path / "model.labels.json").write_text(json.dumps(listed))
     ended = fairfix("predict", tmp_path / "model.pt", tmp_path / "rows.csv", *TRUST)
     assert ended.sentence.startswith("model.labels.json does not name the rule of each label")
+
+
+def test_audits_and_gates_take_all_labels_and_the_worst_verdict_decides(
+    fairfix: Run, tmp_path: Path
+) -> None:
+    write(tmp_path)
+    model, rows = tmp_path / "model.pt", tmp_path / "rows.csv"
+    audits = json.loads(fairfix("audit", model, rows, *ALL, *TRUST, "--json").out)["labels"]
+    gaps = {label: audits[label]["groups"]["group"]["gaps"]["spd"]["value"] for label in LABELS}
+    for label in LABELS:
+        one = fairfix("audit", model, rows, *ALL, *TRUST, "--json", "--target", label)
+        assert json.loads(one.out) == audits[label]
+    order = sorted(LABELS, key=lambda label: abs(gaps[label]))
+    limit = (abs(gaps[order[0]]) + abs(gaps[order[-1]])) / 2
+    ended = fairfix("gate", model, rows, *ALL, *TRUST, "--budget", f"spd={limit}", "--json")
+    codes = [each["exit_code"] for each in json.loads(ended.out)["labels"].values()]
+    assert ended.code == (1 if 1 in codes else 3)
+    assert "Label heart" in fairfix("audit", model, rows, *ALL, *TRUST).out
+    ended = fairfix("gate", model, rows, *ALL, *TRUST, "--budget", "spd=0.1", "--junit", "a.xml")
+    assert (ended.code, "--junit works on one label" in ended.sentence) == (2, True)

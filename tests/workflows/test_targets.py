@@ -16,6 +16,7 @@ from fairfix.models.scorer import Output, Scorer
 from fairfix.models.targets import Targets
 from fairfix.thresholds.folding import fold_threshold
 from fairfix.thresholds.recalibration import fold_affine
+from tests.helpers.runs import Run
 from tests.helpers.several_labels import LABELS, WIDTH, network, write
 from tests.helpers.toys import biased_problem
 
@@ -126,3 +127,40 @@ def test_folding_and_recalibration_change_the_output_of_the_target_alone(kind: O
     torch.testing.assert_close(affine.score(problem.inputs), expected, atol=1e-6, rtol=0)
     for changed in (folded, affine):
         assert torch.equal(changed.network(x)[:, [0, 2]], module(x)[:, [0, 2]])
+
+
+def test_all_labels_from_python_have_the_figures_of_the_command(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    run: Run = request.getfixturevalue("fairfix")
+    write(tmp_path)
+    unseen = tmp_path / "unseen.csv"
+    given = ("--label", ",".join(LABELS), "--privileged", "a", "--device", "cpu")
+    ended = run(
+        *("finetune", tmp_path / "model.pt", tmp_path / "rows.csv", *given, "--trust-checkpoint"),
+        *("--steps", "6", "--budget", "0.2", "--test", unseen, "--no-subgroups", "--json"),
+        *("--allow-trivial", "-o", tmp_path / "command.pt"),
+    )
+    assert ended.code == 0, ended.err
+    expected = json.loads(ended.out)
+    outcomes = fairfix.debias_labels(
+        load(tmp_path), "finetune", budget=0.2, test=unseen, subgroups=False, steps=6
+    )
+    assert tuple(outcomes) == LABELS
+    found = outcomes.to_dict()
+    assert found == {key: value for key, value in expected.items() if key != "reports"}
+    files = outcomes.save(tmp_path / "python.pt", allow_trivial=True)
+    assert files.labels.is_file()
+    by_file, by_python = (
+        torch.load(tmp_path / f"{name}.pt", weights_only=False).state_dict()
+        for name in ("command", "python")
+    )
+    for key, value in by_file.items():
+        assert torch.equal(value, by_python[key])
+
+
+def test_one_label_is_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    case = fairfix.load(tmp_path / "lung.pt", tmp_path / "rows.lung.csv", label="lung", **HOW)
+    with pytest.raises(FairfixError, match="was read for one label"):
+        fairfix.debias_labels(case, "prune")

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from rich.table import Table
 
 import fairfix as library
 from fairfix.cli.summary import summary
+from fairfix.errors import UsageError
 from fairfix.report.html import audit_html, html
 from fairfix.report.markdown import markdown
 from fairfix.report.model_card import update
 from fairfix.report.sentences import headline
 from fairfix.workflows.documents import audit_document, report_document
+from fairfix.workflows.warnings import warnings_of
 from tests.helpers.runs import Place
 
 
@@ -115,3 +120,40 @@ def one_threshold(threshold: float) -> library.methods.MethodFunction:
         return library.methods.Result(library.methods.Policy.shared(threshold))
 
     return fixed
+
+
+def test_an_outcome_in_memory_tells_the_rows_that_it_was_tuned_on() -> None:
+    rng = np.random.default_rng(3)
+
+    def rows(n: int) -> pd.DataFrame:
+        labels, groups = rng.integers(0, 2, (2, n))
+        scores = 1 / (1 + np.exp(-rng.normal(labels, 1, n)))
+        return pd.DataFrame({"score": scores, "label": labels, "group": groups})
+
+    tuned, unseen = rows(300), rows(300)
+    case = library.load(None, tuned, score="score")
+    outcome = library.debias(case, "identity", budget=0.4, subgroups=False)
+    gated = library.load(None, unseen, score="score")
+    found = library.gate(gated, {"spd": 0.4}, rule=outcome)
+    assert found.unchecked == ()
+    assert found.rule == outcome.rule
+    alone = library.gate(gated, {"spd": 0.4}, rule=outcome.rule)
+    assert "no report beside the model" in alone.unchecked[0]
+    with pytest.raises(UsageError, match="the rule was tuned on 210 of its 300 rows"):
+        library.gate(case, {"spd": 0.4}, rule=outcome)
+
+
+def test_equal_rows_are_said_of_each_of_two_tables_of_one_name(place: Place) -> None:
+    case = library.load(place.model, place.val)
+    outcome = library.debias(case, "identity", test=place.test, budget=0.4, subgroups=False)
+    test = outcome.test_case
+    assert test is not None
+    same = [
+        replace(each, table=replace(each.table, source=Path(folder) / "rows.csv", repeats="equal"))
+        for each, folder in ((case, "a"), (test, "b"))
+    ]
+    said = warnings_of(replace(outcome, case=same[0], test_case=same[1]))
+    assert [each for each in said if each.endswith(": equal")] == [
+        "rows.csv (validation): equal",
+        "rows.csv (test): equal",
+    ]

@@ -24,11 +24,13 @@ class Reuse:
             explains; None if it could not be checked.
         sentence: the same in words, without a full stop.
         notes: further notes from the report.
+        same_table: whether the rule was tuned on some rows of this very table.
     """
 
     share: float | None
     sentence: str
     notes: tuple[str, ...] = ()
+    same_table: bool = False
 
 
 def reuse(case: Case, rule: Path | None = None) -> Reuse:
@@ -43,17 +45,30 @@ def reuse(case: Case, rule: Path | None = None) -> Reuse:
     path = _report_path(case, rule)
     if path is None:
         return _unchecked("there is no report beside the model")
-    report = _read(path)
+    found = reuse_in(case, _read(path), path.name)
+    unbound = case.found.rule is not None and case.found.rule.report_sha256 is None
+    if found.share is not None and not found.same_table and unbound:
+        reason = f"the rule in {case.found.where} is not bound to a report"
+        return _unchecked(reason, found.notes)
+    return found
+
+
+def reuse_in(case: Case, report: dict[str, Any], source: str) -> Reuse:
+    """Return ``reuse`` of a report.
+
+    Args:
+        source: where the report is from, in words.
+    """
     if not _same_model(case, report):
-        return _unchecked(f"{path.name} is for other weights than the model's")
+        return _unchecked(f"{source} is for other weights than the model's")
     data, learned = _section(report, "data"), _section(report, "training")
-    notes = _turned(case, data, path.name)
+    notes = _turned(case, data, source)
     fitted = data.get("validation_rows")
     if data.get("table_sha256") == case.table.sha256 and isinstance(fitted, int):
         sentence = f"the rule was tuned on {fitted:,} of its {case.table.rows:,} rows"
         share = min(1.0, fitted / case.table.rows)
         _refuse(case, sentence, share > MAX_EXCESS)
-        return Reuse(share, sentence, notes)
+        return Reuse(share, sentence, notes, same_table=True)
     _refuse(
         case,
         "the network was trained on its rows",
@@ -61,17 +76,15 @@ def reuse(case: Case, rule: Path | None = None) -> Reuse:
     )
     found = [
         each
-        for part, source in ((report, path.name), (learned, f"{path.name}, training"))
-        for each in KnownRows.from_json(part, source).overlaps(case.problem)
+        for part, place in ((report, source), (learned, f"{source}, training"))
+        for each in KnownRows.from_json(part, place).overlaps(case.problem)
     ]
     if not found:
-        return _unchecked(f"{path.name} does not list the tuned rows", notes)
+        return _unchecked(f"{source} does not list the tuned rows", notes)
     strongest = max(found, key=_strength)
     _refuse(case, strongest.description, strongest.too_many)
     if not strongest.known:
         return _unchecked(strongest.description, notes)
-    if case.found.rule is not None and case.found.rule.report_sha256 is None:
-        return _unchecked(f"the rule in {case.found.where} is not bound to a report", notes)
     return Reuse(strongest.reused if strongest.beyond_chance else 0.0, strongest.description, notes)
 
 
