@@ -79,6 +79,16 @@ lowest:
 	OMP_NUM_THREADS=1 build/lowest/bin/python -m pytest -o filterwarnings=ignore \
 		tests/cli tests/_utils tests/data --deselect tests/cli/test_imports.py
 
+# Other packages in current versions, but for torch, whose current build for pip has CUDA.
+integrations:
+	rm -rf build/integrations
+	$(PYTHON) -m venv build/integrations
+	build/integrations/bin/python -m pip install --quiet $$(grep '^torch==' constraints.txt)
+	build/integrations/bin/python -m pip install --quiet $$(grep '^torch==' constraints.txt) \
+		-e '.[sklearn,torchmetrics,lightning,huggingface,mlflow]' skorch fairlearn pytest jsonschema
+	OMP_NUM_THREADS=1 build/integrations/bin/python -m pytest -rs -o filterwarnings=default tests/integrations \
+		'tests/test_readme.py::test_every_block_runs[integrations.md]'
+
 clean:
 	rm -rf $(VENV) build
 

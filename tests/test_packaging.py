@@ -17,7 +17,19 @@ from fairfix.bench import download
 from fairfix.bench.datasets import DATASETS
 from tests.helpers.paths import ROOT
 
-EXTRAS = {"bench", "dask", "vision", "text", "sklearn", "torchmetrics", "mlflow", "notebook", "all"}
+EXTRAS = {
+    "bench",
+    "dask",
+    "vision",
+    "text",
+    "sklearn",
+    "torchmetrics",
+    "lightning",
+    "huggingface",
+    "mlflow",
+    "notebook",
+    "all",
+}
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from fairfix.data.inputs.image_part import ImageEntry
 from fairfix.data.inputs.text_part import TextEntry
 from fairfix.data.spec import DataSpec, spec_from_json
 from fairfix.data.spec.table_inputs import CodesColumn, CodesEntry, NumbersEntry
-from tests.helpers.pages import Command, blocks, commands
+from tests.helpers.pages import Block, Command, blocks, commands
 from tests.helpers.paths import ROOT
 from tests.helpers.runs import Run
 
@@ -27,6 +28,12 @@ ROOT = ROOT
 README = ROOT / "README.md"
 WITHOUT_BLOCKS = {"api.md", "cli.md", "methods.md", "papers.md", "rule.md", "tables.md"}
 DOCS = sorted(path for path in (ROOT / "docs").glob("*.md") if path.name not in WITHOUT_BLOCKS)
+OPTIONAL = {
+    "import lightning": "lightning",
+    "import Trainer": "accelerate",
+    "import mlflow": "mlflow",
+}
+"""Packages of extras, by what a block that needs them has; it is not run without them."""
 
 
 def test_what_the_harness_finds() -> None:
@@ -73,6 +80,11 @@ def test_the_page_on_inputs_shows_every_field() -> None:
             assert re.search(rf'[`"]{field.alias or name}[`"]', page), name
 
 
+def lacks_a_package(block: Block) -> bool:
+    needed = [package for text, package in OPTIONAL.items() if text in block.text]
+    return any(find_spec(package) is None for package in needed)
+
+
 def has_digits() -> bool:
     return (Path(os.environ.get("FAIRFIX_DATA", "")) / "data" / "mnist").is_dir()
 
@@ -84,6 +96,8 @@ def test_every_block_runs(folder: Path, fairfix: Run, page: Path) -> None:
     for block in blocks(page.read_text(encoding="utf-8")):
         if block.language == "python" and "load_digits" in block.text and not has_digits():
             continue  # would download them
+        if block.language == "python" and lacks_a_package(block):
+            continue
         if block.language == "python":
             exec(compile(block.text, f"{page.name}:{block.line}", "exec"), {})
             ran += 1

@@ -18,6 +18,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "text": ("transformers", "tokenizers"),
     "sklearn": ("skops",),
     "torchmetrics": ("torchmetrics",),
+    "lightning": ("lightning",),
+    "huggingface": ("transformers", "accelerate", "huggingface_hub"),
     "mlflow": ("mlflow",),
     "notebook": ("jupyterlab", "matplotlib"),
 }
