@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check lint types pyright format bench choose combinations cimnist fuzz coverage samples docs dist lowest clean
+.PHONY: demo test check lint types pyright format bench choose combinations cimnist fuzz coverage samples docs pictures dist lowest clean
 
 demo: $(VENV)/.installed
 	$(BIN)/fairfix auto sample_models/loh/model.pt sample_models/loh/val.csv \
@@ -63,6 +63,10 @@ docs: $(VENV)/.docs
 	mv build/docs/docs/mkdocs.yml build/docs
 	rm -r build/docs/docs/scripts
 	cd build/docs && ../../$(BIN)/zensical build --strict
+
+# Needs Chromium.
+pictures: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m docs.scripts.pictures
 
 dist: $(VENV)/.dev
 	$(BIN)/python -m build --outdir build/dist

@@ -15,7 +15,10 @@ from tests.helpers.paths import ROOT
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
-REPOSITORY = re.compile(r"https://github\.com/fairfix/fairfix/blob/main/([^)#\"\s]+)")
+REPOSITORY = re.compile(
+    r"https://(?:github\.com/fairfix/fairfix/blob|raw\.githubusercontent\.com/fairfix/fairfix)/main/"
+    r"([^)#\"\s]+)"
+)
 
 
 def settings() -> dict[str, Any]:
@@ -55,3 +58,20 @@ def test_the_page_of_methods_is_current() -> None:
     script = runpy.run_path(str(DOCS / "scripts" / "methods_page.py"))
     page = (DOCS / "methods.md").read_text(encoding="utf-8")
     assert page == script["page"](), "run: python docs/scripts/methods_page.py > docs/methods.md"
+
+
+def test_the_recording_shows_the_figures_of_the_readme() -> None:
+    recording = (DOCS / "pictures" / "terminal.svg").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    claim = re.search(r"gap goes from\n?\s*(\S+) to (\S+) at a balanced accuracy of (\S+)", readme)
+    assert claim
+    assert all(figure in recording for figure in claim.groups())
+    assert "Passed: the demand is certified." in recording
+    assert "prefers-reduced-motion" in recording
+    assert len(recording) < 100_000
+
+
+def test_the_picture_of_the_report_is_small() -> None:
+    picture = (DOCS / "pictures" / "report.webp").read_bytes()
+    assert picture[8:12] == b"WEBP"
+    assert len(picture) < 150_000
