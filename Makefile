@@ -91,6 +91,7 @@ integrations:
 	build/integrations/bin/python -m pip install --quiet $$(grep '^torch==' constraints.txt) \
 		-e '.[sklearn,torchmetrics,lightning,huggingface,mlflow]' skorch fairlearn pytest jsonschema
 	OMP_NUM_THREADS=1 build/integrations/bin/python -m pytest -rs -o filterwarnings=default tests/integrations \
+		tests/workflows/test_other_audits.py \
 		'tests/test_readme.py::test_every_block_runs[integrations.md]'
 
 clean:
