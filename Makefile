@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check lint types pyright format bench choose combinations cimnist fuzz coverage samples docs pictures dist lowest clean
+.PHONY: demo test check lint types pyright format bench bench-gpu choose combinations cimnist fuzz coverage samples docs pictures dist lowest clean
 
 demo: $(VENV)/.installed
 	$(BIN)/fairfix auto sample_models/loh/model.pt sample_models/loh/val.csv \
@@ -34,6 +34,9 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/costs.py
 	$(BIN)/python benchmarks/late_layers.py
+
+bench-gpu: $(VENV)/.dev
+	$(BIN)/python benchmarks/gpu.py
 
 choose: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.choose

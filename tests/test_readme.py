@@ -26,7 +26,9 @@ from tests.helpers.runs import Run
 
 ROOT = ROOT
 README = ROOT / "README.md"
-WITHOUT_BLOCKS = {"api.md", "cli.md", "methods.md", "papers.md", "rule.md", "tables.md"}
+WITHOUT_BLOCKS = {
+    *("api.md", "cli.md", "methods.md", "papers.md", "performance.md", "rule.md", "tables.md"),
+}
 DOCS = sorted(path for path in (ROOT / "docs").glob("*.md") if path.name not in WITHOUT_BLOCKS)
 OPTIONAL = {
     "import lightning": "lightning",

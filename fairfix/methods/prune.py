@@ -192,7 +192,7 @@ def _minus_activation_gradient(
     scores = scorer.score(problem.inputs).requires_grad_()
     gap = soft_gap(objective.metric, scores, problem.cells)
     (score_gradient,) = torch.autograd.grad(gap, scores)
-    total = torch.zeros(sum(layer.units for layer in layers))
+    total = torch.zeros(sum(layer.units for layer in layers), device=scores.device)
     names = {layer.name for layer in layers}
     for rows, batch in problem.inputs.batches(scorer.batch_size):
         output, watched = trace_prunable_layers(scorer, batch)
@@ -203,5 +203,5 @@ def _minus_activation_gradient(
                 output, tensors, grad_outputs=score_gradient[rows], materialize_grads=True
             )
         )
-        total += torch.cat([layer.sum_by_unit(gradients) for layer in own]).cpu()
-    return -total, scores.detach(), gap.detach()
+        total += torch.cat([layer.sum_by_unit(gradients) for layer in own])
+    return -total.cpu(), scores.detach(), gap.detach()

@@ -206,7 +206,8 @@ def goals_at(
     """
     if not objective.limits:
         return None
-    counts = replace(problem.counts(decisions), auc=torch.tensor(auc, dtype=torch.float64))
+    auc_now = torch.tensor(auc, dtype=torch.float64, device=problem.scores.device)
+    counts = replace(problem.counts(decisions), auc=auc_now)
     chances = objective.chances(counts).tolist()
     goals = tuple(
         Goal(

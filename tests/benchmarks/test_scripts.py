@@ -25,6 +25,7 @@ from tests.helpers.paths import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+import gpu
 import late_layers
 import public_loops
 import run
@@ -478,3 +479,17 @@ def test_late_layers_are_measured(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines] == list(late_layers.LIMITS)
     assert all(line.endswith(" bytes") for line in lines)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="would measure")
+def test_without_a_gpu_nothing_is_measured() -> None:
+    with pytest.raises(SystemExit, match="No GPU is visible, so nothing was measured"):
+        gpu.main([])
+
+
+def test_the_cost_of_a_pass_is_that_of_its_layers() -> None:
+    """Of 8 rows in float32: 5 x 4 products and sums, then a ReLU."""
+    scorer = Scorer(nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 1)), Output.LOGIT)
+    moved, counted = gpu.pass_cost(scorer, Inputs.of(torch.ones(8, 5)))
+    assert counted == 2 * 8 * (5 * 4 + 4)
+    assert moved == 4 * ((24 + 8 * 9) + 8 * 8 + (5 + 8 * 5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -71,6 +72,24 @@ def biased_problem(
     )
 
 
+def on_device(problem: Problem, name: str) -> Problem:
+    """The problem with a copy of its network, and its rows, on a device."""
+    device = torch.device(name)
+    assert problem.inputs is not None
+    scorer, inputs = copy.deepcopy(problem.scorer), problem.inputs.to(device)
+    assert scorer is not None
+    scorer = scorer.to(device)
+    return replace(
+        problem,
+        scorer=scorer,
+        inputs=inputs,
+        scores=scorer.score(inputs),
+        labels=problem.labels.to(device),
+        groups=problem.groups.to(device),
+        weights=None if problem.weights is None else problem.weights.to(device),
+    )
+
+
 def with_training_rows(problem: Problem, rows: Problem, *, groups: bool = True) -> Problem:
     """The problem with the rows of another one to learn from."""
     assert rows.inputs is not None
@@ -90,7 +109,7 @@ def table(
 def count_by_hand(decisions: Tensor, problem: Problem) -> Floats:
     """(4, G) true positives, false positives, false negatives and true negatives, row by row."""
     counts = np.zeros((4, problem.n_groups))
-    weights = np.ones(len(problem)) if problem.weights is None else problem.weights.numpy()
+    weights = np.ones(len(problem)) if problem.weights is None else problem.weights.cpu().numpy()
     rows = zip(decisions, problem.labels, problem.groups, weights / weights.mean(), strict=True)
     for decision, label, group, weight in rows:
         side = 0 if label == 1 else 1

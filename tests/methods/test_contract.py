@@ -26,6 +26,7 @@ from tests.helpers.toys import (
     biased_problem,
     count_by_hand,
     gaps_by_hand,
+    on_device,
     random_state,
     scored_rows,
     with_training_rows,
@@ -76,6 +77,8 @@ PROBLEMS = {
     "as layers": ("BatchNorm behind", {}),
     "training rows": ("dropout", {}),
 }
+if torch.cuda.is_available():
+    PROBLEMS |= {f"{kind} on a GPU": PROBLEMS[kind] for kind in ("two groups", "training rows")}
 
 
 def base(method: str) -> str:
@@ -90,7 +93,7 @@ RUNS = [
     for kind, (_, options) in PROBLEMS.items()
     if (method not in TWO_GROUPS_ONLY or "n_groups" not in options)
     and (method not in NEEDS_EVERY_CELL or "tiny" not in options)
-    and (kind != "training rows" or get(base(method)).training_use is not None)
+    and (not kind.startswith("training rows") or get(base(method)).training_use is not None)
     and (method not in PENALIZED or kind in ("three groups", "training rows"))
 ]
 every_run = pytest.mark.parametrize(("method", "kind"), RUNS)
@@ -102,9 +105,14 @@ def problem_of(kind: str) -> Problem:
     network, options = PROBLEMS[kind]
     scorer = zoo.scorer(network, kind if kind == "as layers" else "as written")
     problem = biased_problem(scorer, zoo.features(120), **options)
-    if kind != "training rows":
+    if kind.endswith("on a GPU"):
+        problem = on_device(problem, "cuda")
+    if not kind.startswith("training rows"):
         return problem
-    return with_training_rows(problem, biased_problem(scorer, zoo.features(150, 5), seed=1))
+    learned = biased_problem(scorer, zoo.features(150, 5), seed=1)
+    if kind.endswith("on a GPU"):
+        learned = on_device(learned, "cuda")
+    return with_training_rows(problem, learned)
 
 
 def run(method: str, problem: Problem, objective: Objective | None = None, **given: Any) -> Result:
@@ -157,8 +165,8 @@ def snapshot(problem: Problem) -> list[Any]:
     scorer = problem.scorer
     given = (problem.scores, problem.labels, problem.groups, problem.features, problem.weights)
     return [
-        *(None if tensor is None else tensor.numpy().tobytes() for tensor in given),
-        *(tensor.numpy().tobytes() for tensor in scorer.state_dict().values()),
+        *(None if tensor is None else tensor.cpu().numpy().tobytes() for tensor in given),
+        *(tensor.cpu().numpy().tobytes() for tensor in scorer.state_dict().values()),
         *(module.training for module in scorer.modules()),
         *(p.requires_grad for p in scorer.parameters()),
         *(p.grad for p in scorer.parameters()),
@@ -184,7 +192,7 @@ def test_the_same_seed_gives_the_same_bytes_and_leaves_everything_else_as_it_was
         (again.policy, again.trajectory, again.chosen, again.notes)
     )
     one, other = (
-        {key: value.numpy().tobytes() for key, value in (result.state or {}).items()}
+        {key: value.cpu().numpy().tobytes() for key, value in (result.state or {}).items()}
         for result in (first, again)
     )
     assert one == other
