@@ -401,3 +401,10 @@ def test_a_ceiling_of_the_calibration_error(table: Path, limit: float, verdict: 
     assert (check.verdict, check.title) == (verdict, "expected calibration error")
     with pytest.raises(UsageError, match="A floor needs one of"):
         Demand(Kind.FLOOR, "calibration_error", 0.1)
+
+
+@pytest.mark.parametrize(("name", "key"), [("precision", "ppv"), ("recall", "tpr")])
+def test_precision_and_recall_are_rates_of_all_rows(name: str, key: str) -> None:
+    for given in ("{}=0.6", "{}.min@sex=0.6:warn"):
+        assert demands(Kind.FLOOR, [given.format(name)]) == demands(Kind.FLOOR, [given.format(key)])
+    assert demands_of(Kind.CEILING, {name: 0.6}) == demands_of(Kind.CEILING, {key: 0.6})

@@ -26,6 +26,8 @@ from fairfix.metrics.rates import selection_rate
 AUC = "auc"
 CALIBRATION_ERROR = "calibration_error"
 MEASURES = (*PERFORMANCES, AUC)
+SYNONYMS = {"precision": "ppv", "recall": "tpr"}
+"""Other names of rates in demands."""
 
 _ENTRY = re.compile(
     r"(?:(?P<key>[^@=:.]*)(?P<smallest>\.min)?(?:@(?P<column>.*))?=)?"
@@ -208,7 +210,7 @@ def split_entry(kind: str, entry: str) -> Entry:
             f"{key or 'spd'}@sex={exact_text(limit)}, or leave out @."
         )
     return Entry(
-        key,
+        SYNONYMS.get(key, key),
         bool(found["smallest"]),
         None if column is None else column.strip(),
         limit,
@@ -270,13 +272,14 @@ def demands_of(kind: Kind, limits: object) -> list[Demand]:
             raise UsageError(f"The key of a {kind} must be text, not {target!r}.")
         if isinstance(limit, bool) or not isinstance(limit, Real):
             raise UsageError(f"The {kind} of {target} must be a number, not {limit!r}.")
-        key, at, column = target.partition("@")
+        written, at, column = target.partition("@")
+        key = written.removesuffix(".min")
         return Demand(
             kind,
-            key.removesuffix(".min"),
+            SYNONYMS.get(key, key),
             float(limit),
             column=column if at else None,
-            smallest=key.endswith(".min"),
+            smallest=written.endswith(".min"),
         )
 
     return [demand(target, limit) for target, limit in limits.items()]
