@@ -19,6 +19,8 @@ Row = dict[str, Any]
 GROUP_ROWS = 144  # over all columns, to limit the size of the page
 SHOWN_PLOTS = 36  # over all columns, and 12 per column
 SHOWN_INTERSECTIONS = 12
+SHOWN_CLASSES = 12
+CLASS_GAPS = "spd", "eod", "fprd"
 SHOWN_LINES = 6
 LISTED_THRESHOLDS = 30
 
@@ -186,6 +188,39 @@ def _shown_lines(rates: Sequence[float | None]) -> list[int]:
         return list(range(len(rates)))
     order = sorted(range(len(rates)), key=lambda i: rates[i] or 0.0)
     return [order[i * (len(order) - 1) // (SHOWN_LINES - 1)] for i in range(SHOWN_LINES)]
+
+
+def classes(document: Document) -> Row | None:
+    """Return gaps and rates of the decisions by the largest output; None without classes."""
+    found = document["classes"]
+    if found is None:
+        return None
+    column, measured = next(iter(document["groups"].items()))
+    kept = set(sections.shown_groups(measured["groups"], GROUP_ROWS // SHOWN_CLASSES))
+    labels = unique_labels(group["name"] for group in measured["groups"])
+    decided = {"favorable classes": found["favorable"], **found["one_against_rest"]}
+    shown = dict(list(decided.items())[: SHOWN_CLASSES + 1])
+    return {
+        "column": column,
+        "gap_titles": [title_of(key) for key in CLASS_GAPS],
+        "left_out": len(decided) - len(shown),
+        "rows": [
+            {
+                "label": shorten(name),
+                "gaps": [Figure.of(each["gaps"][key]) for key in CLASS_GAPS],
+                "groups": [
+                    {
+                        "label": labels[group["name"]],
+                        "n": group["rows"],
+                        "rates": [Figure.of(group["rates"][key]) for key in sections.RATES],
+                    }
+                    for group in each["groups"]
+                    if group["name"] in kept
+                ],
+            }
+            for name, each in shown.items()
+        ],
+    }
 
 
 def intersections(document: Document) -> list[Row]:

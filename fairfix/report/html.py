@@ -153,6 +153,7 @@ def _audit_page(report: Report, explored: Explored | None) -> dict[str, Any]:
         "notes": report["notes"][:LISTED_LINES],
         "columns": audit_sections.columns(report),
         "reference_intervals": INTERVALS,
+        "classes": audit_sections.classes(report),
         "intersections": audit_sections.intersections(report),
         "explorer": explored
         and explorer_section(explored, claim, Objective.performance.key, "MODEL"),

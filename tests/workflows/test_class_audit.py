@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -54,5 +56,20 @@ def test_the_terminal_shows_classes_only_where_there_are_some(fairfix: Run, tmp_
     shown = fairfix("audit", model, data, *roles, *named).out
     assert "Class with the largest output, by group" in shown
     assert shown.count("refer") >= 3
-    alone = fairfix("audit", "-", data, *roles[:4], "--score", "p", "--no-subgroups")
+    page = tmp_path / "audit.html"
+    ended = fairfix("audit", model, data, *roles, *named, "--html", page, "--json")
+    section = page.read_text().partition('<section id="classes">')[2].partition("</section>")[0]
+    classes = json.loads(ended.out)["classes"]
+    gap = classes["one_against_rest"]["refer"]["gaps"]["spd"]["value"]
+    assert re.search(rf"refer</bdi></th><td class=\"n\">[-−]?{abs(gap):.3f}", section)
+    assert section.count("<bdi>favorable classes</bdi>") == 2
+    table = pd.read_csv(data)
+    scored, other = tmp_path / "scored.csv", tmp_path / "scores.html"
+    table.assign(p=np.linspace(0, 1, len(table))).to_csv(scored, index=False)
+    alone = fairfix(
+        *("audit", "-", scored, *roles[:4], "--unfavorable", "others", "--score", "p"),
+        *("--html", other, "--no-subgroups"),
+    )
+    assert alone.code == 0, alone.err
     assert "largest output" not in alone.out
+    assert "Largest output" not in other.read_text()
