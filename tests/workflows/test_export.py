@@ -223,6 +223,10 @@ def test_a_folded_threshold_and_an_unfavorable_output(
     raw = program.load_program(path)(torch.from_numpy(inputs))[:, 0]
     positive = raw > 0 if favorable else raw < 0
     assert positive.tolist() == decided(aware, aware.test, favorable).tolist()
+    words = ("predict", path, aware.test, "--trust-checkpoint", "--favorable", favorable)
+    again = fairfix(*words, "--output", "-")
+    assert again.code == 0, again.err
+    assert [line[-1] == "1" for line in again.out.split()[1:]] == positive.tolist()
 
 
 # Which inputs tell the group.

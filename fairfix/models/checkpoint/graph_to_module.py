@@ -239,7 +239,8 @@ def _replace(
         name, module = owner, parts.get(owner, layer)
         args, kwargs = (arguments["input"],), {}
     else:
-        name = f"{folder}.{node.name}"
+        taken = hasattr(nn.Module, node.name)  # as .to and .float, which the graph would call
+        name = f"{folder}.{node.name}{'_operation' if taken else ''}"
         module = _activation(node) or Operation(cast("Callable[..., Any]", node.target))
         args, kwargs = node.args, node.kwargs
     parts[name] = module

@@ -131,6 +131,23 @@ def test_what_is_no_layer_stays_an_operation(save: Save, tmp_path: Path) -> None
     assert isinstance(module.get_submodule("norm"), nn.LayerNorm)
 
 
+class There(nn.Module):
+    """Has an operation whose name is that of a method of modules."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(FEATURES, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(x.to(torch.float64).to(torch.float32))
+
+
+@pytest.mark.parametrize("save", [script, trace, export])
+def test_an_operation_named_as_a_method_of_modules(save: Save, tmp_path: Path) -> None:
+    model = trained(There())
+    assert torch.allclose(network(save, model, rows(), tmp_path)(rows()), model(rows()))
+
+
 class Overwritten(nn.Module):
     """Reads a tensor again after it was changed in place."""
 
