@@ -70,6 +70,7 @@ docs: $(VENV)/.docs
 # Needs Chromium.
 pictures: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m docs.scripts.pictures
+	OMP_NUM_THREADS=1 $(BIN)/python -m docs.scripts.method_pictures
 
 dist: $(VENV)/.dev
 	$(BIN)/python -m build --outdir build/dist

@@ -1,7 +1,7 @@
 """Draw what each method does to a sample network: scores and thresholds, before and after.
 
-``python -m docs.scripts.method_pictures [METHOD...]`` writes docs/pictures/methods. All have default
-options and the budget spd=0.05; eqodds, which serves its own metric alone, has that one.
+``python -m docs.scripts.method_pictures [METHOD...]`` writes docs/pictures/methods. All have
+default options and the budget spd=0.05; eqodds, which serves its own metric alone, has that one.
 """
 
 from __future__ import annotations
