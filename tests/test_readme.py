@@ -104,7 +104,7 @@ def test_every_block_runs(folder: Path, fairfix: Run, page: Path) -> None:
             exec(compile(block.text, f"{page.name}:{block.line}", "exec"), {})
             ran += 1
         elif block.language in ("bash", "console"):
-            for (program, *words), code in commands(block):
+            for (program, *words), code, *_ in commands(block):
                 assert program == "fairfix", f"line {block.line}: {program} is not run here"
                 ended = fairfix(*words)
                 assert ended.code == code, f"line {block.line}: {words} {ended.err}"
