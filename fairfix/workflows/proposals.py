@@ -14,7 +14,7 @@ from fairfix.data.table.cell_values import comparison_key, normalized_text
 from fairfix.data.table.columns import is_saved_index
 from fairfix.data.table.open_table import open_table
 from fairfix.models.checkpoint import Checkpoint
-from fairfix.models.checkpoint.mlp import ACTIVATIONS
+from fairfix.models.checkpoint.mlp import ACTIVATIONS, is_mlp
 
 LABEL_NAMES = {"label", "labels", "target", "y", "outcome", "class"}
 GROUP_NAMES = {
@@ -101,7 +101,9 @@ def propose_privileged(frame: pd.DataFrame, label: str, favorable: str, group: s
 
 
 def propose_architecture(checkpoint: Checkpoint) -> Proposal:
-    """Return the plain networks that bare weights may belong to, by the stored settings."""
+    """Return what may name the architecture of bare weights: plain networks, or their class."""
+    if not is_mlp(checkpoint.tensors):
+        return Proposal("--arch", ("file.py:Class", "package.module:callable"), "no plain network")
     stored = {text.casefold() for text in _texts(checkpoint.metadata)}
     found = tuple(f"mlp:{name}" for name in ACTIVATIONS if name in stored)
     if len(found) == 1:

@@ -121,6 +121,9 @@ def test_a_network_with_embeddings_and_numbers(
         network = train(names["Net"](), (codes, numbers), label)
     torch.save(network.state_dict(), tmp_path / "model.pt")
     frame.to_csv(tmp_path / "val.csv", index=False)
+    without = fairfix("init", tmp_path / "model.pt", tmp_path / "val.csv", "--yes")
+    assert without.code == 2
+    assert "--arch ('file.py:Class', 'package.module:callable')" in without.sentence
     options = ("--yes", "--arch", f"{code}:Net", "--trust-checkpoint")
     ended = fairfix("init", tmp_path / "model.pt", tmp_path / "val.csv", *options)
     assert ended.code == 0, ended.err

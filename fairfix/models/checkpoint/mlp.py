@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fairfix._utils.text import did_you_mean
-from fairfix.errors import UsageError
+from fairfix.errors import CheckpointError, UsageError
 from fairfix.models.checkpoint.mlp_layers import (
     LayerTensors,
     group_by_layer,
@@ -118,6 +118,15 @@ def infer_mlp(
         layers if definition_order else [step for step in steps if isinstance(step, LayerTensors)]
     )
     return InferredMLP(steps, stored), tuple(notes)
+
+
+def is_mlp(tensors: Mapping[str, Tensor]) -> bool:
+    """Return whether the tensors may be those of linear and normalization layers in a row."""
+    try:
+        infer_mlp("relu-bn", tensors)
+    except CheckpointError:
+        return False
+    return True
 
 
 def _parse(spec: str) -> tuple[str, bool | None]:
