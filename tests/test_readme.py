@@ -34,6 +34,7 @@ OPTIONAL = {
     "import lightning": "lightning",
     "import Trainer": "accelerate",
     "import mlflow": "mlflow",
+    "import ModelCard": "huggingface_hub",
 }
 """Packages of extras, by what a block that needs them has; it is not run without them."""
 

@@ -38,9 +38,13 @@ def update(card: str, report: dict[str, Any]) -> str:
     index = "\n".join(_model_index(report))
     if index and not re.search(r"^model-index[ \t]*:", metadata, re.MULTILINE):
         metadata += _marked(YAML_BEGIN, index, YAML_END)
-    section = _marked(BEGIN, _section(report), END).removesuffix("\n")
     front = f"---\n{metadata}---\n" if metadata else ""
-    return front + _replaced(body, section)
+    return front + update_text(body, report)
+
+
+def update_text(body: str, report: dict[str, Any]) -> str:
+    """Return the text of a card, without metadata, with the section added or replaced."""
+    return _replaced(body, _marked(BEGIN, _section(report), END).removesuffix("\n"))
 
 
 def _marked(begin: str, content: str, end: str) -> str:
@@ -70,7 +74,7 @@ def _section(report: dict[str, Any]) -> str:
         ["---"] * 4,
         *(
             [name, plain_number(before["value"]), plain_number(after["value"]), _interval(after)]
-            for name, before, after in _figures(report)
+            for name, before, after in figures(report)
         ),
     ]
     lines = [
@@ -94,7 +98,7 @@ def _section(report: dict[str, Any]) -> str:
     return "\n\n".join(filter(None, lines))
 
 
-def _figures(report: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+def figures(report: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     """Yield name, value before and value after of the metric and the performance measure."""
     objective, test = report["objective"], report["results"]["test"]
     before, after = test["unmodified"], test["debiased"]
@@ -126,7 +130,7 @@ def _model_index(report: dict[str, Any]) -> Iterator[str]:
     """Yield lines of YAML, without undefined figures, for which the format has no value."""
     data, model = report["data"], report["model"]
     table = _quoted(data["test_table"] or data["table"])
-    known = [(name, after["value"]) for name, _, after in _figures(report)]
+    known = [(name, after["value"]) for name, _, after in figures(report)]
     metrics = [(name, value) for name, value in known if value is not None]
     if not metrics:
         return
