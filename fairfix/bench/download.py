@@ -10,9 +10,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from fairfix._utils.optional_packages import needed_for
 from fairfix.bench.datasets import Dataset, RawFile
 from fairfix.data.table.open_table import file_sha256
-from fairfix.errors import FairfixError, UsageError
+from fairfix.errors import FairfixError
 
 
 class DownloadError(FairfixError):
@@ -84,14 +85,9 @@ def _local_file(dataset: Dataset, raw: RawFile, *, download: bool) -> LocalFile:
 
 def _download(dataset: Dataset, raw: RawFile) -> Path:
     """Download the file into the cache atomically and return its path."""
-    try:
+    with needed_for(f"Downloading {dataset.name}", "pooch", "bench"):
         import pooch
         import requests
-    except ModuleNotFoundError:
-        raise UsageError(
-            f"Downloading {dataset.name} needs the package pooch; install it with pip install "
-            "'fairfix[bench]'."
-        ) from None
 
     pooch.get_logger().setLevel("WARNING")  # the commands report downloads themselves
     folder = (cache_folder() / raw.relative_path).parent

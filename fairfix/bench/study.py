@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from fairfix import methods
+from fairfix._utils.optional_packages import needed_for
 from fairfix.bench.cells import Cell, failed_row, run_cell
 from fairfix.bench.journal import Journal
 from fairfix.bench.task import Task
@@ -150,12 +151,8 @@ def dask_backend(scheduler: str) -> Backend:
     """
 
     def backend(work: Sequence[Work]) -> Iterator[dict[str, Any]]:
-        try:
+        with needed_for("The dask backend", "distributed", "dask"):
             from distributed import Client, as_completed
-        except ImportError:
-            raise UsageError(
-                "The dask backend needs dask, which is not installed: pip install 'fairfix[dask]'."
-            ) from None
         try:
             client = Client(scheduler, timeout=10)
         except (OSError, ValueError) as error:

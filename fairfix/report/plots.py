@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fairfix._utils.optional_packages import needed_for
 from fairfix._utils.text import did_you_mean, unique_labels
 from fairfix.errors import UsageError
 from fairfix.metrics.fairness_metrics import title
@@ -70,12 +71,8 @@ def plot(plotted: Plotted, kind: str, axes: Axes | None = None) -> Axes:
 
 
 def _new_axes() -> Axes:
-    try:
+    with needed_for("A plot", "matplotlib", "notebook"):
         from matplotlib.figure import Figure as Canvas
-    except ImportError:
-        raise UsageError(
-            "Plots need the package matplotlib; install it with pip install 'fairfix[notebook]'."
-        ) from None
     return Canvas(figsize=(7, 4.5), layout="constrained").subplots()
 
 

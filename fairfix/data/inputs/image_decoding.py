@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from pydantic import Field, ValidationInfo, field_validator
 
+from fairfix._utils.optional_packages import needed_for
 from fairfix._utils.strict_json import StrictModel
 from fairfix._utils.text import error_summary
 from fairfix.data.inputs.image_files import RowError
-from fairfix.errors import UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -96,14 +96,10 @@ def check_pillow() -> str:
     """Return the version of Pillow.
 
     Raises:
-        UsageError: it is not installed.
+        MissingPackageError: it is not installed.
     """
-    try:
+    with needed_for("Reading images", "Pillow", "vision"):
         import PIL
-    except ModuleNotFoundError:
-        raise UsageError(
-            "Images need the package Pillow; install it with pip install 'fairfix[vision]'."
-        ) from None
     return str(PIL.__version__)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
+from fairfix._utils.optional_packages import needed_for
 from fairfix._utils.strict_json import StrictModel
 from fairfix._utils.text import quoted_list
 from fairfix.data.table.cell_values import MISSING, parse_numbers
@@ -137,13 +138,8 @@ def fitted_columns(path: Path, *, trust: bool = False) -> tuple[str, ...]:
 
 
 def _load(path: Path, *, trust: bool) -> Any:
-    try:
+    with needed_for(f"Reading {path.name}", "skops", "sklearn"):
         import skops.io as skops
-    except ModuleNotFoundError:
-        raise UsageError(
-            f"Reading {path.name} needs the package skops; install it with pip install "
-            "'fairfix[sklearn]'."
-        ) from None
 
     if _skops_version() < _OLDEST_SKOPS:
         raise UsageError(
