@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fairfix.errors import CheckpointError, UsageError
 
+_MAX_LISTED = 8  # outputs in a message
 _LOGITS = "logits"  # the scores in an output of Hugging Face's classifiers
 
 
@@ -77,6 +78,11 @@ def find_output(
         tensor = select_output(raw, name)
         if not holds_scores(tensor, rows, width):
             _refuse_outputs(tensor, rows, classes, labels)
+            if not tensor.is_floating_point():
+                raise CheckpointError(
+                    f"The network returns {tensor.dtype}, so decisions and not scores; fairfix "
+                    "debiases binary classifiers that return logits or probabilities."
+                )
             raise CheckpointError(
                 f"The network returns shape {tuple(tensor.shape)} for {rows} rows; fairfix "
                 "debiases binary classifiers with output shape (N,), (N, 1) or (N, 2)."
@@ -86,7 +92,8 @@ def find_output(
     if len(usable) == 1:
         return usable[0]
     shapes = {key: tuple(found[key].shape) for key in usable or found}
-    listed = ", ".join(f"{key} {shape}" for key, shape in shapes.items())
+    listed = ", ".join(f"{key} {shape}" for key, shape in list(shapes.items())[:_MAX_LISTED])
+    listed += f" and {len(shapes) - _MAX_LISTED} more" if len(shapes) > _MAX_LISTED else ""
     if usable:
         raise CheckpointError(
             f"Several outputs of the network can be scores: {listed}; choose one with "

@@ -35,6 +35,7 @@ OUTPUT_KINDS: dict[str, tuple[Output, Output]] = dict(
     zip(("prob", "logit"), zip(ONE, TWO, strict=True), strict=True)
 )
 _PROBED_ROWS = 64
+_ALONE = 3  # rows that are also run alone
 _SAME = 1e-4  # more than round-off changes when the same rows are run again
 
 
@@ -95,8 +96,10 @@ def make_scorer(
     inputs = as_inputs(inputs)
     network = checkpoint.module.to(inputs.device).eval()
     batch = _probed_rows(inputs)
+    copy = batch.map(torch.clone)
     with torch.no_grad(), torch.random.fork_rng(_cuda_devices(inputs.device)):
-        raw, input_dtype = _run_in_needed_dtype(checkpoint, network, batch)
+        raw, input_dtype = _run_in_needed_dtype(checkpoint, network, copy)
+        writes_inputs = not _equal(copy, batch)
         batch = batch.cast(input_dtype)
         classes, targets = _classes(raw, len(batch), reading), reading.targets
         width = None if classes is None else len(classes.names)
@@ -104,8 +107,9 @@ def make_scorer(
             raw, len(batch), reading.name, width, None if targets is None else len(targets.names)
         )
         first = select_output(raw, name)
-        _check_repeatable(first, select_output(batch.call(network), name))
-        output = _output(network, batch, name, reading.kind, classes, targets)
+        _check_repeatable(first, select_output(batch.map(torch.clone).call(network), name))
+        output = _output(network, batch.map(torch.clone), name, reading.kind, classes, targets)
+        mixes_rows = _mixes_rows(network, batch, name, first)
         size = batch_size or default_batch_size(network, batch)
     return Scorer(
         network,
@@ -115,6 +119,8 @@ def make_scorer(
         batch_size=size,
         input_dtype=input_dtype,
         is_fixed=checkpoint.is_fixed,
+        writes_inputs=writes_inputs,
+        mixes_rows=mixes_rows,
         classes=classes,
         targets=targets,
     )
@@ -251,6 +257,12 @@ def _cast(checkpoint: Checkpoint, network: nn.Module, dtype: torch.dtype | None)
             tensor.data = stored.to(tensor.device, wanted, copy=True)
 
 
+def _equal(one: Batch, other: Batch) -> bool:
+    """Whether two batches have the same values."""
+    pairs = zip(one.tensors, other.tensors, strict=True)
+    return all(torch.allclose(*pair, rtol=0, atol=0, equal_nan=True) for pair in pairs)
+
+
 def _check_repeatable(first: Tensor, second: Tensor) -> None:
     """Raise CheckpointError if two passes over the same rows differ by more than round-off."""
     if not torch.allclose(first, second, rtol=_SAME, atol=_SAME, equal_nan=True):
@@ -259,6 +271,19 @@ def _check_repeatable(first: Tensor, second: Tensor) -> None:
             "random in evaluation mode, such as F.dropout without training=self.training. Make it "
             "depend on self.training and read the checkpoint again."
         )
+
+
+def _mixes_rows(network: nn.Module, batch: Batch, name: str | None, outputs: Tensor) -> bool:
+    """Whether outputs of rows change when they are run alone, by more than quantization does."""
+    count = min(_ALONE, len(batch))
+    rows = (batch.map(lambda x, at=at: x[at : at + 1]).repeated(2) for at in range(count))  # type: ignore[misc]
+    try:
+        alone = torch.stack([select_output(row.call(network), name)[0] for row in rows]).float()
+    except (RuntimeError, ValueError, IndexError):  # it needs more rows, so it reads them together
+        return True
+    outputs = outputs.float()
+    least = 0.1 * outputs.std(0) + 1e-3 * outputs.abs().max()
+    return bool(((alone - outputs[:count]).abs() > least).any())
 
 
 def _classes(raw: Any, rows: int, reading: Reading) -> Classes | None:

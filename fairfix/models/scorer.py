@@ -50,6 +50,8 @@ class Scorer(nn.Module):
         batch_size: rows in one forward pass, unless ``forward`` is called with more.
         input_dtype: type in which the network gets floating-point inputs; None leaves theirs.
         is_fixed: the network can be run, but its weights cannot be changed.
+        writes_inputs: the network changes its inputs in place, and gets a copy.
+        mixes_rows: the output of a row depends on the other rows of its batch.
         classes: of a network with one output for each of more than two label values; else None.
         targets: of a network with one output for each of several labels; else None.
     """
@@ -64,6 +66,8 @@ class Scorer(nn.Module):
         batch_size: int = MAX_BATCH,
         input_dtype: torch.dtype | None = None,
         is_fixed: bool = False,
+        writes_inputs: bool = False,
+        mixes_rows: bool = False,
         classes: Classes | None = None,
         targets: Targets | None = None,
     ) -> None:
@@ -75,6 +79,8 @@ class Scorer(nn.Module):
         self.batch_size = batch_size
         self.input_dtype = input_dtype
         self.is_fixed = is_fixed
+        self.writes_inputs = writes_inputs
+        self.mixes_rows = mixes_rows
         self.classes = classes
         self.targets = targets
 
@@ -94,6 +100,8 @@ class Scorer(nn.Module):
 
     def cast(self, batch: Batch) -> Batch:
         """Return a batch as the network gets it."""
+        if self.writes_inputs:
+            batch = batch.map(torch.clone)
         return batch if self.input_dtype is None else batch.cast(self.input_dtype)
 
     def merged(self, raw: Tensor) -> Tensor:
@@ -173,6 +181,8 @@ class Scorer(nn.Module):
             batch_size=self.batch_size,
             input_dtype=self.input_dtype,
             is_fixed=self.is_fixed,
+            writes_inputs=self.writes_inputs,
+            mixes_rows=self.mixes_rows,
             classes=self.classes,
             targets=self.targets,
         ).eval()

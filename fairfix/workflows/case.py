@@ -37,6 +37,7 @@ from fairfix.workflows.named_columns import (
     unread_notes,
 )
 from fairfix.workflows.output_reading import (
+    batch_notes,
     classes_read,
     output_notes,
     read_as,
@@ -326,7 +327,8 @@ def scorer_of(
     )
     if scorer.classes is not None:
         output_label = table.favorable
-    return scorer, output_label, output_notes(table, options, scorer, output_label)
+    notes = output_notes(table, options, scorer, output_label)
+    return scorer, output_label, (*notes, *batch_notes(scorer))
 
 
 def problem_of(

@@ -111,6 +111,17 @@ def output_notes(
     return note, f"the favorable value is {table.favorable!r}, so the score is 1 - output"
 
 
+def batch_notes(scorer: Scorer) -> tuple[str, ...]:
+    """Warn of a network that does not decide each row by itself."""
+    if not scorer.mixes_rows:
+        return ()
+    return (
+        "warning: the score of a row depends on the other rows of its batch, so that the same row "
+        "can be decided otherwise elsewhere; let the network use stored statistics in evaluation "
+        "mode",
+    )
+
+
 def read_output_label(table: Table, given: str | None) -> tuple[str, bool]:
     """Return the label whose probability the network gives, and whether it is unfavorable.
 

@@ -38,6 +38,7 @@ from fairfix.workflows.model_options import Model, ModelOptions
 from fairfix.workflows.named_columns import name_features, network_inputs, resolve_columns
 from fairfix.workflows.open_case import open_model, rule_notes
 from fairfix.workflows.output_reading import (
+    batch_notes,
     classes_read,
     output_notes,
     read_as,
@@ -311,4 +312,4 @@ def _scores(
     scores = checked_scores(scorer, inputs)
     check_scores(scores, table)
     notes = () if rule is not None else output_notes(table, options, scorer, label)
-    return scores, scorer, (*checkpoint.notes, *notes)
+    return scores, scorer, (*checkpoint.notes, *notes, *batch_notes(scorer))

@@ -306,9 +306,7 @@ FILES = {
     "scripted lstm": Form(nets.Recurrent, write=scripted, options=TRUST, unprunable=NO_LAYERS),
     "scripted over any width": Form(nets.AnyWidth, write=scripted, options=TRUST),
     "traced": Form(nets.Mixed, write=traced, options=TRUST),
-    "traced embeddings": Form(
-        nets.Embeddings, write=traced, options=TRUST, refused="cannot be converted to layers"
-    ),
+    "traced embeddings": Form(nets.Embeddings, write=traced, options=TRUST),
     "traced transformer": Form(nets.Transformer, write=traced, options=TRUST),
     "exported": Form(nets.Softmax, second, exported, TRUST),
     "exported convolution": Form(nets.Conv2d, two, exported, TRUST),

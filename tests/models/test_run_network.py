@@ -17,6 +17,7 @@ from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.input_width import accepted_widths
 from fairfix.models.run_network import Reading, checked_scores, make_scorer
 from fairfix.models.scorer import MAX_BATCH, Output, Scorer
+from fairfix.workflows.output_reading import batch_notes
 
 WIDTH = 4
 
@@ -197,6 +198,18 @@ def test_other_shapes_are_refused(wrap: Callable[..., Any]) -> None:
         scorer_of(SCORES_AND_HIDDEN(wrap), rows())
 
 
+@pytest.mark.parametrize("cast", [Tensor.bool, Tensor.long])
+def test_decisions_are_not_scores(cast: Callable[[Tensor], Tensor]) -> None:
+    module = Net(lambda x, f: cast(f(x)), f=linear())
+    with pytest.raises(CheckpointError, match=r"returns torch\.(bool|int64), so decisions"):
+        scorer_of(module, rows())
+
+
+def test_many_outputs_are_counted() -> None:
+    with pytest.raises(CheckpointError, match=r"7 \(1,\) and 1 more; wrap"):
+        scorer_of(Net(lambda x, f: [f(row) for row in x], f=linear()), rows())
+
+
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_an_output_that_is_not_finite_is_refused(value: float) -> None:
     scorer = scorer_of(linear(), rows(300))
@@ -253,6 +266,33 @@ def test_a_network_that_is_not_repeatable_is_refused(wiring: Callable[..., Any])
     with pytest.raises(CheckpointError, match="other outputs when the same rows are run again"):
         scorer_of(module, rows())
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("write", [lambda x: x.clamp_(-1, 1), lambda x: x.mul_(2)])
+def test_a_network_that_writes_into_its_input_gets_a_copy(write: Callable[..., Any]) -> None:
+    features, layer = rows(), linear()
+    scorer = scorer_of(Net(lambda x, f: f(write(x)), f=layer), features)
+    expected = layer(write(rows())).sigmoid()[:, 0]
+    assert torch.allclose(checked_scores(scorer, features), expected)
+    assert torch.equal(features, rows())
+
+
+@pytest.mark.parametrize(
+    ("module", "mixes"),
+    [
+        (linear(), False),
+        (nn.Sequential(nn.BatchNorm1d(WIDTH), linear()), False),
+        (nn.Sequential(nn.LayerNorm(WIDTH), linear()), False),
+        (Net(lambda x, f: f(functional.layer_norm(x, x.shape[1:])), f=linear()), False),
+        (Net(lambda x, f: f(x - x.mean(0)), f=linear()), True),
+        (Net(lambda x, f: f(x.sort(0).values), f=linear()), True),
+        (nn.Sequential(nn.BatchNorm1d(WIDTH, track_running_stats=False), linear()), True),
+    ],
+)
+def test_whether_rows_are_scored_apart_is_found_by_running(module: nn.Module, mixes: bool) -> None:
+    scorer = scorer_of(module.eval(), rows(64))
+    assert scorer.mixes_rows == mixes
+    assert [note[:8] for note in batch_notes(scorer)] == ["warning:"] * mixes
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])

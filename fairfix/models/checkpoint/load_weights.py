@@ -315,6 +315,15 @@ def _check_fit(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], pa
         "of another shape": reshaped,
     }
     found = [f"{what} {_listed(names)}" for what, names in faults.items() if names]
+    codes = [
+        f"{name} (is {tensors[name].dtype}, expected {wanted.dtype})"
+        for name, wanted in expected.items()
+        if name in tensors
+        and wanted.is_floating_point()
+        and not (tensors[name].is_floating_point() or is_lazy(wanted))
+    ]
+    if codes:
+        found.append(f"of another type {_listed(codes)}")
     if found:
         raise CheckpointError(
             f"The weights in {path} do not fit the architecture: {'; '.join(found)}. "

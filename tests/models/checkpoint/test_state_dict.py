@@ -402,6 +402,20 @@ def test_misfit_names_shapes(tmp_path: Path) -> None:
         checkpoints.read(path, **ARCH, arch_args={"width": 9})
 
 
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.int8, torch.bool])
+@pytest.mark.parametrize("arch", [{"arch": "mlp:relu-bn"}, ARCH])
+def test_weights_of_another_kind_of_number_do_not_fit(
+    arch: dict[str, str], dtype: torch.dtype, tmp_path: Path
+) -> None:
+    """Loading would drop imaginary parts, or take the codes of a quantized network for weights."""
+    model = trained(plain_layers() if "mlp" in arch["arch"] else Tabular())
+    state = model.state_dict()
+    name = next(name for name in state if name.endswith("weight"))
+    state[name] = state[name].to(dtype)
+    with pytest.raises(CheckpointError, match=f"of another type {name} .is {dtype}, expected"):
+        checkpoints.read(saved(state, tmp_path), **arch)
+
+
 def test_new_state_of_another_layout_is_refused(tmp_path: Path) -> None:
     checkpoint = checkpoints.read(saved(trained(Tabular()).state_dict(), tmp_path), **ARCH)
     state = dict(checkpoint.tensors)
