@@ -26,6 +26,7 @@ from fairfix.cli.command_specs import (
 from fairfix.cli.failures import INTERRUPTED, STDOUT_CLOSED, describe_failure
 from fairfix.cli.help import HelpCommand, help_options
 from fairfix.cli.options.option import signature
+from fairfix.cli.standard_input import table_file
 from fairfix.cli.streams import drop_stdout, flush_stdout, prepare_streams
 from fairfix.errors import CheckpointError
 
@@ -168,7 +169,9 @@ def _build(spec: CommandSpec) -> Any:
 
         def body(**given: Any) -> int | None:
             run = import_module(f"fairfix.cli.{spec.module}").run
-            result: int | None = run(**spec.bound, **given)
+            with table_file(given.get("data")) as data:
+                table = {"data": data} if "data" in given else {}
+                result: int | None = run(**spec.bound, **{**given, **table})
             return result
 
         raise typer.Exit(_exit_code(body, debug, values))

@@ -205,7 +205,7 @@ _AUDIT = CommandSpec(
     examples=(
         "fairfix audit model.pt test.csv --group sex --privileged m",
         "fairfix audit model.pt test.csv --metric eod --budget 0.1 --html audit.html",
-        "fairfix audit - scores.csv --score p --group sex",
+        "fairfix audit scores.csv --score p --group sex",
     ),
     groups=(
         inputs.arguments,

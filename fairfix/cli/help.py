@@ -39,7 +39,19 @@ def help_options(
 
 
 class HelpCommand(TyperCommand):
-    """A command that prints either help."""
+    """A command that prints either help, and whose MODEL may be left out with --score."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line; a single argument with --score is the table."""
+        words = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            missing = getattr(getattr(error, "param", None), "name", None)
+            scored = any(word.partition("=")[0] == "--score" for word in words)
+            if type(error).__name__ != "MissingParameter" or missing != "data" or not scored:
+                raise
+            return super().parse_args(ctx, ["-", *words])
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help that was asked for."""

@@ -18,6 +18,7 @@ from fairfix._utils.atomic_write import check_destination, staged
 from fairfix._utils.text import quoted_list
 from fairfix.cli.console import print_json, print_messages, print_output
 from fairfix.cli.option_values import OptionValues
+from fairfix.cli.standard_input import is_stdin
 from fairfix.data.spec import find_spec
 from fairfix.data.table.cell_values import normalized_text
 from fairfix.errors import UsageError
@@ -103,6 +104,8 @@ def _remedy(proposal: Proposal) -> str:
 def run(
     *, model: str, data: Path, yes: bool, force: bool, json: bool, quiet: bool, **given: Any
 ) -> None:
+    if is_stdin(data):
+        raise UsageError("fairfix.toml is written beside the table; save stdin as one and name it.")
     settings_file = data.parent / _FILE
     _check_destination(settings_file, model, data, force=force)
     values = OptionValues.without_file(given)

@@ -13,7 +13,9 @@ from fairfix._utils.text import format_count, shorten
 from fairfix.cli.console import print_json, print_messages, print_output, progress_bars
 from fairfix.cli.demand_values import promises
 from fairfix.cli.option_values import OptionValues
+from fairfix.cli.standard_input import is_stdin
 from fairfix.cli.summary import short_warnings, summary, written_files
+from fairfix.errors import UsageError
 from fairfix.metrics.objective import Objective
 from fairfix.stats.power import power_analysis
 from fairfix.workflows.case import Case
@@ -37,6 +39,10 @@ def run(
     method = methods.get(name)
     own = [option.name for option in method.options]
     values = OptionValues.collect(name, given, data, own, model=model)
+    if model == "-" and is_stdin(data) and values["output"] is None:
+        raise UsageError(
+            "The rule is written beside the table, which is stdin; name its file with --output."
+        )
     if len(values.labels) > 1 and values.target is None:
         from fairfix.cli.labels import run_labels
 

@@ -14,6 +14,7 @@ from fairfix._utils.text import did_you_mean, shorten
 from fairfix.cli.command_specs import command_specs, outside_names
 from fairfix.cli.options.option import DEFAULTS
 from fairfix.cli.settings import Settings, load_settings
+from fairfix.cli.standard_input import place_of
 from fairfix.data.table.columns import label_columns
 from fairfix.errors import TrustError, UsageError
 
@@ -69,9 +70,8 @@ class OptionValues:
             TrustError: the file names code to run, and the command line does not allow it.
             UsageError: the file is invalid.
         """
-        settings = load_settings(
-            anchor, Path.cwd(), Path(model) if model not in (None, "-") else None
-        )
+        beside_model = Path(model) if model not in (None, "-") else None
+        settings = load_settings(place_of(anchor), Path.cwd(), beside_model)
         table = settings.commands.get(command, {})
         _check_tables(settings, command, {*(name.rstrip("_") for name in given), *own})
         combined = settings.for_command(command)

@@ -9,6 +9,7 @@ from typing import Any
 from fairfix._utils.atomic_write import check_destination, write_bytes
 from fairfix.cli.console import print_json, print_messages, print_output
 from fairfix.cli.option_values import OptionValues
+from fairfix.cli.standard_input import is_stdin
 from fairfix.errors import UsageError
 from fairfix.thresholds.label_rules import label_rules
 from fairfix.workflows.predict import predict
@@ -28,7 +29,11 @@ def run(
     quiet: bool,
     **given: Any,
 ) -> None:
-    to_stdout = str(output) == "-"
+    to_stdout = str(output) == "-" or (output is None and is_stdin(data))
+    if to_stdout and json and output is None:
+        raise UsageError(
+            "Decisions of stdin and --json both write to stdout; name a file with --output."
+        )
     if to_stdout and json:
         raise UsageError("--json and -o - both write to stdout; give one of them.")
     destination = None if to_stdout else _destination(output, data)

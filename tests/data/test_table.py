@@ -966,6 +966,16 @@ POINTS = "write decimals with a point, and thousands without a mark."
             f"val.csv, column 'x': '1,234' may be 1.234 or 1234; {POINTS}",
         ),
         (
+            "label;group;x\n1;0;12.500\n0;1;850\n",
+            "val.csv, column 'x': '12.500' may be 12.5 or 12500; write thousands without a mark, "
+            "and commas between columns if the point is decimal.",
+        ),
+        (
+            "label;group;x;y\n1;0;1,5;12.500\n0;1;5;5\n",
+            "val.csv has decimal commas ('1,5' in column 'x') and points ('12.500' in column "
+            f"'y'); {POINTS}",
+        ),
+        (
             "label;group;x;y\n1;0;1,5;2.5\n0;1;5;5\n",
             "val.csv has decimal commas ('1,5' in column 'x') and points ('2.5' in column 'y'); "
             + POINTS,
@@ -995,6 +1005,11 @@ def test_separators_and_decimals_that_are_not_certain(
 def test_one_thousands_mark_among_decimal_commas_is_a_decimal_comma(folder: Path) -> None:
     table = read(folder, "label;group;x\n1;0;1,234\n0;1;0,5\n")
     np.testing.assert_array_equal(table.features, np.array([[1.234], [0.5]], np.float32))
+
+
+def test_one_thousands_mark_among_decimal_points_is_a_decimal_point(folder: Path) -> None:
+    table = read(folder, "label;group;x;y\n1;0;1.234;-0.5\n0;1;0;0.25\n")
+    np.testing.assert_array_equal(table.features[:, 0], np.array([1.234, 0], np.float32))
 
 
 def test_commas_separate_although_cells_hold_semicolons(folder: Path) -> None:

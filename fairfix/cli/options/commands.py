@@ -138,7 +138,7 @@ def predict_options(
             "File for the decisions: .csv, .csv.gz, .parquet or .jsonl; - is stdout.",
             "--output",
             "-o",
-            default="<table stem>.decisions.csv next to DATA",
+            default="<table stem>.decisions.csv next to DATA; stdout if DATA is stdin",
         ),
     ] = None,
     label_values: Annotated[

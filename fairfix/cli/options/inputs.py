@@ -14,13 +14,15 @@ _Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="Checkpoint file or directory; - with --score.",
+        help="Checkpoint file or directory; - or left out with --score.",
         show_default=False,
     ),
 ]
 _Data = Annotated[
     Path,
-    typer.Argument(metavar="DATA", help="Table: .csv, .csv.gz or .parquet.", show_default=False),
+    typer.Argument(
+        metavar="DATA", help="Table: .csv, .csv.gz or .parquet; - is stdin.", show_default=False
+    ),
 ]
 
 
@@ -35,7 +37,8 @@ def optional_table(
         Path | None,
         typer.Argument(
             metavar="DATA",
-            help="Table whose first rows the network is run on: .csv, .csv.gz or .parquet.",
+            help="Table whose first rows the network is run on: .csv, .csv.gz or .parquet; - is "
+            "stdin.",
             show_default=False,
         ),
     ] = None,
@@ -125,7 +128,10 @@ def table_options(
     ] = None,
     score: Annotated[
         str | None,
-        advanced("Column of scores in [0, 1], used in place of a model (MODEL is -).", "--score"),
+        advanced(
+            "Column of scores in [0, 1], used in place of a model, which is left out or -.",
+            "--score",
+        ),
     ] = None,
     data_spec: Annotated[
         Path | None,

@@ -22,8 +22,13 @@ _SEPARATOR_LINE = re.compile(
     r'"?sep=([,;|:^~#&!\t])"?\s*', re.IGNORECASE
 )  # the first line of Excel's files
 _COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+([eE][+-]?[0-9]+)?")
-_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")  # 1,234 may be either
 _POINT = re.compile(r"[+-]?[0-9]*\.[0-9]+([eE][+-]?[0-9]+)?")
+_KINDS = (
+    ("1,234", re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")),  # a decimal mark or one of thousands
+    ("1.234", re.compile(r"[+-]?[1-9][0-9]{0,2}\.[0-9]{3}")),
+    (",", _COMMA),
+    (".", _POINT),
+)
 
 
 @dataclass(frozen=True)
@@ -113,23 +118,32 @@ def find_decimal_mark(chunks: Iterable[pd.DataFrame], name: str) -> str:
         name: of the file, for messages.
 
     Raises:
-        TableError: some numbers have a comma and others a point, or a comma may be either mark.
+        TableError: some numbers have a comma and others a point, or a mark may be of thousands.
     """
     seen: dict[str, tuple[str, str]] = {}  # by kind, the first column and cell
     for chunk in chunks:
         for column in chunk:
             for cell in map(str.strip, chunk[column].dropna().unique()):
-                for kind, pattern in (("thousands", _THOUSANDS), (",", _COMMA), (".", _POINT)):
+                for kind, pattern in _KINDS:
                     if pattern.fullmatch(cell):
                         seen.setdefault(kind, (str(column), cell))
                         break
     remedy = "write decimals with a point, and thousands without a mark."
-    if "thousands" in seen and "," not in seen:
-        column, cell = seen["thousands"]
+    if "1,234" in seen and "," not in seen:
+        column, cell = seen["1,234"]
         raise TableError(
             f"{name}, column {column!r}: {cell!r} may be {cell.replace(',', '.')} or "
             f"{cell.replace(',', '')}; {remedy}"
         )
+    if "1.234" in seen and not {",", "."} & seen.keys():
+        column, cell = seen["1.234"]
+        raise TableError(
+            f"{name}, column {column!r}: {cell!r} may be {float(cell):g} or "
+            f"{cell.replace('.', '')}; write thousands without a mark, and commas between columns "
+            "if the point is decimal."
+        )
+    if "1.234" in seen:
+        seen.setdefault(".", seen["1.234"])
     if {",", "."} <= seen.keys():
         (one, comma), (two, point) = seen[","], seen["."]
         raise TableError(
