@@ -8,20 +8,19 @@ from typing import Annotated, Literal
 import typer
 
 from fairfix.cli.options.option import advanced, common, default_text
-from fairfix.data.table.columns import MissingGroup
 
 _Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="Checkpoint file or directory; - or left out with --score.",
+        help="Checkpoint file or directory; omitted with --score.",
         show_default=False,
     ),
 ]
 _Data = Annotated[
     Path,
     typer.Argument(
-        metavar="DATA", help="Table: .csv, .csv.gz or .parquet; - is stdin.", show_default=False
+        metavar="DATA", help="CSV, CSV.gz or Parquet table; - is stdin.", show_default=False
     ),
 ]
 
@@ -92,12 +91,13 @@ def table_options(
         ),
     ] = None,
     missing_group: Annotated[
-        MissingGroup | None,
+        Literal["error", "keep", "performance-only"] | None,
         advanced(
-            "Refuse rows without a group value, keep them as a group of their own, or count them "
-            "for performance alone, not for gaps.",
+            "error, keep, performance-only: refuse rows without a group value, keep them as a "
+            "group of their own, or count them for performance alone, not for gaps.",
             "--missing-group",
             default=default_text("missing_group"),
+            metavar="<choice>",
         ),
     ] = None,
     id: Annotated[str | None, advanced("Column that identifies a row.", "--id")] = None,
