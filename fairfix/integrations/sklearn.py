@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -17,13 +18,16 @@ from fairfix._utils.text import quoted_list
 from fairfix.errors import UsageError
 from fairfix.methods.identity import identity
 from fairfix.methods.thresholds import thresholds
+from fairfix.metrics.counts import Counts
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.performance import is_trivial
+from fairfix.metrics.performance import PERFORMANCES, is_trivial
+from fairfix.thresholds.per_group import supported_metrics
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.workflows.api_read import load, predict
 from fairfix.workflows.case import Case
 from fairfix.workflows.debias import make_objective
 from fairfix.workflows.library_messages import in_library_terms
+from fairfix.workflows.warnings import NEARLY_TRIVIAL
 
 SCORE, LABEL = "(score)", "(label)"
 """Columns beside that of the groups, whose name is the user's."""
@@ -89,7 +93,8 @@ class FairThresholdClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
     def fit(self, X: Any, y: ArrayLike, *, sensitive_features: ArrayLike) -> Self:
         """Fit the classifier and choose the threshold.
 
-        Warns if no threshold meets the budget on these rows, or if nearly all decisions are alike.
+        Warns if no threshold meets the budget on these rows, or if its balanced accuracy is near
+        that of deciding all rows alike.
 
         Args:
             X: (N, D), whatever the classifier takes.
@@ -161,14 +166,22 @@ class FairThresholdClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         )
         self.notes_ = case.notes
         counts = problem.counts(policy.decide(problem.scores, problem.groups))
+        for sentence in self._doubts(counts, objective):
+            warnings.warn(sentence, stacklevel=4)
+
+    def _doubts(self, counts: Counts, objective: Objective) -> Iterator[str]:
+        """Yield what is wrong with the decisions on the rows that the threshold was chosen on."""
+        key = objective.metric.key
+        possible = not self.by_group and key in supported_metrics()
+        remedy = f"raise the budget{', or give by_group=True' if possible else ''}"
         if not bool(objective.met(counts)):
-            warnings.warn(
-                f"No threshold meets the budget on these rows: {objective.metric.key} is "
-                f"{float(objective.metric(counts).value):.3f} at the best.",
-                stacklevel=4,
-            )
+            value = float(objective.metric(counts).value)
+            yield f"No threshold meets the budget: {key} is {value:.3f} at the best; {remedy}."
+        kept = float(PERFORMANCES["balanced_accuracy"](counts))
         if is_trivial(counts):
-            warnings.warn("The threshold decides nearly all rows alike.", stacklevel=4)
+            yield f"The threshold decides nearly all rows alike; {remedy}."
+        elif kept < NEARLY_TRIVIAL:
+            yield f"Balanced accuracy is {kept:.3f} with this threshold; {remedy}."
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
         """Return the probability of each label by the wrapped classifier, (N, 2)."""

@@ -39,6 +39,7 @@ EXPECTED = {
 
 @pytest.mark.filterwarnings("ignore:No threshold meets:UserWarning")
 @pytest.mark.filterwarnings("ignore:The threshold decides nearly:UserWarning")
+@pytest.mark.filterwarnings("ignore:Balanced accuracy is:UserWarning")
 @parametrize_with_checks(
     [Grouped(LogisticRegression(), cv=2)], expected_failed_checks=lambda _: EXPECTED
 )
@@ -155,12 +156,28 @@ def test_groups_are_required() -> None:
         fair.predict(X[:2], sensitive_features=["f", "x"])
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"budget": 0.01}, "decides nearly all rows alike; raise the budget, or give by_group"),
+        ({"budget": 0.1}, "Balanced accuracy is 0.530 with this threshold; raise the budget, or"),
+    ],
+)
+def test_a_threshold_of_little_use_is_said(settings: dict[str, Any], message: str) -> None:
+    fair = FairThresholdClassifier(FITTED, privileged="m", **settings)
+    with pytest.warns(UserWarning, match=message):
+        fair.fit(X, LABEL, sensitive_features=GROUP)
+
+
 def test_a_budget_that_no_threshold_meets_is_said() -> None:
-    rows = (GROUP == "m").astype(int)
-    model = FrozenEstimator(LogisticRegression().fit(rows[:, None], LABEL))
-    fair = FairThresholdClassifier(model, metric="di", budget=0.01)
-    with pytest.warns(UserWarning, match="decides nearly all rows alike"):
-        fair.fit(rows[:, None], LABEL, sensitive_features=GROUP)
+    """The score shows little but the group, and thresholds per group do not support the metric."""
+    rows = 2.0 * (GROUP == "m")[:, None] + 0.01 * X[:, :1]
+    model = FrozenEstimator(LogisticRegression().fit(rows, LABEL))
+    fair = FairThresholdClassifier(model, metric="ppvd", budget=0.01, privileged="m")
+    with pytest.warns(
+        UserWarning, match=r"budget: ppvd is -0\.\d+ at the best; raise the budget\.$"
+    ):
+        fair.fit(rows, LABEL, sensitive_features=GROUP)
 
 
 def test_networks_of_skorch() -> None:
