@@ -36,7 +36,7 @@ def strings(path: Path) -> list[str]:
 
 def pages() -> list[Path]:
     found = [p for end in ("*.py", "*.j2", "*.json") for p in (ROOT / "fairfix").rglob(end)]
-    return sorted([*found, *(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
+    return sorted([*found, *(ROOT / "docs").rglob("*.md"), ROOT / "README.md"])
 
 
 @pytest.mark.parametrize("pattern", REPLACED)

@@ -42,6 +42,7 @@ from fairfix.workflows.proposals import (
     read_frame,
 )
 
+_SORTED = "codes follow the sorted order of the values, which training may not have used"
 _FILE = "fairfix.toml"
 _WRITTEN_AS_GIVEN = (
     *("label", "favorable", "unfavorable", "group", "privileged", "reference", "missing_group"),
@@ -276,7 +277,15 @@ def _notes(chosen: Candidate | None) -> list[str]:
     if chosen is None or chosen.auc != chosen.auc:
         return []
     note = f"inputs: {chosen.words}; AUC {chosen.auc:.3f} on the table"
-    return [note if chosen.auc >= 0.6 else f"warning: {note}, which is low: check the inputs"]
+    notes = [note if chosen.auc >= 0.6 else f"warning: {note}, which is low: check the inputs"]
+    if _has_codes(chosen):
+        notes.append(f"warning: {_SORTED}; compare the AUC with that of training")
+    return notes
+
+
+def _has_codes(chosen: Candidate) -> bool:
+    """Whether places in lists of categories are inputs of the network."""
+    return "codes from" in chosen.words
 
 
 def _toml(decisions: _Decisions, chosen: Candidate | None, data: Path, model: str) -> str:
@@ -297,6 +306,8 @@ def _toml(decisions: _Decisions, chosen: Candidate | None, data: Path, model: st
         lines += [f"# {Path(model).stem}.data.json has the inputs: {chosen.words}{measured_as}."]
         if "standardized" in chosen.words:
             lines += ["# Means and scales are those of this table, not of the training rows."]
+        if _has_codes(chosen):
+            lines += [f"# Check it: {_SORTED}."]
     lines += [
         '# metric = "spd"  # the gap to limit, by default',
         '# test = "test.csv"  # held-out rows',

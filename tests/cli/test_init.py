@@ -129,6 +129,7 @@ def test_a_network_with_embeddings_and_numbers(
     assert ended.code == 0, ended.err
     assert 'arch = "net.py:Net"' in (tmp_path / "fairfix.toml").read_text(encoding="utf-8")
     assert "AUC 0.9" in ended.err
+    assert "warning: codes follow the sorted order of the values" in ended.err
     spec = json.loads((tmp_path / "model.data.json").read_text(encoding="utf-8"))
     assert list(spec["inputs"]) == ["codes", "numbers"]
     assert [each["column"] for each in spec["inputs"]["codes"]["columns"]] == ["town", "work"]
