@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fairfix._utils.strict_json import parse_json, read_json
+from fairfix.data.table.labels import favorable_among
 from fairfix.errors import UsageError
 from fairfix.models.checkpoint import Checkpoint, weights_sha256
 from fairfix.thresholds.contract import Contract
@@ -99,6 +100,12 @@ def _written(data: object, source: str, arrays: Path) -> DecisionRule:
         unbound = "does not say which weights it belongs to"
     elif rule.weights_sha256 is not None and not rule.contract.reads_table:
         unbound = "belongs to weights, but has no features"
+    elif rule.needs_group and rule.group_column not in rule.contract.roles.groups:
+        unbound = f"has thresholds by {rule.group_column!r}, which is not among its group columns"
+    elif (values := rule.contract.label_values) and not favorable_among(
+        rule.positive_label, values
+    ):
+        unbound = f"has the favorable label {rule.positive_label!r}, which is not among its labels"
     elif rule.score_model is None and arrays.is_file():
         unbound = f"has no score model, but {arrays.name} has one"
     if unbound is not None:
@@ -192,8 +199,17 @@ def _locate(checkpoint: Checkpoint, given: DecisionRule | Path | None) -> FoundR
 
 
 def beside(model: Path, suffix: str) -> Path:
-    """Return the path of a file next to a checkpoint, such as its ``.report.json``."""
-    return model.with_name(f"{stem_of(model, folder=model.is_dir())}{suffix}")
+    """Return the path of a file next to a checkpoint, such as its ``.report.json``.
+
+    A link to a checkpoint has the files beside it, else those beside the checkpoint itself.
+    """
+    folder = model.is_dir()
+    path = model.with_name(f"{stem_of(model, folder=folder)}{suffix}")
+    if not model.is_symlink() or path.exists():
+        return path
+    target = model.resolve()
+    there = target.with_name(f"{stem_of(target, folder=folder)}{suffix}")
+    return there if there.exists() else path
 
 
 def _report_of(rule: Path) -> Path:

@@ -109,11 +109,11 @@ def rules(folder: Path) -> list[Seed]:
     """Return a rule of each kind."""
     made = (
         DecisionRule(threshold=0.4, metric="spd", budget=0.05),
-        DecisionRule(thresholds={"a": 0.3, "b": 0.6}, group_column="group"),
+        DecisionRule(thresholds={"a": 0.3, "b": 0.6}, group_column="sex"),
         DecisionRule(
             randomized_thresholds={"a": ((0.6, 1.0), (0.3, 0.5)), "b": ((0.5, 1.0),)},
             salt="0a",
-            group_column="group",
+            group_column="sex",
             id_column="id",
         ),
     )

@@ -386,20 +386,23 @@ def test_the_rule_beside_a_checkpoint_is_the_one_inside_it(
         ("audit", {"contract": None}, "has no contract"),
         ("gate", {"weights_sha256": None}, "does not say which weights it belongs to"),
         ("predict", {"features": []}, "belongs to weights, but has no features"),
+        ("predict", {"group_column": "x0"}, "has thresholds by 'x0', which is not among"),
+        ("predict", {"group_column": None}, "has thresholds by None, which is not among"),
+        ("predict", {"label_values": ["2", "3"]}, "has the favorable label '1', which is not"),
     ],
 )
 def test_a_rule_without_a_part_is_refused(
     fairfix: Run, place: Place, debiased: Path, command: str, change: dict[str, Any], said: str
 ) -> None:
     rule = rule_of(debiased)
-    changed = rule | change
-    if "features" in change:
-        changed = rule | {"contract": rule["contract"] | change}
+    whole = change.keys() <= rule.keys()
+    changed = rule | (change if whole else {"contract": rule["contract"] | change})
     debiased.with_suffix(".rule.json").write_text(json.dumps(changed))
     debiased.with_suffix(".report.json").unlink()
     ended = fairfix(command, debiased, place.test)
     assert ended.code == 2
-    assert f"fair.rule.json {said}, so it was changed" in ended.sentence
+    assert f"fair.rule.json {said}" in ended.sentence
+    assert "so it was changed after it was written" in ended.sentence
 
 
 @pytest.mark.parametrize("command", ["predict", "gate"])
@@ -412,6 +415,20 @@ def test_what_belongs_to_a_rule_is_not_used_without_it(
     assert "fair.report.json belongs to a rule, but fair.rule.json is missing" in ended.sentence
     debiased.with_suffix(".report.json").rename(place.folder / "away")
     assert "no rule found" in fairfix("predict", debiased, place.test).err
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_link_to_a_model_has_its_rule(
+    fairfix: Run, place: Place, debiased: Path, moved: bool
+) -> None:
+    link = place.folder / "deployed" / "current.pt" if moved else place.folder / "current.pt"
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(debiased)
+    ended = fairfix("predict", link, place.test, "--output", "-")
+    assert "decisions by the rule in fair.rule.json" in ended.err
+    assert ended.out == fairfix("predict", debiased, place.test, "--output", "-").out
+    ended = fairfix("gate", link, place.test, "--budget", "spd=0.9", "--json")
+    assert json.loads(ended.out)["unchecked"] == []
 
 
 def test_a_rule_serves_without_its_report(fairfix: Run, place: Place, debiased: Path) -> None:

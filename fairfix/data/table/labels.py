@@ -58,6 +58,11 @@ def encode_labels(
     missing = column.missing_message()
     if missing:
         raise TableError(f"{missing}; add the labels or remove the rows.")
+    if len(column.values) < 2:
+        raise TableError(
+            f"{column.place} has only the value {quoted_list(column.values)}; rows of both "
+            "outcomes are needed."
+        )
     values = column.values if known is None else tuple(known)
     chosen = _favorable_values(column.place, values, favorable, known is not None)
     if known is None:
@@ -65,11 +70,6 @@ def encode_labels(
     places = [values.index(value) for value in chosen]
     codes = column.codes_into(values)
     labels = np.isin(codes, places).astype(np.int64)
-    if len(column.values) < 2:
-        raise TableError(
-            f"{column.place} has only the value {quoted_list(column.values)}; rows of both "
-            "outcomes are needed."
-        )
     notes: tuple[str, ...] = ()
     if len(values) > 2:
         others = [value for value in values if value not in chosen]
