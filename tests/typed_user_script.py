@@ -67,3 +67,8 @@ try:
     fairfix.load(None, "scores.csv", score="score")
 except fairfix.FairfixError as error:
     print(error.exit_code)
+
+
+classifier = fairfix.sklearn.FairThresholdClassifier(object(), budget=0.1, by_group=True)
+classifier.fit([[0.1], [0.2]], [0, 1], sensitive_features=["f", "m"])
+thresholds: fairfix.DecisionRule = classifier.rule_
