@@ -17,6 +17,7 @@ from fairfix._utils.strict_json import validate
 from fairfix.errors import UsageError
 from fairfix.metrics.fairness_metrics import METRICS, rates
 from fairfix.metrics.performance import PERFORMANCES
+from fairfix.report.schema.commands import COMMANDS
 from fairfix.report.schema.json_schema import schema_files, write_schema_files
 from fairfix.report.schema.shared import Rule
 from fairfix.thresholds.rule import DecisionRule
@@ -30,7 +31,7 @@ RANDOMIZED: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", ["schema.json", "gate.schema.json"])
+@pytest.mark.parametrize("name", ["schema.json", "gate.schema.json", "commands.schema.json"])
 def test_the_file_in_the_package_is_what_the_models_generate(name: str) -> None:
     text = (resources.files("fairfix.report") / name).read_text(encoding="utf-8")
     assert text == schema_files()[name], "run: python -m fairfix.report.schema"
@@ -43,11 +44,13 @@ def test_all_files_are_written(tmp_path: Path) -> None:
 
 
 def test_every_reference_has_a_definition_and_every_definition_a_reference() -> None:
+    commands = {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", each.__name__).lower() for each in COMMANDS}
+    whole = {"schema.json": {"audit"}, "commands.schema.json": commands}
     for name, text in schema_files().items():
         definitions = set(json.loads(text)["$defs"])
         references = set(re.findall(r'"#/\$defs/(\w+)"', text))
         assert references <= definitions
-        assert definitions - references == ({"audit"} if name == "schema.json" else set())
+        assert definitions - references == whole.get(name, set())
 
 
 def test_patterns_take_the_keys_of_registered_metrics_and_no_others(schema: dict[str, Any]) -> None:

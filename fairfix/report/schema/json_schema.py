@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 
 from fairfix._utils.strict_json import StrictModel
 from fairfix.report.schema.audit import Audit
+from fairfix.report.schema.commands import COMMANDS
 from fairfix.report.schema.gate import Gate
 from fairfix.report.schema.report import Report
 
@@ -27,6 +28,7 @@ def schema_files() -> dict[str, str]:
     files = {
         "schema.json": json_schema("report", Report, Audit),
         "gate.schema.json": json_schema("gate", Gate),
+        "commands.schema.json": _schema_of_commands(),
     }
     return {
         name: json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
@@ -48,16 +50,7 @@ def json_schema(name: str, root: type[StrictModel], *others: type[StrictModel]) 
         root: model of the document, with a ``schema_version``; its schema is the root.
         others: further models; their schemas are definitions, as are those of all parts.
     """
-    models = [(model, "validation") for model in (root, *others)]
-    _, generated = models_json_schema(models)  # type: ignore[arg-type]
-    definitions = {_snake_case(key): _plain(node) for key, node in generated["$defs"].items()}
-    for definition in definitions.values():
-        for field in definition["properties"].values():
-            if "$ref" in field:  # pydantic leaves out a description that equals the model's
-                target = definitions[field["$ref"].removeprefix(_REFERENCE)]
-                field.setdefault("description", target["description"])
-    names = [_snake_case(model.__name__) for model in (root, *others)]
-    order = list(dict.fromkeys(each for start in names for each in _reach(start, definitions)))
+    names, definitions = _definitions((root, *others))
     whole = definitions[names[0]]
     version = whole["properties"]["schema_version"]["const"]
     return {
@@ -65,8 +58,33 @@ def json_schema(name: str, root: type[StrictModel], *others: type[StrictModel]) 
         "$id": f"urn:fairfix:{name}:{version}",
         "title": f"fairfix {name}",
         **whole,
-        "$defs": {key: definitions[key] for key in order if key != names[0]},
+        "$defs": {key: each for key, each in definitions.items() if key != names[0]},
     }
+
+
+def _schema_of_commands() -> Schema:
+    """Return a schema whose definitions are the documents of commands, and their parts."""
+    return {
+        "$schema": DIALECT,
+        "$id": "urn:fairfix:commands:1",
+        "title": "fairfix commands",
+        "$defs": _definitions(COMMANDS)[1],
+    }
+
+
+def _definitions(roots: Sequence[type[StrictModel]]) -> tuple[list[str], dict[str, Schema]]:
+    """Return the names of models, and the definitions of them and their parts by name."""
+    models = [(model, "validation") for model in roots]
+    _, generated = models_json_schema(models)  # type: ignore[arg-type]
+    definitions = {_snake_case(key): _plain(node) for key, node in generated["$defs"].items()}
+    for definition in definitions.values():
+        for field in definition["properties"].values():
+            if "$ref" in field:  # pydantic leaves out a description that equals the model's
+                target = definitions[field["$ref"].removeprefix(_REFERENCE)]
+                field.setdefault("description", target["description"])
+    names = [_snake_case(model.__name__) for model in roots]
+    order = dict.fromkeys(each for start in names for each in _reach(start, definitions))
+    return names, {key: definitions[key] for key in order}
 
 
 def _reach(name: str, definitions: dict[str, Schema], seen: tuple[str, ...] = ()) -> Iterator[str]:
