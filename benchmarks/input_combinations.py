@@ -40,6 +40,13 @@ NETWORKS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
     "DenseNet121": (DenseNet121, {"growth": 2}),
     "Vgg11": (Vgg11, {"width": 2, "hidden": 16}),
     "EmbeddingNetwork": (EmbeddingNetwork, {"categories": [3, 4], "numbers": 2}),
+    "three classes": (EmbeddingNetwork, {"categories": [3, 4], "numbers": 2, "outputs": 3}),
+    "four labels": (EmbeddingNetwork, {"categories": [3, 4], "numbers": 2, "outputs": 4}),
+}
+CLASSES, LABELS, TARGET = ("deny", "grant", "refer"), ("l0", "l1", "l2", "l3"), 1
+HEADS: dict[str, tuple[str, ...]] = {
+    "three classes": ("--classes", ",".join(CLASSES), "--favorable", ",".join(CLASSES[1:])),
+    "four labels": ("--label", ",".join(LABELS), "--target", LABELS[TARGET]),
 }
 # Each input, network, format and method meets several of the others.
 COMBINATIONS = [
@@ -56,13 +63,27 @@ COMBINATIONS = [
     ("columns", "Vgg11", "pt2", "prune"),
     ("codes", "EmbeddingNetwork", "state_dict", "gda"),
     ("codes", "EmbeddingNetwork", "safetensors", "blind"),
+    ("data spec", "EmbeddingNetwork", "TorchScript", "layerwise"),
+    ("codes", "EmbeddingNetwork", "pt2", "finetune"),
+    ("codes", "three classes", "state_dict", "adversarial"),
+    ("data spec", "three classes", "TorchScript", "finetune"),
+    ("codes", "four labels", "pt2", "prune"),
+    ("codes", "four labels", "safetensors", "perturb"),
+    ("array", "Cnn", "state_dict", "adversarial"),
+    ("png", "ResNet18", "TorchScript", "layerwise"),
+    ("data spec", "EmbeddingNetwork", "state_dict", "prune"),
+    ("data spec", "Cnn", "TorchScript", "gda"),
 ]
 QUICK = {
     "prune": ("--max-units", "4"),
     "gda": ("--epochs", "1"),
     "finetune": ("--steps", "4"),
     "perturb": ("--trials", "4"),
+    "layerwise": ("--calls", "2", "--dims", "3"),
+    "adversarial": ("--rounds", "1", "--critic-steps", "4", "--network-steps", "4"),
 }
+EXPORTED = ("prune", "gda", "finetune", "perturb", "layerwise", "adversarial")
+"""Methods with one threshold on the score of the network, which a program can hold."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +109,10 @@ def build(folder: Path, inputs: str, name: str, form: str) -> Place:
     tensors: tuple[Tensor, ...] = (values,)
     options: tuple[str, ...] = ()
     match inputs:
+        case "data spec" if name == "Cnn":
+            for part, rows in PARTS.items():
+                np.save(folder / f"{part}.npy", values[rows].numpy())
+            write_spec(folder, {"x": {"kind": "array", "file": "{table}.npy"}})
         case "array":
             for part, rows in PARTS.items():
                 np.save(folder / f"{part}.npy", values[rows].numpy())
@@ -107,11 +132,33 @@ def build(folder: Path, inputs: str, name: str, form: str) -> Place:
             tensors = codes, numbers
             frame[["a", "b"]], frame[["u", "v"]] = codes.numpy(), numbers.numpy()
             options = ("--codes", "x_cat=a,b", "--features", "x_num=u,v")
+            if inputs == "data spec":
+                options = ()
+                columns = [{"column": each} for each in "ab"]
+                entries = [{"column": each} for each in "uv"]
+                write_spec(
+                    folder,
+                    {
+                        "x_cat": {"kind": "codes", "columns": columns},
+                        "x_num": {"kind": "numbers", "entries": entries},
+                    },
+                )
+    options += HEADS.get(name, ())
     with torch.no_grad():
-        scores = network(*tensors).flatten()
-        [*network.parameters()][-1].sub_(scores.median())  # half of the decisions are favorable
+        outputs = network(*tensors)
+        middle = outputs.median(0).values  # half of the decisions are favorable
+        [*network.parameters()][-1].sub_(middle)
+        outputs = outputs - middle
+    noisy = outputs.numpy() + draws.normal(scale=0.1, size=outputs.shape)
+    if name == "three classes":
+        frame["label"] = np.array(CLASSES)[noisy.argmax(1)]
+    elif name == "four labels":
+        frame[list(LABELS)] = (noisy > 0).astype(int)
+    scores = torch.from_numpy(score(name, outputs))
     ranks = scores.argsort().argsort().numpy() / ROWS + draws.normal(scale=0.3, size=(2, ROWS))
-    frame["label"], frame["group"] = (ranks > 0.5).astype(int)
+    label, frame["group"] = (ranks > 0.5).astype(int)
+    if name not in HEADS:
+        frame["label"] = label
     for part, rows in PARTS.items():
         frame[rows].to_csv(folder / f"{part}.csv", index=False)
     model = folder / f"model.{ {'pt2': 'pt2', 'safetensors': 'safetensors'}.get(form, 'pt') }"
@@ -119,7 +166,7 @@ def build(folder: Path, inputs: str, name: str, form: str) -> Place:
     if form in ("state_dict", "safetensors"):
         (torch.save if form == "state_dict" else save_file)(network.state_dict(), model)
         source = Path(__file__).with_name("architectures.py")
-        arch = ("--arch", f"{source}:{name}", "--arch-args", json.dumps(arguments))
+        arch = ("--arch", f"{source}:{make.__name__}", "--arch-args", json.dumps(arguments))
     elif form == "pt2":
         dynamic = tuple({0: torch.export.Dim("rows")} for _ in tensors)
         program = torch.export.export(network, tensors, dynamic_shapes=dynamic)
@@ -129,6 +176,23 @@ def build(folder: Path, inputs: str, name: str, form: str) -> Place:
             warnings.simplefilter("ignore")  # that TorchScript is deprecated
             torch.jit.trace(network, tensors).save(str(model))
     return Place(folder, model, tensors, options, arch)
+
+
+def write_spec(folder: Path, inputs: dict[str, Any]) -> None:
+    """Write the data spec of the folder."""
+    spec = {"version": 2, "call": "position", "inputs": inputs}
+    (folder / "model.data.json").write_text(json.dumps(spec))
+
+
+def score(name: str, outputs: Tensor) -> np.ndarray:
+    """Return the scores (N,) of outputs (N, K) of a network, which are logits."""
+    if name == "three classes":
+        found: np.ndarray = outputs.softmax(1)[:, 1:].sum(1).numpy()
+    elif name == "four labels":
+        found = outputs[:, TARGET].sigmoid().numpy()
+    else:
+        found = outputs.flatten().sigmoid().numpy()
+    return found
 
 
 def scores_of(path: Path, name: str, tensors: Sequence[Tensor]) -> np.ndarray:
@@ -147,8 +211,7 @@ def scores_of(path: Path, name: str, tensors: Sequence[Tensor]) -> np.ndarray:
             is_plain = path.suffix == ".safetensors"
             network.load_state_dict(load_file(path) if is_plain else torch.load(path))
     with torch.no_grad():
-        found: np.ndarray = network(*tensors).flatten().sigmoid().numpy()
-    return found
+        return score(name, network(*tensors))
 
 
 def gap(decisions: np.ndarray, table: pd.DataFrame) -> float:
@@ -187,7 +250,9 @@ def check(folder: Path, inputs: str, name: str, form: str, method: str) -> list[
     compare("audit", audited(place.model, *place.options), gap(today > 0.5, table))
     new = folder / f"new{place.model.suffix}"
     options = "--privileged", "1", "--id", "id", "--allow-trivial", "--metric", "spd"
-    more = QUICK.get(method, ())
+    more, program = QUICK.get(method, ()), folder / "program.pt2"
+    if method in EXPORTED:
+        more = (*more, "--export", str(program))
     run(
         *(method, place.model, folder / "val.csv", *given, *options, *more),
         *("--budget", "0.2", "--test", test, "-o", new),
@@ -205,6 +270,20 @@ def check(folder: Path, inputs: str, name: str, form: str, method: str) -> list[
         lambda group: cut if cut is not None else rule["thresholds"][str(group)]
     )
     compare("decisions", decided["decision"], decided["score"] > cuts)
+    if method in EXPORTED:
+        # A program takes numbers before codes where options name them, as they are declared.
+        ordered = tensors[::-1] if inputs == "codes" else tensors
+        with torch.no_grad():
+            found = torch.export.load(program).module()(*ordered).flatten().numpy()
+        cut = 0.0 if rule["output"] == "logit" else 0.5
+        compare("exported program", decided["decision"], found > cut)
+    if inputs == "data spec" and name not in HEADS:
+        shown = run(
+            *("bench", place.model, folder / "val.csv", "--test", test, *place.arch),
+            *("--privileged", "1", "--id", "id", "--method", "identity", "--json"),
+            *("-o", folder / "study"),
+        )
+        compare("bench", bool(shown), True)
     compare("audit after", audited(new), gap(decided["decision"].to_numpy(), table))
     run("gate", new, test, *place.arch, "--budget", "spd=0.9", codes=(0, 1, 3))
     if form in ("state_dict", "safetensors"):

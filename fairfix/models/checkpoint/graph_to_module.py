@@ -7,7 +7,7 @@ become activations or an ``Operation``. The ``state_dict`` has the stored keys.
 """
 
 import copy
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -70,15 +70,9 @@ def module_from_graph(
         path: the file, for messages.
 
     Raises:
-        CheckpointError: if the program has several inputs or was exported in training mode.
+        CheckpointError: if the program was exported in training mode.
     """
     exported = program.module(check_guards=False)
-    inputs = [node.name for node in exported.graph.nodes if node.op == "placeholder"]
-    if len(inputs) != 1:
-        raise CheckpointError(
-            f"{path} has {len(inputs)} inputs ({', '.join(inputs)}); only networks with one input "
-            "can be changed."
-        )
     tensors = _module_tensors(state, parameters)
     graph = _without_owner(exported.graph)
     root = _replace_operations(graph, exported, tensors, path)
@@ -108,35 +102,44 @@ def conversion_errors(path: object) -> Iterator[None]:
 
 
 def check_same_outputs(
-    module: nn.Module, original: Callable[[Tensor], Any], example: Tensor, path: object
+    module: nn.Module, original: Callable[..., Any], example: Sequence[Tensor], path: object
 ) -> None:
     """Check that a converted module computes what the original does.
+
+    Args:
+        example: the inputs for some rows.
 
     Raises:
         CheckpointError: if outputs on ``example`` differ, change when repeated, or depend on the
             size of the batch.
     """
-    tolerance = 1e-4 if example.dtype in (torch.float32, torch.int64) else 5e-2
-    single = example.float() if example.is_floating_point() else example
-    larger = single[:1].expand(len(single) + 1, *single.shape[1:])
+    exact = all(each.dtype in (torch.float32, torch.int64) for each in example)
+    tolerance = 1e-4 if exact else 5e-2
+    single = [each.float() if each.is_floating_point() else each for each in example]
+    larger = [each[:1].expand(len(each) + 1, *each.shape[1:]) for each in single]
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        output, again = _first(module(single)), _first(module(single))
+        output, again = _first(module(*single)), _first(module(*single))
         if not _close(output, again, 0):
             raise CheckpointError(_training_mode_message(path))
-        if not _close(output, _first(original(example)).float(), tolerance):
+        if not _close(output, _first(original(*example)).float(), tolerance):
             raise CheckpointError(
                 f"{path} computes other outputs when converted to layers. Name the network's class "
                 "with --arch file.py:Class."
             )
         try:
-            fits = _close(_first(module(larger))[:1], output[:1], 1e-3)
+            fits = _close(_first(module(*larger))[:1], output[:1], 1e-3)
         except RuntimeError:
             fits = False
     if not fits:
         raise CheckpointError(
-            f"{path} was exported for batches of exactly {len(example)} rows. Export it again with "
-            "a dynamic first dimension (dynamic_shapes)."
+            f"{path} was exported for batches of exactly {len(example[0])} rows. Export it again "
+            "with a dynamic first dimension (dynamic_shapes)."
         )
+
+
+def width_of(example: Sequence[Tensor]) -> int | None:
+    """Return the number of values a row of one matrix; None of other inputs."""
+    return example[0].shape[1] if len(example) == 1 and example[0].ndim == 2 else None
 
 
 def _training_mode_message(path: object) -> str:

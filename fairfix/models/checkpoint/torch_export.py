@@ -19,6 +19,7 @@ from fairfix.models.checkpoint.graph_to_module import (
     check_same_outputs,
     conversion_errors,
     module_from_graph,
+    width_of,
 )
 from fairfix.models.checkpoint.load_weights import (
     attach_loaded_network,
@@ -65,9 +66,9 @@ def read(request: ReadRequest) -> Checkpoint:
         network = prepare_module(
             module_from_graph(program, program.state_dict, trained, request.path)
         )
-        example = _example(program)
+        example = _examples(program)
         check_same_outputs(network, program.module(), example, request.path)
-    width = example.shape[1] if example.ndim == 2 else None
+    width = width_of(example)
     return replace(attach_loaded_network(checkpoint, network), width=width)
 
 
@@ -152,10 +153,13 @@ def _load(path: Path) -> ExportedProgram:
         ) from error
 
 
-def _example(program: ExportedProgram) -> Tensor:
-    """Return an input of the shape with which the network was exported."""
-    node = next(n for n in program.graph.nodes if n.name in program.graph_signature.user_inputs)
-    value = node.meta["val"]
+def _examples(program: ExportedProgram) -> tuple[Tensor, ...]:
+    """Return inputs of the shapes with which the network was exported."""
+    inputs = program.graph_signature.user_inputs
+    return tuple(_example(node.meta["val"]) for node in program.graph.nodes if node.name in inputs)
+
+
+def _example(value: Tensor) -> Tensor:
     shape = [size if isinstance(size, int) else size.node.hint or 4 for size in value.shape]
     if not value.dtype.is_floating_point:
         return torch.zeros(shape, dtype=value.dtype)

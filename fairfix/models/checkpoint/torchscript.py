@@ -6,7 +6,7 @@ the code is never compiled again.
 
 import io
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from fairfix.models.checkpoint.graph_to_module import (
     check_same_outputs,
     conversion_errors,
     module_from_graph,
+    width_of,
 )
 from fairfix.models.checkpoint.load_weights import (
     attach_loaded_network,
@@ -81,9 +82,9 @@ def read(request: ReadRequest) -> Checkpoint:
             "network's class with --arch file.py:Class to read only its weights, or allow it with "
             "--trust-checkpoint."
         )
-    traced = _traced_shapes(file)
+    traced = _traced_inputs(file)
     network, example = _network(file, traced, request.rows)
-    width = example.shape[1] if example.ndim == 2 else None
+    width = width_of(example)
     return replace(
         attach_loaded_network(checkpoint, network, partial=True),
         width=width if traced else None,
@@ -113,16 +114,16 @@ def read_back(checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:
 
 
 def _network(
-    file: TorchFile, traced: Sequence[tuple[int, ...]], rows: Batch | None
-) -> tuple[nn.Module, Tensor]:
-    """Return the network of torch layers, and the input with which it was converted."""
+    file: TorchFile, traced: Sequence[StoredTensor], rows: Batch | None
+) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """Return the network of torch layers, and the inputs with which it was converted."""
     from torch._export.converter import TS2EPConverter
 
     with warnings.catch_warnings(), conversion_errors(file.path):
         warnings.simplefilter("ignore")  # that torch.jit is deprecated
         script, original = (torch.jit.load(file.path, map_location="cpu").eval() for _ in range(2))
         example = _example(file, script, traced, rows)
-        program = TS2EPConverter(script, (example,)).convert()
+        program = TS2EPConverter(script, example).convert()
         trained = {name for name, _ in script.named_parameters(remove_duplicate=False)}
         network = prepare_module(
             module_from_graph(program, script.state_dict(), trained, file.path)
@@ -134,23 +135,36 @@ def _network(
 def _example(
     file: TorchFile,
     script: torch.jit.ScriptModule,
-    traced: Sequence[tuple[int, ...]],
+    traced: Sequence[StoredTensor],
     rows: Batch | None,
-) -> Tensor:
-    """Return an input that the network runs on: as traced, else the rows, else a guess."""
+) -> tuple[Tensor, ...]:
+    """Return inputs that the network runs on: as traced, else the rows, else a guess."""
     dtype = next(p.dtype for p in script.state_dict().values() if p.is_floating_point())
     if rows is not None and not traced:
-        return _checked(script, rows.tensors[0][:_ROWS].to("cpu", dtype))
+        some = (x[:_ROWS].to("cpu") for x in rows.tensors)
+        return _checked(script, tuple(x.to(dtype) if x.is_floating_point() else x for x in some))
     generator = torch.Generator().manual_seed(0)
-    tried = ((draw, shape) for shape in traced or _tried_shapes(script) for draw in _DRAWS)
-    for draw, shape in tried:
-        example = draw(shape, generator=generator).to(dtype)
+
+    def drawn(draw: Callable[..., Tensor], each: StoredTensor) -> Tensor:
+        kind = dtype if each.dtype.is_floating_point else each.dtype
+        values: Tensor = draw(each.shape, generator=generator).to(kind)
+        return values
+
+    tried: Iterator[tuple[Tensor, ...]] = (
+        tuple(drawn(draw, each) for each in traced)
+        if traced
+        else (draw(shape, generator=generator).to(dtype),)
+        for shape in ([()] if traced else _tried_shapes(script))
+        for draw in _DRAWS
+    )
+    for example in tried:
         try:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                output = script(example)
+                output = script(*example)
         except Exception:  # the code of the network may raise anything
             continue
-        if any(len(tensor) == shape[0] for tensor in tensors_in(output) if tensor.ndim):
+        count = len(example[0])
+        if any(len(tensor) == count for tensor in tensors_in(output) if tensor.ndim):
             return example
     raise CheckpointError(
         f"{file.path}: the shape of its input cannot be inferred, since it runs on none of those "
@@ -158,24 +172,26 @@ def _example(
     )
 
 
-def _checked(script: torch.jit.ScriptModule, rows: Tensor) -> Tensor:
+def _checked(script: torch.jit.ScriptModule, rows: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Return the rows. Raises CheckpointError if the network does not run on them."""
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            script(rows)
+            script(*rows)
     except Exception as error:  # the code of the network may raise anything
+        width = width_of(rows)
+        given = "these inputs" if width is None else f"{width} features a row"
         raise CheckpointError(
-            f"The network does not run on {rows.shape[1]} features a row: {error_summary(error)}"
+            f"The network does not run on {given}: {error_summary(error)}"
         ) from error
     return rows
 
 
-def _traced_shapes(file: TorchFile) -> list[tuple[int, ...]]:
-    """Return the shapes of the inputs that an archive records; a script records none."""
+def _traced_inputs(file: TorchFile) -> list[StoredTensor]:
+    """Return the inputs that an archive records, without values; a script records none."""
     if file.archive is None or _TRACED_INPUTS not in file.archive.members:
         return []
     content = read_pickle(io.BytesIO(file.archive.read(_TRACED_INPUTS)), file.path).content
-    return [tuple(tensor.shape) for tensor in _tensors_in(content)]
+    return [*_tensors_in(content)]
 
 
 def _tried_shapes(script: torch.jit.ScriptModule) -> Iterator[tuple[int, ...]]:

@@ -223,17 +223,33 @@ def test_batches_of_one_size_alone_are_refused(tmp_path: Path) -> None:
 class Two(nn.Module):
     def __init__(self) -> None:
         super().__init__()
+        self.codes = nn.Embedding(3, FEATURES)
         self.fc = nn.Linear(FEATURES, 1)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.fc(x + y)
+        return self.fc(self.codes(x[:, 0]) + y)
 
 
-def test_several_inputs_are_refused(tmp_path: Path) -> None:
-    program = torch.export.export(Two().eval(), (rows(), rows()))
-    torch.export.save(program, tmp_path / "model.pt2")
-    with pytest.raises(CheckpointError, match=r"has 2 inputs \(x, y\)"):
-        checkpoints.read(tmp_path / "model.pt2", **TRUST)
+@pytest.mark.parametrize("suffix", [".pt", ".pt2"])
+def test_several_inputs_go_by_position(tmp_path: Path, suffix: str) -> None:
+    network, path = Two().eval(), tmp_path / f"model{suffix}"
+    inputs = torch.tensor([[0], [2], [1], [2]]), rows(4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that TorchScript is deprecated
+        if suffix == ".pt":
+            torch.jit.trace(network, inputs).save(str(path))
+        else:
+            dynamic = tuple({0: torch.export.Dim("rows")} for _ in inputs)
+            torch.export.save(torch.export.export(network, inputs, dynamic_shapes=dynamic), path)
+    checkpoint = checkpoints.read(path, **TRUST)
+    assert checkpoint.module is not None
+    assert torch.equal(checkpoint.module(*inputs), network(*inputs))
+    changed = {name: 2 * tensor for name, tensor in checkpoint.tensors.items()}
+    checkpoints.write(checkpoint, changed, tmp_path / f"out{suffix}")
+    again = checkpoints.read(tmp_path / f"out{suffix}", **TRUST).module
+    assert again is not None
+    network.load_state_dict({name: 2 * tensor for name, tensor in network.state_dict().items()})
+    torch.testing.assert_close(again(*inputs), network(*inputs))
 
 
 class Square(nn.Module):
