@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check lint types pyright format bench bench-gpu choose combinations cimnist fuzz coverage samples docs pictures dist lowest clean
+.PHONY: demo test check lint types pyright format bench bench-gpu choose combinations cimnist fuzz coverage samples docs axe pictures dist lowest clean
 
 demo: $(VENV)/.installed
 	$(BIN)/fairfix auto sample_models/loh/model.pt sample_models/loh/val.csv \
@@ -66,6 +66,12 @@ docs: $(VENV)/.docs
 	mv build/docs/docs/mkdocs.yml build/docs
 	rm -r build/docs/docs/scripts
 	cd build/docs && ../../$(BIN)/zensical build --strict
+
+# Needs Chromium and npm.
+axe: $(VENV)/.dev
+	npm install --silent --no-save --prefix build/axe axe-core@4
+	AXE=$(CURDIR)/build/axe/node_modules/axe-core/axe.min.js OMP_NUM_THREADS=1 \
+		$(BIN)/python -m pytest -rs tests/report/test_explorer.py -k axe
 
 # Needs Chromium.
 pictures: $(VENV)/.dev

@@ -364,17 +364,25 @@ def test_the_keyboard_moves_thresholds(tab: Tab, page: str, tmp_path: Path) -> N
     assert tab.console == []
 
 
+@pytest.fixture(scope="module")
+def pages(page: str, audited_case: Case) -> dict[str, str]:
+    outcome = library.debias(audited_case, "thresholds", subgroups=False)
+    return {"audit": page, "report": html(report_document(outcome), explored_outcome(outcome))}
+
+
+@pytest.mark.skipif(AXE is None, reason="AXE does not name axe.min.js of the npm package axe-core")
 @pytest.mark.parametrize("width", [400, 1280])
 @pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("kind", ["audit", "report"])
 def test_axe_finds_no_violation(
-    tab: Tab, page: str, tmp_path: Path, width: int, dark: bool
+    tab: Tab, pages: dict[str, str], tmp_path: Path, kind: str, width: int, dark: bool
 ) -> None:
-    if AXE is None:
-        pytest.skip("AXE does not name axe.min.js of the npm package axe-core")
-    file = tmp_path / "audit.html"
-    file.write_text(page, encoding="utf-8")
+    file = tmp_path / f"{kind}.html"
+    file.write_text(pages[kind], encoding="utf-8")
     tab.show(width, dark=dark)
     tab.open(file)
+    tab.value("for (const part of document.querySelectorAll('details')) part.open = true; 0")
+    assert AXE is not None
     tab.value(f"{Path(AXE).read_text(encoding='utf-8')}; 0")
     found = tab.value("axe.run().then(run => run.violations.map(each => [each.id, "
                       "each.nodes.map(node => node.html)]))")  # fmt: skip
