@@ -297,6 +297,10 @@ def test_the_spec_is_found_beside_the_model(tmp_path: Path, model: str) -> None:
     (tmp_path / "net.data.json").write_text(json.dumps({"features": [AGE]}))
     assert find_spec(tmp_path / model) == spec_of(AGE)
     assert find_spec(tmp_path / "other.pt") is None
+    (tmp_path / "deployed").mkdir()
+    link = tmp_path / "deployed" / "current.pt"
+    link.symlink_to(tmp_path / model)
+    assert find_spec(link) == spec_of(AGE)
 
 
 def test_a_debiased_model_may_have_its_own_spec(tmp_path: Path) -> None:

@@ -20,15 +20,17 @@ def find_spec(model: Path, *, trust: bool = False) -> Spec | None:
     """Return the spec next to a model, ``<stem>.data.json``, or None without one.
 
     A debiased model, ``<stem>.debiased<suffix>``, takes the same inputs as the model it came
-    from and shares its spec. A folder may also hold its own, ``model.data.json``.
+    from and shares its spec; so does a link to a model. A folder may also hold its own,
+    ``model.data.json``.
 
     Raises:
         TrustError, UsageError: see ``load_spec``.
     """
-    for stem in (model.stem, model.stem.removesuffix(".debiased")):
-        path = model.with_name(f"{stem}.data.json")
-        if path.is_file():
-            return load_spec(path, trust=trust)
+    for place in (model, model.resolve()) if model.is_symlink() else (model,):
+        for stem in (place.stem, place.stem.removesuffix(".debiased")):
+            path = place.with_name(f"{stem}.data.json")
+            if path.is_file():
+                return load_spec(path, trust=trust)
     inside = model / INSIDE
     return load_spec(inside, trust=trust) if inside.is_file() else None
 
