@@ -33,7 +33,6 @@ from fairfix.report.reweighting_tables import reweighting_tables
 
 Report = Mapping[str, Any]
 
-LISTED_LINES = 200
 LISTED_CHARACTERS = 800
 NEEDED_GROUPS = 12
 
@@ -59,9 +58,9 @@ def gate_html(gate: Report) -> str:
                 "header": HEADER,
                 "checks": [check_cells(each) for each in gate["checks"]],
                 "lists": {
-                    "Warnings": gate["warnings"][:LISTED_LINES],
-                    "Unchecked": gate["unchecked"][:LISTED_LINES],
-                    "Notes": gate["notes"][:LISTED_LINES],
+                    "Warnings": gate["warnings"][: sections.LISTED_LINES],
+                    "Unchecked": gate["unchecked"][: sections.LISTED_LINES],
+                    "Notes": gate["notes"][: sections.LISTED_LINES],
                 },
             }
         )
@@ -115,9 +114,9 @@ def _page(report: Report, explored: Explored | None) -> dict[str, Any]:
         "objective_phrase": sentences.objective_phrase(report["objective"]),
         "before": sections.target_figures(report, test["unmodified"]),
         "after": sections.target_figures(report, test["debiased"]),
-        "warnings": report["warnings"][:LISTED_LINES],
+        "warnings": report["warnings"][: sections.LISTED_LINES],
         "unchecked": report.get("unchecked", ()),
-        "notes": report["notes"][:LISTED_LINES],
+        "notes": report["notes"][: sections.LISTED_LINES],
         "claims": sections.claims(report),
         "promises": [check_cells(each) for each in sentences.promises(report)],
         "promise_header": HEADER,
@@ -150,7 +149,7 @@ def _audit_page(report: Report, explored: Explored | None) -> dict[str, Any]:
         "interval_name": sentences.interval_name(report),
         "facts": audit_sections.facts(report),
         "unchecked": report.get("unchecked", ()),
-        "notes": report["notes"][:LISTED_LINES],
+        "notes": report["notes"][: sections.LISTED_LINES],
         "columns": audit_sections.columns(report),
         "reference_intervals": INTERVALS,
         "classes": audit_sections.classes(report),

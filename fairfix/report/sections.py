@@ -22,6 +22,7 @@ SHOWN_HISTOGRAMS = 12
 SHOWN_SUBGROUPS = 40
 LISTED_STEPS = 40
 LISTED_RULES = 200
+LISTED_LINES = 200
 
 
 def target_figures(report: Report, e: Report) -> dict[str, Figure]:
@@ -123,10 +124,15 @@ def shown_groups(groups: Sequence[Report], limit: int = SHOWN_GROUPS) -> list[st
 
 
 def change(report: Report, names: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return the decisions that changed by group, and the gaps by other columns."""
+    """Return the decisions that changed by group, and the gaps by other columns.
+
+    Statements that are among the warnings of the page are left out.
+    """
     change = report.get("change")
     if not change:
         return None
+    statements = [*change.get("levelling_down", ()), *change.get("overfitting", ())]
+    said = report["warnings"][:LISTED_LINES]
     groups = change.get("groups", [])[:SHOWN_GROUPS]
     shares = [
         (g["lost"] / g["rows"], g["gained"] / g["rows"]) if g["rows"] else (0.0, 0.0)
@@ -139,7 +145,7 @@ def change(report: Report, names: Mapping[str, str]) -> dict[str, Any] | None:
             {**g, "label": names.get(g["name"], g["name"]), "strip": strips.strip(*pair)}
             for g, pair in zip(groups, shares, strict=True)
         ],
-        "statements": [*change.get("levelling_down", ()), *change.get("overfitting", ())],
+        "statements": [each for each in statements if each not in said],
         "columns": [
             {
                 **c,

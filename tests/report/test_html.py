@@ -570,13 +570,22 @@ def infested(report: Document, evil: str) -> Document:
     marked["data"]["test_table_sha256"] = "d" * 64
     marked["method"]["options"] = {"why": evil}
     marked["warnings"] = marked["notes"] = [evil]
-    marked["change"]["levelling_down"] = marked["change"]["overfitting"] = [evil]
+    marked["change"]["levelling_down"] = marked["change"]["overfitting"] = [f"{evil}."]
     marked["change"]["columns"][0]["column"] = evil
     marked["subgroups"][0]["where"] = {evil: evil}
     marked["evidence"]["claims"][0] |= {"reason": evil, "test": evil, "title": evil}
     marked["rule"] |= {"thresholds": {evil: 0.25}, "needs_group": True}
     del marked["rule"]["threshold"]
     return marked
+
+
+@pytest.mark.parametrize("warned", [False, True])
+def test_levelling_down_is_said_once(warned: bool) -> None:
+    report = full()
+    (sentence,) = report["change"]["levelling_down"]
+    report["warnings"] = [sentence] if warned else []
+    text = html(report)
+    assert text.count(sentence[0].upper() + sentence[1:]) == 1
 
 
 @pytest.mark.parametrize("evil", HOSTILE, ids=range(len(HOSTILE)))
@@ -710,6 +719,7 @@ def audited(names: tuple[str, ...] = ("female", "male"), verdict: str = "violate
     subgroup = report["subgroups"][0]
     return {
         "schema_version": 2,
+        "classes": None,
         "made_by": {"fairfix": "1.2.3", "torch": "2"},
         "table": "test.csv",
         "table_sha256": "c" * 64,
