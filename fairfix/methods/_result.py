@@ -48,6 +48,8 @@ class Result:
         validation_scores: (N,) the score of every validation row by a score model that was fitted
             without it, which the policy was chosen on; None if rows are scored as new rows are.
         k: ``Objective.k`` that the policy was chosen by; None for that of the given objective.
+        utility: value of that objective, with the labels or probabilities of labels that rates
+            were counted with; None if the policy was not chosen by it.
         reweighting: new weights of the training rows, and what they did to the gaps; None if the
             method left the weights as they were.
     """
@@ -60,6 +62,7 @@ class Result:
     score_model: ScoreModel | None = None
     validation_scores: Tensor | None = None
     k: float | None = None
+    utility: float | None = None
     reweighting: Reweighting | None = None
 
     def chosen_by(self, objective: Objective) -> Objective:

@@ -209,17 +209,18 @@ class CandidateSearch:
         If that is the unmodified network, its threshold is chosen without larger standard errors:
         it was not trained on these rows.
         """
-        chosen_by = self._ranking_objective
+        chosen_by, utility = self._ranking_objective, self._best_utility
         if self._best == 0 and chosen_by is not self.objective:
             chosen_by = self.objective
             self.steps[0] = self._step(self.problem.scores, chosen_by, 0)
+            utility = self.steps[0].utility
         if math.isinf(self.best.utility):
             key = self.objective.metric.key
             notes = (*notes, f"{key} is undefined at every threshold on these rows")
         notes = (*notes, *_risk_note(self.objective, self.best.utility))
         policy = Policy.shared(self.best.threshold)
         steps, k = tuple(self.steps), chosen_by.factor
-        return Result(policy, self._state, steps, self._best, notes, k=k)
+        return Result(policy, self._state, steps, self._best, notes, k=k, utility=utility)
 
 
 def scores_of_unlabeled(problem: Problem, state: Mapping[str, Tensor]) -> Tensor | None:
@@ -276,7 +277,9 @@ def policy_result(
     notes = (*notes, *_risk_note(objective, step.utility))
     trajectory = (*search.steps, step)
     fitted = score_model, validation_scores
-    return Result(policy, None, trajectory, 1, notes, *fitted, k=objective.factor)
+    return Result(
+        policy, None, trajectory, 1, notes, *fitted, k=objective.factor, utility=step.utility
+    )
 
 
 BETTER_RETUNED = (
