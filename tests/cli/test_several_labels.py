@@ -137,5 +137,6 @@ def test_audits_and_gates_take_all_labels_and_the_worst_verdict_decides(
     codes = [each["exit_code"] for each in json.loads(ended.out)["labels"].values()]
     assert ended.code == (1 if 1 in codes else 3)
     assert "Label heart" in fairfix("audit", model, rows, *ALL, *TRUST).out
-    ended = fairfix("gate", model, rows, *ALL, *TRUST, "--budget", "spd=0.1", "--junit", "a.xml")
+    junit = ("--junit", tmp_path / "gate.xml")
+    ended = fairfix("gate", model, rows, *ALL, *TRUST, "--budget", "spd=0.1", *junit)
     assert (ended.code, "--junit works on one label" in ended.sentence) == (2, True)
