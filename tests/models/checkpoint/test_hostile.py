@@ -400,7 +400,7 @@ LIGHTNING = {"pytorch-lightning_version": "2"}
 def test_contents_of_another_kind_end_in_a_sentence(
     make: Callable[[Path], Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(CheckpointError, match="damaged"):
+    with pytest.raises(CheckpointError, match=r"damaged|decision rule is not text"):
         checkpoints.read(make(tmp_path), trust=True)
 
 
