@@ -31,7 +31,7 @@ import fairfix
 from fairfix.cli.app import main
 
 for _module in pkgutil.walk_packages(fairfix.__path__, "fairfix."):
-    if not _module.name.endswith("__main__"):
+    if not _module.name.endswith("__main__") and ".integrations" not in _module.name:
         importlib.import_module(_module.name)  # once, not in every fork
 
 EFFECTS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "ENOSPC")
