@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.metrics import accuracy_score
 from sklearn.model_selection import cross_val_predict
 from sklearn.utils import check_array, column_or_1d, get_tags, indexable
 from sklearn.utils.multiclass import type_of_target
@@ -68,6 +70,11 @@ class FairThresholdClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         True
     """
 
+    # Metadata routing passes the groups on without further requests.
+    __metadata_request__fit: ClassVar = {"sensitive_features": True}
+    __metadata_request__predict: ClassVar = {"sensitive_features": True}
+    __metadata_request__score: ClassVar = {"sensitive_features": True}
+
     def __init__(
         self,
         estimator: Any,
@@ -121,7 +128,7 @@ class FairThresholdClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
             {
                 SCORE: self._scores(scores),
                 LABEL: (labels == self.classes_[self._favorable]).astype(int),
-                self._group_column: column_or_1d(sensitive_features),
+                self._group_column: _groups(sensitive_features),
             },
             score=SCORE,
             label=LABEL,
@@ -210,13 +217,32 @@ class FairThresholdClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
                     "There is one threshold per group; give the group of each row as "
                     "sensitive_features."
                 )
-            rows = {SCORE: scores, self._group_column: column_or_1d(sensitive_features)}
+            rows = {SCORE: scores, self._group_column: _groups(sensitive_features)}
             decisions = predict(
                 None, rows, score=SCORE, group=self._group_column, rule=self.rule_
             ).decisions
         favorable = self._favorable
         found: NDArray[Any] = self.classes_[np.where(decisions, favorable, 1 - favorable)]
         return found
+
+    def score(
+        self,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        sensitive_features: ArrayLike | None = None,
+    ) -> float:
+        """Return the accuracy of ``predict``, as classifiers of scikit-learn do.
+
+        Args:
+            X: (N, D).
+            y: (N,) labels.
+            sample_weight: (N,) weights of the rows; None counts every row once.
+            sensitive_features: see ``predict``.
+        """
+        decisions = self.predict(X, sensitive_features=sensitive_features)
+        return float(accuracy_score(y, decisions, sample_weight=sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -225,6 +251,22 @@ class FairThresholdClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
         tags.input_tags.sparse = inner.input_tags.sparse
         tags.input_tags.allow_nan = inner.input_tags.allow_nan
         return tags
+
+
+def _groups(sensitive_features: ArrayLike) -> NDArray[Any]:
+    """Return the group of each row, (N,).
+
+    Raises:
+        UsageError: if a row has none.
+    """
+    groups: NDArray[Any] = column_or_1d(sensitive_features)
+    missing = int(pd.isna(groups).sum())
+    if missing:
+        raise UsageError(
+            f"sensitive_features has no group for {missing} of {len(groups)} rows; remove these "
+            "rows, or give them a group of their own, such as 'unknown'."
+        )
+    return groups
 
 
 def _binary_labels(estimator: object, y: ArrayLike | None) -> NDArray[Any]:

@@ -110,16 +110,20 @@ FITTED_WORDS = FrozenEstimator(
 )
 
 
-def test_it_works_in_pipelines_and_searches() -> None:
+@pytest.mark.parametrize("by_group", [False, True])
+def test_it_works_in_pipelines_and_searches(by_group: bool) -> None:
     import sklearn
 
-    fair = FairThresholdClassifier(RandomForestClassifier(5, random_state=0), budget=0.3, cv=2)
+    forest = RandomForestClassifier(5, random_state=0)
+    fair = FairThresholdClassifier(forest, budget=0.3, cv=2, by_group=by_group)
     with sklearn.config_context(enable_metadata_routing=True):
-        fair.set_fit_request(sensitive_features=True)
         pipeline = make_pipeline(StandardScaler(), fair)
         search = GridSearchCV(pipeline, {"fairthresholdclassifier__budget": [0.4, 0.6]}, cv=2)
         search.fit(X, LABEL, sensitive_features=GROUP)
-    assert search.best_params_["fairthresholdclassifier__budget"] == 0.6
+        decided = search.best_estimator_.predict(X, sensitive_features=GROUP)
+        scored = search.score(X, LABEL, sensitive_features=GROUP)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert scored == (decided == LABEL).mean()
     assert clone(fair).budget == 0.3
 
 
@@ -134,6 +138,7 @@ def test_what_was_inferred_is_noted() -> None:
         ({"metric": "sdp"}, GROUP, UsageError, "did you mean 'spd'"),
         ({"budget": 2}, GROUP, UsageError, "budget must be in"),
         ({"favorable": 2}, GROUP, UsageError, "favorable label 2 is not among"),
+        ({}, np.where(X[:, 0] > 0, None, GROUP), UsageError, "no group for .* remove these rows"),
         ({}, np.full(800, "f"), TableError, "at least two groups"),
         ({"privileged": "x"}, GROUP, TableError, "'x'"),
         ({"metric": "ppvd", "by_group": True}, GROUP, UsageError, "Thresholds per group support"),

@@ -93,7 +93,7 @@ def table_options(
     missing_group: Annotated[
         Literal["error", "keep", "performance-only"] | None,
         advanced(
-            "error, keep, performance-only: refuse rows without a group value, keep them as a "
+            "error, keep, performance-only: refuse rows that lack a group value, keep them as a "
             "group of their own, or count them for performance alone, not for gaps.",
             "--missing-group",
             default=default_text("missing_group"),
