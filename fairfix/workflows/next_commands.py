@@ -11,6 +11,7 @@ from fairfix.errors import NoResultError
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import is_trivial
+from fairfix.thresholds.per_group import searchable
 from fairfix.thresholds.shared import best_threshold_of
 from fairfix.workflows.outcome import Outcome
 from fairfix.workflows.warnings import NEARLY_TRIVIAL
@@ -84,10 +85,12 @@ def _larger_budget(outcome: Outcome) -> Iterator[str]:
 
 
 def _by_group(outcome: Outcome) -> Iterator[str]:
-    """Yield group thresholds if the result has none."""
+    """Yield group thresholds if the result has none and they apply to these rows."""
     if outcome.rule.needs_group or outcome.method == GROUP_AWARE:
         return
     rows, objective = outcome.validation_rows.problem, replace(outcome.objective, limits=())
+    if rows.has_unknown_groups or not searchable(rows, objective):
+        return
     found = methods.describe(GROUP_AWARE).run(rows, objective, seed=outcome.seed)
     counts = rows.counts(found.policy.probability(rows.scores, rows.groups))
     if _useful(counts, objective):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import pandas as pd
 import pytest
 
 import fairfix as library
@@ -87,3 +88,17 @@ def test_a_goal_out_of_reach_is_not_said_of_all_that_was_tried(place: Place) -> 
     assert lines[0].startswith("Budget not met: the statistical parity difference of this result")
     assert outcome.goals is not None
     assert outcome.goals.binding.text.startswith("accuracy >= 0.99")
+
+
+def test_thresholds_per_group_are_named_only_where_they_apply(place: Place) -> None:
+    table = pd.read_csv(place.val)
+    table.loc[::4, "group"] = None
+    case = library.load(
+        place.model, table, missing_group="performance-only", privileged="1", arch="mlp:relu"
+    )
+    unknown = library.debias(case, "identity", budget=0.001, margin=0.0, subgroups=False)
+    other_metric = library.debias(
+        library.load(place.model, place.val), "identity", metric="ppvd", budget=0.001, margin=0.0
+    )
+    for outcome in (unknown, other_metric):
+        assert "fairfix thresholds" not in next_commands(outcome)
