@@ -7,7 +7,7 @@ of labels and groups are fitted on all folds but one and predict that one.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -36,6 +36,9 @@ class Classifier(Protocol):
     def fit(self, X: Floats, y: NDArray[np.int64], sample_weight: Floats | None) -> object: ...
 
     def predict_proba(self, X: Floats) -> Floats: ...
+
+
+AnyClassifier = TypeVar("AnyClassifier", bound=Classifier)
 
 
 def boosted_trees() -> HistGradientBoostingClassifier:
@@ -85,6 +88,19 @@ def score_logit(scores: Floats) -> Floats:
     return logits
 
 
+def fitted_classifier(
+    make_model: Callable[[], AnyClassifier],
+    inputs: Floats,
+    target: NDArray[np.int64],
+    rows: NDArray[np.bool_],
+    weights: Floats | None,
+) -> AnyClassifier:
+    """Return a new classifier that is fitted on some of the rows; see ``out_of_fold``."""
+    model = make_model()
+    model.fit(inputs[rows], target[rows], None if weights is None else weights[rows])
+    return model
+
+
 def out_of_fold(
     make_model: Callable[[], Classifier],
     inputs: Floats,
@@ -118,8 +134,7 @@ def out_of_fold(
                     "There are too few rows of a group or a label to fit a model without a fifth "
                     "of the rows; add rows."
                 )
-            model = make_model()
-            model.fit(inputs[fitted], target[fitted], None if weights is None else weights[fitted])
+            model = fitted_classifier(make_model, inputs, target, fitted, weights)
             predicted[inside] = model.predict_proba(inputs[inside])[:, 1]
     return predicted
 
@@ -163,9 +178,8 @@ def predicted_score(problem: Problem, rows: Problem) -> Floats:
     labels = problem.labels.cpu().numpy()
     if len(np.unique(labels[fitted])) < 2:
         raise TableError("There are too few rows of a label to fit a model; add rows.")
-    model = boosted_trees()
+    inputs = classifier_inputs(problem, columns)
     with threadpool_limits(torch.get_num_threads(), user_api="openmp"):
-        inputs = classifier_inputs(problem, columns)[fitted]
-        model.fit(inputs, labels[fitted], None if weights is None else weights[fitted])
+        model = fitted_classifier(boosted_trees, inputs, labels, fitted, weights)
         predicted: Floats = model.predict_proba(classifier_inputs(rows, columns))[:, 1]
     return predicted

@@ -21,6 +21,7 @@ from fairfix.methods._cross_fitting import (
     Floats,
     boosted_trees,
     classifier_inputs,
+    fitted_classifier,
     out_of_fold,
     row_weights,
     score_logit,
@@ -73,9 +74,8 @@ def fit_trees(
         rows &= learned.labels.cpu().numpy() == among
     if len(np.unique(known[rows])) < 2:
         raise TableError("There are too few rows of a group or a label to fit a model; add rows.")
-    model = boosted_trees()
     with threadpool_limits(torch.get_num_threads(), user_api="openmp"):
-        model.fit(inputs[rows], known[rows], None if weights is None else weights[rows])
+        model = fitted_classifier(boosted_trees, inputs, known, rows, weights)
         if learned is problem:
             folds = stratified_folds(problem, N_FOLDS, seed)
             unseen = out_of_fold(boosted_trees, inputs, known, rows, folds, weights)

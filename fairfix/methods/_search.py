@@ -239,6 +239,16 @@ def step_of_counts(index: int, objective: Objective, counts: Counts, threshold: 
     )
 
 
+def step_of_policy(
+    index: int, problem: Problem, objective: Objective, policy: Policy, scores: Tensor
+) -> Step:
+    """Return the step of a policy on scores (N,), in expectation where it is randomized."""
+    counts = problem.counts(policy.probability(scores, problem.groups))
+    counts = with_auc(counts, problem, scores, objective)
+    threshold = math.nan if policy.needs_group else policy.thresholds(1)[0]
+    return step_of_counts(index, objective, counts, threshold)
+
+
 def with_auc(counts: Counts, problem: Problem, scores: Tensor, objective: Objective) -> Counts:
     """Return the counts with the area under the ROC curve, if the objective has a limit on it."""
     if not objective.needs_auc:
@@ -268,10 +278,7 @@ def policy_result(
     """
     search = CandidateSearch(problem, objective)
     scores = problem.scores if validation_scores is None else validation_scores
-    counts = problem.counts(policy.probability(scores, problem.groups))
-    counts = with_auc(counts, problem, scores, objective)
-    threshold = math.nan if policy.needs_group else policy.thresholds(1)[0]
-    step = step_of_counts(1, objective, counts, threshold)
+    step = step_of_policy(1, problem, objective, policy, scores)
     if step.utility < search.best.utility:
         notes = (*notes, BETTER_RETUNED)
     notes = (*notes, *_risk_note(objective, step.utility))

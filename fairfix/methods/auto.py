@@ -30,7 +30,7 @@ from fairfix._utils.constraints import Range
 from fairfix.data.problem import Problem
 from fairfix.errors import FairfixError
 from fairfix.methods._result import Result
-from fairfix.methods._search import BETTER_RETUNED, step_of_counts, with_auc
+from fairfix.methods._search import BETTER_RETUNED, step_of_policy
 from fairfix.methods.blind import blind
 from fairfix.methods.finetune import K_BY_LABELS, K_BY_PROBABILITIES, finetune
 from fairfix.methods.identity import identity
@@ -94,6 +94,4 @@ def _utility(problem: Problem, objective: Objective, result: Result) -> float:
     if result.utility is not None and result.k == objective.factor:
         return result.utility
     scores = problem.scores if result.validation_scores is None else result.validation_scores
-    counts = problem.counts(result.policy.probability(scores, problem.groups))
-    counts = with_auc(counts, problem, scores, objective)
-    return step_of_counts(0, objective, counts, math.nan).utility
+    return step_of_policy(0, problem, objective, result.policy, scores).utility

@@ -26,6 +26,35 @@ from fairfix.workflows.gate.reused_rows import reuse, reuse_in
 from fairfix.workflows.library_messages import in_library_terms
 
 
+def called_objective(
+    metric: str,
+    budget: float,
+    margin: float | Literal["auto"],
+    performance: str,
+    kind: Literal["constrained", "tradeoff"],
+    lambda_: float | None,
+    risk: float | Literal["low", "medium", "high"] | None,
+    k: float | None,
+) -> Objective:
+    """Return what is optimized, from the arguments of ``debias``.
+
+    Raises:
+        UsageError: an argument is invalid, or has no effect together with the others.
+    """
+    if lambda_ is not None and kind != "tradeoff":
+        raise UsageError("lambda_ weighs the gap in the trade-off objective: objective='tradeoff'.")
+    return make_objective(
+        metric,
+        budget,
+        margin=None if margin == "auto" else margin,
+        performance=performance,
+        kind=kind,
+        lambda_=Objective.lambda_ if lambda_ is None else lambda_,
+        risk=risk,
+        k=k,
+    )
+
+
 @in_library_terms
 def debias(
     case: Case,
@@ -89,8 +118,7 @@ def debias(
         FairfixError: nothing is written.
     """
     level = ConfidenceLevel(confidence, strict)
-    if lambda_ is not None and objective != "tradeoff":
-        raise UsageError("lambda_ weighs the gap in the trade-off objective: objective='tradeoff'.")
+    goal = called_objective(metric, budget, margin, performance, objective, lambda_, risk, k)
     if test is not None and not isinstance(test, Case):
         test = case.companion(test)
     if unlabeled is not None and not isinstance(unlabeled, Case):
@@ -98,16 +126,7 @@ def debias(
     outcome = debias_case(
         case,
         method,
-        make_objective(
-            metric,
-            budget,
-            margin=None if margin == "auto" else margin,
-            performance=performance,
-            kind=objective,
-            lambda_=Objective.lambda_ if lambda_ is None else lambda_,
-            risk=risk,
-            k=k,
-        ),
+        goal,
         test=test,
         unlabeled=unlabeled,
         holdout_share=holdout,

@@ -10,12 +10,11 @@ from typing import Any, Literal
 from fairfix.data.table_source import Data
 from fairfix.errors import UsageError
 from fairfix.methods._several_labels import joint_method
-from fairfix.metrics.objective import Objective
 from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.workflows import several_labels
+from fairfix.workflows.api import called_objective
 from fairfix.workflows.api_outcome import Outcome
 from fairfix.workflows.case import Case
-from fairfix.workflows.debias import make_objective
 from fairfix.workflows.documents import report_document
 from fairfix.workflows.library_messages import in_library_terms
 from fairfix.workflows.save_labels import LabelFiles, save_labels
@@ -97,21 +96,10 @@ def debias_labels(
             f"{case.table.name} was read for one label; load it with label= as a list of the "
             "label columns, in the order of the outputs."
         )
-    if lambda_ is not None and objective != "tradeoff":
-        raise UsageError("lambda_ weighs the gap in the trade-off objective: objective='tradeoff'.")
     found = several_labels.debias_labels(
         case,
         method,
-        make_objective(
-            metric,
-            budget,
-            margin=None if margin == "auto" else margin,
-            performance=performance,
-            kind=objective,
-            lambda_=Objective.lambda_ if lambda_ is None else lambda_,
-            risk=risk,
-            k=k,
-        ),
+        called_objective(metric, budget, margin, performance, objective, lambda_, risk, k),
         test=case.companion(test) if test is not None and not isinstance(test, Case) else test,
         holdout_share=holdout,
         seed=seed,
