@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -11,8 +12,10 @@ from email import message_from_bytes
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fairfix import errors
+from fairfix._utils.version import __version__
 from fairfix.bench import download
 from fairfix.bench.datasets import DATASETS
 from tests.helpers.paths import ROOT
@@ -73,6 +76,17 @@ def test_the_wheel_holds_types_schemas_and_templates(archives: Path) -> None:
     assert data <= held
     assert not [name for name in held if name.startswith("tests/")]
     assert set(fields.get_all("Provides-Extra", [])) >= EXTRAS
+
+
+def test_the_version_is_that_of_the_changelog() -> None:
+    """An unreleased section is a development version of it, and CITATION.cff has the release."""
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## \[(.+?)\] - (.+)$", changes, re.MULTILINE)
+    (newest, date), *_ = sections
+    assert __version__ == (f"{newest}.dev0" if date == "Unreleased" else newest)
+    released = next(each for each in sections if each[1] != "Unreleased")
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["version"], citation["date-released"]) == released
 
 
 def test_links_of_the_readme_are_absolute() -> None:

@@ -1,3 +1,3 @@
 """The version of fairfix, defined only here."""
 
-__version__ = "0.3.0"
+__version__ = "0.4.0.dev0"

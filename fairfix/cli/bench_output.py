@@ -17,7 +17,7 @@ from fairfix.bench.cell_table import BASELINE, UNMODIFIED, cell_table
 from fairfix.bench.page import page
 from fairfix.bench.split_statistics import MIN_SPLITS, MeanInterval
 from fairfix.bench.summary import MethodSummary, TaskSummary, summarize
-from fairfix.cli.console import build_table, print_json, print_messages, print_output, wrap
+from fairfix.cli.console import build_table, print_document, print_messages, print_output, wrap
 from fairfix.cli.failures import INTERNAL
 from fairfix.data.spreadsheet import csv_text
 
@@ -51,7 +51,7 @@ def write_and_print(
             "networks": base_networks,
             "attribution": attributions,
         }
-        print_json(
+        print_document(
             {"cells": len(rows), "without_result": _without_result(rows)}
             | {name: [_plain(each.flat()) for each in part] for name, part in parts.items()}
         )

@@ -23,6 +23,9 @@ from rich.text import Text
 from fairfix._utils.progress import progress_callback
 from fairfix._utils.text import shorten, unique_labels, without_commands
 
+COMMANDS_VERSION = 1
+"""Version of the documents in ``commands.schema.json``."""
+
 _MIN_NAME, _MAX_NAME = 12, 48  # characters of a shortened name; files have the full name
 _MAX_WIDTH = 100  # of wrapped text
 _INTERVAL = re.compile(r"\[-?[\d.]+, -?[\d.]+\]|-?[\d.]+ to -?[\d.]+|\d %")
@@ -43,6 +46,11 @@ def print_messages(messages: Iterable[str], *, quiet: bool) -> None:
 def print_json(document: dict[str, Any]) -> None:
     """Print the machine-readable result on stdout."""
     print(json.dumps(document, indent=2, allow_nan=False))
+
+
+def print_document(document: dict[str, Any]) -> None:
+    """Print the machine-readable result of a command whose document has no version of its own."""
+    print_json({"schema_version": COMMANDS_VERSION, **document})
 
 
 def print_output(*blocks: Table | str) -> None:

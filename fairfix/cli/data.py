@@ -8,7 +8,7 @@ from typing import Any, Literal
 from fairfix.bench.datasets import DATASETS, Dataset, dataset
 from fairfix.bench.download import DownloadError, fetch
 from fairfix.bench.prepare import prepare_split, write_split
-from fairfix.cli.console import build_table, print_json, print_messages, print_output
+from fairfix.cli.console import build_table, print_document, print_messages, print_output
 from fairfix.errors import UsageError
 
 
@@ -59,7 +59,7 @@ def _list(*, json: bool, quiet: bool) -> None:
         for each in DATASETS.values()
     ]
     if json:
-        print_json({"datasets": datasets})
+        print_document({"datasets": datasets})
     elif not quiet:
         header = ["name", "title", "protected attributes", "downloaded", "origin, terms"]
         rows = [
@@ -91,7 +91,7 @@ def _fetch(chosen: Dataset, *, json: bool, quiet: bool) -> None:
             {"file": str(each.path), "sha256": each.sha256, "checked": each.checked}
             for each in fetched
         ]
-        print_json({"name": chosen.name, "files": files})
+        print_document({"name": chosen.name, "files": files})
     elif not quiet:
         print_output(*(f"{each.path}" for each in fetched))
 
@@ -110,7 +110,7 @@ def _prepare(
     paths = write_split(prepared, directory, force=force)
     protected = chosen.protected[prepared.attribute]
     if json:
-        print_json(
+        print_document(
             {
                 "name": chosen.name,
                 "attribute": prepared.attribute,

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from fairfix._utils.show_versions import show_versions
-from fairfix.cli.console import build_table, print_json, print_output
+from fairfix.cli.console import build_table, print_document, print_output
 
 EXTRAS: dict[str, tuple[str, ...]] = {
     "bench": ("joblib", "pooch"),
@@ -30,7 +30,7 @@ def run(*, json: bool, quiet: bool) -> None:
     """Print what is installed; packages other than torch are not imported."""
     document = _document()
     if json:
-        print_json(document)
+        print_document(document)
         return
     if quiet:
         return
@@ -48,7 +48,6 @@ def run(*, json: bool, quiet: bool) -> None:
 
 def _document() -> dict[str, Any]:
     return {
-        "schema_version": 1,
         "executable": sys.executable,
         "versions": show_versions(),
         "torch": _torch(),

@@ -16,7 +16,7 @@ import typer
 
 from fairfix._utils.atomic_write import check_destination, staged
 from fairfix._utils.text import quoted_list
-from fairfix.cli.console import print_json, print_messages, print_output
+from fairfix.cli.console import print_document, print_messages, print_output
 from fairfix.cli.option_values import OptionValues
 from fairfix.cli.standard_input import is_stdin
 from fairfix.data.spec import find_spec
@@ -137,7 +137,7 @@ def run(
     print_messages((*checkpoint.notes, *_notes(chosen)), quiet=quiet)
     if json:
         written = [str(path) for path in files]
-        print_json({"settings": decisions.values, "written": written, "next": commands})
+        print_document({"settings": decisions.values, "written": written, "next": commands})
     elif not quiet:
         print_output(*(f"wrote {path}" for path in files), "Next:", *(f"  {c}" for c in commands))
 

@@ -11,7 +11,7 @@ import torch
 from rich.table import Table
 
 from fairfix._utils.text import quoted_list
-from fairfix.cli.console import build_table, print_json, print_messages, print_output
+from fairfix.cli.console import build_table, print_document, print_messages, print_output
 from fairfix.cli.option_values import OptionValues
 from fairfix.cli.options.inputs import table_options
 from fairfix.cli.options.network_inputs import file_options, input_options
@@ -59,7 +59,7 @@ def run(*, model: str, data: Path | None, json: bool, quiet: bool, **given: Any)
     print_messages((*values.file_notes, *checkpoint.notes, *notes), quiet=quiet)
     document = _document(checkpoint, options, on_rows)
     if json:
-        print_json(document)
+        print_document(document)
     elif not quiet:
         facts = [[title, _cell_text(key, document)] for key, title in _TITLES.items()]
         layers = [[t["name"], t["shape"], t["dtype"]] for t in document["tensors"]]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fairfix._utils.atomic_write import check_destination, write_bytes
-from fairfix.cli.console import print_json, print_messages, print_output
+from fairfix.cli.console import print_document, print_messages, print_output
 from fairfix.cli.option_values import OptionValues
 from fairfix.cli.standard_input import is_stdin
 from fairfix.errors import UsageError
@@ -79,7 +79,7 @@ def _write(
         return
     write_bytes(destination, content)
     if json:
-        print_json({**counted, "written": str(destination)})
+        print_document({**counted, "written": str(destination)})
         return
     positive, rows = counted["positive"], counted["rows"]
     by_label = positive.items() if isinstance(positive, dict) else [("", positive)]

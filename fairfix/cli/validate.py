@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fairfix.cli.console import print_json, print_messages, print_output
+from fairfix.cli.console import print_document, print_messages, print_output
 from fairfix.cli.settings import check_settings_file
 from fairfix.data.spec import load_spec
 from fairfix.errors import FairfixError, UsageError
@@ -28,7 +28,7 @@ def run(*, files: list[Path] | None, json: bool, quiet: bool) -> int:
     print_messages(shown, quiet=False)
     if json:
         files_checked = [{"file": path, "problem": each} for path, each in problems.items()]
-        print_json({"schema_version": 1, "valid": not found, "files": files_checked})
+        print_document({"valid": not found, "files": files_checked})
     elif not found and not quiet:
         print_output(f"{len(problems)} valid")
     return FairfixError.exit_code if found else 0

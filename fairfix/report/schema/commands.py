@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -13,10 +13,15 @@ Shape = tuple[Count, ...]
 Cells = dict[str, str | bool | int | float | None]
 
 
-class Doctor(StrictModel):
+class Document(StrictModel):
+    """What every document has."""
+
+    schema_version: Literal[1] = Field(description="Version of this document.")
+
+
+class Doctor(Document):
     """The document of ``fairfix doctor --json``."""
 
-    schema_version: int = Field(description="Version of this document.")
     executable: str = Field(description="The Python in use.")
     versions: dict[str, str | None] = Field(description="Version by package; null if absent.")
     torch: TorchBuild = Field(description="The build of torch.")
@@ -39,10 +44,9 @@ class Extra(StrictModel):
     packages: dict[str, str | None] = Field(description="Version by package; null if absent.")
 
 
-class Validation(StrictModel):
+class Validation(Document):
     """The document of ``fairfix validate --json``."""
 
-    schema_version: int = Field(description="Version of this document.")
     valid: bool = Field(description="Whether every file is valid.")
     files: tuple[ValidatedFile, ...] = Field(description="The files in their order.")
 
@@ -54,7 +58,7 @@ class ValidatedFile(StrictModel):
     problem: str | None = Field(description="What is wrong and the remedy; null if valid.")
 
 
-class Init(StrictModel):
+class Init(Document):
     """The document of ``fairfix init --json``."""
 
     settings: dict[str, Any] = Field(description="The options written to fairfix.toml, by name.")
@@ -62,7 +66,7 @@ class Init(StrictModel):
     next: tuple[str, ...] = Field(description="Command lines to run next.")
 
 
-class Predict(StrictModel):
+class Predict(Document):
     """The document of ``fairfix predict --json``."""
 
     rows: Count = Field(description="Rows of the table.")
@@ -72,7 +76,7 @@ class Predict(StrictModel):
     written: str = Field(description="The file with the decisions.")
 
 
-class Inspect(StrictModel):
+class Inspect(Document):
     """The document of ``fairfix inspect --json``."""
 
     file: str = Field(description="Name of the checkpoint.")
@@ -136,7 +140,7 @@ class Output(Tensor):
     scores: bool = Field(description="Whether the scores are read from it.")
 
 
-class DataList(StrictModel):
+class DataList(Document):
     """The document of ``fairfix data list --json``."""
 
     datasets: tuple[DataSet, ...] = Field(description="The data sets.")
@@ -152,7 +156,7 @@ class DataSet(StrictModel):
     on_this_machine: bool = Field(description="Whether its files are here.")
 
 
-class DataFetch(StrictModel):
+class DataFetch(Document):
     """The document of ``fairfix data fetch --json``."""
 
     name: str = Field(description="The data set.")
@@ -167,7 +171,7 @@ class DataFile(StrictModel):
     checked: bool = Field(description="Whether that was compared with a published hash.")
 
 
-class DataPrepare(StrictModel):
+class DataPrepare(Document):
     """The document of ``fairfix data prepare --json``."""
 
     name: str = Field(description="The data set.")
@@ -178,7 +182,7 @@ class DataPrepare(StrictModel):
     files: tuple[str, ...] = Field(description="The files that were written.")
 
 
-class Bench(StrictModel):
+class Bench(Document):
     """The document of ``fairfix bench --json``; lists hold the rows of the CSV files."""
 
     cells: Count = Field(description="Runs of a method on a split.")
@@ -190,19 +194,17 @@ class Bench(StrictModel):
     attribution: tuple[Cells, ...] = Field(description="Attributions of gaps to weights.")
 
 
-class EachLabel(StrictModel):
+class EachLabel(Document):
     """The document of ``fairfix audit --json`` or ``gate --json`` for several labels."""
 
-    schema_version: int = Field(description="Version of this document.")
     labels: dict[str, dict[str, Any]] = Field(
         description="By label, the document of an audit (schema.json) or a gate (gate.schema.json)."
     )
 
 
-class DebiasedLabels(StrictModel):
+class DebiasedLabels(Document):
     """The document that a method prints with ``--json`` for several labels."""
 
-    schema_version: int = Field(description="Version of this document.")
     method: str = Field(description="The method.")
     metric: Key = Field(description="Key of the metric.")
     budget: Budget = Field(description="Largest allowed absolute gap.")
