@@ -17,7 +17,6 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -85,22 +84,6 @@ def pass_cost(scorer: Scorer, inputs: Inputs) -> tuple[float, float]:
     return float(sum(sizes)), float(counter.get_total_flops())
 
 
-def on_device(problem: Problem, device: torch.device) -> Problem:
-    """Return a problem with all that it has on a device."""
-    assert problem.scorer is not None
-    assert problem.inputs is not None
-    scorer, inputs = problem.scorer.to(device), problem.inputs.to(device)
-    return replace(
-        problem,
-        scorer=scorer,
-        inputs=inputs,
-        scores=scorer.score(inputs),
-        labels=problem.labels.to(device),
-        groups=problem.groups.to(device),
-        weights=None if problem.weights is None else problem.weights.to(device),
-    )
-
-
 def images(count: int, side: int, width: int, device: torch.device) -> Problem:
     """Return ResNet-18 on random images, with groups and labels that follow its scores."""
     generator = torch.Generator().manual_seed(0)
@@ -132,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     bytes_a_second = bandwidth(device, 2**24 if small else 2**30)
     operations = arithmetic(device, 256 if small else 8192)
     print(f"{name}: {bytes_a_second / 1e9:.0f} GB/s, {operations / 1e12:.2f} TFLOP/s (float32)")
-    table = on_device(speed_model().case().problem, device)
+    table = speed_model().case().problem.to(device)
     pictures = images(given.images, given.side, given.width, device)
     steps, rows = given.steps, len(pictures)
     minibatch = max(2, min(256, rows // 2))

@@ -265,6 +265,28 @@ class Problem:
         scorer.network.load_state_dict(weights)
         return scorer.score(inputs)
 
+    def to(self, device: torch.device) -> Problem:
+        """Return the problem with all its rows, and a copy of its network, on a device.
+
+        Scores are moved, not computed again.
+        """
+        if self.scores.device == device:
+            return self
+        return replace(
+            self,
+            scores=self.scores.to(device),
+            labels=self.labels.to(device),
+            groups=self.groups.to(device),
+            scorer=None if self.scorer is None else copy.deepcopy(self.scorer).to(device),
+            inputs=None if self.inputs is None else self.inputs.to(device),
+            weights=None if self.weights is None else self.weights.to(device),
+            clusters=None if self.clusters is None else self.clusters.to(device),
+            further={name: ids.to(device) for name, ids in self.further.items()},
+            probabilities=None if self.probabilities is None else self.probabilities.to(device),
+            unlabeled=None if self.unlabeled is None else self.unlabeled.to(device),
+            training=None if self.training is None else self.training.to(device),
+        )
+
     def learning_rows(self, method: str) -> Problem:
         """Return the rows to learn from, with groups: the training rows, else the problem itself.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from fairfix._utils.lengths import unequal_lengths
@@ -54,6 +55,17 @@ class TrainingRows:
 
     def __repr__(self) -> str:
         return f"<TrainingRows: {len(self):,} rows, {'no ' if self.groups is None else ''}groups>"
+
+    def to(self, device: torch.device) -> TrainingRows:
+        """Return the rows on a device."""
+        return replace(
+            self,
+            inputs=self.inputs.to(device),
+            scores=self.scores.to(device),
+            labels=self.labels.to(device),
+            groups=None if self.groups is None else self.groups.to(device),
+            weights=None if self.weights is None else self.weights.to(device),
+        )
 
     @property
     def features(self) -> Tensor | None:

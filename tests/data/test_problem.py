@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from fairfix.data.problem import Problem
+from fairfix.data.training_rows import TrainingRows
 from fairfix.errors import TableError
 from fairfix.models.inputs import Inputs
 from tests.helpers import zoo
-from tests.helpers.toys import biased_problem, count_by_hand, scored_rows
+from tests.helpers.toys import biased_problem, count_by_hand, scored_rows, with_training_rows
 
 VALID: dict[str, Any] = {
     "scores": torch.tensor([0.0, 0.2, 0.7, 1.0]),
@@ -103,6 +106,40 @@ def test_the_network_is_a_copy_whose_parameters_may_all_change() -> None:
     assert scorer.training
     assert not any(p.requires_grad for p in scorer.parameters())
     assert torch.equal(scorer.score(features), problem.scores)
+
+
+def test_everything_moves_to_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the device without values, which fails the checks of values."""
+    for checked in (Problem, TrainingRows):
+        monkeypatch.setattr(checked, "__post_init__", lambda self: None)
+    problem = biased_problem(zoo.scorer("modules"), zoo.features(40), weighted=True)
+    more = {"further": {"race": problem.groups}, "probabilities": problem.scores}
+    problem = replace(problem, clusters=problem.labels, unlabeled=problem, **more)
+    problem = with_training_rows(problem, problem)
+    before = dict(tensors_of(problem, "problem"))
+    meta = torch.device("meta")
+    moved = dict(tensors_of(problem.to(meta), "problem"))
+    assert moved.keys() == before.keys()
+    assert {name for name, tensor in moved.items() if tensor.device != meta} == set()
+    assert {tensor.device.type for tensor in before.values()} == {"cpu"}
+
+
+def tensors_of(value: object, name: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """All tensors in fields, parameters and parts."""
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from tensors_of(each, f"{name}.{key}")
+    elif isinstance(value, nn.Module):
+        yield from tensors_of(value.state_dict(), name)
+    elif isinstance(value, Inputs):
+        yield f"{name}.empty", torch.empty(0, device=value.device)
+        for part in value.parts:
+            yield from tensors_of(vars(part), f"{name}.{part.keys}")
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from tensors_of(getattr(value, field.name), f"{name}.{field.name}")
 
 
 def test_other_groups_give_other_cells() -> None:

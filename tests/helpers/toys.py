@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -69,24 +68,6 @@ def biased_problem(
         scorer,
         Inputs.of(features),
         torch.from_numpy(rng.uniform(0.2, 3, n)) if weighted else None,
-    )
-
-
-def on_device(problem: Problem, name: str) -> Problem:
-    """The problem with a copy of its network, and its rows, on a device."""
-    device = torch.device(name)
-    assert problem.inputs is not None
-    scorer, inputs = copy.deepcopy(problem.scorer), problem.inputs.to(device)
-    assert scorer is not None
-    scorer = scorer.to(device)
-    return replace(
-        problem,
-        scorer=scorer,
-        inputs=inputs,
-        scores=scorer.score(inputs),
-        labels=problem.labels.to(device),
-        groups=problem.groups.to(device),
-        weights=None if problem.weights is None else problem.weights.to(device),
     )
 
 

@@ -26,7 +26,6 @@ from tests.helpers.toys import (
     biased_problem,
     count_by_hand,
     gaps_by_hand,
-    on_device,
     random_state,
     scored_rows,
     with_training_rows,
@@ -105,14 +104,10 @@ def problem_of(kind: str) -> Problem:
     network, options = PROBLEMS[kind]
     scorer = zoo.scorer(network, kind if kind == "as layers" else "as written")
     problem = biased_problem(scorer, zoo.features(120), **options)
-    if kind.endswith("on a GPU"):
-        problem = on_device(problem, "cuda")
-    if not kind.startswith("training rows"):
-        return problem
-    learned = biased_problem(scorer, zoo.features(150, 5), seed=1)
-    if kind.endswith("on a GPU"):
-        learned = on_device(learned, "cuda")
-    return with_training_rows(problem, learned)
+    if kind.startswith("training rows"):
+        learned = biased_problem(scorer, zoo.features(150, 5), seed=1)
+        problem = with_training_rows(problem, learned)
+    return problem.to(torch.device("cuda", 0)) if kind.endswith("on a GPU") else problem
 
 
 def run(method: str, problem: Problem, objective: Objective | None = None, **given: Any) -> Result:
