@@ -22,7 +22,7 @@ from fairfix.workflows.documents import report_document
 from fairfix.workflows.gate.demands import Kind, demands_of, selection_change
 from fairfix.workflows.gate.gate import Gate, Judged
 from fairfix.workflows.gate.gate import gate as gate_case
-from fairfix.workflows.gate.reused_rows import reuse, reuse_in
+from fairfix.workflows.gate.reused_rows import reuse, reuse_by, reuse_in
 from fairfix.workflows.library_messages import in_library_terms
 
 
@@ -237,7 +237,7 @@ def gate(
         reused = reuse_in(case, report_document(rule), "the outcome's report")
         rule = rule.rule
     elif isinstance(rule, DecisionRule):
-        reused = reuse(case)
+        reused = reuse_by(case, rule)
     else:
         reused = reuse(case, None if rule is None else Path(rule))
     return gate_case(

@@ -15,6 +15,7 @@ from fairfix.errors import TableError, UsageError
 from fairfix.metrics.fairness_metrics import METRICS, Metric, rates
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.rates import Rate
+from fairfix.models.checkpoint import weights_sha256
 from fairfix.models.run_network import Reading, checked_scores, make_scorer, reading_like
 from fairfix.models.scorer import Scorer
 from fairfix.stats.calibration import Calibration, calibration
@@ -115,6 +116,7 @@ def choose_rule(
         raw = "" if model is None else " of the network, without the score model of its rule"
         return plain_rule(case), f"score > {threshold:g}{raw}"
     if isinstance(given, DecisionRule):
+        _check_weights(case, given)
         return given, "the given rule"
     found = _find(case, None if given is None else Path(given))
     if by_name:
@@ -131,6 +133,16 @@ def _find(case: Case, given: Path | None) -> FoundRule:
     if case.checkpoint is not None:
         return find_rule(case.checkpoint, given)
     return NO_RULE if given is None else rule_in(given)
+
+
+def _check_weights(case: Case, rule: DecisionRule) -> None:
+    """Raise ``UsageError`` if a rule in memory was made for other weights than the case's."""
+    model = case.checkpoint
+    if model is not None and rule.weights_sha256 not in (None, weights_sha256(model.tensors)):
+        raise UsageError(
+            f"The given rule was made for other weights than those in {model.name}. Load the rows "
+            "with the network that it belongs to, which is outcome.model."
+        )
 
 
 def plain_rule(case: Case) -> DecisionRule:

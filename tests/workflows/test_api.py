@@ -328,3 +328,29 @@ def test_one_factor_on_standard_errors_chooses_and_is_reported(
     assert chosen.probability == pytest.approx(float(objective.probability_met(counts)))
     best = max(point.probability * point.performance for point in outcome.tradeoff_curve)
     assert chosen.probability * chosen.performance == pytest.approx(best, abs=1e-3)
+
+
+def test_the_gate_names_what_a_rule_alone_does_not_tell(place: Place) -> None:
+    """The outcome lists the tuned rows; its rule does where a report of it is beside the model."""
+    outcome = library.debias(library.load(place.model, place.val), "thresholds", test=place.test)
+    rows = library.load(outcome.model, place.test)
+    assert library.gate(rows, {"spd": 0.3}, rule=outcome).unchecked == ()
+    (alone,) = library.gate(rows, {"spd": 0.3}, rule=outcome.rule).unchecked
+    assert alone.endswith("; pass the outcome of debias itself, or a rule file with its report")
+    written = library.load(library.save(outcome, allow_trivial=True).model, place.test)
+    assert library.gate(written, {"spd": 0.3}, rule=outcome.rule).unchecked == ()
+    other = replace(outcome.rule, budget=0.3)
+    assert library.gate(written, {"spd": 0.3}, rule=other).unchecked == (alone,)
+
+
+@pytest.mark.parametrize("part", ["outcome", "rule"])
+def test_a_rule_in_memory_decides_for_its_own_weights_alone(place: Place, part: str) -> None:
+    case = library.load(place.model, place.val)
+    outcome = library.debias(case, "gda", epochs=2, learning_rate=0.01, budget=0.1, test=place.test)
+    assert outcome.state is not None
+    rule, rows = (outcome if part == "outcome" else outcome.rule), case.companion(place.test)
+    with pytest.raises(UsageError, match=r"made for other weights .* which is outcome\.model"):
+        library.gate(rows, {"spd": 0.3}, rule=rule)
+    if part == "rule":
+        with pytest.raises(UsageError, match="made for other weights"):
+            library.audit(rows, outcome.rule)

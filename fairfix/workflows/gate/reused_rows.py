@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from fairfix.data.known_rows import KnownRows
 from fairfix.data.row_fingerprints import MAX_EXCESS, Overlap
 from fairfix.errors import UsageError
 from fairfix.models.checkpoint import weights_sha256
+from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import stem_of
 from fairfix.workflows.case import Case
 
@@ -51,6 +52,18 @@ def reuse(case: Case, rule: Path | None = None) -> Reuse:
         reason = f"the rule in {case.found.where} is not bound to a report"
         return _unchecked(reason, found.notes)
     return found
+
+
+def reuse_by(case: Case, rule: DecisionRule) -> Reuse:
+    """Return ``reuse`` of a rule in memory, which a report beside the model may be of."""
+    path = _report_path(case, None)
+    report = {} if path is None else _read(path)
+    if path is not None and report.get("rule") == replace(rule, report_sha256=None).to_json():
+        return reuse_in(case, report, path.name)
+    return _unchecked(
+        "a rule alone does not list the rows that it was tuned on",
+        remedy="; pass the outcome of debias itself, or a rule file with its report",
+    )
 
 
 def reuse_in(case: Case, report: dict[str, Any], source: str) -> Reuse:
@@ -101,10 +114,9 @@ def _refuse(case: Case, sentence: str, too_many: bool) -> None:
         )
 
 
-def _unchecked(reason: str, notes: tuple[str, ...] = ()) -> Reuse:
-    return Reuse(
-        None, f"{reason}, so it is unchecked whether the rule was tuned on these rows", notes
-    )
+def _unchecked(reason: str, notes: tuple[str, ...] = (), remedy: str = "") -> Reuse:
+    fact = f"{reason}, so it is unchecked whether the rule was tuned on these rows"
+    return Reuse(None, f"{fact}{remedy}", notes)
 
 
 def _section(report: dict[str, Any], name: str) -> dict[str, Any]:
