@@ -62,5 +62,5 @@ def summarize_base_networks(rows: Iterable[Row]) -> list[BaseNetworkSummary]:
 
 
 def _columns(figures: Iterable[Mapping[str, float | None]]) -> dict[str, np.ndarray]:
-    listed = [*figures]
-    return {name: np.array([nan_if_none(each[name]) for each in listed]) for name in listed[0]}
+    listed = [*figures]  # rows of other versions can lack one
+    return {name: np.array([nan_if_none(each.get(name)) for each in listed]) for name in listed[0]}

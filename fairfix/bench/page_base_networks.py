@@ -31,7 +31,8 @@ def base_networks_view(summaries: Sequence[BaseNetworkSummary]) -> View | None:
     gaps = [each.gaps[metric] for each in shown for metric in each.metrics]
     defined = [value for values in gaps for value in values if not math.isnan(value)]
     boxes = BoxStrips(Scale.over([0.0, *defined]))
-    keys = [*PERFORMANCES, "auc"]
+    # Rows of other versions can lack a measure.
+    keys = [k for k in (*PERFORMANCES, "auc") if all(k in each.performances for each in shown)]
     return {
         "axis": boxes.axis(),
         "rows": [

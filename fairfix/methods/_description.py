@@ -135,10 +135,13 @@ class Method:
 
         Raises:
             UsageError: if an option is unknown or not allowed, if the method does not apply to
-                the problem, or if a method from outside returns an invalid result.
+                the problem or the goal, or if a method from outside returns an invalid result.
             MethodError: if a method from outside raises an exception of its own.
         """
+        from fairfix.methods._goal import check_goal
+
         checked = self.checked(options)
+        check_goal(objective)
         function = self.load()
         if self.builtin:
             return function(problem, objective, seed=seed, **checked)

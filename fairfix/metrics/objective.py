@@ -37,7 +37,8 @@ class RiskPreset:
         k_factor: factor on ``Objective.factor``.
         above_trivial: share of the performance of the best trivial rule, which decides all rows
             alike, that is subtracted before performance is multiplied by the probability. A larger
-            one gives differences of performance more weight, and probability less.
+            one gives differences of performance more weight, and probability less. Nothing is
+            subtracted from precision and recall, for which limits exclude that rule.
     """
 
     k_factor: float
@@ -262,7 +263,7 @@ class Objective:
     def _above_trivial(self, performance: Tensor, counts: Counts) -> Tensor:
         """Return performance less the preset's share of that of the best trivial rule."""
         share = self._preset.above_trivial
-        if not share:
+        if not share or self.performance.counterpart:
             return performance
         counts = counts.everyone()
         favorable, unfavorable = counts.tp + counts.fn, counts.fp + counts.tn

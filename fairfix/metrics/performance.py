@@ -13,6 +13,7 @@ from fairfix.metrics.rates import (
     accuracy_rate,
     false_positive_rate,
     jaccard_index,
+    positive_predictive_value,
     selection_rate,
     true_positive_rate,
 )
@@ -20,12 +21,21 @@ from fairfix.metrics.rates import (
 
 @dataclass(frozen=True)
 class Performance:
-    """A performance measure; called on counts (..., G), it gives (...) in [0, 1], or NaN."""
+    """A performance measure; called on counts (..., G), it gives (...) in [0, 1], or NaN.
+
+    Attributes:
+        key: identifier for options and reports.
+        title: name in words.
+        of_counts, of_variance: value and sampling variance from counts of all rows (..., 1).
+        counterpart: key of the measure that is lost where this one is largest, which is where
+            nearly no row or every row is selected; empty if such decisions are not the best.
+    """
 
     key: str
     title: str
     of_counts: Callable[[Counts], Tensor]
     of_variance: Callable[[Counts], Tensor]
+    counterpart: str = ""
 
     def __call__(self, counts: Counts) -> Tensor:
         value = self.of_counts(counts.total()).squeeze(-1)
@@ -51,6 +61,16 @@ def f1(c: Counts) -> Tensor:
     return 2 * c.tp / (2 * c.tp + c.fp + c.fn)
 
 
+def precision(c: Counts) -> Tensor:
+    """P(label = 1 | decision = 1); NaN if no row is selected."""
+    return positive_predictive_value(c).value
+
+
+def recall(c: Counts) -> Tensor:
+    """P(decision = 1 | label = 1)."""
+    return true_positive_rate(c).value
+
+
 def _balanced_accuracy_variance(total: Counts) -> Tensor:
     return (true_positive_rate(total).variance + false_positive_rate(total).variance) / 4
 
@@ -65,14 +85,37 @@ def _f1_variance(total: Counts) -> Tensor:
     return (2 / (1 + jaccard.value) ** 2) ** 2 * jaccard.variance
 
 
+def _precision_variance(total: Counts) -> Tensor:
+    return positive_predictive_value(total).variance
+
+
+def _recall_variance(total: Counts) -> Tensor:
+    return true_positive_rate(total).variance
+
+
 PERFORMANCES: dict[str, Performance] = {
-    function.__name__: Performance(function.__name__, title, function, variance)
-    for function, variance, title in (
-        (balanced_accuracy, _balanced_accuracy_variance, "balanced accuracy"),
-        (accuracy, _accuracy_variance, "accuracy"),
-        (f1, _f1_variance, "F1 score"),
+    measure.key: measure
+    for measure in (
+        Performance(
+            "balanced_accuracy",
+            "balanced accuracy",
+            balanced_accuracy,
+            _balanced_accuracy_variance,
+        ),
+        Performance("accuracy", "accuracy", accuracy, _accuracy_variance),
+        Performance("f1", "F1 score", f1, _f1_variance),
+        Performance("precision", "precision", precision, _precision_variance, "recall"),
+        Performance("recall", "recall", recall, _recall_variance, "precision"),
     )
 }
+
+
+def without_limits(performance: Performance) -> Performance:
+    """Return the measure that a threshold is chosen by without limits, for comparison.
+
+    It is balanced accuracy in place of a measure that is largest at trivial decisions.
+    """
+    return PERFORMANCES["balanced_accuracy"] if performance.counterpart else performance
 
 
 TRIVIAL_SHARE = 0.02

@@ -40,6 +40,8 @@ const E = {
   performance(key, c) {
     if (key === "accuracy") return (c.tp + c.tn) / (c.tp + c.fp + c.fn + c.tn);
     if (key === "f1") return 2 * c.tp / (2 * c.tp + c.fp + c.fn);
+    if (key === "precision") return c.tp / (c.tp + c.fp);
+    if (key === "recall") return c.tp / (c.tp + c.fn);
     return (c.tp / (c.tp + c.fn) + c.tn / (c.fp + c.tn)) / 2;
   },
   // Wilson's interval with continuity correction; exact below 10 hits or misses.

@@ -17,6 +17,7 @@ from fairfix.metrics.rates import (
     accuracy_rate,
     false_positive_rate,
     jaccard_index,
+    positive_predictive_value,
     true_positive_rate,
 )
 from fairfix.stats.gap_intervals import MIN_CLUSTERS, to_array
@@ -68,7 +69,7 @@ class PerformanceEstimate:
 
 
 def performance(key: str, counts: Counts, *, exact: bool = False) -> PerformanceEstimate:
-    """Return balanced accuracy, accuracy or F1 over all groups, with its interval.
+    """Return a performance measure over all groups, with its interval.
 
     Args:
         counts: (G,).
@@ -113,8 +114,7 @@ def _effective(key: str, total: Counts) -> list[Array]:
     if total.clusters is None:
         return [side / float(total.design_effect) for side in (tp, fp, fn, tn)]
     if key != "balanced_accuracy":
-        rate = accuracy_rate if key == "accuracy" else jaccard_index
-        effect = float(rate(total).design_effect)
+        effect = float(_RATES[key](total).design_effect)
         return [side / effect for side in (tp, fp, fn, tn)]
     rates = [true_positive_rate, false_positive_rate]
     shares = [rate(total) for rate in rates]
@@ -129,6 +129,14 @@ def _effective(key: str, total: Counts) -> list[Array]:
     of_favorable, of_unfavorable = (effect * shared for effect in effects)
     return [tp / of_favorable, fp / of_unfavorable, fn / of_favorable, tn / of_unfavorable]
 
+
+_RATES = {
+    "accuracy": accuracy_rate,
+    "f1": jaccard_index,
+    "precision": positive_predictive_value,
+    "recall": true_positive_rate,
+}
+"""The rate whose design effect is that of a performance measure."""
 
 LimitsAndMask = tuple[Limits, NDArray[np.bool_]]
 """Limits (...), and where they are exact."""
@@ -168,10 +176,26 @@ def f1_limits(
     return Limits(2 * low / (1 + low), 2 * high / (1 + high)), is_exact
 
 
+def precision_limits(
+    tp: Array, fp: Array, fn: Array, tn: Array, alpha: float, *, exact: bool = False
+) -> LimitsAndMask:
+    """Return limits of precision, a rate among the selected rows."""
+    return rate_limits(tp, tp + fp, alpha, exact=exact)
+
+
+def recall_limits(
+    tp: Array, fp: Array, fn: Array, tn: Array, alpha: float, *, exact: bool = False
+) -> LimitsAndMask:
+    """Return limits of recall, a rate among the rows with a favorable label."""
+    return rate_limits(tp, tp + fn, alpha, exact=exact)
+
+
 LIMITS: dict[str, tuple[Callable[..., LimitsAndMask], str]] = {
     "balanced_accuracy": (balanced_accuracy_limits, f"{MIETTINEN_NURMINEN}, continuity-corrected"),
     "accuracy": (accuracy_limits, WILSON),
     "f1": (f1_limits, f"{WILSON} of tp / (tp + fp + fn)"),
+    "precision": (precision_limits, WILSON),
+    "recall": (recall_limits, WILSON),
 }
 
 
@@ -273,6 +297,11 @@ def performance_of_table(key: str, table: Array) -> Array:
         return np.asarray((tp / (tp + fn) + tn / (tn + fp)) / 2)
     if key == "accuracy":
         return np.asarray((tp + tn) / table.sum((-1, -2)))
+    if key == "recall":
+        return np.asarray(tp / (tp + fn))
+    if key == "precision":
+        with np.errstate(invalid="ignore"):  # undefined if no row is selected
+            return np.asarray(tp / (tp + fp))
     return np.asarray(2 * tp / (2 * tp + fp + fn))
 
 
@@ -283,7 +312,13 @@ def _gradient(key: str, table: Array) -> Array:
         return np.broadcast_to([-0.5, 0.5], rows.shape)
     if key == "accuracy":
         return np.asarray(rows * [-1, 1] / rows.sum(-1, keepdims=True))
+    if key == "recall":
+        return np.broadcast_to([0.0, 1.0], rows.shape)
     fp, tp = table[..., 0, 1], table[..., 1, 1]
+    if key == "precision":
+        selected = (tp + fp)[..., None]
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.stack([-tp, fp], -1) / selected**2 * rows)
     denominator = tp + fp + rows[..., 1]
     by_row = np.stack([-2 * tp, 2 * (denominator - tp)], -1) / denominator[..., None] ** 2
     return np.asarray(by_row * rows)

@@ -19,7 +19,7 @@ from fairfix.methods import MethodFunction
 from fairfix.methods._result import Result
 from fairfix.methods.identity import identity
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.performance import PERFORMANCES
+from fairfix.metrics.performance import PERFORMANCES, without_limits
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.score_model import ModeledScores, ScoreModel
 from fairfix.models.scorer import Scorer
@@ -198,7 +198,7 @@ def debias(
         (state, scorer, policy), recalibration = recalibrated(
             validation, held_out, (state, scorer, policy), partial(_stored, case)
         )
-    optimum = performance_threshold(validation, objective.performance)
+    optimum = performance_threshold(validation, without_limits(objective.performance))
     salt = f"fairfix-{seed}"
     rule = _rule(case, objective, policy, state, salt, result.score_model)
     validation_rows, test_rows = (

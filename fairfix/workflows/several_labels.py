@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fairfix.data.splitting import holdout_mask
 from fairfix.errors import TableError
+from fairfix.methods._goal import check_goal
 from fairfix.methods._result import Result
 from fairfix.methods._several_labels import JointMethod, joint_method
 from fairfix.metrics.objective import Objective
@@ -108,6 +109,7 @@ def _run(
     chosen: Mapping[str, Any],
 ) -> tuple[Result, ...]:
     """Run a method on the validation rows of all labels."""
+    check_goal(objective)
     problems = []
     for each, own in zip(cases, rows, strict=True):
         problem, groups = each.problem, each.table.groups

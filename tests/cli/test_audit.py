@@ -104,6 +104,8 @@ def test_every_figure_of_a_tiny_table(fairfix: Run, table: Path) -> None:
             "balanced_accuracy": (4 / 6 + 2 / 4) / 2,
             "accuracy": 0.6,
             "f1": 2 * 4 / (2 * 4 + 2 + 2),
+            "precision": 4 / 6,
+            "recall": 4 / 6,
             # 0.9 0.8 0.7 before all of 0.6 0.6 0.5 0.1; 0.55 before two; 0.4 and 0.3 before one.
             "auc": (3 * 4 + 2 + 1 + 1) / 24,
         }

@@ -337,6 +337,8 @@ def test_performance_against_sklearn(problem: Problem) -> None:
         "balanced_accuracy": sklearn.balanced_accuracy_score,
         "accuracy": sklearn.accuracy_score,
         "f1": sklearn.f1_score,
+        "precision": sklearn.precision_score,
+        "recall": sklearn.recall_score,
     }
     for key, performance in PERFORMANCES.items():
         expected = oracles[key](problem.labels, decisions, sample_weight=weights)
@@ -345,6 +347,10 @@ def test_performance_against_sklearn(problem: Problem) -> None:
 
 def test_f1_is_0_when_nothing_is_found() -> None:
     assert float(PERFORMANCES["f1"](table(tp=[0, 0], fp=[0, 0], fn=[1, 2], tn=[3, 4]))) == 0
+
+
+def test_precision_is_undefined_when_nothing_is_selected() -> None:
+    assert PERFORMANCES["precision"](table(tp=[0, 0], fp=[0, 0], fn=[1, 2], tn=[3, 4])).isnan()
 
 
 @pytest.mark.parametrize("levels", [0, 4])

@@ -70,6 +70,8 @@ def test_entries() -> None:
         Demand(Kind.BUDGET, "di", 0.2),
     ]
     assert demands(Kind.MAX_DROP, ["0"], default="f1") == [Demand(Kind.MAX_DROP, "f1", 0)]
+    drop, floor = (demands(kind, ["recall=0.1"]) for kind in (Kind.MAX_DROP, Kind.FLOOR))
+    assert [drop[0].key, floor[0].key] == ["recall", "tpr"]
     two = demands(Kind.BUDGET, ["spd=0.1", "spd=0.05:warn"])
     assert [d.severity for d in two] == [Severity.ERROR, Severity.WARN]
 
@@ -122,7 +124,11 @@ def test_the_grammar(kind: str, entry: str, expected: Demand) -> None:
         ("ceiling", "fpr.min=0.1", "it needs --floor, not --ceiling."),
         ("ceiling", "spd=0.1", "write --budget spd=0.1."),
         ("floor", "f1.min=0.7", "A floor of the smallest group needs one of selection_rate, tpr"),
-        ("max-drop", "tpr=0.1", "A max-drop needs one of balanced_accuracy, accuracy, f1, auc"),
+        (
+            "max-drop",
+            "tpr=0.1",
+            "A max-drop needs one of balanced_accuracy, accuracy, f1, precision",
+        ),
     ],
 )
 def test_what_a_kind_cannot_limit(kind: str, entry: str, said: str) -> None:

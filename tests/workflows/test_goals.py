@@ -241,6 +241,34 @@ def test_the_interval_of_a_change_covers() -> None:
     assert inside / 400 == pytest.approx(0.9, abs=0.04)
 
 
+def test_precision_is_maximized_with_recall_kept_and_the_gate_tests_both(
+    case: library.Case, test_rows: library.Case, schema: dict[str, Any]
+) -> None:
+    given: dict[str, Any] = {"test": test_rows, "budget": 0.2, "subgroups": False}
+    with pytest.raises(UsageError, match=r"precision alone .* floors recall=0\.6"):
+        library.debias(case, "identity", performance="precision", **given)
+    wanted = {"performance": "precision", "floors": {"recall": 0.2}}
+    outcome = library.debias(case, "identity", **wanted, **given)
+    report = report_document(outcome)
+    jsonschema.validate(report, schema)
+    turned = {"performance": "recall", "floors": {"precision": 0.6}}
+    other = library.debias(case, "identity", **turned, **given).validation.debiased.performance
+    found = outcome.validation.debiased.performance
+    assert found["precision"] > other["precision"] >= 0.6
+    assert other["recall"] > found["recall"] >= 0.2
+    checks = library.gate(
+        test_rows, floors={"precision": 0.5, "recall": 0.1}, rule=outcome.rule
+    ).checks
+    figures = {check.key: check.value for check in checks}
+    tested = outcome.test.debiased.performance
+    assert [figures["ppv"], figures["tpr"]] == [tested["precision"], tested["recall"]]
+    baseline = case.companion(test_rows.table.source)
+    drops = library.gate(
+        test_rows, max_drops={"precision": 0.2}, baseline=baseline, rule=outcome.rule
+    ).checks
+    assert "precision" in {check.key for check in drops}
+
+
 def test_methods_that_change_weights_take_goals(fairfix: Run, place: Place) -> None:
     assert "gda" in names()
     further = ("--also", "eod=0.2", "--floor", "auc=0.5", "--epochs", "2")

@@ -54,7 +54,7 @@ def goal_options(
     performance: Annotated[
         str | None,
         advanced(
-            "balanced_accuracy, accuracy or f1.",
+            "balanced_accuracy, accuracy or f1; precision or recall with a --floor of the other.",
             "--performance",
             default=default_text("performance"),
         ),

@@ -27,7 +27,7 @@ AUC = "auc"
 CALIBRATION_ERROR = "calibration_error"
 MEASURES = (*PERFORMANCES, AUC)
 SYNONYMS = {"precision": "ppv", "recall": "tpr"}
-"""Other names of rates in demands."""
+"""Other names of rates in floors and ceilings."""
 
 _ENTRY = re.compile(
     r"(?:(?P<key>[^@=:.]*)(?P<smallest>\.min)?(?:@(?P<column>.*))?=)?"
@@ -210,12 +210,17 @@ def split_entry(kind: str, entry: str) -> Entry:
             f"{key or 'spd'}@sex={exact_text(limit)}, or leave out @."
         )
     return Entry(
-        SYNONYMS.get(key, key),
+        _rate_key(kind, key),
         bool(found["smallest"]),
         None if column is None else column.strip(),
         limit,
         severity,
     )
+
+
+def _rate_key(kind: str, key: str) -> str:
+    """Return the key of the rate that a floor or a ceiling names by a synonym."""
+    return key if kind == Kind.MAX_DROP else SYNONYMS.get(key, key)
 
 
 def demands(
@@ -276,7 +281,7 @@ def demands_of(kind: Kind, limits: object) -> list[Demand]:
         key = written.removesuffix(".min")
         return Demand(
             kind,
-            SYNONYMS.get(key, key),
+            _rate_key(kind, key),
             float(limit),
             column=column if at else None,
             smallest=written.endswith(".min"),

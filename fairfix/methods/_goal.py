@@ -1,0 +1,40 @@
+"""Which goals a method can pursue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fairfix.errors import UsageError
+from fairfix.metrics.limits import AucLimit, GapLimit, Limit, RangeLimit, SmallestRateLimit
+from fairfix.metrics.rates import positive_predictive_value, true_positive_rate
+
+if TYPE_CHECKING:
+    from fairfix.metrics.objective import Objective
+
+_RATES = {"precision": positive_predictive_value.key, "recall": true_positive_rate.key}
+"""The rate that each of these measures is."""
+
+
+def check_goal(objective: Objective) -> None:
+    """Check that a goal has a best decision other than nearly no row or every row.
+
+    Raises:
+        UsageError: if performance is precision or recall, and no limit keeps the other one.
+    """
+    measure = objective.performance
+    if not measure.counterpart or any(_keeps(each, measure.key) for each in objective.limits):
+        return
+    selected = "nearly no row is" if measure.key == "precision" else "every row is"
+    raise UsageError(
+        f"The {measure.key} alone is largest where {selected} selected; add a limit such as "
+        f"--floor {measure.counterpart}=0.6, or choose balanced_accuracy."
+    )
+
+
+def _keeps(limit: Limit, key: str) -> bool:
+    """Whether a limit is on decisions over all rows, and not on the measure itself."""
+    if isinstance(limit, GapLimit | AucLimit):
+        return False
+    if isinstance(limit, RangeLimit):
+        return limit.figure.key not in (key, _RATES[key])
+    return not isinstance(limit, SmallestRateLimit) or limit.rate.key != _RATES[key]
