@@ -111,7 +111,7 @@ def fairif(
             last one; empty for all, or for the last ones beyond 500,000 parameters. With --retrain
             all are trained.
         show_rows: list rows in the report. They are the training rows weighted up and down most,
-            with the first 20 columns of the table.
+            with the first 20 columns of the table, and with their images if the network takes any.
         decisions: differentiable decisions behind the gaps: "score" is the score itself, "gumbel"
             a Gumbel-softmax as in the paper.
         gauss_newton: take the Gauss-Newton matrix in place of the Hessian from the start.

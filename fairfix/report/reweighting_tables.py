@@ -11,11 +11,16 @@ from fairfix._utils.text import plain_number
 
 @dataclass(frozen=True)
 class Table:
-    """A table in words: a caption, a header, and rows of cells."""
+    """A table in words: a caption, a header, and rows of cells.
+
+    Attributes:
+        pictures: the image of each row as a data URL, for pages that show images; may be empty.
+    """
 
     caption: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
+    pictures: Sequence[str] = ()
 
 
 def reweighting_tables(report: Mapping[str, Any]) -> Iterator[Table]:
@@ -68,4 +73,5 @@ def reweighting_tables(report: Mapping[str, Any]) -> Iterator[Table]:
                 ]
                 for row in reweighting["listed_rows"]
             ],
+            [row["picture"] for row in reweighting["listed_rows"] if row["picture"]],
         )

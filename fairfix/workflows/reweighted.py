@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Iterator
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
+from fairfix.data.inputs.image_part import ImagePart
 from fairfix.data.table import Table
 from fairfix.data.table.open_table import open_table
 from fairfix.methods._reweighting import Reweighting
+from fairfix.models.inputs import Inputs
 
 if TYPE_CHECKING:
     from fairfix.data.training_rows import TrainingRows
@@ -18,6 +24,8 @@ FEWEST_ROWS = 10
 """Rows below which the share of a group and label is not reported."""
 LISTED_ROWS = 10
 LISTED_COLUMNS = 20
+PICTURE_SIDE = 96
+"""Pixels of the longer side of a listed image, at most."""
 
 
 def reweighting_document(outcome: Outcome) -> dict[str, Any] | None:
@@ -45,7 +53,7 @@ def reweighting_document(outcome: Outcome) -> dict[str, Any] | None:
         "clipped": reweighting.clipped,
         "largest_factor": float(factors.max()),
         "cells": _cells(outcome, rows, factors),
-        "listed_rows": _listed(reweighting, table) if reweighting.show_rows else None,
+        "listed_rows": _listed(reweighting, table, rows) if reweighting.show_rows else None,
     }
 
 
@@ -74,7 +82,9 @@ def _cells(outcome: Outcome, rows: TrainingRows, factors: np.ndarray) -> list[di
     return cells
 
 
-def _listed(reweighting: Reweighting, table: Table | None) -> list[dict[str, Any]]:
+def _listed(
+    reweighting: Reweighting, table: Table | None, rows: TrainingRows
+) -> list[dict[str, Any]]:
     """Return the rows weighted up most, then those weighted down most, as the file has them."""
     factors = reweighting.factors.cpu().numpy()
     order = np.argsort(-factors, kind="stable")
@@ -89,9 +99,26 @@ def _listed(reweighting: Reweighting, table: Table | None) -> list[dict[str, Any
             "row": in_file[row],
             "factor": float(factors[row]),
             "values": values.get(in_file[row], {}),
+            "picture": picture,
         }
-        for row in chosen
+        for row, picture in zip(chosen, _pictures(rows.inputs, chosen), strict=True)
     ]
+
+
+def _pictures(inputs: Inputs, rows: list[int]) -> Iterator[str | None]:
+    """Yield the image of each row as the network gets it, as a data URL; None without images."""
+    part = next((part for part in inputs.parts if isinstance(part, ImagePart)), None)
+    if part is None:
+        yield from [None] * len(rows)
+        return
+    from PIL import Image  # optional, but images were read
+
+    for pixels in part.pixels(torch.tensor(rows)):
+        image = Image.fromarray(pixels if pixels.shape[2] > 1 else pixels[:, :, 0])
+        image.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
+        content = BytesIO()
+        image.save(content, "PNG")
+        yield f"data:image/png;base64,{b64encode(content.getvalue()).decode()}"
 
 
 def _values(table: Table, rows: set[int]) -> dict[int, dict[str, str]]:

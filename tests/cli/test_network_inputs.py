@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import shutil
 from pathlib import Path
@@ -284,3 +286,30 @@ def test_inspect_shows_inputs_that_options_describe(fairfix: Run, folder: Path) 
     assert ended.code == 0, ended.err
     (image,) = json.loads(ended.out)["on_rows"]["inputs"]
     assert image["shape"][1:] == [3, 4, 4]
+
+
+def test_rows_that_are_weighted_most_are_shown_with_their_images(
+    fairfix: Run, folder: Path
+) -> None:
+    write_spec(folder)
+    frame = pd.read_csv(folder / "val.csv")
+    frame.assign(file=frame["file"][::-1].to_numpy()).to_csv(folder / "train.csv", index=False)
+    ended = fairfix(
+        *("fairif", folder / "model.pt", folder / "val.csv", "--train", folder / "train.csv"),
+        *(*files(folder), "--show-rows", "--epochs", "1"),
+        *("-o", folder / "out.pt", "--allow-trivial", "--no-subgroups"),
+    )
+    assert ended.code == 0, ended.err
+    report = json.loads((folder / "out.report.json").read_text())
+    listed = report["training"]["reweighting"]["listed_rows"]
+    assert len(listed) == 20
+    for row in listed:
+        content = base64.b64decode(row["picture"].removeprefix("data:image/png;base64,"))
+        shown = np.asarray(Image.open(io.BytesIO(content)))
+        np.testing.assert_array_equal(
+            shown, np.asarray(Image.open(folder / "images" / f"{N - 1 - row['row']}.png"))
+        )
+    page = (folder / "out.report.html").read_text()
+    assert page.count('<img src="data:image/png;base64,') == 20
+    assert "img-src data:" in page
+    assert "data:image" not in (folder / "out.report.md").read_text()

@@ -167,6 +167,10 @@ class ImagePart:
         values, entry = self._pixels.rows(index).to(device), self._entry
         return (scaled(values, entry.scale, entry.mean, entry.std),)
 
+    def pixels(self, rows: Tensor) -> np.ndarray:
+        """Return the images of some rows (n,) before they are scaled, (n, H, W, C) uint8."""
+        return self._pixels.rows(self._index[rows.cpu()]).permute(0, 2, 3, 1).numpy()
+
     def lengths(self) -> None:
         """Return None, for all images have the same size."""
 

@@ -41,6 +41,10 @@ class ListedRow(StrictModel):
     row: Count = Field(description="Number of the data row in the file, from 0.")
     factor: NotNegative = Field(description="What its weight was multiplied by.")
     values: dict[str, str] = Field(description="Its first columns, as the file has them.")
+    picture: str | None = Field(
+        pattern="^data:image/png;base64,",
+        description="Its image, at most 96 pixels high and wide; null if the network takes none.",
+    )
 
 
 class Reweighting(StrictModel):
