@@ -75,3 +75,17 @@ def test_the_published_ratios_are_those_of_the_paper() -> None:
     plain, fair = w23.PUBLISHED["group-size"]
     assert (plain[1], fair[1]) == (1.13, 0.29)
     assert set(w23.PUBLISHED) == set(w23.BIASES)
+
+
+def test_networks_trained_otherwise_have_a_folder_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    monkeypatch.setattr(w23, "load_digits", lambda: bars(150))
+    monkeypatch.setattr(w23, "measure_digits", lambda *given: calls.append(given))
+    call = ["digits", "--biases", "class-size", "--folder", str(tmp_path), "--share", "0.5"]
+    for more in ([], ["--epochs", "250", "--learning-rate", "2e-4"]):
+        w23.main([*call, *more])
+    (_, (usual,), *_, part, _), (_, (longer,), *_, other, _) = calls
+    assert (usual.epochs, usual.learning_rate, part) == (100, 5e-4, "digits-0.5")
+    assert (longer.epochs, longer.learning_rate, other) == (250, 2e-4, "digits-0.5-250x0.0002")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ import fairfix
 from fairfix import methods
 from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
-from fairfix.methods._several_labels import joint_method
+from fairfix.methods._gap_training import Job, train_shared
+from fairfix.methods._losses import Minibatch, loss_of
+from fairfix.methods._several_labels import _inputs, _sharing, joint_method
 from fairfix.metrics.objective import Objective
 from tests.helpers.several_labels import LABELS, write
 
@@ -80,6 +83,31 @@ def test_the_network_with_the_highest_mean_of_utilities_is_kept(
         decided = problem.score(state) > result.policy.thresholds(1)[0]
         gap = Objective().metric(problem.counts(decided)).value
         assert float(gap) == pytest.approx(result.trajectory[best].gap, abs=1e-6)
+
+
+def test_a_penalty_on_the_auc_gap_reduces_that_of_every_label(
+    problems: tuple[Problem, ...],
+) -> None:
+    """The labels of one group are noise, so that scores rank the other group better."""
+    noise = torch.from_numpy(np.random.default_rng(0).integers(0, 2, 400))
+    noisy = [
+        replace(p, labels=torch.where(p.groups == 1, noise[: len(p)], p.labels)) for p in problems
+    ]
+    penalty = loss_of("aucd", 1, Objective().metric)
+    left = []
+    for alpha in (0.0, 5.0):
+        jobs = [Job(p.labels.to(p.scores.dtype), alpha, "aucd") for p in noisy]
+        pairs = list(zip(_sharing(noisy), _inputs(noisy), strict=True))
+        how = {"seed": 0, "steps": 80, "every": 80, "learning_rate": 0.02}
+        (found,) = train_shared(noisy, pairs, Objective().metric, [jobs], **how)
+        gaps = []
+        for scores, p in zip(found.scores, noisy, strict=True):
+            membership = torch.nn.functional.one_hot(p.groups, 2).double()
+            weight = torch.full((len(p),), 1 / len(p), dtype=torch.float64)
+            rows = Minibatch(scores.double().logit(), p.labels.double(), weight, membership, 0.5)
+            gaps.append(float(penalty(rows) - rows.entropy))
+        left.append(gaps)
+    assert all(after < before / 10 for before, after in zip(*left, strict=True)), left
 
 
 @pytest.mark.parametrize("name", ["blind", "layerwise", "adversarial"])
