@@ -198,9 +198,11 @@ class CandidateSearch:
         """The best candidate so far."""
         return self.steps[self._best]
 
-    def result_of(self, index: int, state: dict[str, Tensor] | None, *notes: str) -> Result:
-        """Return a candidate that was chosen elsewhere, with the state of its network."""
-        self._best, self._state = index, state
+    def result_of(
+        self, index: int, utility: float, state: dict[str, Tensor] | None, *notes: str
+    ) -> Result:
+        """Return a candidate that was chosen elsewhere, with its utility and network state."""
+        self._best, self._best_utility, self._state = index, utility, state
         return self.result(*notes)
 
     def result(self, *notes: str) -> Result:

@@ -33,14 +33,17 @@ import torch
 from torch import Tensor, nn
 
 from fairfix._utils.constraints import Range
+from fairfix._utils.progress import track
 from fairfix.data.problem import Problem
-from fairfix.methods._fine_tuning import descend, fine_tune
+from fairfix.methods._fine_tuning import descend, private_random_state
 from fairfix.methods._result import Result
-from fairfix.methods._search import CandidateSearch
+from fairfix.methods._shared_network import JointSearch, all_finite, shared_networks
 from fairfix.methods._soft_gap import soft_gap
 from fairfix.metrics.objective import Objective
+from fairfix.models.inputs import Inputs
 from fairfix.models.late_layers import late_layers
 from fairfix.models.parameter_names import select_parameters
+from fairfix.models.scorer import Scorer
 
 
 def gda(
@@ -78,58 +81,100 @@ def gda(
         TableError: if the problem has only scores, or its training rows have no groups.
         UsageError: if a layer is unknown.
     """
-    evaluated = problem.network()
-    scorer = evaluated[0]
-    learned = problem.learning_rows("gda")
-    search = CandidateSearch(problem, objective, in_sample=learned is problem)
-    sign = math.copysign(1.0, float(soft_gap(objective.metric, learned.scores, learned.cells)))
-    parameters = list(select_parameters(scorer.network, layers).values())
-    if not train_mode:
-        evaluated = late_layers(*evaluated, parameters)
-    learner, inputs = evaluated
-    if learned is not problem:
-        assert learned.inputs is not None
-        learner, inputs = scorer, learned.inputs
-        if not train_mode:
-            learner, inputs = late_layers(learner, inputs, parameters)
-    step = optimizer_of(optimizer, parameters, learning_rate)
-    cells = learned.cells.to(learned.scores.dtype)
-    generator = torch.Generator().manual_seed(seed)
-    skipped = 0
-    parts = min(evaluations, math.ceil(len(learned) / minibatch))
-
-    def batches() -> Iterator[Sequence[Tensor]]:
-        """Yield the minibatches between two evaluations."""
-        while True:
-            order = torch.randperm(len(learned), generator=generator).split(minibatch)
-            for part in range(parts):
-                yield order[part * len(order) // parts : (part + 1) * len(order) // parts]
-
-    remaining = batches()
-
-    def train() -> None:
-        nonlocal skipped
-        for rows in next(remaining):
-            if len(rows) == 1:  # has no gap, and BatchNorm cannot train on it
-                continue
-            gap = soft_gap(objective.metric, learner.differentiable(inputs.take(rows)), cells[rows])
-            skipped += not descend(sign * gap, step)
-
-    def crossed_zero(scores: Tensor) -> bool:
-        return sign * float(soft_gap(objective.metric, scores, problem.cells)) < -objective.budget
-
-    fine_tune(
-        search,
-        *evaluated,
-        task="gda",
-        rounds=epochs * parts,
-        train_round=train,
-        should_stop=crossed_zero,
-        train_mode=train_mode,
+    (result,) = gda_labels(
+        [problem],
+        objective,
         seed=seed,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        minibatch=minibatch,
+        evaluations=evaluations,
+        optimizer=optimizer,
+        train_mode=train_mode,
+        layers=layers,
     )
-    notes = [f"{skipped} batches lacked rows of a group and were skipped"] if skipped else []
-    return search.result(*notes)
+    return result
+
+
+def gda_labels(
+    problems: Sequence[Problem],
+    objective: Objective,
+    *,
+    seed: int,
+    epochs: int,
+    learning_rate: float,
+    minibatch: int,
+    evaluations: int,
+    optimizer: Literal["adam", "sgd"],
+    train_mode: bool,
+    layers: str,
+) -> tuple[Result, ...]:
+    """Move the mean of the sizes of the soft gaps of problems that share a network towards 0.
+
+    A step takes a minibatch of the rows of each problem. An epoch has as many as the problem with
+    the most rows has minibatches; others begin again.
+    """
+    networks, metric = shared_networks(problems), objective.metric
+    learned = [problem.learning_rows("gda") for problem in problems]
+    search = JointSearch.of(problems, objective, learned)
+    signs = [math.copysign(1.0, float(soft_gap(metric, p.scores, p.cells))) for p in learned]
+    parameters = list(select_parameters(networks[0][0].network, layers).values())
+
+    def late(networks: list[tuple[Scorer, Inputs]]) -> list[tuple[Scorer, Inputs]]:
+        return networks if train_mode else [late_layers(*each, parameters) for each in networks]
+
+    evaluated = learners = late(networks)
+    if learned[0] is not problems[0]:
+        pairs = zip(networks, learned, strict=True)
+        learners = late([(scorer, p.inputs) for (scorer, _), p in pairs if p.inputs is not None])
+    step = optimizer_of(optimizer, parameters, learning_rate)
+    cells = [p.cells.to(p.scores.dtype) for p in learned]
+    sizes = [len(p) for p in learned]
+    parts = min(evaluations, math.ceil(max(sizes) / minibatch))
+    remaining = _minibatches(sizes, minibatch, parts, seed)
+    skipped = 0
+    with private_random_state(seed, evaluated[0][1].device):
+        for _ in track(range(epochs * parts), "gda"):
+            for scorer, _ in learners:
+                scorer.train(train_mode)
+            for batch in next(remaining):
+                gaps = [
+                    sign * soft_gap(metric, scorer.differentiable(inputs.take(rows)), cell[rows])
+                    for sign, (scorer, inputs), cell, rows in zip(
+                        signs, learners, cells, batch, strict=True
+                    )
+                    if len(rows) > 1  # one row has no gap, and BatchNorm cannot train on it
+                ]
+                known = [gap for gap in gaps if gap.isfinite()]
+                if known:
+                    descend(torch.stack(known).sum() / len(problems), step)
+                skipped += len(known) < len(gaps)
+            scores = [scorer.score(inputs) for scorer, inputs in evaluated]
+            if not all_finite(scores):
+                break
+            search.add(scores, evaluated[0][0].weights)
+            crossed = (
+                sign * float(soft_gap(metric, own, problem.cells)) < -objective.budget
+                for sign, own, problem in zip(signs, scores, problems, strict=True)
+            )
+            if all(crossed):
+                break
+    networks[0][0].network.eval()
+    of_which = "a group and were skipped" if len(problems) == 1 else "a group of some label"
+    return search.results(*([f"{skipped} batches lacked rows of {of_which}"] if skipped else []))
+
+
+def _minibatches(
+    sizes: Sequence[int], minibatch: int, parts: int, seed: int
+) -> Iterator[list[list[Tensor]]]:
+    """Yield the steps of each part of each epoch, with random rows of each problem."""
+    generator = torch.Generator().manual_seed(seed)
+    count = max(math.ceil(size / minibatch) for size in sizes)
+    while True:
+        orders = [torch.randperm(n, generator=generator).split(minibatch) for n in sizes]
+        for part in range(parts):
+            steps = range(part * count // parts, (part + 1) * count // parts)
+            yield [[order[i % len(order)] for order in orders] for i in steps]
 
 
 def optimizer_of(

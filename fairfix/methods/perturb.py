@@ -20,7 +20,7 @@ Paper: Savani, White, Govindarajulu 2020.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 from torch import Tensor
@@ -30,9 +30,12 @@ from fairfix._utils.progress import track
 from fairfix.data.problem import Problem
 from fairfix.methods._result import Result
 from fairfix.methods._search import CandidateSearch
+from fairfix.methods._shared_network import JointSearch, all_finite, shared_networks
 from fairfix.metrics.objective import Objective
+from fairfix.models.inputs import Inputs
 from fairfix.models.late_layers import late_layers
 from fairfix.models.parameter_names import select_parameters
+from fairfix.models.scorer import Scorer
 from fairfix.models.weight_batches.perturbations import (
     LARGE,
     RandomPerturbations,
@@ -66,27 +69,58 @@ def perturb(
         UsageError: if a prefix in ``layers`` matches no parameter.
     """
     scorer, inputs = problem.network()
-    search = CandidateSearch(problem, objective, in_sample=True)
     parameters = select_parameters(scorer.network, layers)
+    is_large = bytes_of(parameters.values()) > LARGE
+    versions = None if is_large else batch_scorer(scorer, inputs)
     draws = RandomPerturbations(parameters, sd, seed)
+    if versions is None:
+        networks = [late_layers(scorer, inputs, parameters.values())]
+        (result,) = _one_by_one([problem], objective, networks, draws, trials)
+        return result
 
     def exact_scores(trial: int) -> Tensor:
         draws.apply(trial)
         return scorer.score(inputs)
 
-    is_large = bytes_of(parameters.values()) > LARGE
-    versions = None if is_large else batch_scorer(scorer, inputs)
-    if versions is None:
-        scorer, inputs = late_layers(scorer, inputs, parameters.values())
-        for trial in track(range(trials), "perturb"):
-            scores = exact_scores(trial)
-            if scores.isfinite().all():
-                search.add(scores, scorer.weights)
-    else:
-        together = batch_size(inputs, parameters.values())
-        batches = _approximate_scores(versions, draws, trials, together)
-        search.add_approximate(batches, exact_scores, scorer.weights)
+    search = CandidateSearch(problem, objective, in_sample=True)
+    together = batch_size(inputs, parameters.values())
+    batches = _approximate_scores(versions, draws, trials, together)
+    search.add_approximate(batches, exact_scores, scorer.weights)
     return search.result()
+
+
+def perturb_labels(
+    problems: Sequence[Problem],
+    objective: Objective,
+    *,
+    seed: int,
+    trials: int,
+    sd: float,
+    layers: str,
+) -> tuple[Result, ...]:
+    """Perturb a network that problems share, and keep the best draw for all."""
+    networks = shared_networks(problems)
+    parameters = select_parameters(networks[0][0].network, layers)
+    draws = RandomPerturbations(parameters, sd, seed)
+    late = [late_layers(*each, parameters.values()) for each in networks]
+    return _one_by_one(problems, objective, late, draws, trials)
+
+
+def _one_by_one(
+    problems: Sequence[Problem],
+    objective: Objective,
+    networks: Sequence[tuple[Scorer, Inputs]],
+    draws: RandomPerturbations,
+    trials: int,
+) -> tuple[Result, ...]:
+    """Return the best of draws that are scored one after another."""
+    search = JointSearch.of(problems, objective, problems)
+    for trial in track(range(trials), "perturb"):
+        draws.apply(trial)
+        scores = [scorer.score(inputs) for scorer, inputs in networks]
+        if all_finite(scores):
+            search.add(scores, networks[0][0].weights)
+    return search.results()
 
 
 def _approximate_scores(

@@ -28,6 +28,7 @@ Paper: Marcinkevics, Ozkan, Vogt 2022.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -39,9 +40,10 @@ from fairfix._utils.progress import track
 from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
 from fairfix.methods._result import Result
-from fairfix.methods._search import CandidateSearch
+from fairfix.methods._shared_network import JointSearch, shared_networks
 from fairfix.methods._soft_gap import soft_gap, soft_gap_gradient
 from fairfix.metrics.objective import Objective
+from fairfix.models.inputs import Inputs
 from fairfix.models.parameter_names import belongs_to
 from fairfix.models.prunable_units import find_prunable_layers, trace_prunable_layers
 from fairfix.models.scorer import Scorer
@@ -83,24 +85,66 @@ def prune(
         UsageError: if no layer with units has one of the names.
         TableError: if the problem has only scores, or its training rows have no groups.
     """
-    scorer, rows = problem.network()
-    learned = problem.learning_rows("prune")
-    search = CandidateSearch(problem, objective, in_sample=learned is problem)
-    found = find_prunable_layers(scorer, rows.batch(slice(2)), inputs=inputs)
-    prunable = selected_layers(found, layers)
-    removal = UnitRemoval(scorer, prunable, per_step, max_units)
-    direction = 0.0
+    (result,) = prune_labels(
+        [problem],
+        objective,
+        seed=seed,
+        per_step=per_step,
+        max_units=max_units,
+        score=score,
+        sign=sign,
+        inputs=inputs,
+        layers=layers,
+    )
+    return result
+
+
+def prune_labels(
+    problems: Sequence[Problem],
+    objective: Objective,
+    *,
+    seed: int,
+    per_step: int,
+    max_units: int,
+    score: Literal["removal", "gradient"],
+    sign: Literal["current", "initial"],
+    inputs: bool,
+    layers: str,
+) -> tuple[Result, ...]:
+    """Prune a network that problems share, by the mean of the sizes of their gaps."""
+    if score == "gradient" and len(problems) > 1:
+        raise UsageError("--score gradient works on one label at a time; name it with --target.")
+    networks = shared_networks(problems)
+    scorers = [scorer for scorer, _ in networks]
+    learned = [problem.learning_rows("prune") for problem in problems]
+    search = JointSearch.of(problems, objective, learned)
+    found = [find_prunable_layers(s, rows.batch(slice(2)), inputs=inputs) for s, rows in networks]
+    known = {layer.name: layer for own in found for layer in own}
+    prunable = selected_layers(list(known.values()), layers)
+    removal = UnitRemoval(scorers[0], prunable, per_step, max_units)
+    directions: list[float] = []
     for first in track(removal.starts, "prune"):
-        change, scores, gap = _change(score, scorer, learned, objective, prunable)
-        if gap == 0 or gap.isnan():
+        changes = [
+            _change(score, scorer, rows, objective, prunable)
+            for scorer, rows in zip(scorers, learned, strict=True)
+        ]
+        gaps = [float(gap.nan_to_num()) for _, _, gap in changes]
+        if not any(gaps):
             break
         if first:
-            search.add(scores if learned is problem else scorer.score(rows), scorer.weights)
+            known_scores = [scores for _, scores, _ in changes]
+            is_own = learned[0] is problems[0]
+            search.add(known_scores if is_own else _scores(networks), scorers[0].weights)
         if sign == "current" or not first:
-            direction = math.copysign(1.0, float(gap))
-        removal.remove(-direction * change, first)
-    search.add(scorer.score(rows), scorer.weights)
-    return search.result()
+            directions = [math.copysign(1.0, gap) if gap else 0.0 for gap in gaps]
+        sized = [d * change for d, (change, _, _) in zip(directions, changes, strict=True) if d]
+        removal.remove(-torch.stack(sized).sum(0) / len(problems), first)
+    search.add(_scores(networks), scorers[0].weights)
+    return search.results()
+
+
+def _scores(networks: Sequence[tuple[Scorer, Inputs]]) -> list[Tensor]:
+    return [scorer.score(rows) for scorer, rows in networks]
 
 
 class UnitRemoval:
@@ -158,10 +202,10 @@ def _change(
     """Return the change of the soft gap per removed unit (U,) on the CPU, scores (N,), the gap."""
     if score == "gradient":
         return _minus_activation_gradient(scorer, problem, objective, layers)
-    return change_by_unit(scorer, problem, objective, layers)
+    return _change_by_unit(scorer, problem, objective, layers)
 
 
-def change_by_unit(
+def _change_by_unit(
     scorer: Scorer, problem: Problem, objective: Objective, layers: list[PrunableLayer]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the first-order change of the soft gap per removed unit (U,), scores (N,), the gap.

@@ -16,7 +16,8 @@ from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
 from fairfix.methods._gap_training import Job, train_shared
 from fairfix.methods._losses import Minibatch, loss_of
-from fairfix.methods._several_labels import _inputs, _sharing, joint_method
+from fairfix.methods._several_labels import joint_method
+from fairfix.methods._shared_network import shared_networks
 from fairfix.metrics.objective import Objective
 from tests.helpers.several_labels import LABELS, write
 
@@ -80,6 +81,8 @@ def test_the_network_with_the_highest_mean_of_utilities_is_kept(
     assert (results[0].state is None) == (best == 0)
     for problem, result in zip(problems, results, strict=True):
         assert result.state is results[0].state
+        if name != "finetune":  # which chooses by another objective
+            assert result.utility == pytest.approx(result.trajectory[best].utility)
         decided = problem.score(state) > result.policy.thresholds(1)[0]
         gap = Objective().metric(problem.counts(decided)).value
         assert float(gap) == pytest.approx(result.trajectory[best].gap, abs=1e-6)
@@ -97,7 +100,7 @@ def test_a_penalty_on_the_auc_gap_reduces_that_of_every_label(
     left = []
     for alpha in (0.0, 5.0):
         jobs = [Job(p.labels.to(p.scores.dtype), alpha, "aucd") for p in noisy]
-        pairs = list(zip(_sharing(noisy), _inputs(noisy), strict=True))
+        pairs = shared_networks(noisy)
         how = {"seed": 0, "steps": 80, "every": 80, "learning_rate": 0.02}
         (found,) = train_shared(noisy, pairs, Objective().metric, [jobs], **how)
         gaps = []

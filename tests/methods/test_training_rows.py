@@ -14,7 +14,7 @@ from torch import Tensor
 from fairfix.data.problem import Problem
 from fairfix.data.training_rows import TrainingRows
 from fairfix.errors import TableError
-from fairfix.methods import builtin_names, get
+from fairfix.methods import _shared_network, builtin_names, get
 from fairfix.methods._label_probabilities import label_probabilities
 from fairfix.methods._search import CandidateSearch
 from fairfix.metrics.objective import Objective
@@ -57,7 +57,8 @@ class Candidates(CandidateSearch):
 
 def searched(name: str, problem: Problem, monkeypatch: pytest.MonkeyPatch) -> Candidates:
     """The search of a run."""
-    monkeypatch.setattr(import_module(f"fairfix.methods.{name}"), "CandidateSearch", Candidates)
+    for module in (import_module(f"fairfix.methods.{name}"), _shared_network):
+        monkeypatch.setitem(vars(module), "CandidateSearch", Candidates)
     Candidates.made.clear()
     get(name).run(problem, Objective(), seed=2, **QUICK[name])
     return Candidates.made[0]

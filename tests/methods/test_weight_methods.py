@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from fairfix.data.problem import Problem
 from fairfix.data.splitting import holdout
 from fairfix.errors import CheckpointError, UsageError
+from fairfix.methods import _shared_network, get
 from fairfix.methods import adversarial as adversarial_module
-from fairfix.methods import get
 from fairfix.methods._quantile_trees import QuantileTrees, TreeOptimizer
 from fairfix.methods._result import Result
 from fairfix.methods._search import CandidateSearch
@@ -58,7 +58,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
                 return super().add(scores, state, *more)
 
         function = get(method).load()
-        monkeypatch.setitem(function.__globals__, "CandidateSearch", Watched)
+        for names in (function.__globals__, vars(_shared_network)):
+            monkeypatch.setitem(names, "CandidateSearch", Watched)
         if "batch_scorer" in function.__globals__:  # then not every candidate would be added
             monkeypatch.setitem(function.__globals__, "batch_scorer", lambda *_: None)
         return function(problem, OBJECTIVE, **options), states
