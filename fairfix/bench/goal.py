@@ -10,7 +10,7 @@ from typing import Any
 from fairfix.bench.limits_json import limits_from_json, limits_to_json
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import DEFAULT_K, Objective
-from fairfix.metrics.performance import PERFORMANCES
+from fairfix.metrics.performance import GOALS
 
 
 def goal_to_json(objective: Objective) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def objective_from_json(goal: Mapping[str, Any]) -> Objective:
     return Objective(
         k=None if k == DEFAULT_K else k,
         metric=METRICS[values.pop("metric")],
-        performance=PERFORMANCES[values.pop("performance")],
+        performance=GOALS[values.pop("performance")],
         lambda_=values.pop("lambda"),
         limits=limits_from_json(values.pop("limits", ())),
         **values,

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fairfix._utils.text import quoted_list
 from fairfix.errors import UsageError
+from fairfix.methods import get
 from fairfix.methods._goal import check_goal
 from fairfix.methods.identity import identity
 from fairfix.methods.thresholds import thresholds
@@ -113,7 +114,7 @@ class FairThresholdClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator
             FairfixError: if a setting, a label or a group is invalid.
         """
         objective = make_objective(self.metric, self.budget, performance=self.performance)
-        check_goal(objective)
+        check_goal(objective, "thresholds", get("thresholds").changes)
         X, y, sensitive_features = indexable(X, y, sensitive_features)
         labels = _binary_labels(self, y)
         scores = cross_val_predict(self.estimator, X, labels, cv=self.cv, method="predict_proba")

@@ -103,9 +103,14 @@ class Method:
         return self.facts.get("Training rows", "no").lower().startswith("needed")
 
     @property
+    def changes(self) -> str:
+        """What the method changes, in words; empty if it does not state it."""
+        return self.facts.get("Changes", "")
+
+    @property
     def changes_score(self) -> bool:
         """Whether a score model in the rule takes the place of the network's score."""
-        return self.facts.get("Changes", "").startswith("the score")
+        return self.changes.startswith("the score")
 
     def checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return all options with their values, defaults filled in.
@@ -141,7 +146,7 @@ class Method:
         from fairfix.methods._goal import check_goal
 
         checked = self.checked(options)
-        check_goal(objective)
+        check_goal(objective, self.name, self.changes)
         function = self.load()
         if self.builtin:
             return function(problem, objective, seed=seed, **checked)

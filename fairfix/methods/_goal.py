@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from fairfix.errors import UsageError
@@ -11,17 +12,29 @@ from fairfix.metrics.rates import positive_predictive_value, true_positive_rate
 if TYPE_CHECKING:
     from fairfix.metrics.objective import Objective
 
+_THRESHOLDS_ALONE = re.compile("(randomized )?thresholds")
 _RATES = {"precision": positive_predictive_value.key, "recall": true_positive_rate.key}
 """The rate that each of these measures is."""
 
 
-def check_goal(objective: Objective) -> None:
-    """Check that a goal has a best decision other than nearly no row or every row.
+def check_goal(objective: Objective, method: str, changes: str) -> None:
+    """Check that a method can pursue a goal.
+
+    Args:
+        objective: the goal.
+        method: name of the method.
+        changes: the fact "Changes" of its description.
 
     Raises:
-        UsageError: if performance is precision or recall, and no limit keeps the other one.
+        UsageError: if performance is precision or recall and no limit keeps the other one, or if
+            it is the area under the ROC curve and the method changes no score.
     """
     measure = objective.performance
+    if measure.of_scores and _THRESHOLDS_ALONE.match(changes):
+        raise UsageError(
+            f"{method} changes thresholds, and no threshold changes {measure.key}; use a "
+            "method that changes weights, such as finetune, prune or gda."
+        )
     if not measure.counterpart or any(_keeps(each, measure.key) for each in objective.limits):
         return
     selected = "nearly no row is" if measure.key == "precision" else "every row is"

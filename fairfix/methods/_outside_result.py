@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from fairfix.data.problem import Problem
 from fairfix.errors import UsageError
 from fairfix.methods._result import Result
-from fairfix.methods._search import CandidateSearch, step_of_counts
+from fairfix.methods._search import CandidateSearch, step_of_policy
 from fairfix.metrics.objective import Objective
 
 
@@ -45,9 +44,7 @@ def complete_result(method: str, result: object, problem: Problem, objective: Ob
             f"{problem.n_groups}. Return one threshold, or one for each group."
         )
     if not result.trajectory:
-        counts = problem.counts(policy.probability(scores, problem.groups))
-        threshold = math.nan if policy.needs_group else policy.thresholds(1)[0]
-        step = step_of_counts(1, objective, counts, threshold)
+        step = step_of_policy(1, problem, objective, policy, scores)
         before = CandidateSearch(problem, objective).steps
         return replace(result, trajectory=(*before, step), chosen=1)
     if not 0 <= result.chosen < len(result.trajectory):

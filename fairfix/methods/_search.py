@@ -6,16 +6,15 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 
 from fairfix.data.problem import Problem
 from fairfix.methods._result import Result, Step
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.performance import auc_by_group
 from fairfix.models.score_model import ScoreModel
 from fairfix.thresholds.policy import Policy
+from fairfix.thresholds.score_figures import with_score_figures
 from fairfix.thresholds.shared import best_threshold_of
 from fairfix.thresholds.unlabeled import best_threshold_with_unlabeled
 
@@ -122,7 +121,7 @@ class CandidateSearch:
         )
         if index == 0:
             return self._step(scores, self.objective, 0), utility
-        counts = with_auc(p.counts(scores > threshold), p, scores, self.objective)
+        counts = with_score_figures(p.counts(scores > threshold), p, scores, self.objective)
         return step_of_counts(index, self.objective, counts, threshold), utility
 
     def _step_by_selection(self, scores: Tensor, index: int) -> tuple[Step, float]:
@@ -141,7 +140,7 @@ class CandidateSearch:
         utility, threshold = float(best.utility), float(best.threshold)
         if index == 0:
             return self._step(scores, self.objective, 0), utility
-        counts = with_auc(p.counts(scores > threshold), p, scores, self.objective)
+        counts = with_score_figures(p.counts(scores > threshold), p, scores, self.objective)
         return step_of_counts(index, self.objective, counts, threshold), utility
 
     def add_approximate(
@@ -219,6 +218,7 @@ class CandidateSearch:
         if math.isinf(self.best.utility):
             key = self.objective.metric.key
             notes = (*notes, f"{key} is undefined at every threshold on these rows")
+        notes = (*notes, *threshold_note(self.objective))
         notes = (*notes, *_risk_note(self.objective, self.best.utility))
         policy = Policy.shared(self.best.threshold)
         steps, k = tuple(self.steps), chosen_by.factor
@@ -246,19 +246,9 @@ def step_of_policy(
 ) -> Step:
     """Return the step of a policy on scores (N,), in expectation where it is randomized."""
     counts = problem.counts(policy.probability(scores, problem.groups))
-    counts = with_auc(counts, problem, scores, objective)
+    counts = with_score_figures(counts, problem, scores, objective)
     threshold = math.nan if policy.needs_group else policy.thresholds(1)[0]
     return step_of_counts(index, objective, counts, threshold)
-
-
-def with_auc(counts: Counts, problem: Problem, scores: Tensor, objective: Objective) -> Counts:
-    """Return the counts with the area under the ROC curve, if the objective has a limit on it."""
-    if not objective.needs_auc:
-        return counts
-    together = torch.zeros_like(problem.groups)
-    return replace(
-        counts, auc=auc_by_group(scores, problem.labels, together, 1, problem.weights)[0]
-    )
 
 
 def policy_result(
@@ -295,6 +285,15 @@ BETTER_RETUNED = (
     "allowing for sampling error, one shared threshold reaches a higher objective on the "
     "validation rows (method identity)"
 )
+
+
+def threshold_note(objective: Objective) -> tuple[str, ...]:
+    """Return a note if the threshold is chosen by something else than the objective."""
+    by = objective.for_thresholds
+    if by is objective:
+        return ()
+    goal, other = objective.performance.key, by.performance.title
+    return (f"no threshold changes {goal}: it chose the network, and {other} its threshold",)
 
 
 def _risk_note(objective: Objective, utility: float) -> tuple[str, ...]:

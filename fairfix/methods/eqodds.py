@@ -31,6 +31,7 @@ import numpy as np
 from torch import Tensor
 
 from fairfix.data.problem import Problem
+from fairfix.errors import UsageError
 from fairfix.methods._aif360 import (
     PRIVILEGED,
     UNPRIVILEGED,
@@ -46,6 +47,7 @@ from fairfix.thresholds.policy import Policy, randomize_threshold
 from fairfix.thresholds.shared import evaluate_all_thresholds
 
 DINKELBACH_STEPS = 50
+MEASURES = "balanced_accuracy", "accuracy", "f1"
 
 Flips = tuple[tuple[float, float], tuple[float, float]]
 """By group, the probability of a positive decision after a positive and after a negative one."""
@@ -70,9 +72,15 @@ def eqodds(
         cost: "performance" maximizes the performance measure, "aif360" is the program of AIF360.
 
     Raises:
-        UsageError: unless there are two groups, each with rows of both labels.
+        UsageError: unless there are two groups, each with rows of both labels, or for another
+            performance measure than balanced accuracy, accuracy or F1.
     """
     check_two_groups(problem, "eqodds")
+    if objective.performance.key not in MEASURES:
+        raise UsageError(
+            f"eqodds maximizes {', '.join(MEASURES)}, not {objective.performance.key}; choose one "
+            "of them with --performance."
+        )
     threshold = problem.threshold
     if base == "best":
         thresholds, counts = evaluate_all_thresholds(problem)

@@ -38,7 +38,8 @@ class RiskPreset:
         above_trivial: share of the performance of the best trivial rule, which decides all rows
             alike, that is subtracted before performance is multiplied by the probability. A larger
             one gives differences of performance more weight, and probability less. Nothing is
-            subtracted from precision and recall, for which limits exclude that rule.
+            subtracted from precision and recall, for which limits exclude that rule; of the area
+            under the ROC curve, that of a rule is 0.5.
     """
 
     k_factor: float
@@ -211,8 +212,18 @@ class Objective:
 
     @property
     def needs_auc(self) -> bool:
-        """Whether a limit is on the area under the ROC curve."""
-        return any(isinstance(limit, AucLimit) for limit in self.limits)
+        """Whether performance or a limit is the area under the ROC curve."""
+        return self.performance.of_scores or any(isinstance(each, AucLimit) for each in self.limits)
+
+    @property
+    def for_thresholds(self) -> Objective:
+        """The objective that chooses the threshold of one network.
+
+        No threshold changes the area under the ROC curve, so balanced accuracy takes its place.
+        """
+        if not self.performance.of_scores:
+            return self
+        return replace(self, performance=PERFORMANCES["balanced_accuracy"])
 
     def utility(self, counts: Counts, needed: float = -math.inf, gap: Gap | None = None) -> Tensor:
         """Return the utility, (...), of counts (..., G); -inf if undefined.
@@ -265,6 +276,8 @@ class Objective:
         share = self._preset.above_trivial
         if not share or self.performance.counterpart:
             return performance
+        if self.performance.of_scores:
+            return performance - share / 2
         counts = counts.everyone()
         favorable, unfavorable = counts.tp + counts.fn, counts.fp + counts.tn
         none = torch.zeros_like(favorable)

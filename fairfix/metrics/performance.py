@@ -29,6 +29,7 @@ class Performance:
         of_counts, of_variance: value and sampling variance from counts of all rows (..., 1).
         counterpart: key of the measure that is lost where this one is largest, which is where
             nearly no row or every row is selected; empty if such decisions are not the best.
+        of_scores: whether it depends on scores alone, so that no threshold changes it.
     """
 
     key: str
@@ -36,6 +37,7 @@ class Performance:
     of_counts: Callable[[Counts], Tensor]
     of_variance: Callable[[Counts], Tensor]
     counterpart: str = ""
+    of_scores: bool = False
 
     def __call__(self, counts: Counts) -> Tensor:
         value = self.of_counts(counts.total()).squeeze(-1)
@@ -110,12 +112,31 @@ PERFORMANCES: dict[str, Performance] = {
 }
 
 
+class _Auc(Performance):
+    """The area under the ROC curve of the scores that are decided; NaN where it is unknown."""
+
+    def __call__(self, counts: Counts) -> Tensor:
+        unknown = torch.full_like(counts.tp[..., 0], torch.nan)
+        return unknown if counts.auc is None else unknown.copy_(counts.auc)
+
+
+def _unknown(counts: Counts) -> Tensor:
+    return torch.full_like(counts.tp, torch.nan)
+
+
+AUC = _Auc("auc", "area under the ROC curve", _unknown, _unknown, of_scores=True)
+GOALS: dict[str, Performance] = {**PERFORMANCES, AUC.key: AUC}
+"""The measures that a search can maximize."""
+
+
 def without_limits(performance: Performance) -> Performance:
     """Return the measure that a threshold is chosen by without limits, for comparison.
 
-    It is balanced accuracy in place of a measure that is largest at trivial decisions.
+    It is balanced accuracy in place of a measure that no threshold changes, or that is largest at
+    trivial decisions.
     """
-    return PERFORMANCES["balanced_accuracy"] if performance.counterpart else performance
+    other = performance.counterpart or performance.of_scores
+    return PERFORMANCES["balanced_accuracy"] if other else performance
 
 
 TRIVIAL_SHARE = 0.02

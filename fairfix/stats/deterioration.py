@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -23,6 +24,7 @@ from fairfix.metrics.fairness_metrics import METRICS, Metric
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import accuracy
 from fairfix.metrics.rates import selection_rate
+from fairfix.stats.auc_figures import of_auc
 from fairfix.stats.calibration_error import calibration_error
 from fairfix.stats.decision_changes import levelling_down
 from fairfix.stats.linearized_figures import LinearizedFigure, of_decisions, standard_errors
@@ -245,16 +247,19 @@ def _overfitting(
 ) -> Iterator[Deterioration]:
     """Yield what is worse on test rows than on validation rows, compared with the references'."""
     measure, metric = objective.performance, objective.metric
-    figures: dict[str, tuple[float, Callable[[Counts], Tensor]]] = {
-        metric.key: (1.0, lambda counts: metric(counts).size),
-        measure.key: (-1.0, measure),
+    figures: dict[str, tuple[float, Callable[[Decided], Three]]] = {
+        metric.key: (1.0, lambda rows: _three(rows, lambda counts: metric(counts).size)),
+        measure.key: (-1.0, _three_areas if measure.of_scores else partial(_three, figure=measure)),
     }
     nan = math.nan
+    validation_rows, test_rows = (
+        replace(each.problem, scores=each.scores) for each in (validation, test)
+    )
     for each in overfitting(
-        validation.problem, validation.debiased, test.problem, test.debiased, objective
+        validation_rows, validation.debiased, test_rows, test.debiased, objective
     ):
-        sign, figure = figures[each.key]
-        *references, own = zip(_three(validation, figure), _three(test, figure), strict=True)
+        sign, three = figures[each.key]
+        *references, own = zip(three(validation), three(test), strict=True)
         worse = all(
             standard_errors(
                 ((own[1] - reference[1]).scaled(sign), test.problem.clusters),
@@ -266,15 +271,22 @@ def _overfitting(
         yield Deterioration("overfitting", nan, nan, nan, nan, serious=worse, detail=each.sentence)
 
 
-def _three(
-    rows: Decided, figure: Callable[[Counts], Tensor]
-) -> tuple[LinearizedFigure, LinearizedFigure, LinearizedFigure]:
+Three = tuple[LinearizedFigure, LinearizedFigure, LinearizedFigure]
+
+
+def _three(rows: Decided, figure: Callable[[Counts], Tensor]) -> Three:
     """Return a figure of today's decisions, of the optimum, and of the result."""
 
     def of(decisions: Tensor) -> LinearizedFigure:
         return of_decisions(rows.problem, decisions, figure)
 
     return of(rows.unmodified), of(rows.optimum), of(rows.debiased)
+
+
+def _three_areas(rows: Decided) -> Three:
+    """Return the area under the ROC curve of the unmodified scores, twice, and of the result's."""
+    before = of_auc(rows.problem, rows.problem.scores)
+    return before, before, of_auc(rows.problem, rows.scores)
 
 
 def _absolute(figure: LinearizedFigure) -> LinearizedFigure:

@@ -63,7 +63,7 @@ class Evaluation:
     Attributes:
         gaps: every metric by key, as reported (with its sign if it has one); NaN if undefined.
         gap_sizes: sizes of the gaps, >= 0, which budgets limit.
-        performance: balanced accuracy, accuracy, F1, and AUC of the scores.
+        performance: every measure by key, with the AUC of the scores.
         met: whether the objective's metric is strictly below its budget; False if undefined.
         objective: the objective's performance if ``met``, else 0 (Savani 2020).
         trivial: whether (nearly) all decisions are the same.
@@ -103,6 +103,7 @@ def evaluate(
     values["aucd"] = _auc_difference(auc)
     sizes["aucd"] = abs(values["aucd"])
     performance = {key: float(measure(counts)) for key, measure in PERFORMANCES.items()}
+    performance["auc"] = float(overall)
     shares = {key: (rate, rate(counts)) for key, rate in rates().items()}
     met = sizes[objective.metric.key] < objective.budget
     return Evaluation(
@@ -113,7 +114,7 @@ def evaluate(
         ),
         gaps=values,
         gap_sizes=sizes,
-        performance={**performance, "auc": float(overall)},
+        performance=performance,
         met=met,
         objective=performance[objective.performance.key] if met else 0.0,
         trivial=is_trivial(counts),

@@ -13,6 +13,7 @@ from fairfix.metrics.counts import Counts
 from fairfix.metrics.fairness_metrics import Metric
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import Performance
+from fairfix.stats.auc_figures import of_auc
 
 Z_CRITICAL = 1.96
 """Standard errors by which test rows must be worse."""
@@ -43,12 +44,20 @@ def overfitting(
     estimates.
 
     Args:
+        validation, test: rows with the scores of the result.
         validation_decisions, test_decisions: decisions (N,) bool of the result on each.
     """
     pairs = (validation, validation_decisions), (test, test_decisions)
     counts = [problem.clustered_counts(decisions) for problem, decisions in pairs]
     metric, measure = objective.metric, objective.performance
-    totals = [each.total() for each in counts]
+    if measure.of_scores:
+        areas = [of_auc(problem, problem.scores) for problem, _ in pairs]
+        performances = [
+            (area.value, area.variance(problem.clusters))
+            for area, (problem, _) in zip(areas, pairs, strict=True)
+        ]
+    else:
+        performances = [_performance(measure, each.total()) for each in counts]
     comparisons = (
         (
             metric.key,
@@ -59,8 +68,8 @@ def overfitting(
         (
             measure.key,
             measure.title,
-            [float(measure(each)) for each in counts],
-            _z_score(*(_performance(measure, total) for total in totals)),
+            [value for value, _ in performances],
+            _z_score(*performances),
         ),
     )
     return tuple(

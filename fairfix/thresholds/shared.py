@@ -58,6 +58,8 @@ def best_threshold(
 ) -> SharedThreshold:
     """Return the threshold that maximizes the objective, for each row of ``scores``.
 
+    Where no threshold changes performance, ``Objective.for_thresholds`` is maximized.
+
     The search is exact: it covers every threshold between two distinct scores, all positive (-1)
     and none positive (1). Equal scores get the same decision. Of equally good thresholds, the one
     with the fewest positive decisions wins. Takes O(B N log N) time.
@@ -198,6 +200,7 @@ class _Rows:
 
 
 def _best_thresholds(scores: Tensor, rows: _Rows, objective: Objective) -> SharedThreshold:
+    by = objective.for_thresholds
     ordered, cumulative = rows.cumulative_counts(scores)
     area = _auc(ordered, cumulative) if objective.needs_auc else None
     allowed, total = allowed_positions(ordered), cumulative[..., -1:]
@@ -208,7 +211,7 @@ def _best_thresholds(scores: Tensor, rows: _Rows, objective: Objective) -> Share
         counted = rows.counts(cumulative[..., part], total)
         if area is not None:
             counted = replace(counted, auc=area.unsqueeze(1))
-        rated = objective.utility(counted)
+        rated = by.utility(counted)
         top, at = torch.where(allowed[:, part], rated, -math.inf).max(dim=1)
         if utility is None:
             best, utility = at, top
@@ -218,8 +221,10 @@ def _best_thresholds(scores: Tensor, rows: _Rows, objective: Objective) -> Share
     assert utility is not None
     best = best.unsqueeze(1)
     chosen = cumulative.gather(2, best.expand(len(cumulative), -1, -1))
-    counts = rows.counts(chosen.squeeze(2), total.squeeze(2))
-    return SharedThreshold(_threshold(ordered, best), utility, replace(counts, auc=area))
+    counts = replace(rows.counts(chosen.squeeze(2), total.squeeze(2)), auc=area)
+    if by is not objective:
+        utility = objective.utility(counts)
+    return SharedThreshold(_threshold(ordered, best), utility, counts)
 
 
 def _auc(ordered: Tensor, cumulative: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import is_trivial
 from fairfix.thresholds.per_group import candidate_counts, searchable
 from fairfix.thresholds.policy import Policy
+from fairfix.thresholds.score_figures import with_score_figures
 from fairfix.thresholds.shared import concatenate, evaluate_all_thresholds
 
 MAX_POINTS = 25
@@ -50,7 +51,8 @@ def tradeoff_curve(
 
     The alternatives are at most 24 Pareto-optimal thresholds, shared or per group as the policy's
     are. The policy can lie below the curve if it was chosen by another objective or is randomized.
-    It is the only point where thresholds per group cannot be searched.
+    It is the only point where thresholds per group cannot be searched, or thresholds do not change
+    performance.
 
     Args:
         problem: the validation rows, with the scores of the debiased network.
@@ -58,6 +60,7 @@ def tradeoff_curve(
         objective: gives metric, budget and performance measure; its margin and kind do not matter.
     """
     own = problem.counts(policy.probability(problem.scores, problem.groups))
+    own = with_score_figures(own, problem, problem.scores, objective)
     chosen = _point(own, objective, chosen=True)
     parts = [_undominated(counts, objective) for counts in _met(problem, policy, objective)]
     points = [chosen]
@@ -71,6 +74,8 @@ def tradeoff_curve(
 
 def _met(problem: Problem, policy: Policy, objective: Objective) -> Iterator[Counts]:
     """Yield counts (M, G) of thresholds of the policy's kind that meet the budget here."""
+    if objective.for_thresholds is not objective:
+        return
     if not policy.needs_group:
         counts = evaluate_all_thresholds(problem)[1]
         yield counts.take(objective.met(counts))

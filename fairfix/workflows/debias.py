@@ -19,7 +19,7 @@ from fairfix.methods import MethodFunction
 from fairfix.methods._result import Result
 from fairfix.methods.identity import identity
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.performance import PERFORMANCES, without_limits
+from fairfix.metrics.performance import GOALS, without_limits
 from fairfix.models import checkpoint as checkpoints
 from fairfix.models.score_model import ModeledScores, ScoreModel
 from fairfix.models.scorer import Scorer
@@ -62,11 +62,9 @@ def make_objective(
     Raises:
         UsageError: for an unknown key or a value out of range.
     """
-    if performance not in PERFORMANCES:
-        raise UsageError(
-            f"The performance must be one of {', '.join(PERFORMANCES)}, not {performance!r}."
-        )
-    measure = PERFORMANCES[performance]
+    if performance not in GOALS:
+        raise UsageError(f"The performance must be one of {', '.join(GOALS)}, not {performance!r}.")
+    measure = GOALS[performance]
     return Objective(metrics.get(metric), budget, margin, measure, kind, lambda_, k, risk)
 
 
@@ -241,7 +239,7 @@ def debias(
             policy.probability(validation_rows.scores, validation.groups),
             chosen_by,
             first,
-            comparison.debiased.performance["auc"],
+            validation_rows.scores,
         ),
         warnings=(),
         promises=promised,

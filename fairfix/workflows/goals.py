@@ -25,6 +25,7 @@ from fairfix.metrics.limits import (
 )
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES
+from fairfix.thresholds.score_figures import with_score_figures
 from fairfix.workflows.gate.demands import AUC, CALIBRATION_ERROR, Demand, Kind, Severity
 
 MAX_JOINT_GROUPS = 256
@@ -194,7 +195,7 @@ def _check_defined(
 
 
 def goals_at(
-    problem: Problem, decisions: Tensor, objective: Objective, first: str, auc: float
+    problem: Problem, decisions: Tensor, objective: Objective, first: str, scores: Tensor
 ) -> Goals | None:
     """Return the goals at decisions (N,) in [0, 1]; None if there is only a budget.
 
@@ -202,12 +203,11 @@ def goals_at(
         problem: the validation rows with their further columns.
         objective: with the factor ``k`` for these rows.
         first: the group column that is debiased.
-        auc: area under the ROC curve of the scores.
+        scores: (N,) that were decided.
     """
     if not objective.limits:
         return None
-    auc_now = torch.tensor(auc, dtype=torch.float64, device=problem.scores.device)
-    counts = replace(problem.counts(decisions), auc=auc_now)
+    counts = with_score_figures(problem.counts(decisions), problem, scores, objective)
     chances = objective.chances(counts).tolist()
     goals = tuple(
         Goal(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fairfix.data.splitting import holdout_mask
 from fairfix.errors import TableError
+from fairfix.methods import get
 from fairfix.methods._goal import check_goal
 from fairfix.methods._result import Result
 from fairfix.methods._several_labels import JointMethod, joint_method
@@ -72,6 +73,7 @@ def debias_labels(
         FairfixError: nothing is written.
     """
     run, names = joint_method(method), case.columns.targets
+    check_goal(objective, method, get(method).changes)
     share = holdout_share if test is None else None
     chosen = checked_options(method, options, holdout_share=share, seed=seed)
     cases = [case, *(case_of(case, name) for name in names if name != case.columns.label)]
@@ -109,7 +111,6 @@ def _run(
     chosen: Mapping[str, Any],
 ) -> tuple[Result, ...]:
     """Run a method on the validation rows of all labels."""
-    check_goal(objective)
     problems = []
     for each, own in zip(cases, rows, strict=True):
         problem, groups = each.problem, each.table.groups

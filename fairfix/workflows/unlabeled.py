@@ -21,6 +21,11 @@ def check_unlabeled(method: str, objective: Objective) -> None:
             f"{objective.metric.key} depends on labels, so unlabeled rows do not sharpen it; "
             "remove --unlabeled, or use --metric spd."
         )
+    if objective.performance.of_scores:
+        raise UsageError(
+            f"Unlabeled rows sharpen the gap at a threshold, and {objective.performance.key} has "
+            "none; remove --unlabeled, or choose balanced_accuracy."
+        )
     if objective.limits:
         raise UsageError(
             "Unlabeled rows sharpen one gap and cannot be combined with further limits; remove "

@@ -40,7 +40,7 @@ OPTIONS = {
     "output kind": (["--output-kind", "prob"], "not a probability; check --output-kind"),
     "data spec": (["--data-spec", "no.json"], "no.json does not exist."),
     "metric": (["--metric", "sdp"], "Unknown metric 'sdp'; did you mean 'spd'? Metrics are spd,"),
-    "performance": (["--performance", "area"], "accuracy, f1, precision, recall, not 'area'"),
+    "performance": (["--performance", "area"], "accuracy, f1, precision, recall, auc, not 'area'"),
     "budget 0": (["--budget", "0"], "budget must be in (0, 1), not 0.0"),
     "budget 1": (["--budget", "1"], "budget must be in (0, 1), not 1.0"),
     "budget -1": (["--budget", "-1"], "budget must be in (0, 1), not -1.0"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import sklearn.metrics as sklearn
@@ -10,12 +12,17 @@ import torch
 
 from fairfix.errors import UsageError
 from fairfix.methods import get
+from fairfix.methods._outside_result import complete_result
+from fairfix.methods._result import Result
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.limits import AucLimit, GapLimit, Limit, RangeLimit, SmallestRateLimit
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.performance import PERFORMANCES
+from fairfix.metrics.performance import AUC, PERFORMANCES
 from fairfix.metrics.rates import positive_predictive_value, selection_rate, true_positive_rate
-from tests.helpers.toys import scored_rows
+from fairfix.thresholds.policy import Policy
+from fairfix.thresholds.shared import best_threshold_of
+from tests.helpers import zoo
+from tests.helpers.toys import biased_problem, scored_rows
 
 PRECISION, RECALL = PERFORMANCES["precision"], PERFORMANCES["recall"]
 
@@ -75,3 +82,60 @@ def test_the_best_precision_or_recall_within_a_limit(
         if met
     ]
     assert oracle(problem.labels, fixed) == pytest.approx(max(held))
+
+
+@pytest.mark.parametrize("method", ["thresholds", "roc", "eqodds", "caleqodds"])
+def test_methods_that_change_thresholds_refuse_the_auc(method: str) -> None:
+    with pytest.raises(UsageError, match=f"{method} changes thresholds, and no threshold changes"):
+        get(method).run(scored_rows(40, 2), Objective(performance=AUC))
+
+
+def test_eqodds_refuses_a_measure_that_it_does_not_maximize() -> None:
+    objective = Objective(performance=PRECISION, limits=(RangeLimit(RECALL, low=0.3),))
+    with pytest.raises(UsageError, match="eqodds maximizes balanced_accuracy, accuracy, f1, not"):
+        get("eqodds").run(scored_rows(40, 2), objective)
+
+
+@pytest.mark.parametrize("kind", [{}, {"margin": 0.0}, {"kind": "tradeoff"}, {"risk": "high"}])
+def test_networks_are_compared_by_auc_at_the_threshold_of_balanced_accuracy(
+    kind: dict[str, Any],
+) -> None:
+    rows = scored_rows(120, 3, seed=2, levels=20, weighted=True)
+    batch = torch.stack([scored_rows(120, 3, seed=s, levels=20).scores for s in (2, 7, 9)])
+    objective = Objective(budget=0.3, performance=AUC, **kind)
+    found = best_threshold_of(rows, batch, objective)
+    usual = best_threshold_of(rows, batch, objective.for_thresholds)
+    assert torch.equal(found.threshold, usual.threshold)
+    for index, scores in enumerate(batch):
+        auc = sklearn.roc_auc_score(rows.labels, scores, sample_weight=rows.weights)
+        gap = METRICS["spd"](rows.counts(scores > usual.threshold[index]))
+        size, utility = float(gap.size), float(found.utility[index])
+        if "kind" in kind:
+            assert utility == pytest.approx(-(0.75 * size + 0.25 * (1 - auc)))
+        elif "margin" in kind:
+            assert utility == pytest.approx(auc if size < 0.3 else -size)
+        else:
+            high = kind.get("risk") == "high"
+            chance = gap.probability_within(0.3, 1.0 if high else math.sqrt(2))
+            assert utility == pytest.approx((auc - 0.25 * high) * float(chance))
+
+
+def test_perturb_keeps_the_network_with_the_best_auc() -> None:
+    features = zoo.features(150)
+    problem = biased_problem(zoo.scorer("BatchNorm before", "as written"), features)
+    problem = replace(problem, labels=(features[:, 0] > 0).long())
+    objective = Objective(kind="tradeoff", lambda_=0.0, performance=AUC)
+    result = get("perturb").run(problem, objective, trials=30)
+    best = max(result.trajectory, key=lambda step: step.performance)
+    assert result.state is not None
+    auc = sklearn.roc_auc_score(problem.labels, problem.score(result.state))
+    assert auc == pytest.approx(best.performance)
+    assert auc > sklearn.roc_auc_score(problem.labels, problem.scores)
+    assert "no threshold changes auc" in " ".join(result.notes)
+
+
+def test_an_outside_method_without_a_trajectory_is_rated_by_the_auc_of_its_scores() -> None:
+    problem = scored_rows(80, 2)
+    done = complete_result("mine", Result(Policy.shared(0.5)), problem, Objective(performance=AUC))
+    expected = sklearn.roc_auc_score(problem.labels, problem.scores)
+    assert done.trajectory[1].performance == pytest.approx(expected)

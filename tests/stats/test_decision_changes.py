@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import sklearn.metrics as sklearn
 import torch
 from scipy.stats import binomtest
 from torch import Tensor
@@ -14,7 +15,8 @@ from torch import Tensor
 from fairfix.data.problem import Problem
 from fairfix.metrics.fairness_metrics import METRICS
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.performance import PERFORMANCES
+from fairfix.metrics.performance import AUC, PERFORMANCES
+from fairfix.stats.auc_intervals import auc
 from fairfix.stats.decision_changes import (
     decision_change,
     group_changes,
@@ -438,6 +440,32 @@ def test_a_performance_only_on_validation_rows_is_overfitting(performance: str) 
     assert any(each.sentence.startswith(start) for each in said)
     better = overfitting(rows, poor, rows, good, objective)
     assert objective.performance.key not in {each.key for each in better}
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_an_auc_only_on_validation_rows_is_overfitting(clustered: bool) -> None:
+    label, sex, _, u = people(1000, 1)
+    rows = problem(label, sex)
+    if clustered:
+        rows = replace(rows, clusters=torch.arange(1000) // 2)
+    good, poor = (
+        replace(rows, scores=torch.from_numpy(size * label + (1 - size) * u)) for size in (0.4, 0.1)
+    )
+    objective = Objective(performance=AUC)
+    decided = decide(u, 0.5 + 0 * label)
+    (said,) = overfitting(good, decided, poor, decided, objective)
+    values = [sklearn.roc_auc_score(label, each.scores) for each in (good, poor)]
+    start = f"overfitting: {AUC.title} is {values[0]:.3f} on the 1,000 validation rows and"
+    assert said.sentence.startswith(f"{start} {values[1]:.3f}")
+    estimates = [auc(e.scores.numpy(), label, None, rows.clusters) for e in (good, poor)]
+    variances = []
+    for estimate in estimates:
+        interval, odds = estimate.interval(0.025), estimate.value * (1 - estimate.value)
+        logits = [math.log(x / (1 - x)) for x in (interval.low, interval.high)]
+        variances.append(((logits[1] - logits[0]) / 2 / 1.96 * odds) ** 2)
+    z = (values[0] - values[1]) / math.sqrt(sum(variances))
+    assert f"worse by {z:.1f} standard errors" in said.sentence
+    assert overfitting(poor, decided, good, decided, objective) == ()
 
 
 @pytest.mark.parametrize("performance", PERFORMANCES)

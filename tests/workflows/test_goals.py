@@ -277,3 +277,18 @@ def test_methods_that_change_weights_take_goals(fairfix: Run, place: Place) -> N
     assert ended.code == 0
     report = json.loads((place.folder / "model.debiased.report.json").read_text())
     assert len(report["goals"]["goals"]) == 3
+
+
+def test_weights_are_chosen_by_the_auc(fairfix: Run, place: Place, schema: dict[str, Any]) -> None:
+    words = ("gda", place.model, place.val, "--trust-checkpoint", "--allow-trivial")
+    asked = ("--performance", "auc", "--floor", "auc=0.5", "--epochs", "2", "--risk", "high")
+    assert fairfix(*words, *asked).code == 0
+    report = json.loads((place.folder / "model.debiased.report.json").read_text())
+    jsonschema.validate(report, schema)
+    assert report["objective"]["performance"] == "auc"
+    (point,) = report["tradeoff_curve"]
+    measured = report["results"]["validation"]["debiased"]["performance"]["auc"]["value"]
+    assert point["performance"] == pytest.approx(measured)
+    goal = report["goals"]["goals"][1]
+    assert (goal["goal"], goal["value"]) == ("auc >= 0.5", pytest.approx(measured))
+    assert any("no threshold changes auc" in note for note in report["notes"])

@@ -54,7 +54,8 @@ def goal_options(
     performance: Annotated[
         str | None,
         advanced(
-            "balanced_accuracy, accuracy or f1; precision or recall with a --floor of the other.",
+            "balanced_accuracy, accuracy or f1; precision or recall with a --floor of the other; "
+            "auc for methods that change scores.",
             "--performance",
             default=default_text("performance"),
         ),
