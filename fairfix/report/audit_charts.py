@@ -1,4 +1,4 @@
-"""Charts of an audit as inline SVG: calibration, and results at other thresholds."""
+"""Charts of rows by their scores as inline SVG: calibration, other thresholds, ROC, PR."""
 
 from __future__ import annotations
 
@@ -15,27 +15,32 @@ from fairfix.report.svg import SHAPES, Plot, Point, Scale, percent, rule, segmen
 UNIT = Scale(0.0, 1.0, 0.25)
 
 
-def reliability(calibration: Mapping[str, Any], name: str) -> Markup:
-    """Return the reliability diagram of one group: base rate by mean score, one dot per bin."""
+def reliability(parts: Mapping[str, Mapping[str, Any]], name: str) -> Markup:
+    """Return the reliability diagram of one group: base rate by mean score, one mark per bin.
+
+    Args:
+        parts: calibrations of the group's scores by kind, a key of ``svg.SHAPES``.
+    """
     plot = Plot(
         UNIT,
         UNIT,
         "Mean score",
         "Favorable labels",
         f"Calibration of {name}",
-        "Each dot is a bin of neighboring scores. Above the diagonal more labels are favorable "
+        "Each mark is a bin of neighboring scores. Above the diagonal more labels are favorable "
         "than the scores predict, below it fewer.",
     )
     layers = [segment(0, 100, 100, 0, "diagonal")]
-    for each in calibration["bins"]:
-        rate = Figure.of(each["rate"])
-        if each["mean_score"] is None or rate.value is None:
-            continue
-        x, y = plot.point(each["mean_score"], rate.value)
-        if rate.bounds is not None:
-            low, high = (100 - plot.y.at(end) for end in rate.bounds)
-            layers.append(segment(x, low, x, high, "whisker rest"))
-        layers.append(symbol("rest", x, y))
+    for kind, calibration in parts.items():
+        for each in calibration["bins"]:
+            rate = Figure.of(each["rate"])
+            if each["mean_score"] is None or rate.value is None:
+                continue
+            x, y = plot.point(each["mean_score"], rate.value)
+            if rate.bounds is not None:
+                low, high = (100 - plot.y.at(end) for end in rate.bounds)
+                layers.append(segment(x, low, x, high, f"whisker {kind}"))
+            layers.append(symbol(kind, x, y))
     return plot.draw(*layers, class_="square")
 
 
@@ -93,15 +98,24 @@ def selection_curves(sweep: Mapping[str, Any], shown: Sequence[int]) -> Markup:
 
 
 @dataclass(frozen=True)
-class RocCurve:
-    """Points (false positive rate, true positive rate) of a group, and that of the decisions."""
+class GroupCurve:
+    """Points (x, y) of a group over all thresholds, and that of its decisions.
 
-    points: Sequence[tuple[float, float]]
-    operating: tuple[float, float] | None
+    Attributes:
+        style: number of the line style.
+        group: number of the group in the embedded data.
+        operating: None if the thresholds in use are not by this group; its y is None where it is
+            undefined.
+    """
+
+    style: int
+    group: int
+    points: Sequence[Point]
+    operating: Point | None
 
 
-def roc_curves(curves: Sequence[RocCurve]) -> Markup:
-    """Return ROC curves, one line for each group, with operating points that a script can move."""
+def roc_curves(curves: Sequence[GroupCurve]) -> Markup:
+    """Return ROC curves with operating points that a script can move."""
     plot = Plot(
         UNIT,
         UNIT,
@@ -111,19 +125,41 @@ def roc_curves(curves: Sequence[RocCurve]) -> Markup:
         "The true positive rate of each group by its false positive rate, over all thresholds; "
         "dots are at the chosen thresholds.",
     )
-    layers = [segment(0, 100, 100, 0, "diagonal")]
-    layers += [plot.line(each.points, f"series s{i}") for i, each in enumerate(curves)]
-    for i, each in enumerate(curves):
-        x, y = plot.point(*(each.operating or (0.0, 0.0)))
+    return _group_curves(plot, curves, ("fpr", "tpr"), segment(0, 100, 100, 0, "diagonal"))
+
+
+def precision_recall_curves(curves: Sequence[GroupCurve]) -> Markup:
+    """Return precision-recall curves with operating points that a script can move."""
+    plot = Plot(
+        UNIT,
+        UNIT,
+        "Recall (true positive rate)",
+        "Precision (positive predictive value)",
+        "Precision-recall by group",
+        "The share of favorable labels among a group's positive decisions by its true positive "
+        "rate, over all thresholds; dots are at the chosen thresholds.",
+    )
+    return _group_curves(plot, curves, ("tpr", "ppv"))
+
+
+def _group_curves(
+    plot: Plot, curves: Sequence[GroupCurve], rates: tuple[str, str], *below: Markup
+) -> Markup:
+    layers = [*below, *(plot.line(each.points, f"series s{each.style}") for each in curves)]
+    for each in curves:
+        across, up = each.operating or (0.0, None)
+        x, y = plot.point(across, up or 0.0)
         layers.append(
             tag(
                 "svg",
-                tag("path", d=SHAPES["rest"], class_=f"mark dot-s{i}"),
+                tag("path", d=SHAPES["rest"], class_=f"mark dot-s{each.style}"),
                 x=percent(x),
                 y=percent(y),
                 overflow="visible",
-                visibility="visible" if each.operating else "hidden",
-                data_group=i,
+                visibility="hidden" if up is None else "visible",
+                data_group=each.group,
+                data_x=rates[0],
+                data_y=rates[1],
             )
         )
     return plot.draw(*layers, class_="square")

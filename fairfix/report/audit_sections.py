@@ -10,6 +10,7 @@ from fairfix._utils.text import shorten, unique_labels
 from fairfix.metrics.fairness_metrics import title as title_of
 from fairfix.report import audit_charts, sections, sentences
 from fairfix.report.charts import Mark, Strips
+from fairfix.report.confusion import confusion_matrices
 from fairfix.report.figures import Figure, budget_band, is_ratio, neutral, thin
 from fairfix.report.reference_table import reference_table
 
@@ -59,6 +60,13 @@ def _column(document: Document, column: str, limit: int, plots: int) -> Row:
         "gaps": gaps(measured, claim),
         "groups": sections.groups({"rest": measured}, names, limit),
         "to_reference": reference_table({"value": measured}),
+        "confusion": confusion_matrices(
+            {"rest": measured},
+            names,
+            sections.shown_groups(measured["groups"], max(8, plots))[:plots],
+        )
+        if parts
+        else None,
         "calibration": calibration(
             [part for part in parts if part["name"] in kept], len(parts), plots
         )
@@ -141,7 +149,7 @@ def calibration(parts: Sequence[Document], total: int, plots: int) -> Row:
                 "label": name,
                 "error": part["error"],
                 "by_chance": part["error_by_chance"],
-                "drawing": audit_charts.reliability(part, name),
+                "drawing": audit_charts.reliability({"rest": part}, name),
                 "bins": [{**each, "figure": Figure.of(each["rate"])} for each in part["bins"]],
             }
             for name, part in zip(names[:plots], parts, strict=False)
@@ -175,6 +183,7 @@ def thresholds(sweep: Document | None, column: str, budget: float) -> Row | None
         "performance_curve": audit_charts.performance_curve(sweep),
         "selection_curves": audit_charts.selection_curves(sweep, shown),
         "shown": shown,
+        "drawn": [sweep["groups"][i] for i in shown],
         "labels": [names[sweep["groups"][i]] for i in shown],
         "left_out": len(sweep["groups"]) - len(shown),
         "current": sweep["current"],

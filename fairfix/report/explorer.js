@@ -139,7 +139,8 @@ if (typeof document === "object") (() => {
   const capital = text => text[0].toUpperCase() + text.slice(1);
   const row = text => make("th", {scope: "row"}, make("bdi", {}, text));
   const fill = (id, header, rows) => find(id).replaceChildren(
-    make("thead", {}, make("tr", {}, ...header.map((text, i) => head(text, i ? "n" : "")))),
+    make("thead", {}, make("tr", {}, ...header.map(
+      (text, i) => head(text, i && text !== "budget" ? "n" : "")))),
     make("tbody", {}, ...rows.map(cells => make("tr", {}, ...cells))));
   let column, at, start, sliders, curve;
 
@@ -229,16 +230,18 @@ if (typeof document === "object") (() => {
     find("file").hidden = !find("command").textContent.includes("--rule");
     follow();
   }
-  // Move the line of each chart, and the operating points on the ROC curves.
+  // Move the line of each chart, and the operating points on the curves by group.
   function follow() {
     const here = data.columns.indexOf(column) === 0;
     for (const mark of document.querySelectorAll("#explorer svg[data-group]")) {
-      mark.setAttribute("visibility", here ? "visible" : "hidden");
-      if (!here) continue;
-      const counts = E.cells(column, mark.dataset.group, at[mark.dataset.group]);
-      const of = key => E.value(E.share(data.rates[key], counts, data.labeled));
-      mark.setAttribute("x", `${100 * of("fpr")}%`);
-      mark.setAttribute("y", `${100 - 100 * of("tpr")}%`);
+      const {group, x, y} = mark.dataset;
+      const of = key =>
+        E.value(E.share(data.rates[key], E.cells(column, group, at[group]), data.labeled));
+      const seen = here && !Number.isNaN(of(x) + of(y));
+      mark.setAttribute("visibility", seen ? "visible" : "hidden");
+      if (!seen) continue;
+      mark.setAttribute("x", `${100 * of(x)}%`);
+      mark.setAttribute("y", `${100 - 100 * of(y)}%`);
     }
     const one = new Set(at).size === 1, x = `${100 * Math.min(1, Math.max(0, data.edges[at[0]]))}%`;
     for (const line of document.querySelectorAll("#explorer line.chosen")) {
@@ -258,6 +261,11 @@ if (typeof document === "object") (() => {
   find("reset").addEventListener("click", () => open(data.columns.indexOf(column)));
   const choice = find("column");
   if (choice) choice.addEventListener("change", () => open(Number(choice.value)));
+  addEventListener("click", event => {
+    const link = event.target.closest("nav a");
+    const fold = link && document.querySelector(`${link.hash} > details`);
+    if (fold) fold.open = true;
+  });
   open(0);
   find("panel").hidden = false;
   addEventListener("beforeprint", () => {

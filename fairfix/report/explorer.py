@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,16 @@ from markupsafe import Markup
 from fairfix._utils.text import shorten, unique_labels
 from fairfix.metrics.fairness_metrics import METRICS, rates
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.metrics.rates import REPORTED, false_positive_rate, true_positive_rate
-from fairfix.report.audit_charts import RocCurve, roc_curves
+from fairfix.metrics.rates import (
+    REPORTED,
+    Rate,
+    false_positive_rate,
+    positive_predictive_value,
+    true_positive_rate,
+)
+from fairfix.report.audit_charts import GroupCurve, precision_recall_curves, roc_curves
 from fairfix.report.figures import thin
+from fairfix.report.svg import Point
 from fairfix.stats.intervals import MIN_COUNT, normal_quantile
 from fairfix.thresholds.score_bins import ScoreBins
 
@@ -63,7 +71,11 @@ class Explored:
 
 
 def explorer_section(
-    explored: Explored, claim: Mapping[str, Any], performance: str, model: str
+    explored: Explored,
+    claim: Mapping[str, Any],
+    performance: str,
+    model: str,
+    drawn: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the values of the explorer for a template.
 
@@ -71,10 +83,18 @@ def explorer_section(
         claim: the claim of the first column, in its document.
         performance: key of the performance measure on the trade-off curve.
         model: how the command names the model.
+        drawn: groups with a curve, in the order of their line styles; the first ones if it has
+            none of this column.
     """
     first = explored.columns[0]
     names = unique_labels(first.bins.groups)
-    shown = list(range(len(names)))[:SHOWN_CURVES]
+    known = not names.keys().isdisjoint(drawn)
+    chosen = drawn if known else first.bins.groups[:SHOWN_CURVES]
+    styles = {name: style for style, name in enumerate(chosen) if name in names}
+    roc, precision_recall = (
+        (false_positive_rate, true_positive_rate),
+        (true_positive_rate, positive_predictive_value),
+    )
     return {
         "data": _embedded(_data(explored, claim, performance, model)),
         "script": Markup(script()),
@@ -88,9 +108,15 @@ def explorer_section(
         "in_use": first.in_use is not None,
         "fallback": explored.fallback,
         "score_model": "score_model" in explored.rule,
-        "roc": roc_curves(_roc(first, shown)) if first.bins.labeled else None,
-        "curves": [names[first.bins.groups[i]] for i in shown],
-        "curves_left_out": len(names) - len(shown),
+        "curves": first.bins.labeled
+        and {
+            "ROC by group": roc_curves(_curves(first, styles, *roc)),
+            "Precision-recall by group": precision_recall_curves(
+                _curves(first, styles, *precision_recall)
+            ),
+        },
+        "curve_labels": [(style, names[name]) for name, style in styles.items()],
+        "curves_left_out": len(names) - len(styles),
     }
 
 
@@ -190,15 +216,23 @@ def _integers(values: Sequence[float]) -> list[float]:
     return [int(value) if value == int(value) else value for value in values]
 
 
-def _roc(column: ExploredColumn, shown: Sequence[int]) -> list[RocCurve]:
-    """Return the ROC curves of some groups, with the operating point in use."""
+def _curves(
+    column: ExploredColumn, styles: Mapping[str, int], across: Rate, up: Rate
+) -> list[GroupCurve]:
+    """Return a curve of two rates for each group in ``styles``, with the point in use."""
     bins = column.bins
     counts = bins.counts()
-    points = torch.stack([false_positive_rate(counts).value, true_positive_rate(counts).value], -1)
+    points = torch.stack([across(counts).value, up(counts).value], -1)
     kept = thin(len(bins.edges), CURVE_POINTS)
     curves = []
-    for g in shown:
+    for name, style in styles.items():
+        g = bins.groups.index(name)
         at = None if column.in_use is None else bins.edges.index(column.in_use[g])
-        operating = None if at is None else tuple(points[at, g].tolist())
-        curves.append(RocCurve([tuple(p) for p in points[kept, g].tolist()], operating))
+        operating = None if at is None else _point(*points[at, g].tolist())
+        drawn = [_point(*point) for point in points[kept, g].tolist() if not math.isnan(point[0])]
+        curves.append(GroupCurve(style, g, drawn, operating))
     return curves
+
+
+def _point(x: float, y: float) -> Point:
+    return x, None if math.isnan(y) else y

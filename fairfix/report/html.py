@@ -25,6 +25,7 @@ from fairfix._utils.text import (
 from fairfix.metrics.fairness_metrics import titles
 from fairfix.metrics.objective import Objective
 from fairfix.report import audit_sections, charts, sections, sentences, svg
+from fairfix.report.confusion import confusion_matrices
 from fairfix.report.explorer import Explored, explorer_section
 from fairfix.report.gate_sentences import HEADER, check_cells
 from fairfix.report.markdown import CHANGED, STATES
@@ -102,6 +103,9 @@ def _page(report: Report, explored: Explored | None) -> dict[str, Any]:
     model = "MODEL" if report["model"] else "-"
     test = report["results"]["test"]
     names = _names(test["debiased"])
+    thresholds = explored and audit_sections.thresholds(
+        explored.sweep, report["data"]["group"], claim["budget"]
+    )
     return {
         "report": report,
         "objective": report["objective"],
@@ -129,21 +133,34 @@ def _page(report: Report, explored: Explored | None) -> dict[str, Any]:
         "change": sections.change(report, names),
         "search": sections.search(report),
         "scores": sections.scores(report, names),
+        "confusion": confusion_matrices(
+            {state: test[state] for state in CHANGED},
+            names,
+            sections.shown_groups(test["debiased"]["groups"], sections.SHOWN_HISTOGRAMS),
+        ),
+        "calibration": sections.calibration_change(report, names),
         "reweighting": list(reweighting_tables(report)),
         "tradeoff_curve": charts.tradeoff_curve(report) if report.get("tradeoff_curve") else None,
         "subgroups": sections.subgroups(report.get("subgroups")),
         "metrics": sections.metrics(list(test.values()), report["objective"]["metric"]),
         "rule": sections.rule(report["rule"]),
         "options": report["method"]["options"],
-        "explorer": explored and explorer_section(explored, claim, objective["performance"], model),
-        "thresholds": explored
-        and audit_sections.thresholds(explored.sweep, report["data"]["group"], claim["budget"]),
+        "explorer": explored
+        and explorer_section(
+            explored,
+            claim,
+            objective["performance"],
+            model,
+            thresholds["drawn"] if thresholds else (),
+        ),
+        "thresholds": thresholds,
     }
 
 
 def _audit_page(report: Report, explored: Explored | None) -> dict[str, Any]:
     column, measured = next(iter(report["groups"].items()))
     claim = measured["evidence"]["claims"][0]
+    thresholds = audit_sections.thresholds(report["threshold_sweep"], column, claim["budget"])
     return {
         "report": report,
         "interval_name": sentences.interval_name(report),
@@ -155,8 +172,14 @@ def _audit_page(report: Report, explored: Explored | None) -> dict[str, Any]:
         "classes": audit_sections.classes(report),
         "intersections": audit_sections.intersections(report),
         "explorer": explored
-        and explorer_section(explored, claim, Objective.performance.key, "MODEL"),
-        "thresholds": audit_sections.thresholds(report["threshold_sweep"], column, claim["budget"]),
+        and explorer_section(
+            explored,
+            claim,
+            Objective.performance.key,
+            "MODEL",
+            thresholds["drawn"] if thresholds else (),
+        ),
+        "thresholds": thresholds,
         "subgroups": sections.subgroups((report["subgroups"] or {}).get("found")),
         "rule": sections.rule(report["rule"]),
     }

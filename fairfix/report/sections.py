@@ -7,10 +7,10 @@ from typing import Any
 
 from fairfix._utils.text import shorten, single_line
 from fairfix.metrics.fairness_metrics import title as title_of
-from fairfix.report import charts, sentences
+from fairfix.report import audit_charts, charts, sentences
 from fairfix.report.charts import GainLossStrips, Mark, Strips
 from fairfix.report.figures import Figure, budget_band, neutral, thin
-from fairfix.report.markdown import STATES
+from fairfix.report.markdown import CHANGED, STATES
 
 Report = Mapping[str, Any]
 Row = dict[str, Any]
@@ -240,6 +240,49 @@ def _threshold_remark(report: Report, name: str) -> str:
     if after is not None and after < 0:
         return "all decided positive"
     return "" if after is None or after < 1 else "all decided negative"
+
+
+def calibration_change(report: Report, names: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return the calibration before and after, of all rows and of each group; None without it."""
+    by_state = report.get("calibration")
+    if not by_state:
+        return None
+    before, after = (by_state[state] for state in CHANGED)
+    pairs = [dict(zip(CHANGED, pair, strict=True)) for pair in zip(before, after, strict=True)]
+    labels = [shorten(before[0]["name"]), *(names[part["name"]] for part in before[1:])]
+    kept = {*shown_groups(report["results"]["test"]["debiased"]["groups"], SHOWN_HISTOGRAMS)}
+    shown = [
+        (label, pair)
+        for i, (label, pair) in enumerate(zip(labels, pairs, strict=True))
+        if i == 0 or pair["debiased"]["name"] in kept
+    ]
+    return {
+        "parts": [
+            {
+                "label": label,
+                "n": pair["debiased"]["rows"],
+                "base": Figure.of(pair["debiased"]["base_rate"]),
+                "drawing": audit_charts.reliability(pair, label),
+                "states": [
+                    {
+                        "title": STATES[state],
+                        "label": f"{label}, {STATES[state]}",
+                        "mean": part["mean_score"],
+                        "bias": Figure.of(part["bias"]),
+                        "error": part["error"],
+                        "by_chance": part["error_by_chance"],
+                        "bins": [
+                            {**each, "figure": Figure.of(each["rate"])} for each in part["bins"]
+                        ],
+                    }
+                    for state, part in pair.items()
+                ],
+            }
+            for label, pair in shown
+        ],
+        "left_out": len(pairs) - len(shown),
+        "same": before == after,
+    }
 
 
 def subgroups(significant: Sequence[Report] | None) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ import torch
 from fairfix._utils.version import __version__
 from fairfix.methods._result import Step
 from fairfix.models.checkpoint import weights_sha256
-from fairfix.stats.calibration import Calibration
+from fairfix.stats.calibration import Calibration, calibration
 from fairfix.stats.evaluation import Evaluation
 from fairfix.stats.subgroups.intersections import IntersectionAudit
 from fairfix.stats.subgroups.worst_subgroups import Subgroup
@@ -125,6 +125,7 @@ def report_document(outcome: Outcome, command: str | None = None) -> dict[str, A
                     for name, (before, after) in evidence.histograms.items()
                 },
             },
+            "calibration": _calibration(outcome),
             **evidence.tuned.to_json(),
             "warnings": list(dict.fromkeys((*outcome.warnings, *evidence.warnings, *serious))),
             "serious_warnings": serious,
@@ -186,6 +187,18 @@ def _intersection(each: IntersectionAudit) -> dict[str, Any]:
         "groups": [group_document(*pair) for pair in zip(each.groups, each.intervals, strict=True)],
         "too_small": list(each.too_small),
         "gaps": each.evaluation and each.evaluation.gaps,
+    }
+
+
+def _calibration(outcome: Outcome) -> dict[str, Any]:
+    rows = outcome.test_rows
+    problems = {"unmodified": rows.problem, "debiased": rows.debiased_problem}
+    return {
+        state: [
+            calibration_document(part)
+            for part in calibration(problem, confidence=outcome.confidence)
+        ]
+        for state, problem in problems.items()
     }
 
 

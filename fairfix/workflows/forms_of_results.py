@@ -13,12 +13,9 @@ from fairfix.report.html import audit_html, gate_html, html
 from fairfix.report.markdown import STATES
 from fairfix.report.plots import Plotted, plot
 from fairfix.report.tidy import audit_frame, gate_frame, report_frame
-from fairfix.stats.calibration import calibration
 from fairfix.workflows.audit import Audit
 from fairfix.workflows.documents import (
     audit_document,
-    calibration_document,
-    plain_document,
     report_document,
 )
 from fairfix.workflows.explored import explored_audit, explored_outcome
@@ -102,12 +99,11 @@ def _plotted(result: Outcome | Audit | Gate) -> Plotted:
 
 def _plotted_outcome(result: Outcome, document: dict[str, Any]) -> Plotted:
     objective = result.objective
-    calibrated = calibration(result.test_rows.debiased_problem, confidence=result.confidence)
     return Plotted(
         {STATES[state]: e for state, e in document["results"]["test"].items()},
         (objective.metric.key, objective.budget),
         explored_outcome(result),
-        [plain_document(calibration_document(part)) for part in calibrated],
+        document["calibration"]["debiased"],
         [
             (point.probability, point.performance, point.chosen)
             for point in result.tradeoff_curve

@@ -38,6 +38,7 @@ NODE, PDFTOTEXT = shutil.which("node"), shutil.which("pdftotext")
 AXE = os.environ.get("AXE")
 EVIL = "</script><script>alert(1)</script><!--<script>\u2028&lt;"
 CLAIM = {"metric": "spd", "budget": 0.05}
+PR = "Precision-recall by group"
 
 
 def problem(
@@ -312,6 +313,47 @@ def test_the_tradeoff_curve_has_no_dominated_point() -> None:
     assert kept[-1] == pytest.approx(float(PERFORMANCES["balanced_accuracy"](counts).max()))
 
 
+def operating_points(text: str) -> dict[str, list[tuple[float, float]]]:
+    """The visible operating points of each chart by its vertical rate, in percent."""
+    found: dict[str, list[tuple[float, float]]] = {"tpr": [], "ppv": []}
+    marks = re.findall(
+        r'<svg x="([^"%]+)%" y="([^"%]+)%" overflow="visible" visibility="visible" '
+        r'data-group="\d+" data-x="\w+" data-y="(\w+)">',
+        text,
+    )
+    for x, y, rate in marks:
+        found[rate].append((float(x), float(y)))
+    return found
+
+
+def test_curves_by_group_have_the_rates_of_the_thresholds_in_use() -> None:
+    rows = problem(groups=3)
+    found = explored(rows, 0.5)
+    column = replace(found.columns[0], in_use=(0.5, 0.5, 1.0))
+    section = explorer_section(replace(found, columns=(column,)), CLAIM, "accuracy", "MODEL")
+    counts = rows.counts(rows.scores > 0.5)
+    expected: dict[str, list[tuple[float, float]]] = {"tpr": [], "ppv": []}
+    for tp, fp, fn, tn in zip(*(side.tolist() for side in counts.sides), strict=True):
+        expected["tpr"].append((100 * fp / (fp + tn), 100 - 100 * tp / (tp + fn)))
+        expected["ppv"].append((100 * tp / (tp + fn), 100 - 100 * tp / (tp + fp)))
+    expected["tpr"][2] = (0, 100)
+    del expected["ppv"][2]  # no positive decisions
+    points = operating_points("".join(section["curves"].values()))
+    for rate, places in expected.items():
+        assert points[rate] == [pytest.approx(place, abs=0.051) for place in places]
+    lines = re.findall(r'd="([^"]*)" class="series s0"', section["curves"][PR])
+    assert [line.count("M") for line in lines] == [1]
+
+
+def test_a_group_has_the_same_line_on_every_chart() -> None:
+    section = explorer_section(
+        explored(problem(groups=3)), CLAIM, "accuracy", "MODEL", ["other", "group 2", "group 0"]
+    )
+    assert section["curve_labels"] == [(1, "group 2"), (2, "group 0")]
+    for drawing in section["curves"].values():
+        assert re.findall(r'class="series (s\d)"', drawing) == ["s1", "s2"]
+
+
 # In a browser.
 
 
@@ -344,6 +386,10 @@ def test_the_keyboard_moves_thresholds(tab: Tab, page: str, tmp_path: Path) -> N
     )
     shown = tab.value("document.getElementById('explorer-counts').textContent")
     assert f"f{female[0]}{female[1]}" in shown
+    marks = tab.value("[...document.querySelectorAll('#explorer svg[data-y=ppv]')]"
+                      ".map(mark => mark.getAttribute('y'))")  # fmt: skip
+    precision = [yes / (yes + no) for yes, no in (female, male)]
+    assert marks == [f"{100 - 100 * each!r}%" for each in precision]
     sizes = [cells[0][0] + cells[1][0] for cells in data["columns"][0]["above"]]
     spd = sum(female) / sizes[0] - sum(male) / sizes[1]
     assert f"{spd:.3f}".replace("-", "\u2212") in words(tab, "gaps")
@@ -389,24 +435,36 @@ def test_axe_finds_no_violation(
     assert found == []
 
 
-def test_in_print_headings_are_with_their_charts_and_nothing_is_folded(
-    tab: Tab, page: str, tmp_path: Path
+@pytest.mark.parametrize("kind", ["audit", "report"])
+def test_in_print_no_heading_ends_a_page_and_nothing_is_folded(
+    tab: Tab, pages: dict[str, str], tmp_path: Path, kind: str
 ) -> None:
     if PDFTOTEXT is None:
         pytest.skip("no pdftotext on this machine")
-    file, printed = tmp_path / "audit.html", tmp_path / "audit.pdf"
-    file.write_text(page, encoding="utf-8")
+    file, printed = tmp_path / "page.html", tmp_path / "page.pdf"
+    file.write_text(pages[kind], encoding="utf-8")
     tab.open(file)
+    headings = set(tab.value("[...document.querySelectorAll('h2, h3, figcaption')]"
+                             ".map(each => each.innerText.split('\\n')[0].trim())"))  # fmt: skip
+    legends = tab.value("[...document.querySelectorAll('svg.plot ~ .legend, .plots + .legend')]"
+                        ".map(each => each.innerText)")  # fmt: skip
     printed.write_bytes(tab.pdf())
-    ended = subprocess.run([PDFTOTEXT, printed, "-"], capture_output=True, text=True, check=True)
-    pages = ended.stdout.split("\f")
+    ended = subprocess.run(
+        [PDFTOTEXT, "-layout", printed, "-"], capture_output=True, text=True, check=True
+    )
+    sheets = [sheet.split("\n") for sheet in ended.stdout.split("\f") if sheet.strip()]
+    for sheet in sheets:
+        first, last = (line.strip() for line in (sheet[0], [each for each in sheet if each][-1]))
+        assert not any(re.fullmatch(rf"[▼▶▾▸]?\s*{re.escape(each)}", last) for each in headings)
+        assert first.split() not in [legend.split() for legend in legends]
     for heading, axis in {
         "ROC by group": "True positive rate",
+        "Precision-recall by group": "Recall (true positive rate)",
         "Gap by threshold": "Statistical parity difference",
         "Selection rate by threshold": "Shared threshold",
     }.items():
-        (found,) = [each for each in pages if heading in each]
-        assert axis in found
+        (found,) = [text for sheet in sheets if heading in (text := "\n".join(sheet))]
+        assert axis in found, (heading, found)
     assert "SHA-256" in ended.stdout  # in a folded section
 
 
@@ -418,7 +476,8 @@ def test_without_scripts_the_charts_are_there(tab: Tab, page: str, tmp_path: Pat
         tab.open(file)
         shown = tab.value("document.body.innerText")
         assert "The sliders need JavaScript" in shown
-        assert tab.value("document.querySelectorAll('#explorer svg.plot').length") == 4
+        plots = "[...document.querySelectorAll('#explorer svg.plot')]"
+        assert tab.value(f"{plots}.filter(each => each.checkVisibility()).length") == 5
         assert tab.value("document.getElementById('explorer-panel').offsetHeight") == 0
     finally:
         tab.use_scripts(True)

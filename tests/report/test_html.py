@@ -170,6 +170,8 @@ def full(
             for group in e["groups"]:
                 rates = group["rates"].items()
                 group["rates"] = {key: around(rate["value"], rate["n"]) for key, rate in rates}
+    parts = [calibrated("all rows", 800), *(calibrated(name, 400) for name in names)]
+    report["calibration"] = {"unmodified": parts, "debiased": copy.deepcopy(parts)}
     claim = {
         "metric": "spd",
         "title": "statistical parity difference",
@@ -279,8 +281,10 @@ def verdict_box(text: str) -> str:
     return Page(found[0]).text
 
 
-SECTIONS = {"warnings", "gap", "groups", "search", "metrics", "rule", "provenance"}
-NEWER = {"change", "tradeoff-curve", "scores", "subgroups"}
+SECTIONS = {
+    *("warnings", "gap", "groups", "confusion", "search", "metrics", "rule", "provenance"),
+}
+NEWER = {"change", "tradeoff-curve", "scores", "calibration", "subgroups"}
 
 
 def test_a_page_is_well_formed_and_its_links_lead_somewhere() -> None:
@@ -860,6 +864,61 @@ def test_calibration_is_shown_for_all_rows_and_every_group() -> None:
     assert len(whiskers) == 10
     ends = {k: float(v) for k, v in re.findall(r'(x1|y1|y2)="([\d.]+)%"', whiskers[3])}
     assert ends == pytest.approx({"x1": 35, "y1": 100 - 31, "y2": 100 - 38}, abs=0.1)
+
+
+def matrices(text: str) -> list[tuple[list[float], list[str]]]:
+    """The colors and the texts of each confusion matrix."""
+    found = re.findall(r'<svg class="confusion".*?</svg>', text, re.S)
+    return [
+        (
+            [float(each) for each in re.findall(r'fill-opacity="([^"]*)"', svg)],
+            re.findall(r"<text[^>]*>([^<]*)</text>", svg),
+        )
+        for svg in found
+    ]
+
+
+def test_confusion_matrices_have_the_counts_of_every_group() -> None:
+    report = full()
+    female, _ = report["results"]["test"]["debiased"]["groups"]
+    female |= {"tp": 1234, "fn": 1, "fp": 0, "tn": 0}
+    drawn = matrices(html(report))
+    assert len(drawn) == 4  # two groups, before and after
+    colors, words = drawn[1]
+    assert words[:3] == ["true positives", "1,234", "99.9 %"]
+    assert words[3:6] == ["false negatives", "1", "0.1 %"]
+    assert words[6:9] == ["false positives", "0", "undefined"]
+    assert colors == pytest.approx([0.45 * 1234 / 1235, 0.45 / 1235, 0, 0], abs=0.001)
+    others = matrices(audit_html(audited()))
+    assert len(others) == 4  # two columns of two groups
+    assert others[0][1][:3] == ["true positives", "100", "83.3 %"]
+
+
+def test_a_report_shows_calibration_before_and_after(place: Place) -> None:
+    case = library.load(place.model, place.val)
+    outcome = library.debias(case, "prune", test=place.test, subgroups=False)
+    report = json.loads(json.dumps(report_document(outcome)))
+    rows = outcome.test_rows
+    for state, problem in (("unmodified", rows.problem), ("debiased", rows.debiased_problem)):
+        parts = report["calibration"][state]
+        assert [part["name"] for part in parts] == ["all rows", *problem.group_names]
+        scores, labels = problem.scores.double(), problem.labels.double()
+        for g, part in enumerate(parts):
+            here = (problem.groups == g - 1) if g else (problem.groups >= 0)
+            assert part["rows"] == int(here.sum())
+            assert part["mean_score"] == pytest.approx(float(scores[here].mean()), abs=1e-6)
+            assert part["base_rate"]["value"] == pytest.approx(float(labels[here].mean()))
+    shown = section(html(report), "calibration")
+    before, after = (report["calibration"][state][0] for state in ("unmodified", "debiased"))
+    figures = [
+        f"unmodified model {before['mean_score']:.3f} ",
+        f"debiased {after['mean_score']:.3f} ",
+        f"error {before['error']:.3f} → {after['error']:.3f}",
+    ]
+    for each in figures:
+        assert each in shown
+    del report["calibration"]
+    assert "calibration" not in Page(html(report)).values("id")
 
 
 def test_other_thresholds_are_drawn_and_the_one_in_use_is_marked() -> None:

@@ -9,6 +9,7 @@ from pydantic import Field
 from fairfix._utils.strict_json import StrictModel
 from fairfix.data.coarse_fingerprints import CoarseFingerprints
 from fairfix.data.row_fingerprints import RowFingerprints
+from fairfix.report.schema.calibration import Calibration
 from fairfix.report.schema.gate import Check
 from fairfix.report.schema.reweighting import Reweighting
 from fairfix.report.schema.shared import (
@@ -304,6 +305,15 @@ class Histograms(StrictModel):
     groups: dict[str, GroupHistogram] = Field(description="Histograms by group.")
 
 
+class CalibrationChange(StrictModel):
+    """Calibration of the scores on test rows, before and after: all rows, then each group."""
+
+    unmodified: tuple[Calibration, ...] = Field(description="Of the unmodified model.")
+    debiased: tuple[Calibration, ...] = Field(
+        description="Of the debiased model; with a score model, of its calibrated probabilities."
+    )
+
+
 class ReportEvidence(Evidence):
     """What the test rows show about the budget and about further demands."""
 
@@ -347,6 +357,9 @@ class Report(StrictModel):
         "against the probability that the budget is met, over thresholds."
     )
     histograms: Histograms = Field(description="The distributions of the scores on test rows.")
+    calibration: CalibrationChange = Field(
+        description="Calibration of the scores on test rows, before and after."
+    )
     tuned_rows: RowFingerprints | None = Field(
         description="Salted hashes of the validation rows, so that a gate can detect them in a "
         "test table; null if rows cannot be told apart."
