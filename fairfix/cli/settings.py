@@ -242,6 +242,7 @@ class _SettingsTable(StrictModel):
     array: _Names | None = None
     input_shape: _Names | None = None
     image_size: _Numbers | None = None
+    image_scale: float | None = None
     image_mean: _Numbers | None = None
     image_std: _Numbers | None = None
     tokenizer: str | None = None

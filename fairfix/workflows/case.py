@@ -17,6 +17,7 @@ from fairfix.data.table import Columns, Table, read_table
 from fairfix.data.table_source import Data, table_source
 from fairfix.errors import CheckpointError, TableError, UsageError
 from fairfix.models.checkpoint import Checkpoint
+from fairfix.models.checkpoint.configuration import CONFIG, TIMM_ARCH, timm_architecture
 from fairfix.models.classes import Classes
 from fairfix.models.inputs import Inputs
 from fairfix.models.run_network import OUTPUT_KINDS, checked_scores, make_scorer
@@ -298,6 +299,12 @@ def read_model(model: Model, options: ModelOptions, rule: Path | None = None) ->
             raise CheckpointError(
                 f"{checkpoint.name} holds weights but no architecture. Its rule was made "
                 f"with --arch {hint}; a file never names the code to run, so give --arch again."
+            )
+        timm = timm_architecture(checkpoint.metadata.get("config"))
+        if timm is not None:
+            raise CheckpointError(
+                f"{checkpoint.name} holds weights but no architecture. By {CONFIG} they are of "
+                f"{timm} of timm; build it with --arch {TIMM_ARCH}."
             )
         raise CheckpointError(
             f"{checkpoint.name} holds weights but no architecture. Name it with "

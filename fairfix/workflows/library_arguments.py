@@ -27,6 +27,7 @@ class InputOptions(TypedDict, total=False):
         array: ``FILE[:KEY]``, a row per row of the table.
         input_shape: of a row of numbers, codes or an array.
         image_size: H, or (H, W).
+        image_scale: factor of the pixels, which are 0 to 255.
         image_mean, image_std: one number, or one per channel.
         tokenizer: its folder; max_length: most tokens of a text.
         image_root: folder, zip or tar file with the images.
@@ -40,6 +41,7 @@ class InputOptions(TypedDict, total=False):
     array: str | Mapping[str, str]
     input_shape: Sequence[int] | Mapping[str, Sequence[int]]
     image_size: int | Sequence[int]
+    image_scale: float
     image_mean: float | Sequence[float]
     image_std: float | Sequence[float]
     tokenizer: str | Path
@@ -50,6 +52,7 @@ class InputOptions(TypedDict, total=False):
 
 
 _LISTS = ("codes", "image", "text", "array", "input_shape")
+_NUMBERS = ("image_size", "image_mean", "image_std")
 _PATHS = ("tokenizer", "image_root", "cache")
 _FILES = ("image_root", "cache", "on_bad_row")
 
@@ -70,7 +73,7 @@ def input_options(given: InputOptions | None) -> tuple[FileOptions, GivenInputs]
         elif name in _PATHS:
             written[name] = Path(str(value))
         else:
-            written[name] = _numbers(value) if name.startswith("image_") else value
+            written[name] = _numbers(value) if name in _NUMBERS else value
     files = {name: written.pop(name) for name in _FILES if name in written}
     return FileOptions(**files), GivenInputs(**written)
 

@@ -10,6 +10,7 @@ from fairfix.data.table import Columns, Table, equal_values
 from fairfix.data.table.labels import favorable_among
 from fairfix.errors import UsageError
 from fairfix.models.checkpoint import Checkpoint
+from fairfix.models.checkpoint.configuration import image_config_of, timm_architecture
 from fairfix.models.classes import Classes
 from fairfix.models.run_network import Reading
 from fairfix.models.scorer import Output, Scorer
@@ -192,9 +193,15 @@ def _classes(names: tuple[str, ...], table: Table) -> Classes:
 
 
 def _stored_names(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Return the class names of a Hugging Face configuration; () if it has none."""
+    """Return the class names in a configuration of transformers or timm; () if it has none."""
     config = checkpoint.metadata.get("config")
-    named = config.get("id2label") if isinstance(config, Mapping) else None
+    named = None
+    if isinstance(config, Mapping):
+        named = config.get("id2label")
+        if timm_architecture(config) is not None:
+            named = config.get("label_names", image_config_of(config).get("label_names"))
+    if isinstance(named, list):
+        named = dict(enumerate(named))
     if not isinstance(named, Mapping):
         return ()
     by_place = {str(place): name for place, name in named.items()}

@@ -97,9 +97,10 @@ def test_a_table_of_test_rows_is_read_likewise(fairfix: Run, folder: Path) -> No
 def test_options_say_the_same_as_a_data_spec(fairfix: Run, folder: Path) -> None:
     call = ("predict", folder / "model.pt", folder / "val.csv", *files(folder), "--force")
     options = ("--image", "file", "--image-size", "4", "--image-mean", "0.5,0.4,0.3")
+    options = (*options, "--image-scale", "0.01")
     ended = fairfix(*call, *options, "-o", folder / "options.csv")
     assert ended.code == 0, ended.err
-    write_spec(folder, resize={"exact": [4, 4]}, mean=[0.5, 0.4, 0.3])
+    write_spec(folder, resize={"exact": [4, 4]}, mean=[0.5, 0.4, 0.3], scale=0.01)
     assert fairfix(*call, "-o", folder / "spec.csv").code == 0
     assert (folder / "options.csv").read_text() == (folder / "spec.csv").read_text()
     assert "--image is given beside a data spec" in fairfix(*call, *options).sentence

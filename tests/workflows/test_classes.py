@@ -187,12 +187,21 @@ def test_folding_shifts_the_biases_of_the_favorable_classes(kind: Output) -> Non
     assert torch.equal(folded.score(problem.inputs) > 0.5, scorer.score(problem.inputs) > 0.7)
 
 
-def test_names_in_the_configuration_are_the_classes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"id2label": {str(place): name for place, name in enumerate(NAMES)}},
+        {"architecture": "resnet18", "pretrained_cfg": {}, "label_names": list(NAMES)},
+        {"architecture": "resnet18", "pretrained_cfg": {"label_names": list(NAMES)}},
+    ],
+)
+def test_names_in_the_configuration_are_the_classes(
+    config: dict[str, object], tmp_path: Path
+) -> None:
     model, data, *_ = files(tmp_path)
     named = load(model, data)
     checkpoint = named.checkpoint
     assert checkpoint is not None
-    config = {"id2label": {str(place): name for place, name in enumerate(NAMES)}}
     stored = replace(checkpoint, metadata={**checkpoint.metadata, "config": config})
     options = ModelOptions(device="cpu", trust=True)
     case = load_case(stored, data, columns=named.columns, options=options)

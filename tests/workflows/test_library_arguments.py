@@ -22,8 +22,15 @@ from fairfix.workflows.library_arguments import InputOptions, input_options
         ),
         ({"image": "file", "image_size": 4}, GivenInputs(image=("file",), image_size="4")),
         (
-            {"image": {"x": "file"}, "image_size": (6, 4), "image_mean": [0.5, 0.4, 0.3]},
-            GivenInputs(image=("x=file",), image_size="6,4", image_mean="0.5,0.4,0.3"),
+            {
+                "image": {"x": "file"},
+                "image_size": (6, 4),
+                "image_scale": 1,
+                "image_mean": [0.5, 0.4, 0.3],
+            },
+            GivenInputs(
+                image=("x=file",), image_size="6,4", image_scale=1, image_mean="0.5,0.4,0.3"
+            ),
         ),
         (
             {"text": "review", "tokenizer": "tokens", "max_length": 16},

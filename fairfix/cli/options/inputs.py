@@ -192,7 +192,7 @@ def model_options(
         advanced(
             "Label value of each output of a network with more than two, comma-separated.",
             "--classes",
-            default="id2label of config.json",
+            default="id2label or label_names of config.json",
         ),
     ] = None,
     trust_checkpoint: Annotated[

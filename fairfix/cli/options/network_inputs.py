@@ -42,13 +42,22 @@ def input_options(
         advanced(
             "Size to which images are resized: H or H,W.",
             "--image-size",
-            default="as preprocessor_config.json beside the model says, else that of the files",
+            default="as preprocessor_config.json or timm's config.json beside the model says, "
+            "else that of the files",
+        ),
+    ] = None,
+    image_scale: Annotated[
+        float | None,
+        advanced(
+            "Factor of the pixels, which are 0 to 255.",
+            "--image-scale",
+            default="as above, else 1/255",
         ),
     ] = None,
     image_mean: Annotated[
         str | None,
         advanced(
-            "Mean of the pixels, one or one per channel, after division by 255.",
+            "Mean of the scaled pixels, one or one per channel.",
             "--image-mean",
             default="as above, else 0",
         ),
@@ -56,7 +65,7 @@ def input_options(
     image_std: Annotated[
         str | None,
         advanced(
-            "Standard deviation of the pixels, likewise.",
+            "Standard deviation of the scaled pixels, likewise.",
             "--image-std",
             default="as above, else 1",
         ),

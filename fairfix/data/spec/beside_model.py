@@ -1,16 +1,19 @@
-"""The preprocessing that lies beside a model: image settings of transformers, and a tokenizer."""
+"""The preprocessing beside a model: image settings of transformers or timm, and a tokenizer."""
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fairfix._utils.strict_json import read_json
 from fairfix.data.inputs.tokenizer_folder import has_tokenizer
 from fairfix.errors import InputError
+from fairfix.models.checkpoint.configuration import CONFIG, image_config_of, timm_architecture
 
-CONFIG = "preprocessor_config.json"
+_PROCESSOR = "preprocessor_config.json"
 _TYPE = re.compile(r"(\w+?)(ImageProcessor(Fast|Pil)?|FeatureExtractor)")
 _SQUARE = {"ViT", "DeiT", "Beit", "Siglip"}  # a plain number as size is that of both sides
 _SHORTEST = {"CLIP", "Bit", "MobileNetV1", "MobileNetV2", "ConvNext"}
@@ -34,15 +37,19 @@ def image_settings_beside(model: Path) -> dict[str, Any] | None:
         model: its file or folder.
 
     Returns:
-        Keys of an image in a data spec; None if there is no ``preprocessor_config.json``.
+        Keys of an image in a data spec; None if there is neither a ``preprocessor_config.json`` nor
+        a ``config.json`` of timm.
 
     Raises:
         InputError: the file has steps other than those of a data spec, or lacks some; or only code
             lies beside the model, which is never run.
     """
     folder = _folder(model)
-    path = folder / CONFIG
+    path, follow = folder / _PROCESSOR, _settings
     if not path.exists():
+        path, follow = folder / CONFIG, _timm_settings
+    config = _config_of(path)
+    if config is None:
         code = sorted(each.name for each in folder.iterdir() if _CODE.fullmatch(each.name))
         if code:
             raise InputError(
@@ -50,14 +57,26 @@ def image_settings_beside(model: Path) -> dict[str, Any] | None:
                 "and not read; give their size, mean and standard deviation, or a data spec."
             )
         return None
-    config = read_json(path, error=InputError)
     try:
-        return _settings(config)
+        return follow(config)
     except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
         lacking = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise InputError(
-            f"{CONFIG} cannot be followed ({lacking}); describe the images in a data spec."
+            f"{path.name} cannot be followed ({lacking}); describe the images in a data spec."
         ) from None
+
+
+def _config_of(path: Path) -> Any:
+    """Return the content of a file with image settings; None if it is missing or has none."""
+    if not path.exists():
+        return None
+    if path.name == _PROCESSOR:
+        return read_json(path, error=InputError)
+    try:
+        config = read_json(path, error=InputError)
+    except InputError:  # it may belong to something else
+        return None
+    return config if timm_architecture(config) is not None else None
 
 
 def _folder(model: Path) -> Path:
@@ -134,3 +153,30 @@ def _convnext(config: dict[str, Any]) -> dict[str, Any]:
     shortest = int(side / float(config.get("crop_pct") or _CONVNEXT_CROP))
     resize = {"shortest": shortest, "filter": _filter(config)}
     return {"resize": resize, "crop": [side, side]}
+
+
+def _timm_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of timm for evaluation: resize, crop the middle, and scale."""
+    images: Mapping[str, Any] = image_config_of(config)
+    channels, *sides = (int(each) for each in images["input_size"])
+    if channels not in (1, 3):
+        raise ValueError(f"its images have {channels} channels")
+    share, mode = float(images["crop_pct"]), str(images.get("crop_mode", "center"))
+    if not 0 < share <= 1:
+        raise ValueError(f"crop_pct is {share:g}")
+    larger = [math.floor(side / share) for side in sides]
+    if mode == "squash":
+        resize: dict[str, Any] = {"exact": larger}
+    elif mode == "center" and larger[0] == larger[1]:
+        resize = {"shortest": larger[0]}
+    else:
+        raise ValueError(f"crop_mode is {mode!r} for {sides[0]} x {sides[1]} pixels")
+    if images["interpolation"] not in _FILTERS:
+        raise ValueError(f"interpolation is {images['interpolation']!r}")
+    return {
+        "mode": "L" if channels == 1 else "RGB",
+        "resize": {**resize, "filter": images["interpolation"]},
+        "crop": sides,
+        "mean": [float(each) for each in images["mean"]],
+        "std": [float(each) for each in images["std"]],
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from fairfix.errors import UsageError
 _ARGUMENT = re.compile(r"([A-Za-z_][A-Za-z_0-9]*)=(.*)", re.DOTALL)
 _NEEDS = {
     "image_size": "image",
+    "image_scale": "image",
     "image_mean": "image",
     "image_std": "image",
     "tokenizer": "text",
@@ -37,6 +39,7 @@ class GivenInputs:
         array: ``[ARG=]FILE[:KEY]``; ``{table}`` in it is the table's name without its suffix.
         input_shape: ``[ARG=]C,H,W``, the shape of a row of numbers, codes or an array.
         image_size: ``H[,W]``; None takes the settings beside the model.
+        image_scale: factor of the pixels, 0 to 255; None likewise.
         image_mean, image_std: one number or one per channel; None likewise.
         tokenizer: its folder; None takes that of the model.
         max_length: most tokens of a row; None takes what the tokenizer says.
@@ -48,6 +51,7 @@ class GivenInputs:
     array: Sequence[str] = ()
     input_shape: Sequence[str] = ()
     image_size: str | None = None
+    image_scale: float | None = None
     image_mean: str | None = None
     image_std: str | None = None
     tokenizer: Path | None = None
@@ -167,6 +171,10 @@ class GivenInputs:
             settings.pop("crop", None)
             pixels_filter = settings.get("resize", {}).get("filter", "bilinear")
             settings["resize"] = {"exact": [sides[0], sides[-1]], "filter": pixels_filter}
+        if self.image_scale is not None:
+            if not (math.isfinite(self.image_scale) and self.image_scale > 0):
+                raise UsageError(f"--image-scale must be above 0, not {self.image_scale:g}.")
+            settings["scale"] = self.image_scale
         for name, numbers in (("mean", mean), ("std", std)):
             if numbers is not None:
                 settings[name] = _numbers(f"--image-{name}", numbers)

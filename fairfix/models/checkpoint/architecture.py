@@ -46,7 +46,7 @@ def make_module(
     with importable_from(Path(source).resolve().parent if is_file else Path.cwd()):
         code = _import_file(Path(source)) if is_file else _import(source)
         make = _find_callable(code, name, arch)
-        used = _accepted(make, {k: v for k, v in stored.values.items() if k not in arch_args})
+        used = {k: v for k, v in _accepted(make, stored).items() if k not in arch_args}
         try:
             with torch.random.fork_rng(devices=[]):
                 module = make(**used, **arch_args)
@@ -66,17 +66,18 @@ def arguments_text(arguments: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={shorten(repr(value))}" for name, value in arguments.items())
 
 
-def _accepted(make: Callable[..., object], arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _accepted(make: Callable[..., object], stored: StoredArguments) -> dict[str, Any]:
     """Return the arguments that a signature takes: by name, or any if it has ``**kwargs``."""
     try:
         parameters = inspect.signature(make).parameters.values()
     except (TypeError, ValueError):  # some callables in C have none
         return {}
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return dict(arguments)
-    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    names = {parameter.name for parameter in parameters if parameter.kind in by_name}
-    return {name: value for name, value in arguments.items() if name in names}
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    names = {parameter.name for parameter in parameters if parameter.kind in named}
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    by_name = {name: value for name, value in stored.by_name.items() if name in names}
+    values = {k: value for k, value in stored.values.items() if takes_any or k in names}
+    return {**by_name, **values}
 
 
 @contextmanager

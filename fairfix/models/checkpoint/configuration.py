@@ -15,6 +15,10 @@ CONFIG = "config.json"
 HYPER_PARAMETERS = "hyper_parameters"
 """The key of Lightning, and of training dictionaries that follow it."""
 
+TIMM_ARCH = "timm:create_model"
+"""The option that builds an architecture of timm."""
+
+_TIMM = "timm_wrapper"  # the type of its models in transformers
 _MAX_BYTES = 16 << 20
 
 
@@ -25,10 +29,12 @@ class StoredArguments:
     Attributes:
         values: plain JSON; an architecture takes those that its signature has.
         place: where they are, for messages.
+        by_name: further ones, which a parameter of that name takes, but ``**kwargs`` does not.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     place: str = "the checkpoint"
+    by_name: Mapping[str, Any] = field(default_factory=dict)
 
 
 NO_ARGUMENTS = StoredArguments()
@@ -48,6 +54,33 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise CheckpointError(f"{path} must be a JSON object, not a {type(config).__name__}.")
     return config
+
+
+def timm_architecture(config: object) -> str | None:
+    """Return the name of the architecture in a ``config.json`` of timm; None for any other."""
+    if not isinstance(config, Mapping) or config.get("model_type", _TIMM) != _TIMM:
+        return None
+    name, has_images = config.get("architecture"), "pretrained_cfg" in config
+    return name if isinstance(name, str) and (has_images or "input_size" in config) else None
+
+
+def image_config_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the part of a ``config.json`` of timm on images, in the present and an older form."""
+    found = config.get("pretrained_cfg", config)
+    return found if isinstance(found, Mapping) else {}
+
+
+def arguments_in(config: Mapping[str, Any]) -> StoredArguments:
+    """Return the arguments in a ``config.json``; for one of timm, those of ``create_model``."""
+    name = timm_architecture(config)
+    if name is None:
+        return StoredArguments(config, CONFIG)
+    known = {**image_config_of(config), **config}
+    values = {"num_classes": known["num_classes"]} if "num_classes" in known else {}
+    own = config.get("model_args")
+    return StoredArguments(
+        {**values, **(own if isinstance(own, Mapping) else {})}, CONFIG, {"model_name": name}
+    )
 
 
 def with_arguments(
@@ -72,4 +105,4 @@ def with_arguments(
         note = f"{CONFIG} beside the weights is not read: {error}"
         return replace(checkpoint, notes=(*checkpoint.notes, note)), NO_ARGUMENTS
     metadata = {**checkpoint.metadata, "config": config}
-    return replace(checkpoint, metadata=metadata), StoredArguments(config, CONFIG)
+    return replace(checkpoint, metadata=metadata), arguments_in(config)

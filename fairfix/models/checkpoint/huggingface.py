@@ -1,7 +1,7 @@
 """Hugging Face folders: ``config.json``, ``model.safetensors`` and other files.
 
-The ``transformers`` package loads its own models. The configuration, such as that of a
-``PyTorchModelHubMixin``, has the arguments of the class given as architecture.
+The ``transformers`` package loads its own models, and timm builds its own. The configuration, such
+as that of a ``PyTorchModelHubMixin``, has the arguments of the class given as architecture.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,13 @@ from fairfix._utils.text import error_summary
 from fairfix.errors import CheckpointError, TrustError
 from fairfix.models.checkpoint import safetensors
 from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
-from fairfix.models.checkpoint.configuration import CONFIG, StoredArguments, read_config
+from fairfix.models.checkpoint.configuration import (
+    CONFIG,
+    TIMM_ARCH,
+    arguments_in,
+    read_config,
+    timm_architecture,
+)
 from fairfix.models.checkpoint.folder_links import check_folder, copy_folder
 from fairfix.models.checkpoint.load_weights import (
     attach_loaded_network,
@@ -41,9 +47,17 @@ def read(request: ReadRequest) -> Checkpoint:
         request.path / WEIGHTS, request.path, KEY, "Hugging Face folder"
     )
     checkpoint = replace(checkpoint, metadata={**checkpoint.metadata, "config": config})
+    timm = timm_architecture(config)
+    if request.arch is None and timm is not None:
+        if not request.trust:
+            raise TrustError(
+                f"{request.path} has weights of {timm} of timm, which that package must build. "
+                f"Allow that with --trust-checkpoint, or name it with --arch {TIMM_ARCH}."
+            )
+        request = replace(request, arch=TIMM_ARCH)
     if request.arch is None and _TRANSFORMERS & config.keys():
         return attach_loaded_network(checkpoint, _pretrained(request, config))
-    arguments = StoredArguments(config)
+    arguments = arguments_in(config)
     return attach_network(checkpoint, request, arguments=arguments, definition_order=False)
 
 
@@ -76,14 +90,19 @@ def _pretrained(request: ReadRequest, config: Mapping[str, Any]) -> nn.Module:
             "with --trust-checkpoint, or name its class with --arch file.py:Class."
         )
     try:
-        from transformers import AutoModelForSequenceClassification as Model
+        import transformers
     except ImportError as error:
         raise CheckpointError(
             f"{request.path} needs the package transformers; install it with pip install "
             "'fairfix[text]'."
         ) from error
+    named = config.get("architectures")
+    of_images = isinstance(named, list) and str(named[:1]).endswith("ForImageClassification']")
+    model_class = f"AutoModelFor{'Image' if of_images else 'Sequence'}Classification"
     try:
-        model = Model.from_pretrained(request.path, local_files_only=True, use_safetensors=True)
+        model = getattr(transformers, model_class).from_pretrained(
+            request.path, local_files_only=True, use_safetensors=True
+        )
     except Exception as error:
         raise CheckpointError(
             f"transformers cannot load {request.path}: {error_summary(error)}."

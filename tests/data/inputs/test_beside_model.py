@@ -126,6 +126,78 @@ def test_what_a_data_spec_cannot_say_is_refused(
     )
 
 
+TIMM = {
+    "architecture": "resnet18",
+    "num_classes": 2,
+    "pretrained_cfg": {
+        "input_size": [3, 24, 24],
+        "crop_pct": 0.875,
+        "interpolation": "bicubic",
+        "mean": [0.5, 0.4, 0.3],
+        "std": [0.2, 0.3, 0.4],
+    },
+}
+
+
+def of_timm(folder: Path, config: dict[str, Any] = TIMM, **images: Any) -> Path:
+    content = config | {"pretrained_cfg": TIMM["pretrained_cfg"] | images}
+    (folder / "config.json").write_text(json.dumps(content))
+    return folder / "model.safetensors"
+
+
+def test_pixels_are_those_of_the_evaluation_transform_of_timm(read: Read, tmp_path: Path) -> None:
+    """Written out with Pillow: the shorter side is 24 / .875 = 27, and the middle is taken."""
+    images = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    colors = np.random.default_rng(0).integers(0, 256, (43, 57, 3), dtype=np.uint8)
+    picture = images.fromarray(colors)
+    picture.save(tmp_path / "0.png")
+    settings = image_settings_beside(of_timm(tmp_path))
+    assert settings is not None
+    inputs = read({"x": {"kind": "image", "column": "file", **settings}}, {"file": ["0.png"] * 4})
+    resized = picture.resize((int(27 * 57 / 43), 27), images.Resampling.BICUBIC)
+    left, top = round((35 - 24) / 2), round((27 - 24) / 2)
+    pixels = np.float32(resized)[top : top + 24, left : left + 24] / np.float32(255)
+    expected = (pixels - np.float32([0.5, 0.4, 0.3])) / np.float32([0.2, 0.3, 0.4])
+    assert inputs.inputs is not None
+    found = inputs.inputs.batch().tensors[0]
+    np.testing.assert_allclose(found.numpy()[0], expected.transpose(2, 0, 1), atol=1e-6)
+
+
+def test_settings_of_timm_in_its_other_forms(tmp_path: Path) -> None:
+    squash = of_timm(tmp_path, crop_mode="squash", input_size=[1, 30, 20], crop_pct=0.9)
+    found = image_settings_beside(squash)
+    assert found is not None
+    assert found["resize"] == {"exact": [33, 22], "filter": "bicubic"}
+    assert (found["mode"], found["crop"]) == ("L", [30, 20])
+    older = {"architecture": "resnet18", **TIMM["pretrained_cfg"]}
+    (tmp_path / "config.json").write_text(json.dumps(older))
+    expected = {"shortest": 27, "filter": "bicubic"}
+    assert (image_settings_beside(tmp_path) or {})["resize"] == expected
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "mine", "width": 3}))
+    assert image_settings_beside(tmp_path) is None
+    (tmp_path / "config.json").write_text("no JSON")
+    assert image_settings_beside(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ({"crop_mode": "border"}, "(crop_mode is 'border' for 24 x 24 pixels)"),
+        ({"input_size": [3, 24, 20]}, "(crop_mode is 'center' for 24 x 20 pixels)"),
+        ({"input_size": [4, 24, 24]}, "(its images have 4 channels)"),
+        ({"interpolation": "random"}, "(interpolation is 'random')"),
+        ({"crop_pct": 1.2}, "(crop_pct is 1.2)"),
+        ({"mean": None}, "('NoneType' object is not iterable)"),
+    ],
+)
+def test_what_timm_alone_can_do_is_refused(
+    tmp_path: Path, images: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError) as raised:
+        image_settings_beside(of_timm(tmp_path, **images))
+    assert str(raised.value).startswith(f"config.json cannot be followed {message}; describe")
+
+
 def test_transforms_of_torchvision_are_named_as_code(tmp_path: Path) -> None:
     assert image_settings_beside(tmp_path / "model.pt") is None
     (tmp_path / "val_transform.pkl").write_bytes(b"")

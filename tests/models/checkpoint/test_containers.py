@@ -432,6 +432,45 @@ class TestFolder:
         with pytest.raises(CheckpointError, match=r"cannot load .*: OSError: no such class\.$"):
             checkpoints.read(path, trust=True)
 
+    def test_images_have_their_own_class_of_transformers(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        module = trained(Tabular())
+        auto = types.SimpleNamespace(from_pretrained=lambda path, **options: module)
+        fake = types.SimpleNamespace(AutoModelForImageClassification=auto)
+        monkeypatch.setitem(sys.modules, "transformers", fake)
+        path = self.transformers_folder(tmp_path / "m", architectures=["ViTForImageClassification"])
+        assert checkpoints.read(path, trust=True).module is module
+
+    @pytest.mark.parametrize("place", ["folder", "file"])
+    def test_timm_builds_its_own_architectures(
+        self, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        built: dict[str, Any] = {}
+
+        def create_model(model_name: str, pretrained: bool = False, **others: Any) -> nn.Module:
+            built.update(others, model_name=model_name, pretrained=pretrained)
+            return Tabular()
+
+        monkeypatch.setitem(sys.modules, "timm", types.SimpleNamespace(create_model=create_model))
+        images = {"input_size": [3, 24, 24], "num_classes": 1000}
+        config = {"architecture": "tab", "num_classes": 2, "pretrained_cfg": images}
+        path = self.transformers_folder(
+            tmp_path / "m", **config, model_type="timm_wrapper", model_args={"depth": 1}
+        )
+        expected = {"model_name": "tab", "pretrained": False, "num_classes": 2, "depth": 1}
+        if place == "file":
+            path /= "model.safetensors"
+            assert checkpoints.read(path).module is None
+        else:
+            with pytest.raises(TrustError, match=r"of tab of timm.* --arch timm:create_model\."):
+                checkpoints.read(path)
+            assert isinstance(checkpoints.read(path, trust=True).module, Tabular)
+            assert built == expected
+        built.clear()
+        assert isinstance(checkpoints.read(path, arch="timm:create_model").module, Tabular)
+        assert built == expected
+
 
 class TestDestination:
     """Where results go."""
