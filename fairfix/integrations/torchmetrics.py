@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -32,7 +33,8 @@ class GroupGap(torchmetrics.Metric):
         options: those of ``torchmetrics.Metric``.
 
     Raises:
-        UsageError: if the metric is unknown or there are fewer than two groups.
+        UsageError: if the metric is unknown, there are fewer than two groups or two of the same
+            name, or the threshold is not finite.
 
     Example:
         >>> gap = GroupGap("spd", groups=["f", "m"])
@@ -59,6 +61,10 @@ class GroupGap(torchmetrics.Metric):
         super().__init__(**options)
         if len(groups) < 2:
             raise UsageError("A gap needs at least two groups; name them in groups.")
+        if len(set(groups)) < len(groups):
+            raise UsageError("Two groups have the same name; name every group differently.")
+        if not math.isfinite(threshold):
+            raise UsageError(f"The threshold must be a finite number, not {threshold}.")
         self.metric = metrics.get(metric)
         self.groups = tuple(groups)
         self.threshold = threshold
@@ -88,14 +94,21 @@ class GroupGap(torchmetrics.Metric):
             )
         if not bool(((target == 0) | (target == 1)).all()):
             raise UsageError("Labels must be 0 or 1; encode the favorable value as 1.")
-        if not bool(((groups >= 0) & (groups < len(self.groups))).all()):
+        numbers = groups.long()
+        if not bool(((groups == numbers) & (numbers >= 0) & (numbers < len(self.groups))).all()):
             raise UsageError(
                 f"Groups must be numbers from 0 to {len(self.groups) - 1}; name more in groups."
             )
-        decided = preds > self.threshold if preds.is_floating_point() else preds == 1
+        decided = preds == 1
+        if preds.is_floating_point():  # in at least float32, in which rules compare scores
+            decided = preds.to(torch.promote_types(preds.dtype, torch.float32)) > self.threshold
         cells = 2 * decided.long() + (target == 1).long()
-        places = cells * len(self.groups) + groups.long()
+        places = cells * len(self.groups) + numbers
         self.counts += torch.bincount(places, minlength=self.counts.numel()).view_as(self.counts)
+
+    def set_dtype(self, dst_type: str | torch.dtype) -> Self:
+        """Keep the counts as they are; another type would round them."""
+        return self
 
     def compute(self) -> Tensor:
         """Return the value, NaN if a rate is undefined."""

@@ -139,8 +139,7 @@ if (typeof document === "object") (() => {
   const capital = text => text[0].toUpperCase() + text.slice(1);
   const row = text => make("th", {scope: "row"}, make("bdi", {}, text));
   const fill = (id, header, rows) => find(id).replaceChildren(
-    make("thead", {}, make("tr", {}, ...header.map(
-      (text, i) => head(text, i && text !== "budget" ? "n" : "")))),
+    make("thead", {}, make("tr", {}, ...header.map((text, i) => head(text, i ? "n" : "")))),
     make("tbody", {}, ...rows.map(cells => make("tr", {}, ...cells))));
   let column, at, start, sliders, curve;
 
@@ -211,13 +210,15 @@ if (typeof document === "object") (() => {
       fill("counts", ["group", "true positives", "false positives", "false negatives",
         "true negatives"], rows.map(([name, c]) => [row(name), ...sides(c)]));
     const before = E.counts(column, start);
-    fill("gaps", ["metric", column.start ? "in use" : "at first", "chosen", "budget"],
+    fill("gaps", ["metric", column.start ? "in use" : "at first", "chosen"],
       data.metrics.map(metric => {
         const found = E.gap(metric, data, counts), claimed = metric.key === data.claim.metric;
         const held = found.size < data.claim.budget;
         const word = claimed ? `${held ? "within" : "beyond"} ${data.claim.budget}` : "";
+        const chosen = cell(E.number(found.value), word);
+        chosen.classList.toggle("flag", claimed && !held);
         return [row(capital(metric.title)), cell(E.number(E.gap(metric, data, before).value)),
-          cell(E.number(found.value)), make("td", {class: claimed && !held ? "flag" : ""}, word)];
+          chosen];
       }));
     const facts = data.performances.map(([key, title]) =>
       [title, E.performance(key, all), E.performance(key, E.total(before))]);

@@ -7,6 +7,7 @@ group there and shifts the logit so that the group's threshold becomes 0.5.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +34,8 @@ class ThresholdedNetwork(nn.Module):
     logit is shifted by the logit of the threshold of the row's group. The side of 0.5 is set by
     comparing the score with the threshold, as the rule does, so that rounding changes no decision
     and no output is exactly 0.5. The mean of two logits becomes 0. A score model's score takes the
-    place of the network's.
+    place of the network's. The output is NaN where the network's is, which rules refuse, and where
+    the group is.
 
     Attributes:
         columns: (C,) the inputs that hold the group; empty for a shared threshold.
@@ -74,8 +76,9 @@ class ThresholdedNetwork(nn.Module):
         raw = self.scorer.raw(Batch(kwargs=named) if named else Batch(inputs))
         columns = (2,) if output.is_two else (1,) * (raw.dim() - 1)
         raw = raw.reshape(features.shape[0], *columns)  # a single row may have been squeezed
-        group = self._group(features)
+        group, missing = self._group(features)
         score = self.scorer.read(raw).float()
+        missing = missing | score.isnan()
         shift = self.shifts[group]
         if self.score_model is None:
             logit = _logit(raw, output) + (shift if complement else -shift)
@@ -86,14 +89,17 @@ class ThresholdedNetwork(nn.Module):
         positive = score > self.thresholds[group]
         above = ~positive if complement else positive
         logit = torch.where(above, logit.clamp(min=EDGE), logit.clamp(max=-EDGE))
+        logit = logit.masked_fill(missing, math.nan)
         return _output(logit, output).reshape(raw.shape)
 
-    def _group(self, features: Tensor) -> Tensor:
-        """The group of each row, (N,): that whose values are nearest."""
+    def _group(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The group of each row, (N,): that whose values are nearest; and whether one is NaN."""
         if len(self.columns) == 0:
-            return torch.zeros(features.shape[:1], dtype=torch.int64, device=features.device)
-        found = features.index_select(1, self.columns).unsqueeze(1)
-        return (found - self.values).square().sum(2).argmin(1)
+            none = torch.zeros(features.shape[:1], dtype=torch.int64, device=features.device)
+            return none, none.bool()
+        found = features.index_select(1, self.columns)
+        distances = (found.unsqueeze(1) - self.values).square().sum(2)
+        return distances.argmin(1), found.isnan().any(1)
 
 
 def _logit(raw: Tensor, output: Output) -> Tensor:

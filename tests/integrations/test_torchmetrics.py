@@ -12,6 +12,7 @@ from torch import Tensor
 import fairfix
 from fairfix.errors import UsageError
 from fairfix.metrics import METRICS
+from fairfix.thresholds.rule import DecisionRule
 
 pytest.importorskip("torchmetrics", reason="torchmetrics is not installed")
 
@@ -80,6 +81,33 @@ def test_decisions_count_as_they_are() -> None:
     assert len(set(gaps)) == 1
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("threshold", [0.3, 0.7])
+def test_scores_of_low_precision_are_compared_as_rules_compare_them(
+    dtype: torch.dtype, threshold: float
+) -> None:
+    scores = torch.full((2,), threshold, dtype=dtype)
+    gap = GroupGap(threshold=threshold)
+    gap.update(scores, torch.ones(2), torch.tensor([0, 1]))
+    rule = DecisionRule(threshold=threshold)
+    assert int(gap.counts[3].sum()) == int(rule.decide(scores.float()).sum())
+
+
+def test_counts_stay_whole_numbers_in_every_dtype() -> None:
+    gap = GroupGap().set_dtype(torch.float16).half()
+    for _ in range(3):
+        gap.update(torch.ones(30_001), torch.ones(30_001), torch.zeros(30_001))
+    assert gap.counts.sum(0).tolist() == [90_003, 0]
+
+
+def test_an_empty_batch_counts_nothing() -> None:
+    gap = GroupGap("eod")
+    gap.update(*rows(2))
+    before = float(gap.compute())
+    gap.update(*(torch.zeros(0) for _ in range(3)))
+    assert float(gap.compute()) == before
+
+
 def test_a_group_without_rows_is_undefined() -> None:
     gap = GroupGap(groups=NAMES[3])
     gap.update(*rows(2))
@@ -96,6 +124,8 @@ def test_a_group_without_rows_is_undefined() -> None:
         (([0.2, 0.3], [0, 2], [0, 1]), "Labels must be 0 or 1"),
         (([0.2, 0.3], [0, 1], [0, 2]), "Groups must be numbers from 0 to 1"),
         (([0.2, 0.3], [0, 1], [0, 0, 1]), "3 groups"),
+        (([0.2, 0.3], [0, 1], [0, 0.7]), "Groups must be numbers from 0 to 1"),
+        (([0.2, 0.3], [0, 1], [0, -1]), "Groups must be numbers from 0 to 1"),
         (([float("nan"), 0.3], [0, 1], [0, 1]), "scores in"),
     ],
 )
@@ -109,6 +139,10 @@ def test_an_unknown_metric_or_a_single_group_is_refused() -> None:
         GroupGap("sdp")
     with pytest.raises(UsageError, match="at least two groups"):
         GroupGap(groups=["a"])
+    with pytest.raises(UsageError, match="same name"):
+        GroupGap(groups=["a", "b", "a"])
+    with pytest.raises(UsageError, match="finite"):
+        GroupGap(threshold=float("nan"))
 
 
 def test_without_the_package_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,9 +96,12 @@ def test_the_score_of_a_score_model_takes_the_place_of_the_networks(
     network = ThresholdedNetwork(scorer, (2,), CODES[:, None], cuts, model).eval()
     path = tmp_path / f"program{suffix}"
     program.save_program(network, [features[:16]], path)
-    raw = program.load_program(path)(features)
+    loaded = program.load_program(path)
+    raw = loaded(features)
     assert raw.shape == scorer.network(features).shape
     assert (BY_NUMPY[scorer.output](raw.numpy()) == (expected ^ complement)).all()
+    features[:3, 1] = torch.nan  # which the trees do not read
+    assert loaded(features).isnan().flatten(1).any(1).tolist() == [True] * 3 + [False] * (ROWS - 3)
 
 
 def leaf() -> TreeEnsemble:
@@ -133,6 +136,22 @@ def test_an_unknown_value_is_read_as_the_nearest() -> None:
     assert (module(features) > 0).all()
     features[:, 2] = 0.602
     assert (module(features) < 0).all()
+
+
+def test_a_row_without_a_group_is_not_decided_as_one_of_a_group() -> None:
+    features, _ = rows()
+    scorer = zoo.scorer("modules")
+    scorer.network = nn.Sequential(FillMissing(), scorer.network)
+    module = of_groups(scorer, [-1.0, -1.0, -1.0])
+    features[4:, 2] = torch.nan
+    assert module(features).isnan().flatten().tolist() == [False] * 4 + [True] * (ROWS - 4)
+
+
+class FillMissing(nn.Module):
+    """Missing inputs become 0, so that a network gives a score."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.nan_to_num(0.0)
 
 
 @pytest.mark.parametrize("suffix", program.PROGRAM_KINDS)
