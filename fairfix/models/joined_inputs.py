@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol, cast
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,18 +16,13 @@ def joined_inputs(first: Inputs, second: Inputs) -> Inputs:
     """Return the rows of ``first``, then those of ``second``.
 
     Raises:
-        InputError: if they have different keys, or rows of different lengths, as texts do.
+        InputError: if they have different keys.
     """
     pairs = list(zip(first.parts, second.parts, strict=False))
     if first.keys != second.keys or any(a.keys != b.keys for a, b in pairs):
         raise InputError(
             f"One table gives {', '.join(first.keys)} and the other {', '.join(second.keys)}; "
             "describe both by the same data spec."
-        )
-    if first.lengths() is not None or second.lengths() is not None:
-        raise InputError(
-            "Texts of two tables are padded apart from each other and cannot be put together; put "
-            "all rows into one table."
         )
     parts = [_JoinedPart(*pair) for pair in pairs]
     return Inputs(parts, by_name=first.by_name, device=first.device)
@@ -58,19 +55,39 @@ class _JoinedPart:
         wanted = self._index[rows.cpu() if isinstance(rows, Tensor) else rows]
         first, second = self._parts
         is_second = wanted >= len(first)
+        chosen = [(first, wanted[~is_second]), (second, wanted[is_second] - len(first))]
+        if len(wanted):
+            chosen = [(part, own) for part, own in chosen if len(own)]
+        longest = max((_longest(part.take(own)) for part, own in chosen), default=0)
+        loaded = [_padded(part, longest).load(own, device) for part, own in chosen]
         order = is_second.long().argsort(stable=True).argsort().to(device)
-        loaded = zip(
-            first.load(wanted[~is_second], device),
-            second.load(wanted[is_second] - len(first), device),
-            strict=True,
-        )
-        return tuple(torch.cat(pair)[order] for pair in loaded)
+        return tuple(torch.cat(pair)[order] for pair in zip(*loaded, strict=True))
 
-    def lengths(self) -> None:
-        """Return None, for all rows have the same shape."""
+    def lengths(self) -> Tensor | None:
+        """See ``Part.lengths``."""
+        known = [each for part in self._parts if (each := part.lengths()) is not None]
+        return torch.cat(known)[self._index] if known else None
 
     def digests(self) -> np.ndarray:
         """See ``Part.digests``."""
         joined = np.concatenate([part.digests() for part in self._parts])
         found: np.ndarray = joined[self._index.numpy()]
         return found
+
+
+class _PaddedPart(Part, Protocol):
+    """A part whose rows have different lengths."""
+
+    def padded(self, length: int) -> Part:
+        """Return the part with rows padded to at least a length."""
+        ...
+
+
+def _longest(part: Part) -> int:
+    """Return the padded length of the longest row; 0 if all rows have the same shape."""
+    lengths = part.lengths()
+    return 0 if lengths is None or not len(lengths) else int(lengths.max())
+
+
+def _padded(part: Part, length: int) -> Part:
+    return cast("_PaddedPart", part).padded(length) if length else part

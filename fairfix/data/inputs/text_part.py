@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +32,7 @@ from fairfix.errors import InputError, TableError, UsageError
 from fairfix.models.inputs import Rows, digests_of
 
 _FORMAT = 1  # of the cache
-_SHORTEST = 16  # padded length; the others are its doubles
+_SHORTEST = 16
 _TOGETHER = 1000  # texts tokenized at a time
 _ARRAYS = ("ids", "types", "lengths", "truncated")
 
@@ -177,6 +177,7 @@ class Padding:
         pad_id, pad_type: token and segment that fill a row.
         left: whether they come before the text.
         max_length: most tokens of a row.
+        shortest: padded length of the shortest rows; the others are its doubles.
     """
 
     arguments: tuple[str, ...]
@@ -184,6 +185,7 @@ class Padding:
     pad_type: int
     left: bool
     max_length: int
+    shortest: int = _SHORTEST
 
 
 class TextPart:
@@ -219,6 +221,11 @@ class TextPart:
         rows = self._index[index.cpu().numpy()]
         return TextPart(self._padding, self._ids, self._types, self._lengths, rows)
 
+    def padded(self, length: int) -> TextPart:
+        """Return the part with rows padded to at least a length."""
+        padding = replace(self._padding, shortest=length)
+        return TextPart(padding, self._ids, self._types, self._lengths, self._index)
+
     def to(self, device: torch.device) -> TextPart:
         """Return itself: the tokens stay in their file."""
         return self
@@ -246,7 +253,8 @@ class TextPart:
     def _padded(self, texts: np.ndarray) -> np.ndarray:
         tokens = np.maximum(self._lengths.array[texts], 1)
         doubled = 2 ** np.ceil(np.log2(tokens)).astype(np.int64)
-        return np.asarray(doubled.clip(_SHORTEST).clip(max=self._padding.max_length))
+        shortest, longest = self._padding.shortest, self._padding.max_length
+        return np.asarray(doubled.clip(shortest).clip(max=longest))
 
     def digests(self) -> np.ndarray:
         """See ``Part.digests``."""
