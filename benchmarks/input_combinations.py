@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from combination_places import BARE, HEADS, Place, build, scores_of
+from combination_places import BARE, Place, build, scores_of
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -49,6 +49,7 @@ COMBINATIONS = [
     ("data spec", "three classes", "TorchScript", "finetune"),
     ("codes", "four labels", "pt2", "prune"),
     ("codes", "four labels", "safetensors", "perturb"),
+    ("data spec", "four labels", "state_dict", "thresholds"),
     ("array", "Cnn", "state_dict", "adversarial"),
     ("png", "ResNet18", "TorchScript", "layerwise"),
     ("data spec", "EmbeddingNetwork", "state_dict", "prune"),
@@ -134,10 +135,10 @@ def check(folder: Path, inputs: str, name: str, form: str, method: str) -> list[
         with torch.no_grad():
             compare("exported program", decided["decision"], favorable(program, ordered, rule))
     has_spec = inputs in ("data spec", "adult") or form == "folder with a data spec"
-    if has_spec and name not in HEADS:
+    if has_spec:
         shown = run(
             *("bench", place.model, folder / "val.csv", "--test", test, *place.arch),
-            *(*place.roles, "--id", "id", "--method", "identity", "--json"),
+            *(*place.roles, *place.options, "--id", "id", "--method", "identity", "--json"),
             *("-o", folder / "study"),
         )
         compare("bench", bool(shown), True)

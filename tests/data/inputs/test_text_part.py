@@ -19,6 +19,7 @@ from fairfix.data.inputs import text_part
 from fairfix.data.spec import InputsSpec
 from fairfix.data.table import Table
 from fairfix.errors import FairfixError, InputError, TrustError, UsageError
+from fairfix.models.joined_inputs import joined_inputs
 from tests.data.inputs.conftest import Read
 
 pytest.importorskip("transformers", reason="transformers is not installed")
@@ -112,6 +113,26 @@ def test_truncated_rows_keep_their_end_token_and_are_counted(read: Read, tokeniz
     assert got[2].tolist() == [2, 8, 8, 8, 3]
     assert got[0].tolist() == [2, 7, 4, 6, 3]
     assert "texts of 'review': at most 5 tokens; 1 row is truncated" in table.notes
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_texts_of_two_tables_are_joined_as_one(read: Read, tokenizer: Path, side: str) -> None:
+    configure(tokenizer, padding_side=side)
+    parts = [read(text(), {"review": TEXTS["review"][::step]}).inputs for step in (1, -1)]
+    whole = read(text(), {"review": TEXTS["review"] + TEXTS["review"][::-1]}).inputs
+    assert parts[0] is not None
+    assert parts[1] is not None
+    assert whole is not None
+    joined = joined_inputs(parts[0], parts[1])
+    assert torch.equal(joined.lengths(), whole.lengths())  # type: ignore[arg-type]
+    assert np.array_equal(joined.digests(), whole.digests())
+    for rows in ([5, 0], [7, 1, 4], [2, 6, 3], [1, 3], []):
+        index = torch.tensor(rows, dtype=torch.int64)
+        found, expected = (each.take(index).batch().tensors for each in (joined, whole))
+        for one, other in zip(found, expected, strict=True):
+            assert torch.equal(one, other)
+    shapes = [batch.kwargs["input_ids"].shape for _, batch in joined.batches(4)]
+    assert shapes == [(4, 16), (2, 16), (2, 64)]
 
 
 def test_padding_is_on_the_side_of_the_tokenizer(read: Read, tokenizer: Path) -> None:
