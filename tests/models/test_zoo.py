@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from fairfix.metrics.objective import Objective
 from fairfix.models.prunable_units import find_prunable_layers
 from fairfix.thresholds.policy import Policy
 from tests.helpers.toys import random_state
-from tests.helpers.zoo_forms import FORMS, Form, features, network_of, scores_of
+from tests.helpers.zoo_forms import FORMS, ROWS, Form, features, network_of, scores_of
 
 RUN = [name for name, form in FORMS.items() if not form.refused]
 REFUSED = [name for name, form in FORMS.items() if form.refused]
@@ -68,18 +69,65 @@ def test_a_form_is_run_changed_saved_and_read_back(name: str, rows: Path, tmp_pa
     chance = random_state()
     case = fairfix.load(model, rows, privileged="1", **options)
     assert torch.allclose(case.problem.scores, scores_of(form), rtol=0, atol=form.tolerance)
-    outcome = fairfix.debias(case, "identity" if form.fixed else prune_half)
-    out = tmp_path / f"out{model.suffix}"
-    fairfix.save(outcome, out, allow_trivial=True)
+    check_round_trip(case, rows, tmp_path / f"out{model.suffix}", form.fixed, **options)
+    assert random_state() == chance
 
-    expected = case.problem.scores if form.fixed else case.problem.score(outcome.state or {})
+
+def check_round_trip(
+    case: fairfix.Case, rows: Path, out: Path, fixed: bool = False, **options: Any
+) -> None:
+    """Change the network, save it, read it back and decide."""
+    outcome = fairfix.debias(case, "identity" if fixed else prune_half)
+    fairfix.save(outcome, out, allow_trivial=True)
+    expected = case.problem.scores if fixed else case.problem.score(outcome.state or {})
     threshold = outcome.rule.threshold
     assert threshold is not None
     predicted = fairfix.predict(out, rows, **options)
     assert np.array_equal(predicted.decisions, (expected > threshold).numpy())
-    assert random_state() == chance
-    if not form.fixed:
-        assert not torch.equal(expected, case.problem.scores)
+    assert fixed or not torch.equal(expected, case.problem.scores)
+
+
+SMALL = {
+    **{"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2},
+    **{"intermediate_size": 12, "vocab_size": 20, "pad_token_id": 0},
+}
+IMAGES = {"image_size": 4, "patch_size": 2}
+FOLDERS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "bert": ("Bert", SMALL | {"max_position_embeddings": 8}, "Sequence"),
+    "llama": ("Llama", SMALL | {"num_key_value_heads": 1}, "Sequence"),
+    "vit": ("ViT", SMALL | IMAGES, "Image"),
+}
+"""Architectures of transformers: the configuration, and what they classify."""
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_of_transformers_is_run_by_its_own_configuration(
+    name: str, rows: Path, tmp_path: Path
+) -> None:
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    family, settings, kind = FOLDERS[name]
+    config = getattr(transformers, f"{family}Config")(**settings)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        auto = getattr(transformers, f"AutoModelFor{kind}Classification")
+        network = auto.from_config(config).eval()
+        values = torch.rand(ROWS, 3, 4, 4) if kind == "Image" else torch.randint(1, 20, (ROWS, 4))
+    network.save_pretrained(tmp_path / "model")
+    with torch.no_grad():
+        expected = network(values).logits.softmax(1)[:, 1]
+    table, given = pd.read_csv(rows), "pixel_values"
+    if kind == "Image":
+        np.save(tmp_path / "rows.npy", values.numpy())
+        inputs: dict[str, Any] = {"array": {given: str(tmp_path / "rows.npy")}}
+    else:
+        table[list("abcd")] = values.numpy()
+        inputs = {"codes": {"input_ids": list("abcd")}}
+    table.to_csv(tmp_path / "rows.csv", index=False)
+    case = fairfix.load(
+        tmp_path / "model", tmp_path / "rows.csv", privileged="1", trust=True, inputs=inputs
+    )
+    assert torch.allclose(case.problem.scores, expected, rtol=0, atol=1e-6)
+    check_round_trip(case, tmp_path / "rows.csv", tmp_path / "out", trust=True)
 
 
 @pytest.mark.parametrize("name", RUN)

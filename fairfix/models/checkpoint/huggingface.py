@@ -9,10 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from fairfix._utils.text import error_summary
-from fairfix.errors import CheckpointError, TrustError
+from fairfix.errors import TrustError
 from fairfix.models.checkpoint import safetensors
 from fairfix.models.checkpoint.checkpoint import Checkpoint, ReadRequest
 from fairfix.models.checkpoint.configuration import (
@@ -28,10 +27,10 @@ from fairfix.models.checkpoint.load_weights import (
     attach_network,
     by_stored_name,
 )
+from fairfix.models.checkpoint.transformers_network import KEYS, load_pretrained, stored_names
 
 KEY = "huggingface"
 WEIGHTS = "model.safetensors"
-_TRANSFORMERS = {"architectures", "model_type", "auto_map"}
 
 
 def read(request: ReadRequest) -> Checkpoint:
@@ -55,8 +54,9 @@ def read(request: ReadRequest) -> Checkpoint:
                 f"Allow that with --trust-checkpoint, or name it with --arch {TIMM_ARCH}."
             )
         request = replace(request, arch=TIMM_ARCH)
-    if request.arch is None and _TRANSFORMERS & config.keys():
-        return attach_loaded_network(checkpoint, _pretrained(request, config))
+    if request.arch is None and KEYS & config.keys():
+        network = load_pretrained(request, config)
+        return attach_loaded_network(checkpoint, network, names=lambda: stored_names(network))
     arguments = arguments_in(config)
     return attach_network(checkpoint, request, arguments=arguments, definition_order=False)
 
@@ -76,36 +76,3 @@ def save(
 def read_back(checkpoint: Checkpoint, destination: Path) -> dict[str, Tensor]:
     """See ``Format.read_back``."""
     return safetensors.read_back(checkpoint, destination / WEIGHTS)
-
-
-def _pretrained(request: ReadRequest, config: Mapping[str, Any]) -> nn.Module:
-    if "auto_map" in config:
-        raise TrustError(
-            f"{request.path} has code of its own (auto_map in {CONFIG}), which is never run. Name "
-            "its class with --arch file.py:Class."
-        )
-    if not request.trust:
-        raise TrustError(
-            f"{request.path} is a transformers model, which that package must load. Allow that "
-            "with --trust-checkpoint, or name its class with --arch file.py:Class."
-        )
-    try:
-        import transformers
-    except ImportError as error:
-        raise CheckpointError(
-            f"{request.path} needs the package transformers; install it with pip install "
-            "'fairfix[text]'."
-        ) from error
-    named = config.get("architectures")
-    of_images = isinstance(named, list) and str(named[:1]).endswith("ForImageClassification']")
-    model_class = f"AutoModelFor{'Image' if of_images else 'Sequence'}Classification"
-    try:
-        model = getattr(transformers, model_class).from_pretrained(
-            request.path, local_files_only=True, use_safetensors=True
-        )
-    except Exception as error:
-        raise CheckpointError(
-            f"transformers cannot load {request.path}: {error_summary(error)}."
-        ) from error
-    assert isinstance(model, nn.Module)
-    return model

@@ -1,6 +1,6 @@
 """Attach a network to the tensors of a file, whatever prefixes their names have."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -92,6 +92,7 @@ def attach_loaded_network(
     *,
     file: FileTensors | None = None,
     partial: bool = False,
+    names: Callable[[], Mapping[str, str]] | None = None,
 ) -> Checkpoint:
     """Return the checkpoint with the network that was loaded from its file.
 
@@ -100,6 +101,7 @@ def attach_loaded_network(
         module: the network.
         file: all tensors of the file; without them, those of the checkpoint.
         partial: the network may have only some of the tensors.
+        names: returns the names in the file by those in the network, where they do not fit.
 
     Raises:
         CheckpointError: if the network's weights differ from those in the file, so that changed
@@ -108,7 +110,7 @@ def attach_loaded_network(
     if is_fixed(module):
         return attach_fixed_network(checkpoint, module)
     file = file or FileTensors(checkpoint.tensors)
-    checkpoint = _fit(checkpoint, module, file, partial=partial)
+    checkpoint = _fit(checkpoint, module, file, partial=partial, known=names)
     _check_fit(module.state_dict(), checkpoint.tensors, checkpoint.file)
     for name, loaded in module.state_dict().items():
         if not same_values(loaded, checkpoint.tensors[name]):
@@ -175,13 +177,21 @@ def _full_names(checkpoint: Checkpoint) -> dict[str, str]:
 
 
 def _fit(
-    checkpoint: Checkpoint, module: nn.Module, file: FileTensors, *, partial: bool
+    checkpoint: Checkpoint,
+    module: nn.Module,
+    file: FileTensors,
+    *,
+    partial: bool,
+    known: Callable[[], Mapping[str, str]] | None = None,
 ) -> Checkpoint:
     """Return the checkpoint with the tensors of the file that fit the module."""
     layout = Layout.of_module(module)
     found = find_sets(layout, file, partial=partial)
+    names = known() if known is not None and not found else {}
     if found:
         chosen, others = single_set(found, file, checkpoint.file)
+    elif names.keys() == layout.shapes.keys() and file.tensors.keys() >= set(names.values()):
+        chosen, others = ChosenTensors(names, ""), ()
     else:  # named as is usual, for the message
         main = _unwrapped(main_set(file, checkpoint.file))
         tied = {n: t for n in layout.ties for t in layout.ties[n] if t in main.names}
