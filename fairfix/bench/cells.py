@@ -22,19 +22,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from fairfix import methods
+from fairfix import methods, metrics
 from fairfix._utils.text import error_summary
 from fairfix._utils.version import __version__
 from fairfix.bench.goal import objective_from_json
 from fairfix.bench.task import Task
 from fairfix.bench.weight_attribution import attribute_gap
+from fairfix.data.problem import Problem
 from fairfix.data.training_rows import TrainingRows
 from fairfix.errors import FairfixError, MethodError
 from fairfix.metrics.counts import Counts
-from fairfix.metrics.fairness_metrics import METRICS, noise_ceiling
+from fairfix.metrics.fairness_metrics import noise_ceiling
 from fairfix.metrics.objective import Objective
 from fairfix.stats.evaluation import Evaluation
+from fairfix.thresholds.score_figures import with_score_figures
 from fairfix.workflows.case import Case
 from fairfix.workflows.debias import debias
 from fairfix.workflows.evidence import DecidedRows
@@ -181,7 +184,7 @@ def _elsewhere(
     outcome: Outcome, training: TrainingRows | None, other_groups: np.ndarray | None
 ) -> dict[str, Any]:
     """Return gaps on training rows, and between other groups of the test rows, as far as known."""
-    metric, found = outcome.objective.metric, dict[str, Any]()
+    found = dict[str, Any]()
     if training is not None:
         rows = replace(outcome.case.problem, training=training).learning_rows(outcome.method)
         scores = rows.scores if outcome.state is None else rows.score(outcome.state)
@@ -189,20 +192,26 @@ def _elsewhere(
         decided = outcome.rule.decide_modeled(
             modeled, rows.groups, rows.group_names, None, rows.inputs
         )
-        found["training_gap"] = _finite(float(metric(rows.counts(decided)).value))
+        found["training_gap"] = _gap(outcome.objective, rows, modeled, decided)
     if other_groups is not None:
         groups = torch.from_numpy(other_groups).to(outcome.test_rows.problem.groups.device)
         others = replace(outcome.test_rows.problem, groups=groups)
-        for key, decided in (
-            ("other_gap", outcome.test_rows.debiased),
-            ("other_gap_retuned", outcome.test_rows.retuned),
+        for key, scores, decided in (
+            ("other_gap", outcome.test_rows.scores, outcome.test_rows.debiased),
+            ("other_gap_retuned", others.scores, outcome.test_rows.retuned),
         ):
-            found[key] = _finite(float(metric(others.counts(decided)).value))
+            found[key] = _gap(outcome.objective, others, scores, decided)
     return found
 
 
+def _gap(objective: Objective, rows: Problem, scores: Tensor, decided: Tensor) -> float | None:
+    """Return the gap of decisions (N,) on scores (N,); None if it is undefined."""
+    counts = with_score_figures(rows.counts(decided), rows, scores, objective)
+    return _finite(float(objective.metric(counts).value))
+
+
 def _attribution_result(cell: Cell, case: Case) -> dict[str, Any]:
-    metric = METRICS[cell.goal["metric"]]
+    metric = metrics.get(cell.goal["metric"])
     attribution = attribute_gap(case.problem, metric, seed=cell.seed, **cell.options)
     figures = ("gap", "gap_of_decisions", "spread", "r2", "r2_of_decisions", "r2_of_fit")
     coefficients = attribution.coefficients.astype("<f4").tobytes()
@@ -252,9 +261,9 @@ def ceiling(
     """Return P(the budget holds on the test rows) for a rule of the same rates and a true gap of 0.
 
     Only the sampling noise of the test rows counts, plus that of the validation rows if given: no
-    method can be surer of the budget. None if the gap is undefined.
+    method can be surer of the budget. None if the gap is undefined, or is one of scores.
     """
-    if math.isnan(test.gaps[objective.metric.key]):
+    if objective.metric.of_scores or math.isnan(test.gaps[objective.metric.key]):
         return None
     counts = [_counts(each) for each in (test, validation) if each is not None]
     return noise_ceiling(objective.metric, objective.budget, *counts)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fairfix.bench.limits_json import limits_from_json, limits_to_json
-from fairfix.metrics.fairness_metrics import METRICS
+from fairfix.metrics.fairness_metrics import goal as goal_metric
 from fairfix.metrics.objective import DEFAULT_K, Objective
 from fairfix.metrics.performance import GOALS
 
@@ -36,7 +36,7 @@ def objective_from_json(goal: Mapping[str, Any]) -> Objective:
     k = values.pop("k")
     return Objective(
         k=None if k == DEFAULT_K else k,
-        metric=METRICS[values.pop("metric")],
+        metric=goal_metric(values.pop("metric")),
         performance=GOALS[values.pop("performance")],
         lambda_=values.pop("lambda"),
         limits=limits_from_json(values.pop("limits", ())),

@@ -16,7 +16,7 @@ from fairfix.cli.console import build_table, print_json, print_messages, print_o
 from fairfix.cli.each_label import for_each_label, labels_document
 from fairfix.cli.option_values import OptionValues
 from fairfix.cli.reference_groups import reference_groups
-from fairfix.metrics.fairness_metrics import METRICS
+from fairfix.metrics.fairness_metrics import goal
 from fairfix.metrics.fairness_metrics import title as title_of
 from fairfix.report.figures import named_figures
 from fairfix.report.markdown import figure, plain_figure
@@ -173,7 +173,7 @@ ENDS = ("value", "low", "high")
 
 def _by_group(column: str, measured: Document) -> Table:
     groups = measured["groups"]
-    metric = METRICS[measured["evidence"]["claims"][0]["metric"]]
+    metric = goal(measured["evidence"]["claims"][0]["metric"])
     titles = RATES | {rate.key: rate.title for rate in metric.rates if rate.key not in RATES}
     rows = [
         [g["name"], title, *_with_interval(g["rates"][key]), g["rates"][key]["n"]]

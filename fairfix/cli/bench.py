@@ -31,7 +31,7 @@ from fairfix.cli.demand_values import promises
 from fairfix.cli.option_values import OptionValues
 from fairfix.errors import FairfixError, OutputError, UsageError
 from fairfix.methods import names as all_methods
-from fairfix.metrics.fairness_metrics import METRICS
+from fairfix.metrics.fairness_metrics import AUCD, METRICS, goal
 from fairfix.metrics.limits import Limit
 from fairfix.metrics.objective import Objective
 from fairfix.workflows.goals import limits_of, searched
@@ -288,9 +288,9 @@ def _objectives(chosen: Protocol, metrics: str | None) -> list[Objective]:
 
 
 def _metric(key: str) -> Any:
-    if key not in METRICS:
-        raise UsageError(f"Unknown metric {key!r}; use {', '.join(METRICS)}.")
-    return METRICS[key]
+    if key not in METRICS and key != AUCD:
+        raise UsageError(f"Unknown metric {key!r}; use {', '.join((*METRICS, AUCD))}.")
+    return goal(key)
 
 
 def _listed(names: str | None) -> list[str]:

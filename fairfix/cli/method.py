@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from fairfix.cli.standard_input import is_stdin
 from fairfix.cli.summary import short_warnings, summary, written_files
 from fairfix.errors import UsageError
 from fairfix.metrics.objective import Objective
-from fairfix.stats.power import power_analysis
+from fairfix.stats.gap_claims import gap_power
 from fairfix.workflows.case import Case
 from fairfix.workflows.debias import checked_options, debias
 from fairfix.workflows.documents import report_document
@@ -141,25 +140,24 @@ def _power(case: Case, test: Case | None, values: OptionValues, objective: Objec
     """Return which gap the test rows can certify at today's threshold, in words."""
     problem = case.problem if test is None else test.problem
     share = values["holdout"] if test is None else 1.0
-    counts = problem.clustered_counts(problem.scores > problem.threshold)
-    tp, fp, fn, tn = (side * share for side in counts.sides)
-    test_counts = replace(counts, tp=tp, fp=fp, fn=fn, tn=tn)
-    result = power_analysis(
-        objective.metric.key,
-        test_counts,
-        problem.group_names,
+    what = "scores" if objective.metric.of_scores else "decisions"
+    result = gap_power(
+        objective.metric,
+        problem,
+        problem.scores > problem.threshold,
         objective.budget,
+        share=share,
         confidence=values.confidence(),
     )
     if result.certifiable_gap is not None:
         return (
-            "before the run: decisions like today's certify the budget on the test rows if their "
+            f"before the run: {what} like today's certify the budget on the test rows if their "
             f"estimated gap is at most {result.certifiable_gap:.4f}"
         )
     needed = result.rows_needed or {}
     rows = ", ".join(f"{format_count(n)} of {shorten(name)}" for name, n in needed.items())
     remedy = f": even a gap of 0 needs about {rows}" if needed else ", whatever their gap"
     return (
-        f"before the run: the test rows are too few for decisions like today's{remedy}; other "
-        "rates of decisions may need fewer"
+        f"before the run: the test rows are too few for {what} like today's{remedy}; others may "
+        "need fewer"
     )

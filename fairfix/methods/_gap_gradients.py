@@ -26,8 +26,10 @@ def gaps_behind(metric: Metric) -> tuple[Metric, ...]:
     """Return the difference between groups of each rate that a metric compares.
 
     They can all be 0 at once only if the metric has no gap; that of a metric with several rates can
-    cancel, or has a kink at 0.
+    cancel, or has a kink at 0. A metric of scores is its own.
     """
+    if metric.of_scores:
+        return (metric,)
     known = {
         each.rates[0].key: each for each in METRICS.values() if each.contrast is Contrast.DIFFERENCE
     }

@@ -27,14 +27,15 @@ def check_goal(objective: Objective, method: str, changes: str) -> None:
 
     Raises:
         UsageError: if performance is precision or recall and no limit keeps the other one, or if
-            it is the area under the ROC curve and the method changes no score.
+            metric or performance is of scores and the method changes none.
     """
     measure = objective.performance
-    if measure.of_scores and _THRESHOLDS_ALONE.match(changes):
-        raise UsageError(
-            f"{method} changes thresholds, and no threshold changes {measure.key}; use a "
-            "method that changes weights, such as finetune, prune or gda."
-        )
+    for goal in (objective.metric, measure):
+        if goal.of_scores and _THRESHOLDS_ALONE.match(changes):
+            raise UsageError(
+                f"{method} only changes thresholds, and no threshold changes {goal.key}; use a "
+                "method that changes weights, such as finetune, prune or gda."
+            )
     if not measure.counterpart or any(_keeps(each, measure.key) for each in objective.limits):
         return
     selected = "nearly no row is" if measure.key == "precision" else "every row is"

@@ -85,21 +85,21 @@ def loss_of(penalty: Penalty, alpha: float, metric: Metric) -> Loss:
     """Return the loss of a training run; that of ``group-dro`` keeps weights between minibatches.
 
     Args:
-        penalty: "gap" adds alpha times the metric; "equal-loss" alpha times the range of the group
-            losses; "eqodds" alpha times the ranges of the true and the false positive rates; "di"
-            subtracts alpha times the smallest selection rate divided by the largest; "aucd" adds
-            alpha times the range of the areas under the ROC curve. "min-max" is the largest group
-            loss alone, "group-dro" the group losses weighted by exponentials with the step size
-            alpha.
+        penalty: "gap" adds alpha times the metric, and is "aucd" for the AUC difference;
+            "equal-loss" adds alpha times the range of the group losses; "eqodds" alpha times the
+            ranges of the true and the false positive rates; "di" subtracts alpha times the smallest
+            selection rate divided by the largest; "aucd" adds alpha times the range of the areas
+            under the ROC curve. "min-max" is the largest group loss alone, "group-dro" the group
+            losses weighted by exponentials with the step size alpha.
         metric: of the gap.
     """
-    if penalty == "gap":
+    if penalty == "gap" and not metric.of_scores:
         return lambda rows: rows.entropy + alpha * metric(rows.counts).size
     if penalty == "min-max":
         return lambda rows: rows.group_losses.max()
     if penalty == "group-dro":
         return _GroupDro(alpha)
-    part = _PENALTIES[penalty]
+    part = _PENALTIES["aucd" if penalty == "gap" else penalty]
     return lambda rows: rows.entropy + alpha * part(rows)
 
 

@@ -292,8 +292,10 @@ def threshold_note(objective: Objective) -> tuple[str, ...]:
     by = objective.for_thresholds
     if by is objective:
         return ()
-    goal, other = objective.performance.key, by.performance.title
-    return (f"no threshold changes {goal}: it chose the network, and {other} its threshold",)
+    goals = [goal.key for goal in (objective.metric, objective.performance) if goal.of_scores]
+    which = "it chose the network" if len(goals) == 1 else "they chose the network"
+    other = by.performance.title
+    return (f"no threshold changes {' or '.join(goals)}: {which}, and {other} its threshold",)
 
 
 def _risk_note(objective: Objective, utility: float) -> tuple[str, ...]:

@@ -3,6 +3,8 @@
 It is the metric with scores in place of decisions: P(decision = 1) becomes the mean score, the true
 positive rate the mean score of rows with label 1, and so on. Source: Marcinkevics, Ozkan, Vogt
 2022, section 3.1; equations 1 and 2 define it for spd and eod, the other metrics follow likewise.
+Areas under the ROC curve compare pairs of rows, by the logistic function of the difference of their
+logits.
 """
 
 from __future__ import annotations
@@ -13,9 +15,16 @@ import torch
 from torch import Tensor
 
 from fairfix.data.problem import Problem
+from fairfix.metrics.contrasts import difference_gap
 from fairfix.metrics.counts import count_cells
 from fairfix.metrics.fairness_metrics import Metric
 from fairfix.models.scorer import Scorer
+
+SMALLEST_SCORE = 1e-6
+TEMPERATURE = 0.5
+MOST_PAIRED, FEWEST_PAIRED = 256, 16
+"""Rows of the other label that a row is compared with."""
+MOST_PAIRS = 2**22
 
 
 def soft_gap(metric: Metric, scores: Tensor, cells: Tensor) -> Tensor:
@@ -26,7 +35,54 @@ def soft_gap(metric: Metric, scores: Tensor, cells: Tensor) -> Tensor:
         scores: (N,) in [0, 1].
         cells: (N, 2 G), as ``Problem.cells``.
     """
+    if metric.of_scores:
+        return _soft_area_gap(scores, cells.to(scores.dtype))
     return metric(count_cells(scores, cells.to(scores.dtype))).value - metric.neutral
+
+
+def _soft_area_gap(scores: Tensor, cells: Tensor) -> Tensor:
+    """Return the gap of the soft areas; NaN if a group has rows of one label only."""
+    logits = scores.logit(SMALLEST_SCORE)
+    areas = torch.stack(
+        [
+            _soft_area(logits, cells[:, 2 * g + 1], cells[:, 2 * g])
+            for g in range(cells.shape[1] // 2)
+        ]
+    )
+    return difference_gap(areas, torch.zeros_like(areas)).value
+
+
+def _soft_area(logits: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+    """Return the soft area of one group.
+
+    Every row is compared with at most 256 rows of the other label, fewer among many rows. Each
+    comparison moves the row alone, so that value and gradient are those of all pairs if there are
+    few.
+
+    Args:
+        logits: (N,) of the scores.
+        positive, negative: (N,) weights of the rows with label 1 and 0 of the group.
+    """
+    above, below = (
+        _compared(logits, own, other, sign)
+        for own, other, sign in ((positive, negative, 1), (negative, positive, -1))
+    )
+    return above + below - below.detach()
+
+
+def _compared(logits: Tensor, own: Tensor, other: Tensor, sign: int) -> Tensor:
+    """Return the mean soft comparison of rows with weights ``own`` with those of ``other``."""
+    rows, others = own.nonzero().squeeze(1), other.nonzero().squeeze(1)
+    if not len(rows) or not len(others):
+        return logits.sum() * torch.nan
+    most = max(FEWEST_PAIRED, min(MOST_PAIRED, MOST_PAIRS // len(rows)))
+    if len(others) > most:
+        ranked = others[logits[others].detach().argsort()]
+        others = ranked[torch.linspace(0, len(ranked) - 1, most, device=rows.device).long()]
+    difference = logits[rows, None] - logits[others].detach()
+    won = torch.sigmoid(sign * difference / TEMPERATURE)
+    weights = other[others] / other[others].sum()
+    return (own[rows] / own[rows].sum()) @ (won @ weights)
 
 
 def soft_gap_gradient(

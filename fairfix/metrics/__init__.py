@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fairfix.metrics.contrasts import Contrast, Gap
 from fairfix.metrics.counts import Counts, count
-from fairfix.metrics.fairness_metrics import METRICS, Metric, get, names, register
+from fairfix.metrics.fairness_metrics import METRICS, Metric, get, goal, names, register
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import PERFORMANCES, Performance
 from fairfix.metrics.rates import Rate
@@ -25,6 +25,7 @@ __all__ = [
     "Rate",
     "count",
     "get",
+    "goal",
     "names",
     "register",
 ]

@@ -124,19 +124,20 @@ def _pairs(value: Tensor, variance: Tensor) -> tuple[Difference, ...]:
     )
 
 
-def _single(value: Tensor, variance: Tensor) -> Gap:
+def difference_gap(value: Tensor, variance: Tensor) -> Gap:
+    """Return the gap of a figure of each group, (..., G), from its values and variances."""
     spread = _spread(value)
     return Gap(spread, spread.abs(), _pairs(value, variance))
 
 
 def _difference(shares: Sequence[Share]) -> Gap:
     (share,) = shares
-    return _single(share.value, share.variance)
+    return difference_gap(share.value, share.variance)
 
 
 def _mean_difference(shares: Sequence[Share]) -> Gap:
     one, other = shares
-    return _single((one.value + other.value) / 2, (one.variance + other.variance) / 4)
+    return difference_gap((one.value + other.value) / 2, (one.variance + other.variance) / 4)
 
 
 def _mean_absolute(shares: Sequence[Share]) -> Gap:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fairfix.errors import UsageError
+from fairfix.metrics.areas import GroupAreas
 from fairfix.metrics.clusters import Cell, ClusterCounts
 
 
@@ -76,7 +77,9 @@ class Counts:
         joint: the same rows by joint group of several columns, if limits need them, with the rows
             that have no group; those count in ``total`` alone.
         all_clusters: the counts by cluster of all rows together (1,), if some have no group.
-        auc: (...) area under the ROC curve of the scores that are decided, if a limit needs it.
+        auc: (...) area under the ROC curve of the scores that are decided, if an objective needs
+            it.
+        areas: that of each group, if an objective needs it.
     """
 
     tp: Tensor
@@ -89,6 +92,7 @@ class Counts:
     joint: JointCounts | None = field(default=None, kw_only=True)
     all_clusters: ClusterCounts | None = field(default=None, kw_only=True)
     auc: Tensor | None = field(default=None, kw_only=True)
+    areas: GroupAreas | None = field(default=None, kw_only=True)
 
     @property
     def sides(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -98,9 +102,17 @@ class Counts:
         """One entry of the leading axis, or several."""
         tp, fp, fn, tn = (side[index] for side in self.sides)
         joint = None if self.joint is None else self.joint.take(index)
-        auc = None if self.auc is None else self.auc.expand(self.tp.shape[:-1])[index]
+        shape = self.tp.shape[:-1]
         return Counts(
-            tp, fp, fn, tn, self.design_effect, labeled=self.labeled, joint=joint, auc=auc
+            tp,
+            fp,
+            fn,
+            tn,
+            self.design_effect,
+            labeled=self.labeled,
+            joint=joint,
+            auc=None if self.auc is None else self.auc.expand(shape)[index],
+            areas=None if self.areas is None else self.areas.expand(shape).take(index),
         )
 
     def by(self, column: str | None) -> Counts:

@@ -15,7 +15,7 @@ import torch
 
 from fairfix._utils.text import did_you_mean
 from fairfix.errors import UsageError
-from fairfix.metrics.contrasts import Contrast, Difference, Gap, gap_of
+from fairfix.metrics.contrasts import Contrast, Difference, Gap, difference_gap, gap_of
 from fairfix.metrics.counts import Counts
 from fairfix.metrics.performance import PERFORMANCES, Performance
 from fairfix.metrics.rates import (
@@ -76,6 +76,11 @@ class Metric:
         return gap_of(self.contrast, [rate(counts) for rate in self.rates])
 
     @property
+    def of_scores(self) -> bool:
+        """Whether it depends on scores alone, so that no threshold changes it."""
+        return False
+
+    @property
     def needs_labels(self) -> bool:
         """Whether it depends on labels, and not only on decisions."""
         return any(rate.needs_labels for rate in self.rates)
@@ -119,6 +124,42 @@ class Metric:
         if self.ratio:
             return f"{groups[0]} / {groups[1]}" if two else "smallest / largest"
         return f"{groups[0]} minus {groups[1]}" if two else "largest minus smallest"
+
+
+class _AucDifference(Metric):
+    """The difference of the areas under the ROC curve; undefined where counts have no areas."""
+
+    def __post_init__(self) -> None:
+        """Compare no rates."""
+
+    def __call__(self, counts: Counts) -> Gap:
+        if counts.areas is None:
+            unknown = torch.full_like(counts.tp, torch.nan)
+            return difference_gap(unknown, unknown)
+        areas = counts.areas.expand(counts.tp.shape[:-1])
+        return difference_gap(areas.value, areas.variance)
+
+    @property
+    def of_scores(self) -> bool:
+        return True
+
+    @property
+    def needs_labels(self) -> bool:
+        return True
+
+
+class _NoGap(_AucDifference):
+    """A gap that is always 0."""
+
+    def __call__(self, counts: Counts) -> Gap:
+        none = torch.zeros_like(counts.tp)
+        return difference_gap(none, none)
+
+
+AUC_DIFFERENCE = _AucDifference(AUCD, TITLES[AUCD], ())
+"""The metric of scores, which is not registered: no count of decisions gives it."""
+NO_GAP = _NoGap("none", "no gap", ())
+"""Stands in for a metric of scores where thresholds are compared."""
 
 
 class _Registry(Mapping[str, Metric]):
@@ -193,20 +234,28 @@ def register(metric: Metric) -> Metric:
 
 
 def get(key: str) -> Metric:
-    """Return a metric by its key.
+    """Return a metric of decisions by its key.
 
     Raises:
         UsageError: if the key is unknown; names the nearest one.
     """
     if key in TITLES:
-        tested = "; test it with --also or in the gate" if key == AUCD else ""
         raise UsageError(
-            f"The {TITLES[key]} ({key}) is not a goal of a search, as decisions do not change it"
-            f"{tested}. {_listed()}"
+            f"The {TITLES[key]} ({key}) is not a metric of decisions, as they do not change it. "
+            f"{_listed()}"
         )
     if key not in METRICS:
         raise UsageError(f"Unknown metric {key!r}{did_you_mean(key, METRICS)} {_listed()}")
     return METRICS[key]
+
+
+def goal(key: str) -> Metric:
+    """Return a metric that a search can limit: one of decisions, or the AUC difference.
+
+    Raises:
+        UsageError: as ``get``.
+    """
+    return AUC_DIFFERENCE if key == AUCD else get(key)
 
 
 def names() -> tuple[str, ...]:

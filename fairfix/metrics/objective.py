@@ -14,10 +14,10 @@ from fairfix._utils.constraints import Range
 from fairfix.errors import UsageError
 from fairfix.metrics.contrasts import Gap
 from fairfix.metrics.counts import Counts
-from fairfix.metrics.fairness_metrics import METRICS, Metric
+from fairfix.metrics.fairness_metrics import METRICS, NO_GAP, Metric
 from fairfix.metrics.joint_chance import NEGLIGIBLE, chances, joint_chance
 from fairfix.metrics.limits import AucLimit, GapLimit, Limit
-from fairfix.metrics.performance import PERFORMANCES, Performance
+from fairfix.metrics.performance import PERFORMANCES, Performance, without_limits
 
 KINDS = "constrained", "tradeoff"
 BUDGET_RANGE = Range(0, 1, low_open=True, high_open=True)
@@ -216,14 +216,25 @@ class Objective:
         return self.performance.of_scores or any(isinstance(each, AucLimit) for each in self.limits)
 
     @property
+    def needs_areas(self) -> bool:
+        """Whether the metric compares the areas under the ROC curve of the groups."""
+        return self.metric.of_scores
+
+    @property
     def for_thresholds(self) -> Objective:
         """The objective that chooses the threshold of one network.
 
-        No threshold changes the area under the ROC curve, so balanced accuracy takes its place.
+        No threshold changes the area under the ROC curve, so balanced accuracy takes its place; nor
+        a gap of scores, which is left out.
         """
-        if not self.performance.of_scores:
+        if not (self.metric.of_scores or self.performance.of_scores):
             return self
-        return replace(self, performance=PERFORMANCES["balanced_accuracy"])
+        metric, measure = self.metric, self.performance
+        return replace(
+            self,
+            metric=NO_GAP if metric.of_scores else metric,
+            performance=without_limits(measure) if measure.of_scores else measure,
+        )
 
     def utility(self, counts: Counts, needed: float = -math.inf, gap: Gap | None = None) -> Tensor:
         """Return the utility, (...), of counts (..., G); -inf if undefined.

@@ -91,9 +91,13 @@ const E = {
     }
     return (low + high) / 2;
   },
+  // The metric of the claim; another one if thresholds do not change that.
+  shown(data) {
+    return data.metrics.find(m => m.key === data.claim.metric) || data.metrics[0];
+  },
   // Positions of one threshold for all on the trade-off curve, from the smallest gap.
   tradeoff(data, column) {
-    const metric = data.metrics.find(m => m.key === data.claim.metric);
+    const metric = E.shown(data);
     const points = data.edges.map((_, i) => {
       const counts = E.counts(column, column.groups.map(() => i));
       const gap = E.gap(metric, data, counts).size;
@@ -252,7 +256,7 @@ if (typeof document === "object") (() => {
     }
   }
   function announce() {
-    const metric = data.metrics.find(m => m.key === data.claim.metric);
+    const metric = E.shown(data);
     const gap = E.gap(metric, data, E.counts(column, at));
     const [[key, title]] = data.performances.length ? data.performances : [["", ""]];
     const kept = key && `, ${title} ${E.number(E.performance(key, E.total(E.counts(column, at))))}`;

@@ -180,7 +180,7 @@ def _data(
             for metric in sorted(metrics, key=lambda metric: metric.key != claim["metric"])
         ],
         "performances": [[key, each.title] for key, each in PERFORMANCES.items() if labeled],
-        "performance": performance,
+        "performance": performance if performance in PERFORMANCES else "balanced_accuracy",
         "claim": {"metric": claim["metric"], "budget": claim["budget"]},
         "model": model,
         "budget": f"{claim['metric']}={claim['budget']!r}",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fairfix.data.problem import Problem
@@ -16,7 +19,25 @@ def of_auc(problem: Problem, scores: Tensor) -> LinearizedFigure:
     The influences are the deviations of the placement values, whose sum of squares is DeLong's
     variance.
     """
-    labels = problem.labels.cpu().numpy()
-    weights = None if problem.weights is None else problem.weights.cpu().numpy()
-    placements = PlacementValues.from_scores(scores.cpu().numpy(), labels, weights)
-    return LinearizedFigure(float(placements.auc[0]), np.asarray(placements.deviations[0]))
+    return _of_rows(problem, scores, np.ones(len(problem), dtype=bool))
+
+
+def of_auc_gap(problem: Problem, scores: Tensor) -> LinearizedFigure:
+    """Return the size of the AUC difference of scores (N,), between the extreme groups."""
+    groups = problem.groups.cpu().numpy()
+    by_group = [_of_rows(problem, scores, groups == g) for g in range(problem.n_groups)]
+    values = np.array([each.value for each in by_group])
+    if np.isnan(values).any():
+        return LinearizedFigure(math.nan, np.zeros(len(problem)))
+    return by_group[int(values.argmax())] - by_group[int(values.argmin())]
+
+
+def _of_rows(problem: Problem, scores: Tensor, rows: NDArray[np.bool_]) -> LinearizedFigure:
+    """Return the area of some rows; the others have no influence."""
+    weights = None if problem.weights is None else problem.weights.cpu().numpy()[rows]
+    placements = PlacementValues.from_scores(
+        scores.cpu().numpy()[rows], problem.labels.cpu().numpy()[rows], weights
+    )
+    influence = np.zeros(len(problem))
+    influence[rows] = placements.deviations[0]
+    return LinearizedFigure(float(placements.auc[0]), influence)

@@ -66,12 +66,13 @@ def decision_change(
 
     Args:
         before, after: (N,) bool.
+        metric: that of the gap; one of scores has no change with decisions.
         columns: group columns other than the problem's own, and intersections.
     """
     return DecisionChange(
         groups=group_changes(problem, before, after),
         levelling_down=levelling_down(problem, before, after, metric),
-        columns=column_changes(problem, before, after, metric, columns),
+        columns=() if metric.of_scores else column_changes(problem, before, after, metric, columns),
     )
 
 

@@ -24,7 +24,7 @@ from fairfix.metrics.fairness_metrics import METRICS, Metric
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import accuracy
 from fairfix.metrics.rates import selection_rate
-from fairfix.stats.auc_figures import of_auc
+from fairfix.stats.auc_figures import of_auc, of_auc_gap
 from fairfix.stats.calibration_error import calibration_error
 from fairfix.stats.decision_changes import levelling_down
 from fairfix.stats.linearized_figures import LinearizedFigure, of_decisions, standard_errors
@@ -165,7 +165,7 @@ def _gaps(rows: Decided, objective: Objective) -> tuple[Deterioration, ...]:
     watched = [
         (METRICS[key], column)
         for position, column in enumerate(rows.groups)
-        for key in dict.fromkeys((own.key, *OTHER_GAPS))
+        for key in dict.fromkeys(OTHER_GAPS if own.of_scores else (own.key, *OTHER_GAPS))
         if position or key != own.key
     ]
     tested = [pair for metric, column in watched for pair in _gap(rows, metric, column)]
@@ -248,8 +248,18 @@ def _overfitting(
     """Yield what is worse on test rows than on validation rows, compared with the references'."""
     measure, metric = objective.performance, objective.metric
     figures: dict[str, tuple[float, Callable[[Decided], Three]]] = {
-        metric.key: (1.0, lambda rows: _three(rows, lambda counts: metric(counts).size)),
-        measure.key: (-1.0, _three_areas if measure.of_scores else partial(_three, figure=measure)),
+        metric.key: (
+            1.0,
+            partial(_three_of_scores, figure=of_auc_gap)
+            if metric.of_scores
+            else partial(_three, figure=lambda counts: metric(counts).size),
+        ),
+        measure.key: (
+            -1.0,
+            partial(_three_of_scores, figure=of_auc)
+            if measure.of_scores
+            else partial(_three, figure=measure),
+        ),
     }
     nan = math.nan
     validation_rows, test_rows = (
@@ -283,10 +293,10 @@ def _three(rows: Decided, figure: Callable[[Counts], Tensor]) -> Three:
     return of(rows.unmodified), of(rows.optimum), of(rows.debiased)
 
 
-def _three_areas(rows: Decided) -> Three:
-    """Return the area under the ROC curve of the unmodified scores, twice, and of the result's."""
-    before = of_auc(rows.problem, rows.problem.scores)
-    return before, before, of_auc(rows.problem, rows.scores)
+def _three_of_scores(rows: Decided, figure: Callable[[Problem, Tensor], LinearizedFigure]) -> Three:
+    """Return a figure of the unmodified scores, twice, and of the result's."""
+    before = figure(rows.problem, rows.problem.scores)
+    return before, before, figure(rows.problem, rows.scores)
 
 
 def _absolute(figure: LinearizedFigure) -> LinearizedFigure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,8 @@ from fairfix.metrics.counts import Counts
 from fairfix.metrics.fairness_metrics import Metric
 from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import Performance
-from fairfix.stats.auc_figures import of_auc
+from fairfix.stats.auc_figures import of_auc, of_auc_gap
+from fairfix.stats.linearized_figures import LinearizedFigure
 
 Z_CRITICAL = 1.96
 """Standard errors by which test rows must be worse."""
@@ -50,20 +52,19 @@ def overfitting(
     pairs = (validation, validation_decisions), (test, test_decisions)
     counts = [problem.clustered_counts(decisions) for problem, decisions in pairs]
     metric, measure = objective.metric, objective.performance
-    if measure.of_scores:
-        areas = [of_auc(problem, problem.scores) for problem, _ in pairs]
-        performances = [
-            (area.value, area.variance(problem.clusters))
-            for area, (problem, _) in zip(areas, pairs, strict=True)
-        ]
-    else:
-        performances = [_performance(measure, each.total()) for each in counts]
+    gaps = _estimates(pairs, of_auc_gap) if metric.of_scores else [_gap(metric, c) for c in counts]
+    performances = (
+        _estimates(pairs, of_auc)
+        if measure.of_scores
+        else [_performance(measure, each.total()) for each in counts]
+    )
+    sizes = [g for g, _ in gaps] if metric.of_scores else [float(metric(c).size) for c in counts]
     comparisons = (
         (
             metric.key,
             f"abs({metric.key})",
-            [float(metric(each).size) for each in counts],
-            _z_score(_gap(metric, counts[1]), _gap(metric, counts[0])),
+            sizes,
+            _z_score(gaps[1], gaps[0]),
         ),
         (
             measure.key,
@@ -81,6 +82,14 @@ def overfitting(
         for key, name, values, z in comparisons
         if z > Z_CRITICAL and math.isfinite(sum(values))
     )
+
+
+def _estimates(
+    pairs: Sequence[tuple[Problem, Tensor]], figure: Callable[[Problem, Tensor], LinearizedFigure]
+) -> list[Estimate]:
+    """Return a figure of the scores of each problem."""
+    found = [(figure(problem, problem.scores), problem.clusters) for problem, _ in pairs]
+    return [(each.value, each.variance(clusters)) for each, clusters in found]
 
 
 def _z_score(larger: Estimate, smaller: Estimate) -> float:

@@ -18,6 +18,7 @@ from fairfix.data.table import Group
 from fairfix.metrics.clusters import ClusterIndex
 from fairfix.metrics.counts import Counts, design_effect, in_rows
 from fairfix.metrics.fairness_metrics import Metric
+from fairfix.stats.auc_intervals import auc_gap
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.gap_intervals import MetricRates, metric_limits
 
@@ -46,7 +47,7 @@ class ReferenceGaps:
 
     Attributes:
         reference: the name of the reference group.
-        metric: key of ``fairfix.metrics.fairness_metrics.METRICS``.
+        metric: its key.
         gaps: one entry per other group that has rows.
     """
 
@@ -76,14 +77,31 @@ def reference_gaps(
     at = names.index(reference)
     others = [g for g in range(len(names)) if g != at and rows[g]]
     alpha = confidence.alpha / max(1, len(others))
-    return ReferenceGaps(
-        reference,
-        metric.key,
-        tuple(
-            _gap(names[g], int(rows[g]), metric, counts.of_groups([g, at]), alpha, confidence.exact)
-            for g in others
-        ),
+
+    def gap(g: int) -> ReferenceGap:
+        if metric.of_scores:
+            return _area_gap(names[g], problem, ids, (g, at), alpha)
+        pair = counts.of_groups([g, at])
+        return _gap(names[g], int(rows[g]), metric, pair, alpha, confidence.exact)
+
+    return ReferenceGaps(reference, metric.key, tuple(gap(g) for g in others))
+
+
+def _area_gap(
+    name: str, problem: Problem, ids: Tensor, pair: tuple[int, int], alpha: float
+) -> ReferenceGap:
+    """Return the AUC difference between two groups of other groups (N,) than the problem's."""
+    ids = ids.cpu()
+    rows = (ids == pair[0]) | (ids == pair[1])
+    columns = (problem.scores, problem.labels, problem.weights, problem.clusters)
+    scores, labels, weights, clusters = (
+        None if values is None else values.cpu()[rows].numpy() for values in columns
     )
+    assert scores is not None
+    assert labels is not None
+    found = auc_gap(scores, labels, (ids[rows] == pair[1]).numpy(), 2, weights, clusters)
+    interval = found.interval(alpha)
+    return ReferenceGap(name, int((ids == pair[0]).sum()), found.value, interval.low, interval.high)
 
 
 def _gap(

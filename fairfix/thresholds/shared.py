@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fairfix.data.problem import Problem
+from fairfix.metrics.areas import GroupAreas, group_areas
 from fairfix.metrics.counts import Counts, design_effect, in_rows
 from fairfix.metrics.group_columns import GroupColumns
 from fairfix.metrics.objective import Objective
@@ -189,6 +190,16 @@ class _Rows:
         )
         return ordered, torch.stack([unfavorable, favorable], 1).flatten(0, 1)
 
+    def areas(self, scores: Tensor) -> GroupAreas:
+        """Return the areas under the ROC curve of scores (B, N) by group."""
+        group, favorable = self.cell // 2, self.cell % 2
+        number = self.n_cells // 2
+        if self.columns is not None:
+            group, number = self.columns.groups[group], self.columns.n_groups
+        if self.label_probabilities is not None:
+            favorable = self.label_probabilities
+        return group_areas(scores, favorable, group, number, self.weights, self.effect)
+
     def counts(self, cumulative: Tensor, total: Tensor) -> Counts:
         """Return counts (..., G) from positives by cell (C, ...) and all rows by cell."""
         hits, all_ = cumulative.double().movedim(0, -1), total.double().movedim(0, -1)
@@ -222,6 +233,8 @@ def _best_thresholds(scores: Tensor, rows: _Rows, objective: Objective) -> Share
     best = best.unsqueeze(1)
     chosen = cumulative.gather(2, best.expand(len(cumulative), -1, -1))
     counts = replace(rows.counts(chosen.squeeze(2), total.squeeze(2)), auc=area)
+    if objective.needs_areas:
+        counts = replace(counts, areas=rows.areas(scores))
     if by is not objective:
         utility = objective.utility(counts)
     return SharedThreshold(_threshold(ordered, best), utility, counts)
@@ -277,9 +290,14 @@ def batched_utility(objective: Objective, counts: Counts, needed: float = -math.
 
 def concatenate(parts: Sequence[Counts]) -> Counts:
     """Return counts with the same groups as one, along the leading axis."""
-    areas = [part.auc for part in parts if part.auc is not None]
+    aucs = [part.auc for part in parts if part.auc is not None]
+    areas = [part.areas for part in parts if part.areas is not None]
     whole = parts[0].with_cells(torch.cat([part.cells() for part in parts]))
-    return replace(whole, auc=torch.cat(areas) if areas else None)
+    return replace(
+        whole,
+        auc=torch.cat(aucs) if aucs else None,
+        areas=GroupAreas.concatenated(areas) if areas else None,
+    )
 
 
 def allowed_positions(ordered: Tensor) -> Tensor:

@@ -89,7 +89,8 @@ def debias(
         case: model and validation rows, from ``load``; they are not changed.
         method: a name from ``fairfix.methods.names()``, or a function as
             ``fairfix.methods.register`` describes it, registered or not.
-        metric: key of the fairness metric, from ``fairfix.metrics.names()``.
+        metric: key of the fairness metric, from ``fairfix.metrics.names()``, or "aucd" for methods
+            that change weights.
         budget: largest allowed absolute gap, in (0, 1).
         margin: "auto" weighs performance with the chance that the budget holds on new rows; a
             number in [0, budget) asks for a gap below budget - margin on the validation rows.

@@ -21,10 +21,11 @@ from fairfix.models.scorer import Scorer
 from fairfix.stats.calibration import Calibration, calibration
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.evaluation import Evaluation, evaluate
-from fairfix.stats.power import PowerAnalysis, power_analysis
+from fairfix.stats.gap_claims import gap_claim, gap_power
+from fairfix.stats.power import PowerAnalysis
 from fairfix.stats.subgroups.intersections import IntersectionAudit, audit_intersections
 from fairfix.stats.subgroups.worst_subgroups import SubgroupScan, worst_subgroups
-from fairfix.stats.verdicts import Claim, claim
+from fairfix.stats.verdicts import Claim
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import NO_RULE, FoundRule, find_rule, rule_in
 from fairfix.thresholds.sweep import ThresholdSweep, threshold_sweep
@@ -263,7 +264,7 @@ def audit(
             confidence=confidence,
         ),
         threshold_sweep=None
-        if shared is None or not case.problem.labeled
+        if shared is None or not case.problem.labeled or objective.metric.of_scores
         else threshold_sweep(case.problem, objective, shared),
         confidence=confidence,
         classes=audit_classes(case, objective, confidence),
@@ -287,17 +288,13 @@ def _group_audit(
     own = group.column == rule.group_column or not rule.needs_group
     unknown = (math.nan,) * problem.n_groups
     thresholds = rule.policy(problem.group_names).thresholds(problem.n_groups) if own else unknown
-    key, budget, counts = (
-        objective.metric.key,
-        objective.budget,
-        problem.clustered_counts(decisions),
-    )
+    metric, budget = objective.metric, objective.budget
     return GroupAudit(
         column=group.column,
         evaluation=evaluate(problem, problem.scores, decisions, objective, thresholds),
-        intervals=intervals(problem, decisions, group, objective.metric, confidence=confidence),
-        claim=claim(key, counts, problem.group_names, budget, confidence=confidence),
-        power=power_analysis(key, counts, problem.group_names, budget, confidence=confidence),
+        intervals=intervals(problem, decisions, group, metric, confidence=confidence),
+        claim=gap_claim(metric, problem, decisions, budget, confidence=confidence),
+        power=gap_power(metric, problem, decisions, budget, confidence=confidence),
         calibration=calibration(problem, confidence=confidence) if problem.labeled else (),
     )
 

@@ -65,7 +65,7 @@ def make_objective(
     if performance not in GOALS:
         raise UsageError(f"The performance must be one of {', '.join(GOALS)}, not {performance!r}.")
     measure = GOALS[performance]
-    return Objective(metrics.get(metric), budget, margin, measure, kind, lambda_, k, risk)
+    return Objective(metrics.goal(metric), budget, margin, measure, kind, lambda_, k, risk)
 
 
 def checked_options(

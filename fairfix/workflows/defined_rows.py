@@ -7,6 +7,7 @@ import torch
 from fairfix.data.problem import Problem
 from fairfix.errors import TableError
 from fairfix.metrics.objective import Objective
+from fairfix.thresholds.score_figures import with_score_figures
 
 
 def check_defined(problem: Problem, objective: Objective, rows: str) -> None:
@@ -24,7 +25,8 @@ def check_defined(problem: Problem, objective: Objective, rows: str) -> None:
         if not has:
             raise TableError(f"The {rows} rows have no {row} with {label} label. Add such rows.")
     everybody = torch.ones_like(problem.labels, dtype=torch.bool)
-    if not metric(problem.counts(everybody)).size.isnan():
+    counts = with_score_figures(problem.counts(everybody), problem, problem.scores, objective)
+    if not metric(counts).size.isnan():
         return
     fewest = int(occurs.sum(1).argmin())
     lacking = [label for label, has in zip(labels, occurs[fewest].tolist(), strict=True) if not has]

@@ -20,15 +20,16 @@ from fairfix.stats.auc_intervals import auc, auc_gap
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.decision_changes import DecisionChange, decision_change
 from fairfix.stats.deterioration import Deterioration, deteriorations
+from fairfix.stats.gap_claims import gap_claim, gap_power
 from fairfix.stats.gap_intervals import MetricRates, metric_limits
 from fairfix.stats.intervals import Interval
 from fairfix.stats.performance_intervals import performance
-from fairfix.stats.power import PowerAnalysis, power_analysis
+from fairfix.stats.power import PowerAnalysis
 from fairfix.stats.rate_estimates import group_rate_intervals
 from fairfix.stats.reference_gaps import ReferenceGaps, reference_gaps
 from fairfix.stats.subgroups.intersections import intersections
 from fairfix.stats.subgroups.worst_subgroups import SubgroupScan, worst_subgroups
-from fairfix.stats.verdicts import Claim, Verdict, claim
+from fairfix.stats.verdicts import Claim, Verdict
 from fairfix.workflows.case import Case
 from fairfix.workflows.gate.checks import Check, Rows, Scored, run_check
 from fairfix.workflows.gate.demands import Demand
@@ -218,7 +219,7 @@ def collect_evidence(
     """
     before, decided = test.problem, test.debiased
     after = test.debiased_problem
-    metric, counts, names = objective.metric, before.clustered_counts(decided), before.group_names
+    metric, budget = objective.metric, objective.budget
     grouped = test.grouped
     described, feature_names = case.in_table_units(grouped.problem)
     today = Scored(before.scores, test.unmodified)
@@ -231,9 +232,9 @@ def collect_evidence(
         unmodified=measured(before, test.unmodified),
         retuned=measured(before, test.retuned),
         debiased=measured(after, decided),
-        claim=claim(metric.key, counts, names, objective.budget, confidence=confidence),
+        claim=gap_claim(metric, after, decided, budget, confidence=confidence),
         promises=tuple(after_holm([run_check(p, rows, confidence) for p in promises], alpha)),
-        power=power_analysis(metric.key, counts, names, objective.budget, confidence=confidence),
+        power=gap_power(metric, after, decided, budget, confidence=confidence),
         change=decision_change(
             grouped.problem, grouped.unmodified, grouped.debiased, metric, columns
         ),

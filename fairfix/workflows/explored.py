@@ -33,7 +33,9 @@ def explored_outcome(outcome: Outcome) -> Explored | None:
     problem = rows.debiased_problem
     shared = outcome.rule.threshold
     at = problem.threshold if shared is None else shared
-    sweep = plain_document(sweep_document(threshold_sweep(problem, outcome.objective, at)))
+    objective, sweep = outcome.objective.for_thresholds, None
+    if not outcome.objective.metric.of_scores:
+        sweep = plain_document(sweep_document(threshold_sweep(problem, objective, at)))
     return _explored(problem, rows.groups, outcome.rule, outcome.confidence, sweep)
 
 

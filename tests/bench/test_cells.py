@@ -12,8 +12,9 @@ from fairfix.bench.cells import Cell, ceiling, run_cell
 from fairfix.bench.plan import plan_study
 from fairfix.bench.study import Study
 from fairfix.bench.task import Task
-from fairfix.metrics.fairness_metrics import METRICS
+from fairfix.metrics.fairness_metrics import AUC_DIFFERENCE, METRICS
 from fairfix.metrics.objective import Objective
+from fairfix.metrics.performance import AUC
 from fairfix.workflows.debias import debias
 from tests.helpers.studies import LOH, loh_case
 
@@ -50,6 +51,21 @@ def test_a_cell_keeps_every_part_of_its_goal(tasks: list[Task]) -> None:
     objective = Objective(METRICS["spd"], budget=0.04, risk=0.1, k=1.2)
     (cell, *_) = plan_study(tasks[:1], [objective], ["identity"]).cells
     assert cell.objective() == objective
+
+
+def test_a_cell_is_rated_by_scores_alone(tasks: list[Task]) -> None:
+    objective = Objective(AUC_DIFFERENCE, budget=0.1, performance=AUC)
+    study = plan_study(tasks[:1], [objective], ["identity", "thresholds"])
+    cells = {cell.method: cell for cell in study.cells}
+    assert cells["identity"].objective() == objective
+    rows = [run_cell(cells[name], tasks[0]) for name in ("identity", "thresholds")]
+    test = rows[0]["test"]["debiased"]
+    assert test["gap"] == test["gaps"]["aucd"]
+    assert test["performance"] == test["performances"]["auc"]
+    assert rows[0]["ceiling"] is None
+    assert "method that changes weights" in rows[1]["reason"]
+    (line,) = [x for x in cell_table(rows).itertuples() if x.method == "identity"]
+    assert line.performance == test["performance"]
 
 
 def test_the_ceiling_is_the_probability_for_a_rule_without_a_gap(tasks: list[Task]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fairfix.data.problem import Problem
 from fairfix.methods import prune
 from fairfix.methods._soft_gap import soft_gap, soft_gap_gradient
-from fairfix.metrics.fairness_metrics import METRICS
+from fairfix.metrics.fairness_metrics import AUC_DIFFERENCE, METRICS
 from fairfix.metrics.objective import Objective
 from fairfix.models.prunable_units import find_prunable_layers
 from fairfix.models.scorer import MAX_BATCH, Output, Scorer
@@ -194,3 +194,48 @@ def test_convolutions_sum_the_gradient_over_places() -> None:
     expected = torch.cat([first.sum((0, 2, 3)), second.unflatten(1, (2, 9)).sum((0, 2))])
     assert [layer.units for layer in layers] == [3, 2]
     assert change.numpy() == pytest.approx(-expected.numpy(), abs=1e-6)
+
+
+def soft_areas(scores: Tensor, problem: Problem) -> Tensor:
+    """By comparing all pairs of rows of a group."""
+    logits = scores.logit()
+    weights = torch.ones_like(scores) if problem.weights is None else problem.weights
+    areas = []
+    for g in range(problem.n_groups):
+        here = problem.groups == g
+        won = torch.sigmoid((logits[here, None] - logits[here]) / 0.5)
+        positive, negative = ((weights * (problem.labels == y))[here] for y in (1, 0))
+        areas.append(positive @ (won @ negative) / positive.sum() / negative.sum())
+    return torch.stack(areas)
+
+
+@pytest.mark.parametrize("n_groups", [2, 3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_soft_auc_difference_compares_all_pairs(n_groups: int, weighted: bool) -> None:
+    problem = scored_rows(60, n_groups, weighted=weighted)
+    scores = problem.scores.double().requires_grad_()
+    areas = soft_areas(scores, problem)
+    expected = areas[0] - areas[1] if n_groups == 2 else areas.max() - areas.min()
+    found = soft_gap(AUC_DIFFERENCE, scores, problem.cells)
+    assert float(found.detach()) == pytest.approx(float(expected.detach()))
+    gradients = [torch.autograd.grad(gap, scores)[0] for gap in (found, expected)]
+    assert torch.allclose(*gradients)
+
+
+def test_the_soft_auc_difference_of_many_rows_compares_with_some() -> None:
+    problem = scored_rows(4000, 2)
+    scores = problem.scores.double().requires_grad_()
+    areas = soft_areas(scores, problem)
+    found = soft_gap(AUC_DIFFERENCE, scores, problem.cells)
+    assert float(found.detach()) == pytest.approx(float((areas[0] - areas[1]).detach()), abs=0.002)
+    (found_gradient,) = torch.autograd.grad(found, scores)
+    (expected,) = torch.autograd.grad(areas[0] - areas[1], scores)
+    assert float((found_gradient - expected).norm() / expected.norm()) < 0.05
+    assert float(found_gradient.abs().min()) > 0
+
+
+def test_the_soft_auc_difference_needs_both_labels_in_every_group() -> None:
+    problem = scored_rows(40, 2)
+    cells = problem.cells.clone()
+    cells[:, 3] = 0
+    assert soft_gap(AUC_DIFFERENCE, problem.scores, cells).isnan()

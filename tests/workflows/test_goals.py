@@ -279,6 +279,36 @@ def test_methods_that_change_weights_take_goals(fairfix: Run, place: Place) -> N
     assert len(report["goals"]["goals"]) == 3
 
 
+def test_weights_reduce_the_auc_difference_and_the_gate_tests_it(
+    fairfix: Run, place: Place, schema: dict[str, Any]
+) -> None:
+    words = ("gda", place.model, place.val, "--trust-checkpoint", "--allow-trivial")
+    asked = ("--metric", "aucd", "--budget", "0.2", "--floor", "accuracy=0.4", "--epochs", "2")
+    ended = fairfix(*words, *asked)
+    assert ended.code == 0
+    assert "before the run: scores like today's certify" in ended.err + ended.out
+    report = json.loads((place.folder / "model.debiased.report.json").read_text())
+    jsonschema.validate(report, schema)
+    assert report["objective"]["metric"] == "aucd"
+    assert report["goals"]["goals"][0]["goal"] == "gap of aucd < 0.2"
+    tested = report["results"]["test"]["debiased"]["gaps"]["aucd"]
+    claim = report["evidence"]["claims"][0]
+    assert {end: claim[end] for end in tested} == pytest.approx(tested)
+    assert "DeLong" in claim["test"]
+    debiased = place.folder / "model.debiased.pt"
+    gate = fairfix("gate", debiased, place.test, "--trust-checkpoint", "--json")
+    (check,) = json.loads(gate.out)["checks"]
+    assert (check["key"], check["limit"]) == ("aucd", 0.2)
+    audited = fairfix("audit", debiased, place.test, *asked[:4], "--trust-checkpoint", "--json")
+    (claimed,) = next(iter(json.loads(audited.out)["groups"].values()))["evidence"]["claims"]
+    assert (claimed["metric"], claimed["value"]) == ("aucd", pytest.approx(check["value"]))
+    refused = fairfix(
+        "thresholds", place.model, place.val, *asked[:4], "--trust-checkpoint", "--force"
+    )
+    assert refused.code == 2
+    assert "method that changes weights" in refused.err
+
+
 def test_weights_are_chosen_by_the_auc(fairfix: Run, place: Place, schema: dict[str, Any]) -> None:
     words = ("gda", place.model, place.val, "--trust-checkpoint", "--allow-trivial")
     asked = ("--performance", "auc", "--floor", "auc=0.5", "--epochs", "2", "--risk", "high")

@@ -10,7 +10,12 @@ from fairfix.cli.options.option import advanced, common, default_text
 
 def goal_options(
     metric: Annotated[
-        str | None, common("Fairness metric.", "--metric", default=default_text("metric"))
+        str | None,
+        common(
+            "Fairness metric; aucd for methods that change weights.",
+            "--metric",
+            default=default_text("metric"),
+        ),
     ] = None,
     budget: Annotated[
         list[str] | None,

@@ -15,12 +15,12 @@ from fairfix._utils.text import did_you_mean
 from fairfix.data.problem import Problem
 from fairfix.data.table import Group
 from fairfix.errors import UsageError
-from fairfix.metrics.fairness_metrics import AUCD, METRICS, rates, title
+from fairfix.metrics.fairness_metrics import goal, rates, title
 from fairfix.metrics.performance import PERFORMANCES
-from fairfix.stats.auc_claim import auc_gap_claim
 from fairfix.stats.auc_intervals import auc, auc_change
 from fairfix.stats.calibration_error import calibration_error_estimate
 from fairfix.stats.confidence import ConfidenceLevel
+from fairfix.stats.gap_claims import gap_claim
 from fairfix.stats.intervals import Interval
 from fairfix.stats.performance_intervals import (
     PerformanceEstimate,
@@ -29,7 +29,7 @@ from fairfix.stats.performance_intervals import (
 )
 from fairfix.stats.power import power_analysis
 from fairfix.stats.rate_estimates import overall_rate, selection_rate_change, smallest_rate
-from fairfix.stats.verdicts import Claim, Verdict, claim, floor_claim
+from fairfix.stats.verdicts import Claim, Verdict, floor_claim
 from fairfix.workflows.gate.demands import AUC, CALIBRATION_ERROR, Demand, Kind, Severity
 
 TRIVIAL = "trivial"
@@ -167,8 +167,8 @@ def _check_gap(
 ) -> Check:
     """Check a budget of the gap between the groups of one column, or a floor of their ratio."""
     names = problem.group_names
-    found = _gap_claim(demand, problem, decisions, confidence)
-    signed = METRICS["ad" if demand.key == AUCD else demand.key]  # AUC differences have its sign
+    metric = goal(demand.key)
+    found = gap_claim(metric, problem, decisions, demand.budget, confidence=confidence)
     limit = "budget" if demand.kind is Kind.BUDGET else "ratio that is allowed"
     return Check(
         asked=demand.condition,
@@ -178,7 +178,7 @@ def _check_gap(
         severity=demand.severity,
         title=found.title,
         column=demand.column,
-        sign=signed.sign(names),
+        sign=metric.sign(names),
         value=found.value,
         interval=found.interval,
         verdict=found.verdict,
@@ -187,26 +187,6 @@ def _check_gap(
         p_violated=found.p_violated,
         test=found.test,
         alongside=found.alongside,
-    )
-
-
-def _gap_claim(
-    demand: Demand, problem: Problem, decisions: Tensor, confidence: ConfidenceLevel
-) -> Claim:
-    names, budget = problem.group_names, demand.budget
-    if demand.key != AUCD:
-        counts = problem.clustered_counts(decisions)
-        return claim(demand.key, counts, names, budget, confidence=confidence)
-    labels, weights, clusters = _row_data(problem)
-    return auc_gap_claim(
-        _array(problem.scores),
-        labels,
-        _array(problem.groups),
-        names,
-        budget,
-        weights=weights,
-        clusters=clusters,
-        confidence=confidence,
     )
 
 
