@@ -27,7 +27,7 @@ from fairfix.models.network_output import (
     select_output,
 )
 from fairfix.models.output_tracing import OutputTracer, Range, TracedValue
-from fairfix.models.scorer import Output, Scorer, in_row_order
+from fairfix.models.scorer import MAX_BATCH, Output, Scorer, in_row_order
 from fairfix.models.targets import Targets
 
 ONE, TWO = (Output.PROB, Output.LOGIT), (Output.PROBS, Output.LOGITS)
@@ -111,6 +111,7 @@ def make_scorer(
         output = _output(network, batch.map(torch.clone), name, reading.kind, classes, targets)
         mixes_rows = _mixes_rows(network, batch, name, first)
         size = batch_size or default_batch_size(network, batch)
+        needs_much = batch_size is None and size < MAX_BATCH
     return Scorer(
         network,
         output,
@@ -123,6 +124,7 @@ def make_scorer(
         mixes_rows=mixes_rows,
         classes=classes,
         targets=targets,
+        release_after=size if needs_much else None,
     )
 
 

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint as recompute
 
 from fairfix.errors import CheckpointError
 from fairfix.models.classes import Classes
+from fairfix.models.freed_memory import return_freed_memory
 from fairfix.models.inputs import Batch, Inputs, Rows, as_batch, as_inputs
 from fairfix.models.network_output import select_output
 from fairfix.models.targets import Targets
@@ -54,6 +55,8 @@ class Scorer(nn.Module):
         mixes_rows: the output of a row depends on the other rows of its batch.
         classes: of a network with one output for each of more than two label values; else None.
         targets: of a network with one output for each of several labels; else None.
+        release_after: rows that ``forward`` runs before freed memory goes back to the system, for
+            networks that need much of it for a row; None leaves it to the C library.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Scorer(nn.Module):
         mixes_rows: bool = False,
         classes: Classes | None = None,
         targets: Targets | None = None,
+        release_after: int | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -83,12 +87,15 @@ class Scorer(nn.Module):
         self.mixes_rows = mixes_rows
         self.classes = classes
         self.targets = targets
+        self.release_after = release_after
+        self._rows_run = 0
 
     def forward(self, batch: Batch | Tensor) -> Tensor:
         batch = as_batch(batch)
         if len(batch) == 1:  # networks that squeeze their output need two rows
             scores: Tensor = self(batch.repeated(2))
             return scores[:1]
+        self._release_before(batch)
         return self.read(self.raw(batch)).to(self.dtype_of(batch))
 
     def raw(self, batch: Batch | Tensor) -> Tensor:
@@ -160,8 +167,18 @@ class Scorer(nn.Module):
         """Return the logit of P(favorable) for a batch, (n,), with gradients."""
         if len(batch) == 1:
             return self.logit(batch.repeated(2))[:1]
+        self._release_before(batch)
         logits = output_logit(self.raw(batch), self.output)
         return (-logits if self.complement else logits).to(self.dtype_of(batch))
+
+    def _release_before(self, batch: Batch) -> None:
+        """Return freed memory before a batch if enough rows were run since the last time."""
+        if self.release_after is None or batch.device.type != "cpu":
+            return
+        if self._rows_run >= self.release_after:
+            return_freed_memory()
+            self._rows_run = 0
+        self._rows_run += len(batch)
 
     def _in_parts(self, function: Callable[[Batch], Tensor], inputs: Inputs) -> Tensor:
         if len(inputs) <= self.batch_size or self.training:
@@ -185,6 +202,7 @@ class Scorer(nn.Module):
             mixes_rows=self.mixes_rows,
             classes=self.classes,
             targets=self.targets,
+            release_after=self.release_after,
         ).eval()
 
     def check_changeable(self) -> None:

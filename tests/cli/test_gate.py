@@ -561,6 +561,7 @@ def test_what_could_not_be_compared_is_part_of_the_verdict(
     document = json.loads(fairfix(*words, "--json").out)
     (unchecked,) = document["unchecked"]
     assert unchecked.startswith("there is no report beside the model")
+    assert "whether it is the rule that was written; restore the report" in unchecked
     ended = fairfix(*words, "--require-unseen")
     assert ended.code == 3
     assert "Inconclusive: --require-unseen does not let unchecked rows pass." in ended.out

@@ -330,6 +330,14 @@ def test_the_default_batch_size_follows_from_the_memory_of_a_row() -> None:
     assert default_batch_size(wide, rows()) == BATCH_BYTES // (2 * 2**20 * 4) == 64
 
 
+@pytest.mark.parametrize(("width", "release_after"), [(8, None), (2**14, 2048)])
+def test_freed_memory_is_returned_only_for_networks_that_need_much(
+    width: int, release_after: int | None
+) -> None:
+    module = nn.Sequential(linear(width), nn.ReLU(), nn.Linear(width, 1))
+    assert scorer_of(module, rows()).release_after == release_after
+
+
 def test_views_and_weights_take_no_memory_per_row() -> None:
     module = Net(lambda x, f: f(x.view(-1, 2, 2).flatten(1)) * f.weight.sum(), f=linear())
     assert bytes_per_row(module, rows()) == 2 * 4

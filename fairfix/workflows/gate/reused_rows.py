@@ -15,6 +15,10 @@ from fairfix.thresholds.rule import DecisionRule
 from fairfix.thresholds.rule_file import stem_of
 from fairfix.workflows.case import Case
 
+_RESTORE = (
+    ", and whether it is the rule that was written; restore the report that was written with it"
+)
+
 
 @dataclass(frozen=True)
 class Reuse:
@@ -45,7 +49,8 @@ def reuse(case: Case, rule: Path | None = None) -> Reuse:
     """
     path = _report_path(case, rule)
     if path is None:
-        return _unchecked("there is no report beside the model")
+        bound = case.found.rule is not None and case.found.rule.report_sha256 is not None
+        return _unchecked("there is no report beside the model", remedy=_RESTORE if bound else "")
     found = reuse_in(case, _read(path), path.name)
     unbound = case.found.rule is not None and case.found.rule.report_sha256 is None
     if found.share is not None and not found.same_table and unbound:
