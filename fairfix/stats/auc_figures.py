@@ -32,6 +32,15 @@ def of_auc_gap(problem: Problem, scores: Tensor) -> LinearizedFigure:
     return by_group[int(values.argmax())] - by_group[int(values.argmin())]
 
 
+def auc_changes(problem: Problem, scores: Tensor) -> list[LinearizedFigure]:
+    """Return the area of scores (N,) minus that of the problem's own scores, of each group."""
+    groups = problem.groups.cpu().numpy()
+    return [
+        _of_rows(problem, scores, groups == g) - _of_rows(problem, problem.scores, groups == g)
+        for g in range(problem.n_groups)
+    ]
+
+
 def _of_rows(problem: Problem, scores: Tensor, rows: NDArray[np.bool_]) -> LinearizedFigure:
     """Return the area of some rows; the others have no influence."""
     weights = None if problem.weights is None else problem.weights.cpu().numpy()[rows]

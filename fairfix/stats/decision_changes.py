@@ -12,6 +12,7 @@ from torch import Tensor
 from fairfix.data.problem import Problem
 from fairfix.metrics.fairness_metrics import Metric
 from fairfix.metrics.rates import Share, false_positive_rate, selection_rate, true_positive_rate
+from fairfix.stats.auc_levelling_down import auc_levelling_down
 from fairfix.stats.other_attributes import ColumnChange, GroupColumn, column_changes
 from fairfix.stats.verdicts import holm
 
@@ -61,6 +62,7 @@ def decision_change(
     after: Tensor,
     metric: Metric,
     columns: Sequence[GroupColumn] = (),
+    scores: Tensor | None = None,
 ) -> DecisionChange:
     """Compare two sets of decisions on a problem's rows.
 
@@ -68,10 +70,13 @@ def decision_change(
         before, after: (N,) bool.
         metric: that of the gap; one of scores has no change with decisions.
         columns: group columns other than the problem's own, and intersections.
+        scores: (N,) that ``after`` decides, for a metric of scores.
     """
     return DecisionChange(
         groups=group_changes(problem, before, after),
-        levelling_down=levelling_down(problem, before, after, metric),
+        levelling_down=levelling_down(problem, before, after, metric)
+        if scores is None or not metric.of_scores
+        else auc_levelling_down(problem, scores),
         columns=() if metric.of_scores else column_changes(problem, before, after, metric, columns),
     )
 

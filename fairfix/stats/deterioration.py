@@ -25,6 +25,7 @@ from fairfix.metrics.objective import Objective
 from fairfix.metrics.performance import accuracy
 from fairfix.metrics.rates import selection_rate
 from fairfix.stats.auc_figures import of_auc, of_auc_gap
+from fairfix.stats.auc_levelling_down import auc_levelling_down
 from fairfix.stats.calibration_error import calibration_error
 from fairfix.stats.decision_changes import levelling_down
 from fairfix.stats.linearized_figures import LinearizedFigure, of_decisions, standard_errors
@@ -232,10 +233,16 @@ def _gap(
 
 def _levelling_down(rows: Decided, metric: Metric) -> Iterator[Deterioration]:
     """Yield a gap that is smaller because groups lost, compared with today and the optimum."""
-    sentences = levelling_down(rows.problem, rows.unmodified, rows.debiased, metric)
+
+    def against(decisions: Tensor) -> tuple[str, ...]:
+        if metric.of_scores:
+            return auc_levelling_down(rows.problem, rows.scores)
+        return levelling_down(rows.problem, decisions, rows.debiased, metric)
+
+    sentences = against(rows.unmodified)
     if not sentences:
         return
-    own = levelling_down(rows.problem, rows.optimum, rows.debiased, metric)
+    own = against(rows.optimum)
     nan = math.nan
     yield Deterioration(
         "levelling down", nan, nan, nan, nan, serious=bool(own), detail=sentences[0]

@@ -236,7 +236,12 @@ def collect_evidence(
         promises=tuple(after_holm([run_check(p, rows, confidence) for p in promises], alpha)),
         power=gap_power(metric, after, decided, budget, confidence=confidence),
         change=decision_change(
-            grouped.problem, grouped.unmodified, grouped.debiased, metric, columns
+            grouped.problem,
+            grouped.unmodified,
+            grouped.debiased,
+            metric,
+            columns,
+            grouped.scores,
         ),
         overfitting=tuple(each.detail for each in deteriorated if each.what == "overfitting"),
         deteriorations=deteriorated,

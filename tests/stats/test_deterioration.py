@@ -11,9 +11,9 @@ from torch import Tensor
 
 from fairfix.data.problem import Problem
 from fairfix.metrics.counts import Counts
-from fairfix.metrics.fairness_metrics import METRICS
+from fairfix.metrics.fairness_metrics import AUC_DIFFERENCE, METRICS
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.performance import accuracy
+from fairfix.metrics.performance import AUC, accuracy
 from fairfix.stats.calibration_error import calibration_error, calibration_error_estimate
 from fairfix.stats.deterioration import Deterioration, deteriorations
 from fairfix.stats.linearized_figures import of_decisions
@@ -201,3 +201,26 @@ def test_the_calibration_error_is_that_of_fifteen_bins_of_equal_mass() -> None:
     assert interval.low < error.figure.value < interval.high
     honest = torch.from_numpy(np.full(N, 0.25))
     assert calibration_error(rows, honest).figure.value == pytest.approx(0.0)
+
+
+def test_figures_of_scores_that_got_worse_are_serious() -> None:
+    """One group loses its better ranking; and the other table had shown none of it."""
+
+    def scored(noise: tuple[float, float]) -> np.ndarray:
+        z = 3 * LABEL + np.array(noise)[SEX] * np.random.default_rng(5).normal(size=N)
+        return np.asarray(1 / (1 + np.exp(-z)))
+
+    before, after = scored((1, 3)), scored((2.5, 3))
+    rows = decided(GOOD, scores=after)
+    rows = replace(rows, problem=replace(rows.problem, scores=torch.from_numpy(before)))
+    seen = replace(rows, scores=torch.from_numpy(before))
+    objective = Objective(AUC_DIFFERENCE, performance=AUC)
+    every = {each.what: each for each in deteriorations(seen, rows, objective)}
+    assert every["levelling down"].serious
+    assert "the area under the ROC curve of 'f' went from" in every["levelling down"].detail
+    assert every["overfitting"].serious
+    assert every["overfitting"].detail.startswith("overfitting: area under the ROC curve is ")
+    same = replace(rows, scores=torch.from_numpy(before))
+    assert {each.what for each in deteriorations(seen, same, objective)}.isdisjoint(
+        {"levelling down", "overfitting"}
+    )

@@ -15,6 +15,7 @@ from fairfix.metrics.fairness_metrics import AUC_DIFFERENCE, METRICS
 from fairfix.metrics.objective import Objective
 from fairfix.stats.auc_claim import auc_gap_claim
 from fairfix.stats.auc_figures import of_auc, of_auc_gap
+from fairfix.stats.auc_levelling_down import auc_levelling_down
 from fairfix.stats.gap_claims import gap_claim, gap_power
 from fairfix.stats.overfitting import overfitting
 from fairfix.stats.power import power_analysis
@@ -127,3 +128,29 @@ def test_a_small_auc_difference_only_on_validation_rows_is_overfitting() -> None
         f"overfitting: abs(aucd) is {gaps[0]:.3f} on the 1,200 validation rows and {gaps[1]:.3f}"
     )
     assert overfitting(rows, decided(rows), rows, decided(rows), objective) == ()
+
+
+def levelled(change: tuple[float, float]) -> tuple[str, ...]:
+    """From areas of .9 and .7, with this change of the noise in the scores of each group."""
+    rng = np.random.default_rng(3)
+    labels, groups = np.arange(1200) % 2, np.arange(1200) // 2 % 2
+    noise, spread = rng.normal(size=1200), np.array([1.0, 2.0])
+
+    def scores(sd: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(1 / (1 + np.exp(-2 * labels - noise * sd[groups])))
+
+    before = Problem(scores(spread), torch.from_numpy(labels), torch.from_numpy(groups), ("u", "p"))
+    return auc_levelling_down(before, scores(spread + np.array(change)))
+
+
+def test_a_smaller_difference_because_a_group_lost_is_levelling_down() -> None:
+    (said,) = levelled((0.8, 0.0))
+    assert said.startswith("levelling down: abs(aucd) shrank from ")
+    assert "the area under the ROC curve of 'u' went from 0.9" in said
+    assert "of 'p'" not in said
+    assert said.endswith("no group gained significantly")
+
+
+@pytest.mark.parametrize("change", [(0.5, -0.8), (0.0, -0.8), (-0.3, 0.0), (0.0, 0.0)])
+def test_a_group_that_gains_or_a_larger_difference_is_not(change: tuple[float, float]) -> None:
+    assert levelled(change) == ()
