@@ -26,11 +26,19 @@ class Batch:
     Attributes:
         args: tensors (n, ...) by position.
         kwargs: tensors (n, ...) by name.
+        as_mapping: ``forward`` gets ``kwargs`` as one mapping.
     """
 
-    def __init__(self, args: Sequence[Tensor] = (), kwargs: Mapping[str, Tensor] | None = None):
+    def __init__(
+        self,
+        args: Sequence[Tensor] = (),
+        kwargs: Mapping[str, Tensor] | None = None,
+        *,
+        as_mapping: bool = False,
+    ) -> None:
         self.args = tuple(args)
         self.kwargs = dict(kwargs or {})
+        self.as_mapping = as_mapping
 
     def __len__(self) -> int:
         """Return the number of rows, n."""
@@ -54,12 +62,14 @@ class Batch:
 
     def call(self, network: Callable[..., Any]) -> Any:
         """Run the network on the rows."""
+        if self.as_mapping:
+            return network(dict(self.kwargs))
         return network(*self.args, **self.kwargs)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
         """Return the batch with a function applied to each tensor."""
         named = {name: function(x) for name, x in self.kwargs.items()}
-        return Batch([function(x) for x in self.args], named)
+        return Batch([function(x) for x in self.args], named, as_mapping=self.as_mapping)
 
     def cast(self, dtype: torch.dtype) -> Batch:
         """Return the batch with its floating-point tensors in another type."""
@@ -165,6 +175,7 @@ class Inputs:
     Args:
         parts: with different keys and the same number of rows.
         by_name: pass the parts to ``forward`` by their keys, not by position.
+        as_mapping: pass them as one mapping from their keys.
         device: where batches are loaded.
 
     Raises:
@@ -172,10 +183,16 @@ class Inputs:
     """
 
     def __init__(
-        self, parts: Sequence[Part], *, by_name: bool = False, device: torch.device = _CPU
+        self,
+        parts: Sequence[Part],
+        *,
+        by_name: bool = False,
+        as_mapping: bool = False,
+        device: torch.device = _CPU,
     ) -> None:
         self.parts = tuple(parts)
-        self.by_name = by_name
+        self.by_name = by_name or as_mapping
+        self.as_mapping = as_mapping
         self.device = device
         if not self.parts:
             raise InputError("A network needs at least one input.")
@@ -227,7 +244,8 @@ class Inputs:
         """Load some of the rows."""
         loaded = [x for part in self.parts for x in part.load(rows, self.device)]
         if self.by_name:
-            return Batch(kwargs=dict(zip(self.keys, loaded, strict=True)))
+            named = dict(zip(self.keys, loaded, strict=True))
+            return Batch(kwargs=named, as_mapping=self.as_mapping)
         return Batch(loaded)
 
     def batches(self, size: int) -> Iterator[tuple[Rows, Batch]]:
@@ -258,7 +276,7 @@ class Inputs:
         return digests_of(row for row in joined)
 
     def _with(self, parts: Sequence[Part], device: torch.device) -> Inputs:
-        return Inputs(parts, by_name=self.by_name, device=device)
+        return Inputs(parts, by_name=self.by_name, as_mapping=self.as_mapping, device=device)
 
 
 def as_inputs(inputs: Inputs | Tensor) -> Inputs:

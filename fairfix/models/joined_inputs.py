@@ -25,7 +25,8 @@ def joined_inputs(first: Inputs, second: Inputs) -> Inputs:
             "describe both by the same data spec."
         )
     parts = [_JoinedPart(*pair) for pair in pairs]
-    return Inputs(parts, by_name=first.by_name, device=first.device)
+    called = {"by_name": first.by_name, "as_mapping": first.as_mapping}
+    return Inputs(parts, **called, device=first.device)
 
 
 class _JoinedPart:

@@ -93,7 +93,7 @@ class _Plan:
     """How to run the late part of a network for any number of rows.
 
     Attributes:
-        args, kwargs: forms of the original inputs, as in ``Batch``.
+        args, kwargs, as_mapping: forms of the original inputs, as in ``Batch``.
         calls: all calls of a forward pass.
         kept: forms of the tensors that the late part reads.
         dtype: of the scores.
@@ -104,6 +104,7 @@ class _Plan:
     calls: list[Call]
     kept: list[Form]
     dtype: torch.dtype
+    as_mapping: bool = False
 
     @classmethod
     def of(cls, probes: Sequence[_Probe], dtype: torch.dtype) -> _Plan | None:
@@ -127,7 +128,8 @@ class _Plan:
         known = [form for form in inputs if form is not None]
         named = dict(zip(first.batch.kwargs, known, strict=False))
         args = () if named else tuple(known)
-        return cls(args, named, [c for c in calls if c is not None], forms, dtype)
+        known_calls = [c for c in calls if c is not None]
+        return cls(args, named, known_calls, forms, dtype, first.batch.as_mapping)
 
     def fits(self, rows: int) -> bool:
         """Whether what is kept of all rows fits into memory or half of the free disk."""
@@ -142,7 +144,8 @@ class _Plan:
     def placeholders(self, rows: int) -> Batch:
         """Return a batch of the form of the original inputs."""
         named = {name: form.placeholder(rows) for name, form in self.kwargs.items()}
-        return Batch([form.placeholder(rows) for form in self.args], named)
+        given = [form.placeholder(rows) for form in self.args]
+        return Batch(given, named, as_mapping=self.as_mapping)
 
 
 class _LateScorer(Scorer):

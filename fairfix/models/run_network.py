@@ -173,9 +173,19 @@ def running(network: nn.Module, batch: Batch) -> Iterator[None]:
                 ". An input holds 8-bit numbers; say in the data spec how its array is scaled, as "
                 'in "scale": 0.00392156862745098, or "dtype": "float32" to leave the values'
             )
+        elif batch.kwargs and not batch.as_mapping and takes_one(network):
+            remedy = (
+                '. If forward takes all inputs as one mapping, write "call": "mapping" in a data '
+                "spec of version 2"
+            )
         raise CheckpointError(
             f"The network does not run on {batch.shapes()} a row: {error_summary(error)}{remedy}"
         ) from None
+
+
+def takes_one(network: nn.Module) -> bool:
+    """Return whether ``forward`` needs one input."""
+    return len(required_inputs(network)) == 1
 
 
 def required_inputs(network: nn.Module) -> list[str]:

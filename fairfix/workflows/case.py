@@ -44,6 +44,7 @@ from fairfix.workflows.output_reading import (
     read_as,
     read_output_label,
     reading_of,
+    with_other_classes,
 )
 
 
@@ -226,14 +227,14 @@ def load(
     columns, named = name_features(columns, source, spec, found.contract, checkpoint)
     if found.contract is None:  # else the columns that it does not know are named
         named = (*named, *unread_notes(source, columns, spec))
-    table = read(columns, spec=spec)
+    read = partial(read, with_other_classes(columns, checkpoint, options), spec=spec)
+    table = read()
     with limited_threads(options.threads or default_threads(checkpoint.module, table.rows)):
-        read_again = partial(read, columns, spec=spec)
         try:
-            checkpoint = match_rows(checkpoint, table, options, read_again)
+            checkpoint = match_rows(checkpoint, table, options, read)
             scorer, output_label, notes = scorer_of(checkpoint, table, options)
         except CheckpointError:
-            check_width(checkpoint, table, read_again)
+            check_width(checkpoint, table, read)
             raise
         problem = problem_of(table, scorer, options, threshold)
         problem = replace(problem, input_blocks=() if spec is None else spec.blocks)

@@ -58,9 +58,10 @@ class ThresholdedNetwork(nn.Module):
         thresholds: Sequence[float],
         score_model: ScoreModel | None = None,
         names: Sequence[str] = (),
+        as_mapping: bool = False,
     ) -> None:
         super().__init__()
-        self.names = tuple(names)
+        self.names, self.as_mapping = tuple(names), as_mapping
         self.scorer = scorer
         self.score_model = score_model
         self.register_buffer("columns", torch.tensor(columns, dtype=torch.int64))
@@ -72,8 +73,11 @@ class ThresholdedNetwork(nn.Module):
     def forward(self, features: Tensor, *further: Tensor) -> Tensor:
         output, complement = self.scorer.output, self.scorer.complement
         inputs = (features, *further)
-        named = dict(zip(self.names, inputs, strict=True)) if self.names else {}
-        raw = self.scorer.raw(Batch(kwargs=named) if named else Batch(inputs))
+        batch = Batch(inputs)
+        if self.names:
+            named = dict(zip(self.names, inputs, strict=True))
+            batch = Batch(kwargs=named, as_mapping=self.as_mapping)
+        raw = self.scorer.raw(batch)
         columns = (2,) if output.is_two else (1,) * (raw.dim() - 1)
         raw = raw.reshape(features.shape[0], *columns)  # a single row may have been squeezed
         group, missing = self._group(features)
@@ -198,8 +202,10 @@ def export(outcome: Outcome, path: Path) -> None:
     score_model = outcome.rule.score_model
     inputs = _inputs(outcome.case.problem)
     called = inputs.keys if inputs.by_name else ()
-    module = ThresholdedNetwork(scorer, columns, values, thresholds, score_model, called).eval()
-    save_program(module, inputs.batch(slice(16)).tensors, path)
+    module = ThresholdedNetwork(
+        scorer, columns, values, thresholds, score_model, called, inputs.as_mapping
+    )
+    save_program(module.eval(), inputs.batch(slice(16)).tensors, path)
     _verify(outcome, scorer, path)
 
 

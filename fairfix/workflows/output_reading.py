@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fairfix._utils.text import quoted_list
 from fairfix.data.table import Columns, Table, equal_values
-from fairfix.data.table.labels import favorable_among
+from fairfix.data.table.labels import ALL_OTHERS, favorable_among
 from fairfix.errors import UsageError
 from fairfix.models.checkpoint import Checkpoint
 from fairfix.models.checkpoint.configuration import image_config_of, timm_architecture
@@ -166,6 +166,14 @@ def classes_read(
         return None, _classes(names, table)
     except UsageError:
         return None, None
+
+
+def with_other_classes(columns: Columns, checkpoint: Checkpoint, options: ModelOptions) -> Columns:
+    """Return the columns; where the classes of a network are named, others are unfavorable."""
+    names = options.classes or _stored_names(checkpoint)
+    if columns.favorable is None or columns.unfavorable or len(names) < 3:
+        return columns
+    return replace(columns, unfavorable=(ALL_OTHERS,))
 
 
 def _given_names(options: ModelOptions) -> tuple[str, ...] | None:

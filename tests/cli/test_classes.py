@@ -98,3 +98,14 @@ def test_every_command_decides_by_the_favorable_classes(
 
     gate = fairfix("gate", written, tmp_path / "unseen.csv", *TRUST, "--budget", "spd=0.9")
     assert gate.code in (0, 3), gate.err
+
+
+def test_one_favorable_class_of_several_needs_no_unfavorable_ones(
+    fairfix: Run, tmp_path: Path
+) -> None:
+    model, data, *_ = files(tmp_path)
+    roles = ("--label", "decision", "--favorable", FAVORABLE[0], "--privileged", "a")
+    ended = fairfix("audit", model, data, *roles, *NAMED, *TRUST, "--no-subgroups")
+    assert ended.code == 0, ended.err
+    refused = fairfix("audit", model, data, *roles, *TRUST)
+    assert "--unfavorable" in refused.sentence

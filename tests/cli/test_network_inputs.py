@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fairfix.data.spec.given_inputs import GivenInputs
 from tests.helpers.paths import SAMPLES
@@ -141,7 +141,7 @@ def test_a_rule_keeps_what_options_said(fairfix: Run, folder: Path) -> None:
 
 NETWORKS = """
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 class Embedded(nn.Module):
     def __init__(self):
@@ -314,3 +314,55 @@ def test_rows_that_are_weighted_most_are_shown_with_their_images(
     assert page.count('<img src="data:image/png;base64,') == 20
     assert "img-src data:" in page
     assert "data:image" not in (folder / "out.report.md").read_text()
+
+
+class ByName(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(4, 2)
+        self.body = nn.Sequential(nn.Linear(4, 6), nn.ReLU())
+        self.head = nn.Linear(6, 1)
+
+    def forward(self, code: Tensor, numbers: Tensor) -> Tensor:
+        joined = torch.cat([self.embedding(code[:, 0]), numbers], 1)
+        output: Tensor = self.head(self.body(joined))
+        return output
+
+
+class OneMapping(ByName):
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:  # type: ignore[override]
+        return super().forward(batch["code"], batch["numbers"])
+
+
+def test_a_network_that_takes_one_mapping_gives_the_same(fairfix: Run, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    one, other = ByName().eval(), OneMapping().eval()
+    other.load_state_dict(one.state_dict())
+    draws = np.random.default_rng(0)
+    frame = pd.DataFrame({"job": draws.integers(0, 4, N), "u": draws.normal(size=N)})
+    frame["v"], frame["group"] = draws.normal(size=N), draws.integers(0, 2, N)
+    frame["label"] = (frame["u"] + draws.normal(size=N) > 0).astype(int)
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    inputs = {
+        "code": {"kind": "codes", "columns": [{"column": "job"}]},
+        "numbers": {"kind": "numbers", "entries": [{"column": "u"}, {"column": "v"}]},
+    }
+    written = []
+    for call, network in (("name", one), ("mapping", other)):
+        model, new = tmp_path / f"{call}.pt", tmp_path / f"{call}.new.pt"
+        torch.save(network, model)
+        spec = {"version": 2, "call": call, "inputs": inputs}
+        (tmp_path / f"{call}.data.json").write_text(json.dumps(spec))
+        options = ("--privileged", "1", "--trust-checkpoint", "--allow-trivial", "--no-subgroups")
+        more = ("--steps", "2", "--layers", "head", "-o", new, "--export", tmp_path / f"{call}.pt2")
+        ended = fairfix("finetune", model, tmp_path / "rows.csv", *options, *more)
+        assert ended.code == 0, ended.err
+        out = tmp_path / f"{call}.csv"
+        ended = fairfix("predict", new, tmp_path / "rows.csv", "--trust-checkpoint", "-o", out)
+        assert ended.code == 0, ended.err
+        written.append(out.read_text())
+    assert written[0] == written[1]
+    spec["call"] = "name"
+    (tmp_path / "mapping.data.json").write_text(json.dumps(spec))
+    call = ("audit", tmp_path / "mapping.pt", tmp_path / "rows.csv", "--trust-checkpoint")
+    assert 'one mapping, write "call": "mapping" in a data spec' in fairfix(*call).sentence

@@ -95,7 +95,8 @@ class ImageBuilder(CellTexts):
         if found.pixels is None or found.digests is None or len(found.bad) == rows.count:
             raise TableError(
                 f"{rows.file}, column {self._entry.column!r}: none of the images can be used "
-                f"(first: {rows.locate(0)}: {found.bad[0]}); correct the paths or the data spec."
+                f"(first: {rows.locate(0)}: {found.bad[0]}); correct the paths, or name "
+                "their folder or archive with --image-root."
             )
         notes = [self._described(found.pixels.shape)]
         if found.oriented:

@@ -58,6 +58,10 @@ class InputEntry(Protocol):
         ...
 
 
+Call = Literal["name", "position", "mapping"]
+"""How ``forward`` gets the inputs."""
+
+
 def _kind_of_entry(entry: Any) -> Any:
     return entry.get("kind") if isinstance(entry, dict) else None
 
@@ -67,12 +71,12 @@ class InputsSpecFile(StrictModel):
 
     Attributes:
         version: 2.
-        call: whether ``forward`` gets the inputs by name or by position.
+        call: whether ``forward`` gets the inputs by name, by position, or as one mapping.
         inputs: by the name of the argument, in order; see the entry of each kind.
     """
 
     version: int
-    call: Literal["name", "position"] = "name"
+    call: Call = "name"
     inputs: dict[
         str,
         Annotated[
@@ -100,13 +104,13 @@ class InputsSpec:
 
     Attributes:
         inputs: by name, in order.
-        by_name: whether ``forward`` gets them by name.
+        call: how ``forward`` gets them.
         folder: to which files are relative.
         confined: whether files must lie in the folder.
     """
 
     inputs: Mapping[str, InputEntry]
-    by_name: bool
+    call: Call
     folder: Path = field(default=Path(), compare=False)
     confined: bool = field(default=True, compare=False)
 
@@ -141,13 +145,13 @@ class InputsSpec:
                 inputs[name] = entry.bound(folder, confined=confined)
             else:
                 inputs[name] = entry
-        return cls(inputs, read.call == "name", folder, confined)
+        return cls(inputs, read.call, folder, confined)
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as plain JSON values, from which ``from_json`` makes the same spec."""
         return {
             "version": VERSION,
-            "call": "name" if self.by_name else "position",
+            "call": self.call,
             "inputs": {name: entry.to_json() for name, entry in self.inputs.items()},
         }
 
@@ -155,7 +159,7 @@ class InputsSpec:
     def numbers_alone(self) -> DataSpec | None:
         """The same as a spec of version 1, if the network takes one matrix of numbers."""
         entries = tuple(self.inputs.values())
-        if self.by_name or len(entries) > 1 or not isinstance(entries[0], NumbersInput):
+        if self.call != "position" or len(entries) > 1 or not isinstance(entries[0], NumbersInput):
             return None
         return entries[0].spec if entries[0].shape is None else None
 
@@ -191,17 +195,15 @@ class InputsSpec:
         """
         source = Source(table, self.folder, self.confined, options)
         builders = [entry.builder(name, source) for name, entry in self.inputs.items()]
-        return SpecInputsBuilder(builders, by_name=self.by_name, options=options)
+        return SpecInputsBuilder(builders, self.call, options)
 
 
 class SpecInputsBuilder:
     """Builds the inputs of a table from those of each part."""
 
-    def __init__(
-        self, builders: Iterable[PartBuilder], *, by_name: bool, options: InputOptions
-    ) -> None:
+    def __init__(self, builders: Iterable[PartBuilder], call: Call, options: InputOptions) -> None:
         self._builders = tuple(builders)
-        self._by_name, self._options = by_name, options
+        self._call, self._options = call, options
         self.columns = _distinct(name for each in self._builders for name in each.columns)
         self.text_columns = frozenset(n for each in self._builders for n in each.text_columns)
 
@@ -213,7 +215,11 @@ class SpecInputsBuilder:
     def build(self, rows: TableRows) -> BuiltInputs:
         """See ``InputsBuilder``."""
         built = [builder.build(rows) for builder in self._builders]
-        inputs = Inputs([each.part for each in built], by_name=self._by_name)
+        inputs = Inputs(
+            [each.part for each in built],
+            by_name=self._call == "name",
+            as_mapping=self._call == "mapping",
+        )
         notes = tuple(note for each in built for note in each.notes)
         sha256 = {each.part.keys[0]: each.sha256 for each in built if each.sha256 is not None}
         measured = any(each.measured for each in built)

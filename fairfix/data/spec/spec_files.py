@@ -84,7 +84,7 @@ def with_places(spec: Spec, places: Mapping[str, str]) -> Spec:
         else each
         for name, each in spec.inputs.items()
     }
-    return InputsSpec(inputs, spec.by_name, spec.folder, spec.confined)
+    return InputsSpec(inputs, spec.call, spec.folder, spec.confined)
 
 
 def _moved(spec: DataSpec, places: Mapping[str, str]) -> DataSpec:
