@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,17 @@ from fairfix.cli.class_tables import class_tables
 from fairfix.cli.console import build_table, print_json, print_messages, print_output, wrap
 from fairfix.cli.each_label import for_each_label, labels_document
 from fairfix.cli.option_values import OptionValues
+from fairfix.cli.other_model import other_model
 from fairfix.cli.reference_groups import reference_groups
 from fairfix.metrics.fairness_metrics import goal
 from fairfix.metrics.fairness_metrics import title as title_of
+from fairfix.report.compared_models import compared_rows
 from fairfix.report.figures import named_figures
 from fairfix.report.markdown import figure, plain_figure
 from fairfix.report.reference_table import reference_table
 from fairfix.report.sentences import audit_headline, certifiable_sentence
 from fairfix.workflows.audit import audit, choose_rule, ruled
+from fairfix.workflows.compared import compared_model
 from fairfix.workflows.documents import audit_document
 from fairfix.workflows.explored import explored_audit
 from fairfix.workflows.open_case import position_warning
@@ -37,6 +41,7 @@ def run(
     data: Path,
     rule: Path | None,
     power: bool,
+    compare: list[Path] | None,
     html: Path | None,
     force: bool,
     json: bool,
@@ -44,10 +49,12 @@ def run(
     **given: Any,
 ) -> None:
     values = OptionValues.collect("audit", given, data, model=model)
-    if several := for_each_label(values, model, {"rule": rule, "html": html}):
+    if several := for_each_label(
+        values, model, {"rule": rule, "html": html, "compare": compare or None}
+    ):
         documents = {}
         for label, own in several.items():
-            document, _ = _measure(own, model, data, None, None, force=force, quiet=quiet)
+            document, _ = _measure(own, model, data, None, None, (), force=force, quiet=quiet)
             documents[label] = document
             if not (json or quiet):
                 print_output(f"Label {label}", *(_power(document) if power else _tables(document)))
@@ -57,7 +64,8 @@ def run(
             said = (f"warning: {label}: {warning}" for warning in _warnings(document))
             print_messages(said, quiet=quiet)
         return
-    document, page = _measure(values, model, data, rule, html, force=force, quiet=quiet)
+    others = tuple(compare or ())
+    document, page = _measure(values, model, data, rule, html, others, force=force, quiet=quiet)
     if html is not None:
         write_text(html, page())
     if json:
@@ -75,6 +83,7 @@ def _measure(
     data: Path,
     rule: Path | None,
     html: Path | None,
+    others: tuple[Path, ...],
     *,
     force: bool,
     quiet: bool,
@@ -84,7 +93,7 @@ def _measure(
     confidence = values.confidence()
     case = values.measured_case(model, data, rule, threshold)
     if html is not None:
-        check_destination(html, case.files, force=force, option="--html")
+        check_destination(html, (*case.files, *others), force=force, option="--html")
     chosen, where = choose_rule(case, threshold=threshold)
     case = ruled(case, chosen)
     notes = (
@@ -96,6 +105,18 @@ def _measure(
     print_messages(notes, quiet=quiet)
     subgroups = not values["no_subgroups"]
     measured = audit(case, chosen, objective, confidence=confidence, subgroups=subgroups)
+    names = [path.name for path in others]
+    for path in others:
+        other, own_rule, found = other_model(
+            path, data, case, values.model_options(), by_name=False
+        )
+        print_messages(
+            (f"{path}: decisions by {found}", *position_warning(other.found)), quiet=quiet
+        )
+        name = path.name if names.count(path.name) == 1 else str(path)
+        compared = audit(other, own_rule, objective, confidence=confidence, subgroups=False)
+        added = compared_model(measured, compared, name)
+        measured = replace(measured, compared=(*measured.compared, added))
     document = audit_document(case, chosen, measured)
     if measured.subgroups is not None:
         print_messages(measured.subgroups.notes, quiet=quiet)
@@ -138,6 +159,8 @@ def _tables(document: Document) -> Iterator[Table | str]:
         if measured["calibration"]:
             yield _calibration(column, measured)
     yield _figures("All rows", next(iter(document["groups"].values()))["performance"])
+    if document["compared"]:
+        yield _compared(document)
     if document["classes"] is not None:
         yield from class_tables(next(iter(document["groups"])), document["classes"])
     for crossed in document["intersections"]:
@@ -206,6 +229,24 @@ def _gaps(column: str, measured: Document) -> Table:
 def _figures(title: str, figures: Document) -> Table:
     rows = [[title_of(key), key, *_with_interval(f)] for key, f in figures.items()]
     return build_table(title, ["measure", "key", *ENDS], rows)
+
+
+def _compared(document: Document) -> Table:
+    rows = [
+        [
+            row["label"],
+            row["column"],
+            _stacked(row["gap"]),
+            _stacked(row["performance"]),
+            "-" if row["change"] is None else _stacked(row["change"]),
+        ]
+        for row in compared_rows(document)
+    ]
+    header = ["model", "by", "gap", "balanced accuracy", "change"]
+    title = (
+        "Models on the same rows; change of abs(gap) from the other to this model, 95 % interval"
+    )
+    return build_table(title, header, rows)
 
 
 def _calibration(column: str, measured: Document) -> Table:

@@ -7,7 +7,6 @@ the result of an earlier run.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from fairfix.cli.demand_values import also, gate_demands, left_out_warnings
 from fairfix.cli.each_label import for_each_label, labels_document
 from fairfix.cli.failures import describe_failure
 from fairfix.cli.option_values import OptionValues
+from fairfix.cli.other_model import other_model
 from fairfix.cli.sarif_locations import locations
 from fairfix.report.gate_sentences import (
     Document,
@@ -26,15 +26,12 @@ from fairfix.report.gate_sentences import (
     check_values,
     power_sentence,
 )
-from fairfix.thresholds.rule_file import checkpoint_key_of
 from fairfix.workflows.audit import choose_rule
-from fairfix.workflows.case import Case, load
+from fairfix.workflows.case import Case
 from fairfix.workflows.gate.demands import check_baseline
 from fairfix.workflows.gate.document import gate_document
 from fairfix.workflows.gate.gate import INCONCLUSIVE, OK, VIOLATED, Gate, Judged, gate
 from fairfix.workflows.gate.reused_rows import reuse
-from fairfix.workflows.model_options import ModelOptions
-from fairfix.workflows.open_case import open_model
 
 _BY_SEVERITY = VIOLATED, INCONCLUSIVE, OK
 _HEADER = ("demand", "by", "value", "interval", "verdict")
@@ -98,7 +95,8 @@ def _judge(values: OptionValues, model: str, data: Path, rule: Path | None) -> G
         also=further,
         model=model,
         reuse=reuse(case, rule),
-        baseline=baseline and _baseline(baseline, data, case, values.model_options()),
+        baseline=baseline
+        and Judged.by(*other_model(baseline, data, case, values.model_options(), by_name=True)),
         confidence=confidence,
         lenient=values["on_inconclusive"] == "warn",
         require_unseen=bool(values["require_unseen"]),
@@ -116,32 +114,6 @@ def _other_rule(case: Case, threshold: float | None) -> Iterator[str]:
             f"decisions are by --threshold {threshold:g}, so the rule in {case.found.where}, which "
             "belongs to the model, is unchecked"
         )
-
-
-def _baseline(model: Path, data: Path, case: Case, options: ModelOptions) -> Judged:
-    """Return the decisions of another model on the same rows, by its own rule.
-
-    Its inputs and checkpoint key are those of its own rule, else those of the case.
-    """
-    columns = case.columns
-    if columns.score is not None:
-        ignored = (*columns.ignore, columns.score)
-        columns = replace(columns, score=None, ignore=ignored)
-    key = checkpoint_key_of(model) or options.checkpoint_key
-    options = replace(options, checkpoint_key=key)
-    checkpoint, found = open_model(model, options)
-    if found.contract is not None:
-        columns = replace(columns, features=None)
-    other = load(
-        checkpoint,
-        data,
-        columns=columns,
-        options=options,
-        threshold=case.problem.threshold,
-        found=found,
-        require_labels=case.problem.labeled,
-    )
-    return Judged.by(other, *choose_rule(other, by_name=True))
 
 
 def _print(gate: Document) -> None:

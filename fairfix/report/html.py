@@ -25,6 +25,7 @@ from fairfix._utils.text import (
 from fairfix.metrics.fairness_metrics import titles
 from fairfix.metrics.objective import Objective
 from fairfix.report import audit_sections, charts, sections, sentences, svg
+from fairfix.report.compared_models import compared_models
 from fairfix.report.confusion import confusion_matrices
 from fairfix.report.explorer import Explored, explorer_section
 from fairfix.report.gate_sentences import HEADER, check_cells
@@ -169,6 +170,7 @@ def _audit_page(report: Report, explored: Explored | None) -> dict[str, Any]:
         "notes": report["notes"][: sections.LISTED_LINES],
         "columns": audit_sections.columns(report),
         "reference_intervals": INTERVALS,
+        "compared": compared_models(report),
         "classes": audit_sections.classes(report),
         "intersections": audit_sections.intersections(report),
         "explorer": explored

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from fairfix.workflows.api_outcome import Outcome
 from fairfix.workflows.audit import Audit, choose_rule
 from fairfix.workflows.audit import audit as audit_case
 from fairfix.workflows.case import Case
+from fairfix.workflows.compared import compared_model
 from fairfix.workflows.debias import debias as debias_case
 from fairfix.workflows.debias import make_objective
 from fairfix.workflows.documents import report_document
@@ -159,6 +161,7 @@ def audit(
     confidence: float = 0.95,
     strict: bool = False,
     subgroups: bool = True,
+    compare: Mapping[str, Case] | None = None,
 ) -> Audit:
     """Measure every metric with its interval, by group column, intersection and subgroup.
 
@@ -169,14 +172,21 @@ def audit(
         metric, budget: the claim to test.
         confidence: 1 - alpha of each one-sided test, in (0.5, 1); ``strict`` takes exact limits.
         subgroups: whether to search for subgroups.
+        compare: other models on the same rows, by name, each decided by its own rule.
 
     Raises:
-        FairfixError: if the rule does not belong to the model.
+        FairfixError: if the rule does not belong to the model, or models have other rows.
     """
     level = ConfidenceLevel(confidence, strict)
     rule, _ = choose_rule(case, rule)
     objective = make_objective(metric, budget)
-    return audit_case(case, rule, objective, confidence=level, subgroups=subgroups)
+    found = audit_case(case, rule, objective, confidence=level, subgroups=subgroups)
+    others = {
+        name: audit_case(each, choose_rule(each)[0], objective, confidence=level, subgroups=False)
+        for name, each in (compare or {}).items()
+    }
+    compared = (compared_model(found, other, name) for name, other in others.items())
+    return replace(found, compared=tuple(compared))
 
 
 @in_library_terms

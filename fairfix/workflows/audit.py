@@ -22,6 +22,8 @@ from fairfix.stats.calibration import Calibration, calibration
 from fairfix.stats.confidence import DEFAULT_CONFIDENCE, ConfidenceLevel
 from fairfix.stats.evaluation import Evaluation, evaluate
 from fairfix.stats.gap_claims import gap_claim, gap_power
+from fairfix.stats.intervals import Interval
+from fairfix.stats.other_attributes import ColumnChange
 from fairfix.stats.power import PowerAnalysis
 from fairfix.stats.subgroups.intersections import IntersectionAudit, audit_intersections
 from fairfix.stats.subgroups.worst_subgroups import SubgroupScan, worst_subgroups
@@ -65,6 +67,24 @@ class GroupAudit:
         return f"<GroupAudit by {self.column}: {metric} {gap:.3f}, {self.claim.verdict}>"
 
 
+@dataclass(frozen=True)
+class ComparedModel:
+    """Another model on the rows of an audit (``compared.compared_model``).
+
+    Attributes:
+        groups: its figures by every group column.
+        gaps: the size of the claimed gap by column, of this model before and of the audited one
+            after.
+        performance: balanced accuracy of the audited model minus that of this one, with its 95 %
+            interval; None without labels.
+    """
+
+    name: str
+    groups: tuple[GroupAudit, ...]
+    gaps: tuple[ColumnChange, ...]
+    performance: tuple[float, Interval] | None
+
+
 @dataclass(frozen=True, repr=False)
 class Audit(NotebookForms):
     """Figures of a rule by group column, intersection and subgroup.
@@ -78,6 +98,7 @@ class Audit(NotebookForms):
         threshold_sweep: what other shared thresholds would do; None if the rule has none, or
             without labels.
         confidence: of each one-sided test.
+        compared: other models on the same rows.
     """
 
     case: Case
@@ -88,6 +109,7 @@ class Audit(NotebookForms):
     threshold_sweep: ThresholdSweep | None
     confidence: ConfidenceLevel
     classes: ClassAudit | None = None
+    compared: tuple[ComparedModel, ...] = ()
 
     def __repr__(self) -> str:
         rows, shown = self.groups[0].evaluation.rows, self.groups[:SHOWN]

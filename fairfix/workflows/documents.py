@@ -28,6 +28,7 @@ from fairfix.thresholds.sweep import SweepPoint, ThresholdSweep
 from fairfix.workflows.audit import Audit, GroupAudit
 from fairfix.workflows.case import Case
 from fairfix.workflows.class_document import class_document
+from fairfix.workflows.compared import compared_document
 from fairfix.workflows.evidence import BINS, UNKNOWN, Evidence, Intervals
 from fairfix.workflows.gate.check_document import check_document
 from fairfix.workflows.group_use import group_use
@@ -161,6 +162,7 @@ def audit_document(case: Case, rule: DecisionRule, audit: Audit) -> dict[str, An
             },
             "classes": audit.classes and class_document(audit.classes),
             "threshold_sweep": audit.threshold_sweep and sweep_document(audit.threshold_sweep),
+            "compared": [compared_document(each) for each in audit.compared],
             "serious_warnings": list(audit_warnings(audit.groups[0].evaluation)),
             "unchecked": list(unchecked_in_audit(case, rule)),
             "notes": [*case.notes, *(audit.subgroups.notes if audit.subgroups else ())],

@@ -365,3 +365,19 @@ def test_one_row_of_a_label_gives_undefined_figures_and_no_python_warning(
     ended = fairfix("audit", "-", tmp_path / "rows.csv", *SCORES, "--metric", "eod", "--json")
     assert json.loads(ended.out)["groups"]["sex"]["gaps"]["eod"]["value"] is None
     assert "Warning" not in ended.err
+
+
+def test_other_models_decide_by_their_own_rules(fairfix: Run, place: Place) -> None:
+    old = place.folder / "old.pt"
+    old.write_bytes(place.model.read_bytes())
+    write_rule(place.folder / "old.rule.json", threshold=0.7, output="logit")
+    document = audited(fairfix, place.model, place.val, "--compare", old, "--no-subgroups")
+    alone = audited(fairfix, old, place.val, "--no-subgroups")
+    (found,) = document["compared"]
+    assert found["model"] == "old.pt"
+    ((column, measured),) = found["groups"].items()
+    assert measured["gaps"] == alone["groups"][column]["gaps"]
+    assert measured["gaps"] != document["groups"][column]["gaps"]
+    shown = fairfix("audit", place.model, place.val, "--compare", old, "--no-subgroups").out
+    assert "old.pt" in shown.partition("Models on the same rows")[2]
+    assert document["compared"] != alone["compared"] == []

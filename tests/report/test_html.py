@@ -17,6 +17,7 @@ import pytest
 
 import fairfix as library
 from fairfix._utils.text import format_number, shorten, unique_labels
+from fairfix.errors import UsageError
 from fairfix.report.figures import Figure, absolute_gap, thin
 from fairfix.report.html import audit_html, html
 from fairfix.report.svg import Scale
@@ -919,6 +920,45 @@ def test_a_report_shows_calibration_before_and_after(place: Place) -> None:
         assert each in shown
     del report["calibration"]
     assert "calibration" not in Page(html(report)).values("id")
+
+
+def test_other_models_are_side_by_side_on_the_same_rows(place: Place) -> None:
+    case = library.load(place.model, place.val)
+    other = library.load(place.model, place.val, threshold=0.3)
+    found = library.audit(case, subgroups=False, compare={"old": other})
+    report = json.loads(json.dumps(audit_document(found.case, found.rule, found)))
+    (old,) = report["compared"]
+    alone = library.audit(other, subgroups=False).to_dict()
+    (column,) = report["groups"]
+    expected = {
+        key: value for key, value in alone["groups"][column].items() if key in old["groups"][column]
+    }
+    assert old["groups"][column] == expected
+    (change,) = old["changes"]
+    gaps = [each["groups"][column]["gaps"]["spd"]["value"] for each in (old, report)]
+    assert [change["before"], change["after"]] == pytest.approx([abs(gap) for gap in gaps])
+    assert change["low"] < change["after"] - change["before"] < change["high"]
+    kept = [each["groups"][column]["performance"]["balanced_accuracy"] for each in (old, report)]
+    assert old["performance_change"]["value"] == pytest.approx(kept[1]["value"] - kept[0]["value"])
+    words = section(audit_html(report), "compared")
+    for gap in gaps:
+        assert format_number(gap) in words
+    assert f"minus that of old : {format_number(old['performance_change']['value'])}" in words
+
+
+def test_a_change_of_a_gap_of_scores_has_no_interval(place: Place) -> None:
+    case = library.load(place.model, place.val)
+    found = library.audit(case, metric="aucd", subgroups=False, compare={"same": case}).to_dict()
+    (change,) = found["compared"][0]["changes"]
+    size = abs(found["groups"][change["column"]]["gaps"]["aucd"]["value"])
+    assert (change["before"], change["after"]) == (size, size)
+    assert (change["low"], change["high"]) == (None, None)
+
+
+def test_models_on_other_rows_are_not_compared(place: Place) -> None:
+    case, other = (library.load(place.model, table) for table in (place.val, place.test))
+    with pytest.raises(UsageError, match="old was measured on other rows"):
+        library.audit(case, subgroups=False, compare={"old": other})
 
 
 def test_other_thresholds_are_drawn_and_the_one_in_use_is_marked() -> None:

@@ -47,6 +47,14 @@ def audit_options(
     power: Annotated[
         bool, common("Print only the largest gap that these rows can certify.", "--power")
     ] = False,
+    compare: Annotated[
+        list[Path] | None,
+        common(
+            "Checkpoint to show beside the model, on the same rows and by its own rule; "
+            "repeatable.",
+            "--compare",
+        ),
+    ] = None,
     html: Annotated[Path | None, common("Write the audit as an HTML page.", "--html")] = None,
     force: Annotated[bool, common("Replace an existing file.", "--force")] = False,
 ) -> None: ...

@@ -12,6 +12,7 @@ from fairfix.report.schema.shared import (
     CONFIDENCE,
     Confidence,
     Count,
+    Estimate,
     Evidence,
     Group,
     Key,
@@ -97,6 +98,37 @@ class ThresholdSweep(StrictModel):
     points: tuple[SweepPoint, ...] = Field(description="At most 101 thresholds, ascending.")
 
 
+class ComparedGap(StrictModel):
+    """The absolute gap between the groups of one column, of another model and of the audited one.
+
+    Groups with fewer than 30 rows behind a rate are left out.
+    """
+
+    column: str = Field(description="The group column.")
+    metric: Key = Field(description="Key of the metric.")
+    before: float | None = Field(description="Absolute gap of the other model.")
+    after: float | None = Field(description="Absolute gap of the audited model.")
+    low: float | None = Field(description="Lower 95 % confidence limit of the difference.")
+    high: float | None = Field(description="Upper 95 % confidence limit of the difference.")
+
+
+class PerformanceChange(Estimate):
+    """Performance of the audited model minus that of another, with its 95 % interval."""
+
+    key: Key = Field(description="Key of the performance measure.")
+
+
+class ComparedModel(StrictModel):
+    """Another model on the same rows."""
+
+    model: str = Field(description="The model, as it was named.")
+    groups: dict[str, Measured] = Field(description="Its decisions measured by each group column.")
+    changes: tuple[ComparedGap, ...] = Field(description="The claimed gap by each group column.")
+    performance_change: PerformanceChange = Field(
+        description="What the audited model gains in performance; null values without labels."
+    )
+
+
 class Audit(StrictModel):
     """The audit of a decision rule on one table. Undefined figures are null."""
 
@@ -123,6 +155,7 @@ class Audit(StrictModel):
     threshold_sweep: ThresholdSweep | None = Field(
         description="Results at other shared thresholds; null if the rule has no shared threshold."
     )
+    compared: tuple[ComparedModel, ...] = Field(description="Other models on the same rows.")
     serious_warnings: tuple[str, ...] = Field(
         description="Warnings with which a certified rule is amber, not green."
     )
