@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.choose.bed import write_file
+from benchmarks.choose.bed import CONFIRMING, write_file
 from benchmarks.choose.results import METRIC_KEYS
 from fairfix import methods
 from fairfix.errors import UsageError
 
 CHOICE_FILE = Path(__file__).with_name("choice.toml")
-RECORD = "confirming.json"
+RECORD = f"confirming-{CONFIRMING.start}.json"
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,22 @@
 """Models of labels and groups given features and score: what blind and repair choose from.
 
-They are fitted once for each cell. Every setting of ``blind`` (which probability of the label, the
+They are fitted once for each cell. Every setting of ``blind`` (what rates are counted with, the
 factor k, the offset of utility) and of thresholds per group is then chosen offline.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from benchmarks.choose.bed import Arrays, Bed, Cell, read_arrays, write_arrays
 from benchmarks.choose.results import Line, line_of, objective_of
-from benchmarks.choose.settings import FACTORS, OFFSETS, Candidates, Setting
+from benchmarks.choose.settings import Candidates, all_settings
 from fairfix.data.problem import Problem
 from fairfix.data.splitting import stratified_folds
 from fairfix.methods._cross_fitting import (
@@ -26,54 +25,87 @@ from fairfix.methods._cross_fitting import (
     classifier_inputs,
     informative_columns,
     out_of_fold,
-    score_logit,
 )
+from fairfix.methods._label_models import fit_probability
 from fairfix.thresholds.per_group import best_group_thresholds
 
-LABEL_MODELS = "label-models"
-ETAS = ("own", "mixed")
-GROUP_FACTORS = (1.2, 2**0.5, 1.7)
+Indices = NDArray[np.int64]
+Target = Literal["labels", "groups"]
+
+KINDS = ("trees", "mixture")
+"""Boosted trees alone, or the mixture that blind and repair fit."""
+GROUP_FACTORS = (1.0, 1.2, 2**0.5, 1.7)
 MULTIPLIERS = np.linspace(-1, 1, 61)
 
 Floats = NDArray[np.float64]
 
 
-def label_models(bed: Bed, cell: Cell) -> Arrays:
+def label_models(bed: Bed, cell: Cell, kind: str) -> Arrays:
     """Return predictions for the validation rows, out of fold, and for the test rows.
 
     Names are ``validation_`` and ``test_`` with ``eta``, P(label = 1) from inputs without the
     group; ``eta_aware``, the same with it; ``gamma``, P(group = 1); ``gamma1``, P(group = 1)
-    fitted on rows with label 1; ``calibrated``, P(label = 1) from the score alone, fitted on all
-    validation rows.
+    fitted on rows with label 1.
+
+    Args:
+        bed: where the file is kept.
+        cell: data set and seed.
+        kind: one of ``KINDS``.
     """
-    path = bed.path(LABEL_MODELS, cell, ".npz")
+    path = bed.path(f"{kind}-models", cell, ".npz")
     if not path.is_file():
-        write_arrays(path, _fit(*bed.problems(cell), cell.seed))
+        write_arrays(path, _fit(*bed.problems(cell), cell.seed, kind))
     return read_arrays(path)
 
 
-def _fit(validation: Problem, test: Problem, seed: int) -> Arrays:
-    labels, groups = validation.labels.numpy(), validation.groups.numpy()
-    everybody = np.ones(len(labels), dtype=bool)
-    folds = stratified_folds(validation, N_FOLDS, seed)
+def _fit(validation: Problem, test: Problem, seed: int, kind: str) -> Arrays:
     aware = informative_columns(validation)
     blind = aware[[not reveals(validation, column) for column in aware]]
+    predict = _by_trees if kind == "trees" else _by_mixture
     arrays = {}
-    for name, columns, target, rows in (
-        ("eta", blind, labels, everybody),
-        ("eta_aware", aware, labels, everybody),
-        ("gamma", blind, groups, everybody),
-        ("gamma1", blind, groups, labels == 1),
-    ):
-        inputs = classifier_inputs(validation, columns)
-        predicted = out_of_fold(boosted_trees, inputs, target, rows, folds)
-        model = boosted_trees().fit(inputs[rows], target[rows])
-        arrays[f"validation_{name}"] = predicted
-        arrays[f"test_{name}"] = model.predict_proba(classifier_inputs(test, columns))[:, 1]
-    calibration = LogisticRegression(C=100.0).fit(_powers(validation), labels)
-    for part, problem in (("validation", validation), ("test", test)):
-        arrays[f"{part}_calibrated"] = calibration.predict_proba(_powers(problem))[:, 1]
+    targets: tuple[tuple[str, Indices, Target, int | None], ...] = (
+        ("eta", blind, "labels", None),
+        ("eta_aware", aware, "labels", None),
+        ("gamma", blind, "groups", None),
+        ("gamma1", blind, "groups", 1),
+    )
+    for name, columns, target, among in targets:
+        predicted = predict(
+            validation, classifier_inputs(test, columns), columns, target, among, seed
+        )
+        arrays[f"validation_{name}"], arrays[f"test_{name}"] = predicted
     return arrays
+
+
+def _by_trees(
+    validation: Problem,
+    test_inputs: Floats,
+    columns: Indices,
+    target: Target,
+    among: int | None,
+    seed: int,
+) -> tuple[Floats, Floats]:
+    """Return the predictions of trees alone, of the validation rows out of fold."""
+    inputs, known = classifier_inputs(validation, columns), getattr(validation, target).numpy()
+    labels = validation.labels.numpy()
+    rows = np.ones(len(labels), dtype=bool) if among is None else labels == among
+    folds = stratified_folds(validation, N_FOLDS, seed)
+    model = boosted_trees().fit(inputs[rows], known[rows])
+    unseen = out_of_fold(boosted_trees, inputs, known, rows, folds)
+    return unseen, model.predict_proba(test_inputs)[:, 1]
+
+
+def _by_mixture(
+    validation: Problem,
+    test_inputs: Floats,
+    columns: Indices,
+    target: Target,
+    among: int | None,
+    seed: int,
+) -> tuple[Floats, Floats]:
+    """Return the predictions of a mixture, of the validation rows out of fold."""
+    fitted = fit_probability(validation, validation, columns, target, seed=seed, among=among)
+    return fitted.unseen, fitted.model(torch.from_numpy(test_inputs)).numpy()
 
 
 def reveals(problem: Problem, column: int) -> bool:
@@ -83,19 +115,13 @@ def reveals(problem: Problem, column: int) -> bool:
     return all(bool((values[groups == g] == values[groups == g][0]).all()) for g in (0, 1))
 
 
-def _powers(problem: Problem) -> Floats:
-    scaled = score_logit(problem.scores.double().numpy()) / 3
-    return np.column_stack([scaled, scaled**2])
-
-
-def blind_scores(arrays: Arrays, labels: Tensor, groups: Tensor, metric: str, eta: str) -> Arrays:
+def blind_scores(arrays: Arrays, labels: Tensor, groups: Tensor, metric: str) -> Arrays:
     """Return the scores of the Bayes-fair rule by part, (61, rows), one row for each multiplier.
 
     Args:
         arrays: see ``label_models``.
         labels, groups: of the validation rows.
         metric: "spd" or "eod".
-        eta: "own", or "mixed" for the mean of it and the calibrated score.
     """
     pi = float(labels.double().mean())
     counted = labels if metric == "eod" else torch.ones_like(labels)
@@ -103,8 +129,6 @@ def blind_scores(arrays: Arrays, labels: Tensor, groups: Tensor, metric: str, et
     scores, base, unfairness = {}, {}, {}
     for part in ("validation", "test"):
         p = arrays[f"{part}_eta"]
-        if eta == "mixed":
-            p = (p + arrays[f"{part}_calibrated"]) / 2
         gamma = arrays[f"{part}_gamma1" if metric == "eod" else f"{part}_gamma"]
         base[part] = p / (2 * pi) - (1 - p) / (2 * (1 - pi))
         unfairness[part] = gamma / share1 - (1 - gamma) / share0
@@ -119,52 +143,52 @@ def blind_scores(arrays: Arrays, labels: Tensor, groups: Tensor, metric: str, et
 
 def rule_lines(bed: Bed, cell: Cell, metric: str) -> list[Line]:
     """Return the lines of every setting of ``blind`` and of thresholds per group."""
-    arrays, problems = label_models(bed, cell), bed.problems(cell)
-    return [
-        *blind_lines(cell, metric, arrays, *problems),
-        *group_threshold_lines(cell, metric, arrays, *problems),
-    ]
+    problems = bed.problems(cell)
+    lines = group_threshold_lines(
+        cell, metric, "thresholds", *(problem.scores for problem in problems), *problems
+    )
+    for kind in KINDS:
+        arrays = label_models(bed, cell, kind)
+        lines += blind_lines(cell, metric, kind, arrays, *problems)
+        scores = (torch.from_numpy(arrays[f"{part}_eta_aware"]) for part in ("validation", "test"))
+        lines += group_threshold_lines(cell, metric, f"repair {kind}", *scores, *problems)
+    return lines
 
 
 def blind_lines(
-    cell: Cell, metric: str, arrays: Arrays, validation: Problem, test: Problem
+    cell: Cell, metric: str, kind: str, arrays: Arrays, validation: Problem, test: Problem
 ) -> list[Line]:
-    """Return the line of every setting of ``blind``."""
+    """Return the line of every setting of ``blind`` with the models of one kind."""
+    scores = blind_scores(arrays, validation.labels, validation.groups, metric)
+    candidates = Candidates(
+        torch.from_numpy(scores["validation"]),
+        validation.labels,
+        validation.groups,
+        {kind: torch.from_numpy(arrays["validation_eta_aware"])},
+        (kind,) * len(MULTIPLIERS),
+    )
     lines = []
-    for eta in ETAS:
-        scores = blind_scores(arrays, validation.labels, validation.groups, metric, eta)
-        candidates = Candidates(
-            torch.from_numpy(scores["validation"]),
-            validation.labels,
-            validation.groups,
-            {},
-            (eta,) * len(MULTIPLIERS),
-        )
-        settings = [Setting(eta, "labels", k, offset) for k in FACTORS for offset in OFFSETS]
-        for setting, choice in candidates.best(settings, objective_of(metric)).items():
-            decisions = torch.from_numpy(scores["test"][choice.snapshot] > choice.threshold)
-            lines.append(line_of(cell, metric, f"blind {setting}", test, decisions))
+    for setting, choice in candidates.best(all_settings([kind]), objective_of(metric)).items():
+        decisions = torch.from_numpy(scores["test"][choice.snapshot] > choice.threshold)
+        lines.append(line_of(cell, metric, f"blind {setting}", test, decisions))
     return lines
 
 
 def group_threshold_lines(
-    cell: Cell, metric: str, arrays: Arrays, validation: Problem, test: Problem
+    cell: Cell,
+    metric: str,
+    name: str,
+    validation_scores: Tensor,
+    test_scores: Tensor,
+    validation: Problem,
+    test: Problem,
 ) -> list[Line]:
-    """Return the lines of thresholds per group on the score, and on repaired scores."""
-    scores: dict[str, Sequence[Tensor]] = {
-        "thresholds": (validation.scores, test.scores),
-        "repair own": [torch.from_numpy(arrays[f"{p}_eta_aware"]) for p in ("validation", "test")],
-        "repair mixed": [
-            torch.from_numpy((arrays[f"{p}_eta_aware"] + arrays[f"{p}_calibrated"]) / 2)
-            for p in ("validation", "test")
-        ],
-    }
+    """Return the lines of thresholds per group on scores."""
     lines = []
-    for name, (of_validation, of_test) in scores.items():
-        problem = replace(validation, scores=of_validation, scorer=None, inputs=None)
-        for k in GROUP_FACTORS:
-            best = best_group_thresholds(problem, replace(objective_of(metric), k=k))
-            thresholds = torch.tensor(best.thresholds, dtype=torch.float64)
-            decisions = of_test.double() > thresholds[test.groups]
-            lines.append(line_of(cell, metric, f"{name} k={k:.3g}", test, decisions))
+    problem = replace(validation, scores=validation_scores, scorer=None, inputs=None)
+    for k in GROUP_FACTORS:
+        best = best_group_thresholds(problem, replace(objective_of(metric), k=k))
+        thresholds = torch.tensor(best.thresholds, dtype=torch.float64)
+        decisions = test_scores.double() > thresholds[test.groups]
+        lines.append(line_of(cell, metric, f"{name} k={k:.3g}", test, decisions))
     return lines

@@ -4,7 +4,7 @@ Candidates are the retuned threshold, finetune and blind; with --use-group also 
 repair for metrics that depend on labels. Each chooses with its own --k. Then all are compared with
 that of finetune, which is to allow for what a network learns of the rows: 1.2 for metrics that
 depend on labels, 1.7 for others, unless --k is given. blind and repair are counted on rows that
-their trees were not fitted on, finetune by probabilities of labels where the metric depends on
+their models were not fitted on, finetune by probabilities of labels where the metric depends on
 labels. The candidate with the highest objective is the result (docs/results.md).
 A candidate that does not apply, such as blind with three groups, is left out.
 The notes of the result list what was tried, with its objective.

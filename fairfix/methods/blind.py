@@ -2,30 +2,32 @@
 
 The fair rule with the highest balanced accuracy is a threshold on utility minus a multiple of the
 unfairness of a positive decision. Both depend on P(label) and P(group) given what is known of a
-row. Boosted trees estimate the two from the inputs of the network, without those that hold the
-protected attribute, and from its score; for images, texts and arrays from embeddings, that is, from
-what the last linear layer reads. Multiplier and threshold are chosen exactly, on predictions
-by trees that were fitted without the row: out of fold, or with --train on the training rows.
+row. Mixtures of boosted trees and logistic regressions estimate the two from the inputs of the
+network, without those that hold the protected attribute, and from its score; for images, texts and
+arrays from embeddings, that is, from what the last linear layer reads. Multiplier and threshold are
+chosen exactly, on predictions by models that were fitted without the row: out of fold, or with
+--train on the training rows.
 
 Deviations from the papers: the rule maximizes balanced accuracy, not accuracy, and its chance of
 meeting the budget; the multiplier comes from 61 values in place of a linear program. The threshold
-chosen on predictions for unseen rows is used with trees that are fitted again on all rows. The
-default of --k is 1.2 for eod and fprd, and 1.414 for spd.
+chosen on predictions for unseen rows is used with mixtures that are fitted again on all rows. For
+eod and fprd, probabilities of the label replace labels in that choice, by a mixture that may read
+the protected attribute, and the default of --k is 1.
 
-With --distill the network is trained to imitate the scores of the trees, so that other programs can
-run the checkpoint alone; the trees are not kept. It loses .02 to .04 of balanced accuracy to the
-trees (docs/results.md). finetune changes weights as well, without trees in between.
+With --distill the network is trained to imitate these scores, so that other programs can run the
+checkpoint alone; the mixtures are not kept. It loses .02 to .04 of balanced accuracy
+(docs/results.md). finetune changes weights as well, without another model in between.
 
 When not to use it: for more than two groups, if other programs must run the checkpoint alone
-(the trees are part of the rule; --export writes both as one program, and --distill trains the
+(the mixtures are part of the rule; --export writes both as one program, and --distill trains the
 network instead), or with so few rows of a
 group that its share cannot be learned.
 
-Changes: the score, by trees in the rule; threshold; with --distill network weights instead.
+Changes: the score, by two mixtures in the rule; threshold; with --distill network weights instead.
 Group at prediction: no.
 Gradients: only with --distill.
-Training rows: optional, for the trees.
-Cost: 12 fits of 35 small trees, with training rows 2.
+Training rows: optional, for the mixtures.
+Cost: 12 fits of 35 small trees and 42 of logistic regressions, with training rows a sixth.
 Paper: Zeng, Cheng, Dobriban 2024; Chen, Klochkov, Liu 2024.
 """
 
@@ -35,7 +37,7 @@ import math
 from dataclasses import replace
 from functools import partial
 from operator import attrgetter
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -45,7 +47,7 @@ from fairfix.data.problem import Problem
 from fairfix.errors import TableError, UsageError
 from fairfix.methods._cross_fitting import Floats, informative_columns, row_weights
 from fairfix.methods._gap_training import Job, train_jobs
-from fairfix.methods._label_models import calibrated_score, fit_trees, table_features
+from fairfix.methods._label_models import fit_probability, table_features
 from fairfix.methods._result import Result
 from fairfix.methods._search import CandidateSearch, policy_result, scores_of_unlabeled
 from fairfix.metrics.objective import Objective
@@ -57,8 +59,8 @@ from fairfix.thresholds.unlabeled import best_threshold_with_unlabeled
 
 METRICS: dict[str, int | None] = {"spd": None, "eod": 1, "fprd": 0}
 """Supported metrics, and the label of the rows that their rate is defined on."""
-LABEL_K = 1.2
-"""Factor on standard errors for rates among rows of one label (docs/results.md)."""
+K_BY_PROBABILITIES = 1.0
+"""Factor on standard errors of rates counted by label probabilities (docs/results.md)."""
 N_MULTIPLIERS = 61
 WIDEST = 2.5
 """Largest multiplier, in standard deviations of utility by standard deviations of unfairness."""
@@ -73,10 +75,9 @@ def blind(
     objective: Objective,
     *,
     seed: int = 0,
-    eta: Literal["auto", "own", "mixed"] = "auto",
     distill: bool = False,
 ) -> Result:
-    """Decide by trees that weigh utility against unfairness, without the protected attribute.
+    """Weigh utility against unfairness, both estimated without the protected attribute.
 
     Supports spd, eod and fprd with two groups.
 
@@ -84,10 +85,8 @@ def blind(
         problem: the validation rows; needs the inputs of a network.
         objective: what is optimized.
         seed: of the folds.
-        eta: P(label) is predicted by the trees alone ("own") or averaged with the recalibrated
-            score of the network ("mixed"); "auto" is mixed for spd and own for the others.
-        distill: train the network to imitate the trees, in place of trees in the rule; loses .02 to
-            .04 of balanced accuracy to them.
+        distill: train the network to imitate these scores, in place of models in the rule; loses
+            .02 to .04 of balanced accuracy.
 
     Raises:
         UsageError: if the metric or the number of groups is unsupported.
@@ -109,9 +108,6 @@ def blind(
     columns = np.setdiff1d(informative_columns(learned), problem.protected_inputs)
     labels, groups = problem.labels.cpu().numpy(), problem.groups.cpu().numpy()
     of = METRICS[metric]
-    mixed = eta == "mixed" or (eta == "auto" and of is None)
-    if of is not None:
-        objective = objective.with_default_k(LABEL_K)
     counted = np.ones(len(problem), dtype=bool) if of is None else labels == of
     weights = row_weights(problem)
     pi = float(np.average(labels, weights=weights))
@@ -122,12 +118,18 @@ def blind(
             f"group {problem.group_names[shares.index(0)]!r} has none; add rows or choose another "
             "metric."
         )
-    label = fit_trees(problem, learned, columns, "labels", seed=seed)
-    group = fit_trees(problem, learned, columns, "groups", seed=seed, among=of)
-    calibrated, recalibrated = None, label.unseen
-    if mixed:
-        calibrated, recalibrated = calibrated_score(problem)
-    likely = (label.unseen + recalibrated) / 2
+    label = fit_probability(problem, learned, columns, "labels", seed=seed)
+    group = fit_probability(problem, learned, columns, "groups", seed=seed, among=of)
+    likely = label.unseen
+    counted_by = None
+    if of is not None:
+        objective = objective.with_default_k(K_BY_PROBABILITIES)
+        aware = informative_columns(learned)
+        counted_by = torch.from_numpy(
+            fit_probability(problem, learned, aware, "labels", seed=seed).unseen
+            if len(aware) > len(columns)
+            else likely
+        ).to(problem.scores.device)
 
     utility = likely / (2 * pi) - (1 - likely) / (2 * (1 - pi))
     unfairness = group.unseen / shares[1] - (1 - group.unseen) / shares[0]
@@ -137,12 +139,11 @@ def blind(
         BlindScore,
         features.shape[1],
         columns,
-        label.trees,
-        group.trees,
+        label.model,
+        group.model,
         metric=cast(BlindMetric, metric),
         pi=pi,
         shares=(shares[0], shares[1]),
-        calibrated=calibrated,
     )
     of_unlabeled = None
     if problem.unlabeled is not None:
@@ -151,7 +152,7 @@ def blind(
             table_features(rows, "blind").cpu(), rows.scores.cpu()
         )
     multiplier, scores, threshold = _best_multiplier(
-        problem, objective, utility, unfairness, of_unlabeled
+        problem, objective, utility, unfairness, counted_by, of_unlabeled
     )
     if distill:
         return _distilled(problem, objective, scores, threshold, seed)
@@ -167,7 +168,7 @@ def blind(
 def _distilled(
     problem: Problem, objective: Objective, scores: Tensor, threshold: float, seed: int
 ) -> Result:
-    """Return the network that is trained to give scores (N,) as of trees that did not see the row.
+    """Return the network that is trained to give scores (N,) by models that did not see the row.
 
     The targets are probabilities whose logits have a standard deviation of 2, with .5 at the
     threshold.
@@ -181,7 +182,7 @@ def _distilled(
     ):
         of_unlabeled = scores_of_unlabeled(problem, snapshot.weights)
         search.add(snapshot.scores, partial(attrgetter("weights"), snapshot), of_unlabeled)
-    return search.result("the network imitates the trees, which loses some performance to them")
+    return search.result("the network imitates other models, which loses some performance to them")
 
 
 def _best_multiplier(
@@ -189,11 +190,13 @@ def _best_multiplier(
     objective: Objective,
     utility: Floats,
     unfairness: Floats,
+    label_probabilities: Tensor | None,
     of_unlabeled: tuple[Tensor, ...] | None,
 ) -> tuple[float, Tensor, float]:
     """Return the multiplier of the highest objective, its scores (N,) and their threshold.
 
     Args:
+        label_probabilities: (N,) that take the place of labels in the choice, if there are any.
         of_unlabeled: utility and unfairness of the unlabeled rows, if there are any.
     """
     spread = WIDEST * utility.std() / max(unfairness.std(), np.finfo(np.float64).tiny)
@@ -209,6 +212,6 @@ def _best_multiplier(
         ]
         at = max(range(len(found)), key=lambda index: found[index][0])
         return float(multipliers[at]), scores[at].clone(), found[at][1]
-    best = best_threshold_of(problem, scores, objective)
+    best = best_threshold_of(problem, scores, objective, label_probabilities)
     at = int(best.utility.argmax())
     return float(multipliers[at]), scores[at].clone(), float(best.threshold[at])

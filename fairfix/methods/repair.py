@@ -1,35 +1,34 @@
 """Thresholds per group on a score that is repaired first (Cruz, Hardt 2024).
 
-Thresholds per group are as good as the score that they are applied to. Boosted trees predict the
-label from the inputs of the network and its score; their prediction for rows that they were not
-fitted on (out of fold, or with --train on the training rows) gets the exact best thresholds per
-group.
+Thresholds per group are as good as the score that they are applied to. A mixture of boosted trees
+and logistic regressions predicts the label from the inputs of the network and its score; its
+prediction for rows that it was not fitted on (out of fold, or with --train on the training rows)
+gets the exact best thresholds per group.
 
 Deviation from the paper: it compares networks after thresholds and does not change their scores.
-The thresholds chosen on predictions for unseen rows are used with trees that are fitted again on
-all rows. The default of --k is 1.2 for metrics that depend on labels and 1.7 for others.
+The thresholds chosen on predictions for unseen rows are used with a mixture that is fitted again on
+all rows.
 
 When not to use it: as thresholds, if the group is unknown at prediction or must not be used; or if
-other programs must run the checkpoint alone (the trees are part of the rule).
+other programs must run the checkpoint alone (the mixture is part of the rule).
 
-Changes: the score, by trees in the rule; thresholds per group.
+Changes: the score, by a mixture of models in the rule; thresholds per group.
 Group at prediction: yes.
 Gradients: no.
-Training rows: optional, for the trees.
-Cost: 6 fits of 35 small trees, with training rows 1.
+Training rows: optional, for the mixture.
+Cost: 6 fits of 35 small trees and 24 of logistic regressions, with training rows a sixth.
 Paper: Cruz, Hardt 2024; Hardt, Price, Srebro 2016.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
 import torch
 
 from fairfix.data.problem import Problem
 from fairfix.methods._cross_fitting import informative_columns
-from fairfix.methods._label_models import calibrated_score, fit_trees, table_features
+from fairfix.methods._label_models import fit_probability, table_features
 from fairfix.methods._result import Result
 from fairfix.methods._search import policy_result
 from fairfix.metrics.objective import Objective
@@ -37,18 +36,9 @@ from fairfix.models.score_model import RepairedScore
 from fairfix.thresholds.per_group import best_group_thresholds
 from fairfix.thresholds.policy import Policy
 
-OWN_K = {False: 1.7, True: 1.2}
-"""Factor on standard errors, by whether the metric depends on labels (docs/results.md)."""
 
-
-def repair(
-    problem: Problem,
-    objective: Objective,
-    *,
-    seed: int = 0,
-    eta: Literal["own", "mixed"] = "mixed",
-) -> Result:
-    """Predict the label again by trees, then choose one threshold per group by exact search.
+def repair(problem: Problem, objective: Objective, *, seed: int = 0) -> Result:
+    """Predict the label again, then choose one threshold per group by exact search.
 
     Supports the metrics and performance measures of the method thresholds.
 
@@ -56,8 +46,6 @@ def repair(
         problem: the validation rows; needs the inputs of a network.
         objective: what is optimized.
         seed: of the folds.
-        eta: the new score is the prediction of the trees alone ("own") or averaged with the
-            recalibrated score of the network ("mixed").
 
     Raises:
         UsageError: if the metric, the performance measure or the number of groups is unsupported.
@@ -66,19 +54,14 @@ def repair(
     features = table_features(problem, "repair")
     learned = problem.learning_rows("repair")
     columns = informative_columns(learned)
-    label = fit_trees(problem, learned, columns, "labels", seed=seed)
-    calibrated, recalibrated = None, label.unseen
-    if eta == "mixed":
-        calibrated, recalibrated = calibrated_score(problem)
-    scores = torch.from_numpy((label.unseen + recalibrated) / 2).to(problem.scores.device)
-    objective = objective.with_default_k(OWN_K[objective.metric.needs_labels])
+    label = fit_probability(problem, learned, columns, "labels", seed=seed)
+    scores = torch.from_numpy(label.unseen).to(problem.scores.device)
     best = best_group_thresholds(replace(problem, scores=scores), objective)
+    model = RepairedScore(features.shape[1], columns, label.model)
     return policy_result(
         problem,
         objective,
         Policy.by_group(best.thresholds),
-        score_model=RepairedScore(
-            features.shape[1], columns, label.trees, calibrated
-        ).of_embeddings(problem.features is None),
+        score_model=model.of_embeddings(problem.features is None),
         validation_scores=scores,
     )

@@ -38,8 +38,8 @@ from benchmarks.choose.bed import (
     write_file,
 )
 from benchmarks.choose.bounds import bound
-from benchmarks.choose.confirming import committed_choice, open_confirming_seeds
-from benchmarks.choose.label_models import LABEL_MODELS, blind_scores, reveals, rule_lines
+from benchmarks.choose.confirming import RECORD, committed_choice, open_confirming_seeds
+from benchmarks.choose.label_models import KINDS, blind_scores, reveals, rule_lines
 from benchmarks.choose.peer_results import PEERS, compute_peer_results
 from benchmarks.choose.report import clustered_mean, compare_settings, report, summary
 from benchmarks.choose.results import (
@@ -238,7 +238,7 @@ def test_a_choice_without_a_known_method_is_refused(
 def test_the_confirming_seeds_serve_one_choice(committed: Path, tmp_path: Path) -> None:
     choice = committed_choice(committed)
     assert "first time" in open_confirming_seeds(tmp_path, choice)
-    record = json.loads((tmp_path / "confirming.json").read_text())
+    record = json.loads((tmp_path / RECORD).read_text())
     assert record["methods"] == ["gda", "prune"]
     assert record["commit"] == choice.commit
     assert "used before" in open_confirming_seeds(tmp_path, choice)
@@ -364,7 +364,7 @@ def test_every_setting_is_the_best_by_brute_force(metric: str) -> None:
 
 def made_up(validation: int, test: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(4)
-    names = ("eta", "eta_aware", "gamma", "gamma1", "calibrated")
+    names = ("eta", "eta_aware", "gamma", "gamma1")
     return {
         f"{part}_{name}": rng.uniform(0.05, 0.95, rows)
         for part, rows in (("validation", validation), ("test", test))
@@ -375,13 +375,11 @@ def made_up(validation: int, test: int) -> dict[str, np.ndarray]:
 def test_scores_of_the_blind_rule_by_hand() -> None:
     arrays = made_up(6, 2)
     labels, groups = torch.tensor([1, 1, 0, 1, 0, 0]), torch.tensor([1, 1, 1, 0, 0, 0])
-    by_metric = {
-        metric: blind_scores(arrays, labels, groups, metric, "mixed") for metric in ("spd", "eod")
-    }
+    by_metric = {metric: blind_scores(arrays, labels, groups, metric) for metric in ("spd", "eod")}
     for metric, scores in by_metric.items():
         assert scores["validation"].shape == (61, 6)
         assert scores["test"].shape == (61, 2)
-        p = (arrays["test_eta"] + arrays["test_calibrated"]) / 2
+        p = arrays["test_eta"]
         plain = p - (1 - p)  # pi is 1 / 2
         np.testing.assert_allclose(scores["test"][30], 1 / (1 + np.exp(-plain)))
         one, other = np.log(1 / scores["test"][[31, 32]] - 1)
@@ -398,9 +396,10 @@ def test_scores_of_the_blind_rule_by_hand() -> None:
 def test_every_setting_of_rules_is_kept(bed: Bed) -> None:
     validation, test = bed.problems(CELL)
     arrays = made_up(len(validation), len(test))
-    write_arrays(bed.path(LABEL_MODELS, CELL, ".npz"), arrays)
+    for kind in KINDS:
+        write_arrays(bed.path(f"{kind}-models", CELL, ".npz"), arrays)
     lines = setting_lines(bed, CELL, "spd", "rules", rule_lines)
-    assert len({each.method for each in lines}) == len(lines) == 2 * 5 * 2 + 3 * 3
+    assert len({each.method for each in lines}) == len(lines) == 2 * 2 * 5 * 2 + 3 * 4
     assert setting_lines(bed, CELL, "spd", "rules") == lines
     assert setting_lines(bed, CELL, "eod", "rules") == []
     (exact,) = (each for each in lines if each.method == "thresholds k=1.41")

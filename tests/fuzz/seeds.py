@@ -12,7 +12,14 @@ import pandas as pd
 import torch
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from fairfix.models.score_model import BlindScore, Logistic, RepairedScore, TreeEnsemble
+from fairfix.models.score_model import (
+    BlindScore,
+    Logistic,
+    Mixture,
+    RepairedScore,
+    StandardizedLogistic,
+    TreeEnsemble,
+)
 from fairfix.models.score_model.storage import to_bytes
 from fairfix.thresholds.rule import DecisionRule
 from tests.fuzz import mutations
@@ -126,11 +133,13 @@ def score_models(folder: Path) -> list[Seed]:
     inputs, target = rng.normal(size=(80, 3)), rng.integers(0, 2, 80)
     fitted = HistGradientBoostingClassifier(max_iter=3, min_samples_leaf=5).fit(inputs, target)
     trees = TreeEnsemble.from_sklearn(fitted)
-    calibrated = Logistic([1.0, 0.1], 0.2)
+    linear = StandardizedLogistic([0.0] * 3, [1.0] * 3, Logistic([0.5, 0.1, 1.0], 0.3))
+    eta = Mixture([0.5, 0.3, 0.2], trees, linear, Logistic([1.0, 0.1], 0.2))
+    gamma = Mixture([0.5, 0.5], trees, linear)
     made = {
-        "repair": RepairedScore(4, [0, 2], trees, calibrated),
+        "repair": RepairedScore(4, [0, 2], eta),
         "blind": BlindScore(
-            4, [0, 2], trees, trees, metric="eod", pi=0.4, multiplier=0.3, shares=(0.2, 0.2)
+            4, [0, 2], eta, gamma, metric="eod", pi=0.4, multiplier=0.3, shares=(0.2, 0.2)
         ),
     }
     own = (mutations.mutate_safetensors,) * 4

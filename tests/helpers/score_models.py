@@ -12,14 +12,16 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from fairfix.models.score_model import (
     BlindScore,
     Logistic,
+    Mixture,
     RepairedScore,
     ResidualHead,
     ScoreModel,
+    StandardizedLogistic,
     TreeEnsemble,
 )
 from fairfix.models.score_model.blind_score import BlindMetric
 
-KINDS = ("repair", "repair averaged", "blind spd", "blind eod", "blind fprd", "head")
+KINDS = ("repair", "repair with score", "blind spd", "blind eod", "blind fprd", "head")
 
 
 @cache
@@ -50,23 +52,33 @@ def tree_arrays() -> dict[str, Any]:
     }
 
 
+def mixture(n_inputs: int, seed: int, *, with_score: bool = False) -> Mixture:
+    """Trees of ``boosted`` with a linear model, and with the calibrated score if asked for."""
+    draws = default_rng(seed)
+    center, scale, coefficients = draws.uniform(0.5, 1.5, size=(3, n_inputs))
+    return Mixture(
+        [0.5, 0.3, 0.2] if with_score else [0.6, 0.4],
+        TreeEnsemble.from_sklearn(boosted(n_inputs, seed)),
+        StandardizedLogistic(center, scale, Logistic(coefficients, -0.3)),
+        Logistic([1.5, -0.1], 0.2) if with_score else None,
+    )
+
+
 def score_model(kind: str, n_features: int = 4, columns: tuple[int, ...] = (0, 2, 3)) -> ScoreModel:
     """A score model of one of ``KINDS``."""
     inputs = len(columns) + 1
-    eta, gamma = (TreeEnsemble.from_sklearn(boosted(inputs, seed)) for seed in (0, 1))
     name, _, variant = kind.partition(" ")
     if name == "head":
         draws = default_rng(0)
         weights = draws.normal(size=(5, inputs)), draws.normal(size=5), draws.normal(size=5)
         return ResidualHead(n_features, columns, *weights, 0.1)
     if name == "repair":
-        calibrated = Logistic([1.5, -0.1], 0.2) if variant else None
-        return RepairedScore(n_features, columns, eta, calibrated)
+        return RepairedScore(n_features, columns, mixture(inputs, 0, with_score=bool(variant)))
     return BlindScore(
         n_features,
         columns,
-        eta,
-        gamma,
+        mixture(inputs, 0),
+        mixture(inputs, 1),
         metric=cast(BlindMetric, variant),
         pi=0.4,
         multiplier=0.7,

@@ -11,19 +11,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor, nn
 
 import fairfix as library
 from fairfix.errors import CheckpointError, OutputError, UsageError, VerificationError
 from fairfix.models.checkpoint import program_export as program
-from fairfix.models.score_model import RepairedScore, TreeEnsemble
 from fairfix.models.scorer import Output, Scorer
 from fairfix.workflows.case import Case
 from fairfix.workflows.debias import Outcome
 from fairfix.workflows.export import EDGE, ThresholdedNetwork, group_inputs
 from tests.helpers import zoo
 from tests.helpers.runs import Draw, Place, Run
+from tests.helpers.score_models import score_model
 
 ROWS = 300
 CODES = torch.tensor([-1.5, 0.6, 0.61])  # of three groups, as input 2 of the zoo's networks
@@ -78,16 +77,12 @@ def test_a_cut_at_one_half_is_right_for_every_group(name: str, complement: bool)
 def test_the_score_of_a_score_model_takes_the_place_of_the_networks(
     name: str, complement: bool, suffix: str, tmp_path: Path
 ) -> None:
-    """Trees are part of the program, and rows are decided as the rule does."""
+    """It is part of the program, and rows are decided as the rule does."""
     scorer = zoo.scorer(name)
     scorer.complement = complement
     features, groups = rows()
     scores = scorer.score(features)
-    noise = torch.randn(ROWS, generator=torch.Generator().manual_seed(0))
-    target = (features[:, 0] + features[:, 2] + noise > 0).long().numpy()
-    inputs = RepairedScore(zoo.WIDTH, [0, 2], leaf()).inputs(features, scores).numpy()
-    trees = HistGradientBoostingClassifier(max_iter=5, early_stopping=False).fit(inputs, target)
-    model = RepairedScore(zoo.WIDTH, [0, 2], TreeEnsemble.from_sklearn(trees))
+    model = score_model("repair with score", zoo.WIDTH, (0, 2))
     modeled = model.apply(features, scores).score
     cuts = [float(modeled[groups == g].sort().values[20 + 30 * g]) for g in range(3)]
     expected = modeled.numpy() > np.array(cuts)[groups.numpy()]
@@ -102,14 +97,6 @@ def test_the_score_of_a_score_model_takes_the_place_of_the_networks(
     assert (BY_NUMPY[scorer.output](raw.numpy()) == (expected ^ complement)).all()
     features[:3, 1] = torch.nan  # which the trees do not read
     assert loaded(features).isnan().flatten(1).any(1).tolist() == [True] * 3 + [False] * (ROWS - 3)
-
-
-def leaf() -> TreeEnsemble:
-    """One tree of one leaf."""
-    inputs = np.zeros((4, 3))
-    return TreeEnsemble.from_sklearn(
-        HistGradientBoostingClassifier(max_iter=1).fit(inputs, [0, 1, 0, 1])
-    )
 
 
 def test_the_logit_moves_by_the_logit_of_the_cut() -> None:

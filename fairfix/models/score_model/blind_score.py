@@ -9,11 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from fairfix.errors import UsageError
-from fairfix.models.score_model.label_model import LabelModel
-from fairfix.models.score_model.logistic import Logistic
+from fairfix.models.score_model.mixture import Mixture
 from fairfix.models.score_model.parts import Setting, checked_number, part, prefixed
 from fairfix.models.score_model.score_model import ScoreModel
-from fairfix.models.score_model.tree_ensemble import TreeEnsemble
 
 BlindMetric = Literal["spd", "eod", "fprd"]
 _METRICS = ("spd", "eod", "fprd")
@@ -32,14 +30,13 @@ class BlindScore(ScoreModel):
 
     Args:
         n_features, columns: see ``ScoreModel``.
-        eta: trees on the inputs.
-        gamma: trees on the inputs; for eod fitted on rows with y = 1, for fprd with y = 0.
+        eta: of the inputs.
+        gamma: of the inputs; for eod fitted on rows with y = 1, for fprd with y = 0.
         metric: "spd", "eod" or "fprd".
         pi: P(y = 1), in (0, 1).
         multiplier: finite.
         shares: share0 and share1, in (0, 1): P(a = 0) and P(a = 1), for eod P(a, y = 1), for
             fprd P(a, y = 0).
-        calibrated: averaged with eta, if given (``LabelModel``).
 
     Raises:
         UsageError: if a value is out of range.
@@ -51,17 +48,16 @@ class BlindScore(ScoreModel):
         self,
         n_features: int,
         columns: Sequence[int] | np.ndarray,
-        eta: TreeEnsemble,
-        gamma: TreeEnsemble,
+        eta: Mixture,
+        gamma: Mixture,
         *,
         metric: BlindMetric,
         pi: float,
         multiplier: float,
         shares: tuple[float, float],
-        calibrated: Logistic | None = None,
     ) -> None:
         super().__init__(n_features, columns)
-        self.eta = LabelModel(eta, calibrated)
+        self.eta = eta
         self.gamma = gamma
         self.metric = metric
         self.pi = float(pi)
@@ -82,7 +78,7 @@ class BlindScore(ScoreModel):
         """Return utility, unfairness and eta, (N,) float64 each, which no multiplier changes."""
         inputs = self.inputs(features, scores)
         eta: Tensor = self.eta(inputs)
-        gamma = self.gamma.probability(inputs)
+        gamma: Tensor = self.gamma(inputs)
         share0, share1 = self.shares
         unfairness = gamma / share1 - (1 - gamma) / share0
         if self.metric == "eod":
@@ -105,7 +101,7 @@ class BlindScore(ScoreModel):
     def arrays(self) -> dict[str, np.ndarray]:
         return {
             "columns": self.columns.numpy(),
-            **self.eta.arrays(),
+            **prefixed("eta", self.eta.arrays()),
             **prefixed("gamma", self.gamma.arrays()),
         }
 
@@ -117,13 +113,15 @@ class BlindScore(ScoreModel):
         settings: Mapping[str, Setting],
         arrays: Mapping[str, np.ndarray],
     ) -> Self:
-        inputs = len(columns) + 1
-        eta = LabelModel.from_arrays(inputs, arrays)
+        eta, gamma = (
+            Mixture.from_arrays(len(columns) + 1, part(arrays, name) or {})
+            for name in ("eta", "gamma")
+        )
         return cls(
             n_features,
             columns,
-            eta.trees,
-            TreeEnsemble(inputs, part(arrays, "gamma") or {}),
+            eta,
+            gamma,
             metric=cast(BlindMetric, settings.get("metric")),
             pi=checked_number(settings, "pi", 0, 1),
             multiplier=checked_number(settings, "multiplier"),
@@ -131,5 +129,4 @@ class BlindScore(ScoreModel):
                 checked_number(settings, "share0", 0, 1),
                 checked_number(settings, "share1", 0, 1),
             ),
-            calibrated=eta.calibrated,
         )

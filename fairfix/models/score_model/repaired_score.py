@@ -8,11 +8,9 @@ from typing import Self
 import numpy as np
 from torch import Tensor
 
-from fairfix.models.score_model.label_model import LabelModel
-from fairfix.models.score_model.logistic import Logistic
-from fairfix.models.score_model.parts import Setting
+from fairfix.models.score_model.mixture import Mixture
+from fairfix.models.score_model.parts import Setting, part, prefixed
 from fairfix.models.score_model.score_model import ScoreModel
-from fairfix.models.score_model.tree_ensemble import TreeEnsemble
 
 
 class RepairedScore(ScoreModel):
@@ -20,21 +18,14 @@ class RepairedScore(ScoreModel):
 
     Args:
         n_features, columns: see ``ScoreModel``.
-        eta: trees on the inputs.
-        calibrated: averaged with them, if given (``LabelModel``).
+        eta: of the inputs.
     """
 
     kind = "repair"
 
-    def __init__(
-        self,
-        n_features: int,
-        columns: Sequence[int] | np.ndarray,
-        eta: TreeEnsemble,
-        calibrated: Logistic | None = None,
-    ) -> None:
+    def __init__(self, n_features: int, columns: Sequence[int] | np.ndarray, eta: Mixture) -> None:
         super().__init__(n_features, columns)
-        self.eta = LabelModel(eta, calibrated)
+        self.eta = eta
 
     def evaluate(self, features: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         eta: Tensor = self.eta(self.inputs(features, scores))
@@ -44,7 +35,7 @@ class RepairedScore(ScoreModel):
         return self.feature_settings()
 
     def arrays(self) -> dict[str, np.ndarray]:
-        return {"columns": self.columns.numpy(), **self.eta.arrays()}
+        return {"columns": self.columns.numpy(), **prefixed("eta", self.eta.arrays())}
 
     @classmethod
     def _from_parts(
@@ -54,5 +45,6 @@ class RepairedScore(ScoreModel):
         settings: Mapping[str, Setting],
         arrays: Mapping[str, np.ndarray],
     ) -> Self:
-        eta = LabelModel.from_arrays(len(columns) + 1, arrays)
-        return cls(n_features, columns, eta.trees, eta.calibrated)
+        return cls(
+            n_features, columns, Mixture.from_arrays(len(columns) + 1, part(arrays, "eta") or {})
+        )

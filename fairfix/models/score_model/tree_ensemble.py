@@ -61,6 +61,7 @@ class TreeEnsemble(nn.Module):
 
     def __init__(self, n_inputs: int, arrays: Mapping[str, Any]) -> None:
         super().__init__()
+        self.n_inputs = n_inputs
         if set(arrays) != {*_NODE_ARRAYS, "tree_start", "baseline"}:
             raise UsageError("The arrays of a tree ensemble are incomplete, or there are others.")
         nodes = len(np.atleast_1d(arrays["feature"]))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fairfix.errors import UsageError
 from fairfix.models.score_model import BlindScore, RepairedScore, ResidualHead
-from tests.helpers.score_models import KINDS, boosted, score_model
+from tests.helpers.score_models import KINDS, boosted, mixture, score_model
 
 COLUMNS = (0, 2, 3)
 
@@ -33,21 +33,40 @@ def logistic(values: np.ndarray) -> np.ndarray:
     return np.asarray(1 / (1 + np.exp(-values)))
 
 
-def fitted(seed: int) -> np.ndarray:
+def trees(seed: int) -> np.ndarray:
     return np.asarray(boosted(4, seed).predict_proba(inputs())[:, 1])
 
 
-def test_a_repaired_score_is_the_probability_of_the_trees() -> None:
+def linear(seed: int) -> np.ndarray:
+    """The linear model of ``mixture``, by numpy alone."""
+    center, scale, coefficients = np.random.default_rng(seed).uniform(0.5, 1.5, size=(3, 4))
+    standardized = np.clip((inputs() - center) / scale, -5, 5)
+    return logistic(standardized @ coefficients - 0.3)
+
+
+def fitted(seed: int) -> np.ndarray:
+    return np.asarray(0.6 * trees(seed) + 0.4 * linear(seed))
+
+
+def test_a_repaired_score_is_the_weighted_mean_of_its_members() -> None:
     found = score_model("repair").apply(*rows())
     np.testing.assert_allclose(found.score, fitted(0), rtol=0, atol=1e-12)
     assert torch.equal(found.score, found.probability)
 
 
-def test_a_repaired_score_may_be_averaged_with_the_calibrated_score() -> None:
+def test_a_mixture_may_hold_the_calibrated_score() -> None:
     scaled = inputs()[:, -1] / 3
-    expected = (fitted(0) + logistic(0.2 + 1.5 * scaled - 0.1 * scaled**2)) / 2
-    found = score_model("repair averaged").apply(*rows())
+    alone = logistic(0.2 + 1.5 * scaled - 0.1 * scaled**2)
+    found = score_model("repair with score").apply(*rows())
+    expected = 0.5 * trees(0) + 0.3 * linear(0) + 0.2 * alone
     np.testing.assert_allclose(found.score, expected, rtol=0, atol=1e-12)
+
+
+def test_a_missing_input_counts_as_the_mean_in_a_linear_model() -> None:
+    model = mixture(2, 0).linear
+    given = torch.tensor([[np.nan, 1.0]], dtype=torch.float64)
+    filled = torch.tensor([[float(model.center[0]), 1.0]], dtype=torch.float64)
+    assert torch.equal(model(given), model(filled))
 
 
 @pytest.mark.parametrize("metric", ["spd", "eod", "fprd"])
@@ -111,6 +130,24 @@ def test_blind_settings_out_of_range_are_refused(name: str, value: float | str) 
         BlindScore.from_parts({**model.settings(), name: value}, model.arrays())
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("weights", [0.5, 0.4]),
+        ("weights", [1.5, -0.5]),
+        ("weights", [1.0]),
+        ("linear.scale", [1.0, 1.0, 0.0, 1.0]),
+        ("linear.center", [0.0, 0.0, 0.0]),
+    ],
+)
+def test_parts_of_a_mixture_that_do_not_fit_are_refused(name: str, value: list[float]) -> None:
+    model = score_model("blind spd")
+    with pytest.raises(UsageError, match=name.rpartition(".")[2]):
+        BlindScore.from_parts(
+            model.settings(), {**model.arrays(), f"gamma.{name}": np.array(value)}
+        )
+
+
 @pytest.mark.parametrize("columns", [[0, 4, 1], [-1, 0, 1], [0, 0, 1], [0, 1]])
 def test_columns_that_do_not_fit_are_refused(columns: list[int]) -> None:
     model = score_model("head")
@@ -119,8 +156,8 @@ def test_columns_that_do_not_fit_are_refused(columns: list[int]) -> None:
 
 
 def test_scores_that_are_not_numbers_are_refused() -> None:
-    model = score_model("repair averaged")
-    arrays = {**model.arrays(), "calibrated.coefficients": np.array([1e308, 1e308])}
+    model = score_model("repair with score")
+    arrays = {**model.arrays(), "eta.calibrated.coefficients": np.array([1e308, 1e308])}
     features = rows()[0]
     with pytest.raises(UsageError, match="no number for 200 of 200 rows"):
         model.from_parts(model.settings(), arrays).apply(features, torch.full((200,), 1e-6))
