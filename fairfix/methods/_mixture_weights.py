@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import Bounds, LinearConstraint, minimize
 
 Floats = NDArray[np.float64]
 
@@ -24,20 +24,22 @@ def mixture_weights(members: Floats, known: NDArray[np.int64], weights: Floats |
     """
     likelihood = np.maximum(np.where(known == 1, members, 1 - members), _LEAST)
 
-    def loss(shares: Floats) -> tuple[float, Floats]:
-        mixed = shares @ likelihood
-        slope = np.average(likelihood / mixed, axis=1, weights=weights)
-        return -float(np.average(np.log(mixed), weights=weights)), -slope
+    def loss(shares: Floats) -> float:
+        return -float(np.average(np.log(shares @ likelihood), weights=weights))
 
-    equal = np.full(len(members), 1 / len(members))
+    def slope(shares: Floats) -> Floats:
+        return -np.average(likelihood / (shares @ likelihood), axis=1, weights=weights)
+
+    equal: Floats = np.full(len(members), 1 / len(members))
     found = minimize(
         loss,
         equal,
-        jac=True,
+        jac=slope,
         method="SLSQP",
-        bounds=[(0, 1)] * len(members),
-        constraints={"type": "eq", "fun": lambda shares: shares.sum() - 1},
+        bounds=Bounds(0, 1),
+        constraints=LinearConstraint(np.ones(len(members)), 1, 1),
         options={"ftol": _TOLERANCE},
     )
     shares: Floats = np.clip(found.x, 0, 1)
-    return shares / shares.sum()
+    shares /= shares.sum()
+    return shares
