@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -129,6 +129,20 @@ class Part(Protocol):
 
     def digests(self) -> np.ndarray:
         """Return a hash (N, 16) uint8 of what the network gets for each row."""
+        ...
+
+
+@runtime_checkable
+class PaddedPart(Part, Protocol):
+    """A part whose rows have different lengths."""
+
+    @property
+    def longest(self) -> int:
+        """Largest length that a row can have."""
+        ...
+
+    def padded(self, length: int) -> Part:
+        """Return the part with rows padded to at least a length."""
         ...
 
 
@@ -262,6 +276,11 @@ class Inputs:
             return
         for length in lengths.unique().tolist():
             yield from (lengths == length).nonzero().flatten().split(size)
+
+    def of_one_length(self) -> Inputs:
+        """Return the inputs with all rows padded to the largest length that a row can have."""
+        parts = [p.padded(p.longest) if isinstance(p, PaddedPart) else p for p in self.parts]
+        return self._with(parts, self.device)
 
     def lengths(self) -> Tensor | None:
         """Return the padded length (N,) of each row; None if all rows have the same shape."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol, cast
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from fairfix.errors import InputError
-from fairfix.models.inputs import Inputs, Part, Rows
+from fairfix.models.inputs import Inputs, PaddedPart, Part, Rows
 
 
 def joined_inputs(first: Inputs, second: Inputs) -> Inputs:
@@ -76,14 +74,6 @@ class _JoinedPart:
         return found
 
 
-class _PaddedPart(Part, Protocol):
-    """A part whose rows have different lengths."""
-
-    def padded(self, length: int) -> Part:
-        """Return the part with rows padded to at least a length."""
-        ...
-
-
 def _longest(part: Part) -> int:
     """Return the padded length of the longest row; 0 if all rows have the same shape."""
     lengths = part.lengths()
@@ -91,4 +81,4 @@ def _longest(part: Part) -> int:
 
 
 def _padded(part: Part, length: int) -> Part:
-    return cast("_PaddedPart", part).padded(length) if length else part
+    return part.padded(length) if isinstance(part, PaddedPart) else part

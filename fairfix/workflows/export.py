@@ -285,8 +285,9 @@ def _own_inputs(case: Case) -> tuple[int, ...]:
 
 
 def _inputs(problem: Problem) -> Inputs:
+    """Return the inputs on the CPU; texts padded to one length, which a program takes."""
     assert problem.inputs is not None
-    return problem.inputs.to(torch.device("cpu"))
+    return problem.inputs.to(torch.device("cpu")).of_one_length()
 
 
 def _final(outcome: Outcome) -> Scorer:

@@ -221,6 +221,11 @@ class TextPart:
         rows = self._index[index.cpu().numpy()]
         return TextPart(self._padding, self._ids, self._types, self._lengths, rows)
 
+    @property
+    def longest(self) -> int:
+        """Most tokens of a row."""
+        return self._padding.max_length
+
     def padded(self, length: int) -> TextPart:
         """Return the part with rows padded to at least a length."""
         padding = replace(self._padding, shortest=length)

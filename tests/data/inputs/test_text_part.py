@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 import fairfix as library
 from fairfix._utils.progress import progress_callback
@@ -133,6 +135,40 @@ def test_texts_of_two_tables_are_joined_as_one(read: Read, tokenizer: Path, side
             assert torch.equal(one, other)
     shapes = [batch.kwargs["input_ids"].shape for _, batch in joined.batches(4)]
     assert shapes == [(4, 16), (2, 16), (2, 64)]
+
+
+class MeanOfTokens(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(len(WORDS), 4)
+        self.head = nn.Linear(4, 1)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        mask = attention_mask.unsqueeze(2)
+        output: torch.Tensor = self.head((self.embedding(input_ids) * mask).sum(1) / mask.sum(1))
+        return output
+
+
+def test_a_program_takes_texts_padded_to_the_largest_length(
+    tokenizer: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    torch.save(MeanOfTokens().eval(), tmp_path / "model.pt")
+    spec = {"version": 2, "call": "name", "inputs": text(max_length=40)}
+    (tmp_path / "model.data.json").write_text(json.dumps(spec))
+    draws = np.random.default_rng(0)
+    words = [" ".join(draws.choice(WORDS[4:], n)) for n in draws.integers(1, 45, 60)]
+    frame = pd.DataFrame({"review": words, "label": [0, 1] * 30, "group": [0, 0, 1, 1] * 15})
+    frame.to_csv(tmp_path / "val.csv", index=False)
+    case = library.load(tmp_path / "model.pt", tmp_path / "val.csv", privileged="1", trust=True)
+    outcome = library.debias(case, "gda", epochs=1, budget=0.3, subgroups=False)
+    program = tmp_path / "program.pt2"
+    outcome.save(tmp_path / "new.pt", allow_trivial=True, export=program)
+    assert case.problem.inputs is not None
+    padded = case.problem.inputs.of_one_length().batch().tensors
+    assert {tuple(x.shape) for x in padded} == {(60, 40)}
+    decided = torch.from_numpy(outcome.predict(tmp_path / "val.csv").decisions)
+    assert torch.equal(torch.export.load(program).module()(*padded).flatten() > 0, decided.bool())
 
 
 def test_padding_is_on_the_side_of_the_tokenizer(read: Read, tokenizer: Path) -> None:
