@@ -6,7 +6,7 @@ What a network needs is found by running it, never from the shapes of its parame
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -173,19 +173,22 @@ def running(network: nn.Module, batch: Batch) -> Iterator[None]:
                 ". An input holds 8-bit numbers; say in the data spec how its array is scaled, as "
                 'in "scale": 0.00392156862745098, or "dtype": "float32" to leave the values'
             )
-        elif batch.kwargs and not batch.as_mapping and takes_one(network):
+        elif batch.as_mapping:
+            remedy = ". Its forward takes one input, which is the mapping of all by name"
+        elif takes_one(network, batch.kwargs):
             remedy = (
-                '. If forward takes all inputs as one mapping, write "call": "mapping" in a data '
-                "spec of version 2"
+                '. If forward takes all inputs as one mapping, write "call": "mapping" in the data '
+                "spec"
             )
         raise CheckpointError(
             f"The network does not run on {batch.shapes()} a row: {error_summary(error)}{remedy}"
         ) from None
 
 
-def takes_one(network: nn.Module) -> bool:
-    """Return whether ``forward`` needs one input."""
-    return len(required_inputs(network)) == 1
+def takes_one(network: nn.Module | None, names: Collection[str]) -> bool:
+    """Return whether ``forward`` needs one input, of another name than those."""
+    needed = [] if network is None else required_inputs(network)
+    return bool(names) and len(needed) == 1 and needed[0] not in names
 
 
 def required_inputs(network: nn.Module) -> list[str]:

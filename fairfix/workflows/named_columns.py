@@ -16,6 +16,7 @@ from fairfix.data.table.columns import is_saved_index
 from fairfix.data.table.open_table import open_table
 from fairfix.errors import UsageError
 from fairfix.models.checkpoint import Checkpoint
+from fairfix.models.run_network import takes_one
 from fairfix.thresholds.contract import Contract
 from fairfix.thresholds.rule import DecisionRule
 from fairfix.workflows.model_options import ModelOptions
@@ -202,6 +203,8 @@ def network_inputs(
     alone = given.shape_alone and not arrays
     others = open_table(table).header.feature_names(columns)[0] if alone else ()
     spec = given.spec(path, table, columns.features, others)
+    if len(spec.inputs) > 1 and takes_one(checkpoint.module, spec.inputs):
+        spec = replace(spec, call="mapping")
     if contract is not None and contract.reads_table:
         known = contract.data_spec
         described = ", ".join((*given.options, *(f"the array {name!r}" for name in arrays)))

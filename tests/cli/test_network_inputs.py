@@ -365,4 +365,13 @@ def test_a_network_that_takes_one_mapping_gives_the_same(fairfix: Run, tmp_path:
     spec["call"] = "name"
     (tmp_path / "mapping.data.json").write_text(json.dumps(spec))
     call = ("audit", tmp_path / "mapping.pt", tmp_path / "rows.csv", "--trust-checkpoint")
-    assert 'one mapping, write "call": "mapping" in a data spec' in fairfix(*call).sentence
+    shown = "--privileged", "1", "--no-subgroups", "--json"
+    assert 'one mapping, write "call": "mapping" in the data' in fairfix(*call).sentence
+    (tmp_path / "mapping.data.json").unlink()
+    (tmp_path / "name.data.json").unlink()
+    options = ("--codes", "code=job", "--features", "numbers=u,v", *shown)
+    found = [
+        json.loads(fairfix(*("audit", tmp_path / f"{each}.pt", *call[2:], *options)).out)["groups"]
+        for each in ("name", "mapping")
+    ]
+    assert found[0] == found[1]
