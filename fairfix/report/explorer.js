@@ -117,7 +117,7 @@ const E = {
   command(data, column, at) {
     const how = new Set(at).size === 1 && !data.rule.score_model
       ? `--threshold ${data.edges[at[0]]}` : "--rule chosen.rule.json";
-    return `fairfix gate ${data.model} NEW_ROWS.csv ${how} --budget ${data.budget}`;
+    return `${data.gate} ${how} --budget ${data.budget}`;
   },
   number(value, digits = 3) {
     if (value === null || Number.isNaN(value)) return "undefined";

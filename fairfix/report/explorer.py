@@ -59,6 +59,7 @@ class Explored:
         alpha: error of each side of an interval; ``exact``: use exact limits for every rate.
         clustered: rows are not independent, so that the counts do not give an interval.
         sweep: results of shared thresholds, as in the document of an audit; None if there are none.
+        gate: the command that tests a choice, up to the choice.
     """
 
     columns: tuple[ExploredColumn, ...]
@@ -68,13 +69,13 @@ class Explored:
     exact: bool
     clustered: bool
     sweep: Mapping[str, Any] | None
+    gate: str
 
 
 def explorer_section(
     explored: Explored,
     claim: Mapping[str, Any],
     performance: str,
-    model: str,
     drawn: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the values of the explorer for a template.
@@ -82,7 +83,6 @@ def explorer_section(
     Args:
         claim: the claim of the first column, in its document.
         performance: key of the performance measure on the trade-off curve.
-        model: how the command names the model.
         drawn: groups with a curve, in the order of their line styles; the first ones if it has
             none of this column.
     """
@@ -96,10 +96,10 @@ def explorer_section(
         (true_positive_rate, positive_predictive_value),
     )
     return {
-        "data": _embedded(_data(explored, claim, performance, model)),
+        "data": _embedded(_data(explored, claim, performance)),
         "script": Markup(script()),
         "policy": Markup(_script_policy()),
-        "command": _command(explored, claim, model),
+        "command": _command(explored, claim),
         "columns": [shorten(column.name) for column in explored.columns],
         "left_out": [shorten(name) for name in first.bins.left_out],
         "steps": len(first.bins.edges),
@@ -120,10 +120,10 @@ def explorer_section(
     }
 
 
-def _command(explored: Explored, claim: Mapping[str, Any], model: str) -> str:
+def _command(explored: Explored, claim: Mapping[str, Any]) -> str:
     """Return the command that tests a choice, which the script replaces by that of the choice."""
     at = f"--threshold {explored.fallback!r}"
-    return f"fairfix gate {model} NEW_ROWS.csv {at} --budget {claim['metric']}={claim['budget']!r}"
+    return f"{explored.gate} {at} --budget {claim['metric']}={claim['budget']!r}"
 
 
 def _script_policy() -> str:
@@ -145,9 +145,7 @@ def _embedded(data: Mapping[str, Any]) -> Markup:
     return Markup(text)
 
 
-def _data(
-    explored: Explored, claim: Mapping[str, Any], performance: str, model: str
-) -> dict[str, Any]:
+def _data(explored: Explored, claim: Mapping[str, Any], performance: str) -> dict[str, Any]:
     labeled = explored.columns[0].bins.labeled
     metrics = [metric for metric in METRICS.values() if labeled or not metric.needs_labels]
     return {
@@ -182,7 +180,7 @@ def _data(
         "performances": [[key, each.title] for key, each in PERFORMANCES.items() if labeled],
         "performance": performance if performance in PERFORMANCES else "balanced_accuracy",
         "claim": {"metric": claim["metric"], "budget": claim["budget"]},
-        "model": model,
+        "gate": explored.gate,
         "budget": f"{claim['metric']}={claim['budget']!r}",
         "rule": _unbound(explored.rule),
     }

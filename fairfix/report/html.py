@@ -7,6 +7,7 @@ of the threshold explorer, which the page's Content-Security-Policy names by its
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -22,7 +23,7 @@ from fairfix._utils.text import (
     shorten,
     unique_labels,
 )
-from fairfix.metrics.fairness_metrics import titles
+from fairfix.metrics.fairness_metrics import METRICS, titles
 from fairfix.metrics.objective import Objective
 from fairfix.report import audit_sections, charts, sections, sentences, svg
 from fairfix.report.compared_models import compared_models
@@ -86,8 +87,8 @@ def environment() -> Environment:
         "threshold": format_threshold,
         "p_value": format_p_value,
         "short": shorten,
-        "clean": lambda raw: shorten(raw, LISTED_CHARACTERS),
-        "capital": lambda line: line[:1].upper() + line[1:],
+        "clean": lambda raw: _isolated(shorten(raw, LISTED_CHARACTERS)),
+        "capital": _capital,
     }
     templates.globals |= {
         "key": svg.key,
@@ -98,10 +99,22 @@ def environment() -> Environment:
     return templates
 
 
+def _capital(line: str) -> str:
+    """Return a sentence with a capital letter, unless it begins with the key of a metric."""
+    return line if line.partition(" ")[0] in METRICS else line[:1].upper() + line[1:]
+
+
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]+(?:[ -]+[\u0590-\u08ff]+)*")
+
+
+def _isolated(line: str) -> str:
+    """Return a sentence in which names written from right to left move no number beside them."""
+    return _RIGHT_TO_LEFT.sub("\u2068\\g<0>\u2069", line)
+
+
 def _page(report: Report, explored: Explored | None) -> dict[str, Any]:
     objective = report["objective"]
     claim = {"metric": objective["metric"], "budget": objective["budget"]}
-    model = "MODEL" if report["model"] else "-"
     test = report["results"]["test"]
     names = _names(test["debiased"])
     thresholds = explored and audit_sections.thresholds(
@@ -151,7 +164,6 @@ def _page(report: Report, explored: Explored | None) -> dict[str, Any]:
             explored,
             claim,
             objective["performance"],
-            model,
             thresholds["drawn"] if thresholds else (),
         ),
         "thresholds": thresholds,
@@ -178,7 +190,6 @@ def _audit_page(report: Report, explored: Explored | None) -> dict[str, Any]:
             explored,
             claim,
             Objective.performance.key,
-            "MODEL",
             thresholds["drawn"] if thresholds else (),
         ),
         "thresholds": thresholds,

@@ -126,7 +126,7 @@ def _whiskers(axes: Axes, figures: Sequence[Figure], offset: float, label: str) 
 def _rows(axes: Axes, labels: Sequence[str]) -> None:
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
-    axes.legend()
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
 
 
 def _roc(plotted: Plotted, axes: Axes) -> None:

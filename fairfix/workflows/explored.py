@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from fairfix.data.problem import Problem
-from fairfix.data.table import Group
+from fairfix.data.table import Columns, Group
 from fairfix.report.explorer import Explored, ExploredColumn
 from fairfix.stats.confidence import ConfidenceLevel
 from fairfix.thresholds.rule import DecisionRule
@@ -36,7 +37,7 @@ def explored_outcome(outcome: Outcome) -> Explored | None:
     objective, sweep = outcome.objective.for_thresholds, None
     if not outcome.objective.metric.of_scores:
         sweep = plain_document(sweep_document(threshold_sweep(problem, objective, at)))
-    return _explored(problem, rows.groups, outcome.rule, outcome.confidence, sweep)
+    return _explored(outcome.case, problem, rows.groups, outcome.rule, outcome.confidence, sweep)
 
 
 def explored_audit(
@@ -49,10 +50,11 @@ def explored_audit(
         document: of the audit.
     """
     sweep = document["threshold_sweep"]
-    return _explored(case.problem, case.table.groups, rule, confidence, sweep)
+    return _explored(case, case.problem, case.table.groups, rule, confidence, sweep)
 
 
 def _explored(
+    case: Case,
     problem: Problem,
     groups: Sequence[Group],
     rule: DecisionRule,
@@ -82,7 +84,23 @@ def _explored(
         exact=confidence.exact,
         clustered=problem.clusters is not None,
         sweep=sweep,
+        gate=_gate(case.columns, scores_alone=case.checkpoint is None),
     )
+
+
+def _gate(columns: Columns, *, scores_alone: bool) -> str:
+    """Return the command that tests new rows, with the roles of columns that it cannot infer."""
+    default = Columns()
+    words = ["fairfix", "gate", *([] if scores_alone else ["MODEL"]), "NEW_ROWS.csv"]
+    if scores_alone and columns.score is not None:
+        words += ["--score", columns.score]
+    for name in ("label", "favorable", "privileged", "reference"):
+        value = getattr(columns, name)
+        if value is not None and value != getattr(default, name):
+            words += [f"--{name}", value]
+    if columns.groups != default.groups:
+        words += [word for group in columns.groups for word in ("--group", group)]
+    return shlex.join(words)
 
 
 def _thresholds(rule: DecisionRule) -> Mapping[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -31,13 +32,14 @@ from fairfix.workflows.case import Case
 from fairfix.workflows.documents import audit_document, report_document
 from fairfix.workflows.explored import explored_audit, explored_outcome
 from tests.helpers.browser import BROWSER, Tab, browser
-from tests.helpers.runs import Place
+from tests.helpers.runs import Place, Run
 
 Data = dict[str, Any]
 NODE, PDFTOTEXT = shutil.which("node"), shutil.which("pdftotext")
 AXE = os.environ.get("AXE")
 EVIL = "</script><script>alert(1)</script><!--<script>\u2028&lt;"
 CLAIM = {"metric": "spd", "budget": 0.05}
+GATE = "fairfix gate MODEL NEW_ROWS.csv"
 PR = "Precision-recall by group"
 
 
@@ -62,7 +64,7 @@ def explored(rows: Problem, *thresholds: float, **other: Any) -> Explored:
     edges = score_edges(rows.scores, thresholds)
     column = ExploredColumn("sex", score_bins(rows, edges), None)
     rule = DecisionRule(threshold=0.5).to_json()
-    given = {"exact": False, "clustered": False, "sweep": None} | other
+    given = {"exact": False, "clustered": False, "sweep": None, "gate": GATE} | other
     return Explored((column,), rule, 0.5, 0.05, **given)
 
 
@@ -76,7 +78,7 @@ def embedded(text: str) -> Data:
 
 
 def data_of(found: Explored) -> Data:
-    data: Data = json.loads(explorer_section(found, CLAIM, "balanced_accuracy", "MODEL")["data"])
+    data: Data = json.loads(explorer_section(found, CLAIM, "balanced_accuracy")["data"])
     return data
 
 
@@ -160,6 +162,22 @@ def test_an_audit_page_embeds_the_counts_of_every_column(page: str, audited_case
             for label, above in enumerate(cells):
                 here = scores[(group.ids == g) & (labels == label)]
                 assert above == [int((here > edge).sum()) for edge in data["edges"]]
+
+
+def test_the_command_that_tests_a_choice_runs_with_the_roles_of_the_audit(
+    audited_case: Case, page: str, fairfix: Run, tmp_path: Path
+) -> None:
+    found = re.search(r'<code id="explorer-command">([^<]*)</code>', page)
+    assert found is not None
+    words = shlex.split(found[1])
+    assert words[:5] == ["fairfix", "gate", "NEW_ROWS.csv", "--score", "score"]
+    assert words[5:11] == ["--privileged", "m", "--group", "sex", "--group", "race"]
+    new = tmp_path / "new.csv"
+    draws = np.random.default_rng(1).random((400, 2))
+    lines = [f"{s},{int(y < s)},{'fm'[i % 2]},{'abc'[i % 3]}" for i, (s, y) in enumerate(draws)]
+    new.write_text("\n".join(["score,label,sex,race", *lines]))
+    ended = fairfix(*(str(new) if word == "NEW_ROWS.csv" else word for word in words[1:]))
+    assert ended.code in (0, 1, 3), ended.err
 
 
 def test_the_policy_allows_the_script_of_the_page_alone(page: str) -> None:
@@ -330,7 +348,7 @@ def test_curves_by_group_have_the_rates_of_the_thresholds_in_use() -> None:
     rows = problem(groups=3)
     found = explored(rows, 0.5)
     column = replace(found.columns[0], in_use=(0.5, 0.5, 1.0))
-    section = explorer_section(replace(found, columns=(column,)), CLAIM, "accuracy", "MODEL")
+    section = explorer_section(replace(found, columns=(column,)), CLAIM, "accuracy")
     counts = rows.counts(rows.scores > 0.5)
     expected: dict[str, list[tuple[float, float]]] = {"tpr": [], "ppv": []}
     for tp, fp, fn, tn in zip(*(side.tolist() for side in counts.sides), strict=True):
@@ -347,7 +365,7 @@ def test_curves_by_group_have_the_rates_of_the_thresholds_in_use() -> None:
 
 def test_a_group_has_the_same_line_on_every_chart() -> None:
     section = explorer_section(
-        explored(problem(groups=3)), CLAIM, "accuracy", "MODEL", ["other", "group 2", "group 0"]
+        explored(problem(groups=3)), CLAIM, "accuracy", ["other", "group 2", "group 0"]
     )
     assert section["curve_labels"] == [(1, "group 2"), (2, "group 0")]
     for drawing in section["curves"].values():

@@ -955,6 +955,21 @@ def test_a_change_of_a_gap_of_scores_has_no_interval(place: Place) -> None:
     assert (change["low"], change["high"]) == (None, None)
 
 
+def test_names_from_right_to_left_move_no_number_in_a_sentence() -> None:
+    report = audited(("נשים כאן", "male"), "too few rows")
+    evidence = report["groups"]["sex"]["evidence"]
+    evidence |= {"certifiable_gap": None, "rows_needed": {"נשים כאן": 1234, "male": 2345}}
+    assert "1,234 of \u2068נשים כאן\u2069, 2,345 of male" in audit_html(report)
+
+
+def test_a_sentence_that_begins_with_a_metric_keeps_its_key() -> None:
+    report = full()
+    report["warnings"] = ["eod is reversed", "the rule is trivial"]
+    words = section(html(report), "warnings")
+    assert "eod is reversed" in words
+    assert "The rule is trivial" in words
+
+
 def test_models_on_other_rows_are_not_compared(place: Place) -> None:
     case, other = (library.load(place.model, table) for table in (place.val, place.test))
     with pytest.raises(UsageError, match="old was measured on other rows"):
