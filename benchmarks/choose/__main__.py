@@ -30,7 +30,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "build" / "choose"
 FAMILIES = {"rules": rule_lines, "snapshots": snapshot_lines}
 SHIPPED = {
     "finetune": (("spd", "finetune smooth k=1.7"), ("eod", "finetune smooth k=1.2, soft counts")),
-    "blind": (("spd", "blind mixture k=1.41"), ("eod", "blind mixture k=1, soft counts")),
+    "blind": (("spd", "blind mixture k=1.41"), ("eod", "blind mixture k=1.2, soft counts")),
     "repair": (("spd", "repair mixture k=1.41"), ("eod", "repair mixture k=1.41")),
 }
 """The settings that became the defaults of a method, by metric."""

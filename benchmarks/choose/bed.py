@@ -35,8 +35,8 @@ DATA_SETS = (
     "zafar/theta=1.1",
 )
 CHOOSING = range(10)
-CONFIRMING = range(120, 130)
-"""Seeds 100 to 119 confirmed an earlier choice (docs/results.md)."""
+CONFIRMING = range(130, 140)
+"""Seeds 100 to 129 judged earlier choices (docs/results.md)."""
 
 Arrays = dict[str, np.ndarray]
 

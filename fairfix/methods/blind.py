@@ -12,7 +12,7 @@ Deviations from the papers: the rule maximizes balanced accuracy, not accuracy, 
 meeting the budget; the multiplier comes from 61 values in place of a linear program. The threshold
 chosen on predictions for unseen rows is used with mixtures that are fitted again on all rows. For
 eod and fprd, probabilities of the label replace labels in that choice, by a mixture that may read
-the protected attribute, and the default of --k is 1.
+the protected attribute, and the default of --k is 1.2.
 
 With --distill the network is trained to imitate these scores, so that other programs can run the
 checkpoint alone; the mixtures are not kept. It loses .02 to .04 of balanced accuracy
@@ -59,7 +59,7 @@ from fairfix.thresholds.unlabeled import best_threshold_with_unlabeled
 
 METRICS: dict[str, int | None] = {"spd": None, "eod": 1, "fprd": 0}
 """Supported metrics, and the label of the rows that their rate is defined on."""
-K_BY_PROBABILITIES = 1.0
+K_BY_PROBABILITIES = 1.2
 """Factor on standard errors of rates counted by label probabilities (docs/results.md)."""
 N_MULTIPLIERS = 61
 WIDEST = 2.5
