@@ -39,6 +39,7 @@ from fairfix.workflows.named_columns import (
 )
 from fairfix.workflows.output_reading import (
     batch_notes,
+    check_output_label,
     classes_read,
     output_notes,
     read_as,
@@ -330,9 +331,10 @@ def scorer_of(
         checkpoint,
         table.inputs.to(options.torch_device()),
         reading_of(options, classes=classes_read(checkpoint, table, options)),
-        complement=complement,
+        complement=bool(complement),
         batch_size=options.batch_size,
     )
+    check_output_label(scorer, table, output_label, complement)
     if scorer.classes is not None:
         output_label = table.favorable
     notes = output_notes(table, options, scorer, output_label)

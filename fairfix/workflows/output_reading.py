@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 
+from fairfix._utils.name_list import joined_names, split_names
 from fairfix._utils.text import quoted_list
 from fairfix.data.table import Columns, Table, equal_values
+from fairfix.data.table.cell_values import parse_number
 from fairfix.data.table.labels import ALL_OTHERS, favorable_among
 from fairfix.errors import UsageError
 from fairfix.models.checkpoint import Checkpoint
@@ -123,26 +126,69 @@ def batch_notes(scorer: Scorer) -> tuple[str, ...]:
     )
 
 
-def read_output_label(table: Table, given: str | None) -> tuple[str, bool]:
+def read_output_label(table: Table, given: str | None) -> tuple[str, bool | None]:
     """Return the label whose probability the network gives, and whether it is unfavorable.
+
+    Several values are as in ``Table.favorable``. The second is None if the probability does not
+    give that of the favorable values, or is not known without labels (``check_output_label``).
 
     Raises:
         UsageError: if the table lacks the given value.
     """
-    values = table.label_values
-    if not values:  # no labels: if 0 is favorable, the output is that of 1
-        label = given or ("1" if equal_values(table.favorable, "0") else table.favorable)
-        return label, not equal_values(label, table.favorable)
-    wanted = given if given is not None else "1"
-    match = [value for value in values if equal_values(value, wanted)]
-    if match:
-        return match[0], match[0] != table.favorable
-    if given is not None:
+    values, favorable = table.label_values, table.favorable
+    if not values:
+        return _unlabeled_output(favorable, given)
+    match = favorable_among("1" if given is None else given, values)
+    if not match:
+        if given is None:
+            return favorable, False
         raise UsageError(
             f"The label column has no value {given!r} for --output-label; it has "
             f"{', '.join(map(repr, values))}."
         )
-    return table.favorable, False
+    chosen = favorable_among(favorable, values)
+    if match == chosen:
+        return favorable, False
+    others = tuple(value for value in values if value not in chosen)
+    return joined_names(match, values), True if match == others else None
+
+
+def _unlabeled_output(favorable: str, given: str | None) -> tuple[str, bool | None]:
+    """Return ``read_output_label`` of a table without labels."""
+    if given is None:
+        if equal_values(favorable, "0"):
+            return "1", True
+        # The other value of a number may be 1, whose probability the network then gives.
+        numbers = any(parse_number(value) is not None for value in favorable.split(","))
+        return favorable, None if numbers and not equal_values(favorable, "1") else False
+    if equal_values(favorable, given):
+        return favorable, False
+    named, chosen = split_names(given), split_names(favorable)
+    shared = [any(equal_values(value, each) for each in chosen) for value in named]
+    if all(shared) and len(named) == len(chosen):
+        return favorable, False
+    return given, None if any(shared) else True
+
+
+def check_output_label(scorer: Scorer, table: Table, label: str, complement: bool | None) -> None:
+    """Check that the network's output gives the probability of the favorable values.
+
+    Raises:
+        UsageError: if it is the probability of other values, or it is not known of which.
+    """
+    if complement is not None or scorer.classes is not None:
+        return
+    favorable = table.favorable
+    if not table.label_values:
+        fact = f"{table.name} has no labels, so the network may give the probability of another "
+        fact += f"value than {favorable!r}"
+    else:
+        fact = f"The network's probability of {label!r} does not give that of {favorable!r} among "
+        fact += f"{len(table.label_values)} label values"
+    raise UsageError(
+        f"{fact}; name the values whose probability it gives with --output-label, such as "
+        f"--output-label {shlex.quote(favorable)}."
+    )
 
 
 def classes_read(

@@ -39,6 +39,7 @@ from fairfix.workflows.named_columns import name_features, network_inputs, resol
 from fairfix.workflows.open_case import open_model, rule_notes
 from fairfix.workflows.output_reading import (
     batch_notes,
+    check_output_label,
     classes_read,
     output_notes,
     read_as,
@@ -297,7 +298,8 @@ def _scores(
     assert table.inputs is not None
     inputs = table.inputs.to(options.torch_device())
     if rule is not None:
-        label, complement = rule.output_label, rule.positive_label != rule.output_label
+        label = rule.output_label
+        complement: bool | None = rule.positive_label != label
         reading = reading_of(options, rule)
     else:
         label, complement = read_output_label(table, options.output_label)
@@ -306,9 +308,10 @@ def _scores(
         checkpoint,
         inputs,
         reading,
-        complement=complement,
+        complement=bool(complement),
         batch_size=options.batch_size,
     )
+    check_output_label(scorer, table, label, complement)
     scores = checked_scores(scorer, inputs)
     check_scores(scores, table)
     notes = () if rule is not None else output_notes(table, options, scorer, label)
