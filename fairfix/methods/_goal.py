@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 _THRESHOLDS_ALONE = re.compile("(randomized )?thresholds")
 _RATES = {"precision": positive_predictive_value.key, "recall": true_positive_rate.key}
 """The rate that each of these measures is."""
+_TRIVIAL = {
+    "precision": "largest where nearly no row is selected",
+    "recall": "largest where every row is selected",
+    "auc": "as large where all rows are decided alike, which meets any budget",
+}
 
 
 def check_goal(objective: Objective, method: str, changes: str) -> None:
@@ -26,8 +31,9 @@ def check_goal(objective: Objective, method: str, changes: str) -> None:
         changes: the fact "Changes" of its description.
 
     Raises:
-        UsageError: if performance is precision or recall and no limit keeps the other one, or if
-            metric or performance is of scores and the method changes none.
+        UsageError: if trivial decisions are the best because no limit is on another measure than
+            precision, recall or the AUC, or if metric or performance is of scores and the method
+            changes none.
     """
     measure = objective.performance
     for goal in (objective.metric, measure):
@@ -36,11 +42,12 @@ def check_goal(objective: Objective, method: str, changes: str) -> None:
                 f"{method} only changes thresholds, and no threshold changes {goal.key}; use a "
                 "method that changes weights, such as finetune, prune or gda."
             )
+    if measure.of_scores and objective.metric.of_scores:
+        return
     if not measure.counterpart or any(_keeps(each, measure.key) for each in objective.limits):
         return
-    selected = "nearly no row is" if measure.key == "precision" else "every row is"
     raise UsageError(
-        f"The {measure.key} alone is largest where {selected} selected; add a limit such as "
+        f"The {measure.key} alone is {_TRIVIAL[measure.key]}; add a limit such as "
         f"--floor {measure.counterpart}=0.6, or choose balanced_accuracy."
     )
 
@@ -50,5 +57,5 @@ def _keeps(limit: Limit, key: str) -> bool:
     if isinstance(limit, GapLimit | AucLimit):
         return False
     if isinstance(limit, RangeLimit):
-        return limit.figure.key not in (key, _RATES[key])
-    return not isinstance(limit, SmallestRateLimit) or limit.rate.key != _RATES[key]
+        return limit.figure.key not in (key, _RATES.get(key))
+    return not isinstance(limit, SmallestRateLimit) or limit.rate.key != _RATES.get(key)

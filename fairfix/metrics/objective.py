@@ -285,10 +285,10 @@ class Objective:
     def _above_trivial(self, performance: Tensor, counts: Counts) -> Tensor:
         """Return performance less the preset's share of that of the best trivial rule."""
         share = self._preset.above_trivial
+        if share and self.performance.of_scores:
+            return performance - share / 2
         if not share or self.performance.counterpart:
             return performance
-        if self.performance.of_scores:
-            return performance - share / 2
         counts = counts.everyone()
         favorable, unfavorable = counts.tp + counts.fn, counts.fp + counts.tn
         none = torch.zeros_like(favorable)

@@ -27,8 +27,8 @@ class Performance:
         key: identifier for options and reports.
         title: name in words.
         of_counts, of_variance: value and sampling variance from counts of all rows (..., 1).
-        counterpart: key of the measure that is lost where this one is largest, which is where
-            nearly no row or every row is selected; empty if such decisions are not the best.
+        counterpart: key of the measure that is lost where trivial decisions are as good as any;
+            empty if they are not.
         of_scores: whether it depends on scores alone, so that no threshold changes it.
     """
 
@@ -124,7 +124,9 @@ def _unknown(counts: Counts) -> Tensor:
     return torch.full_like(counts.tp, torch.nan)
 
 
-AUC = _Auc("auc", "area under the ROC curve", _unknown, _unknown, of_scores=True)
+AUC = _Auc(
+    "auc", "area under the ROC curve", _unknown, _unknown, "balanced_accuracy", of_scores=True
+)
 GOALS: dict[str, Performance] = {**PERFORMANCES, AUC.key: AUC}
 """The measures that a search can maximize."""
 
@@ -135,8 +137,7 @@ def without_limits(performance: Performance) -> Performance:
     It is balanced accuracy in place of a measure that no threshold changes, or that is largest at
     trivial decisions.
     """
-    other = performance.counterpart or performance.of_scores
-    return PERFORMANCES["balanced_accuracy"] if other else performance
+    return PERFORMANCES["balanced_accuracy"] if performance.counterpart else performance
 
 
 TRIVIAL_SHARE = 0.02

@@ -97,8 +97,8 @@ def debias(
         margin: "auto" weighs performance with the chance that the budget holds on new rows; a
             number in [0, budget) asks for a gap below budget - margin on the validation rows.
         performance: "balanced_accuracy", "accuracy" or "f1"; or "precision" or "recall" together
-            with a limit on the other, such as ``floors={"recall": 0.6}``; or "auc" for methods that
-            change scores.
+            with a limit on the other, such as ``floors={"recall": 0.6}``; or "auc" with one on
+            "balanced_accuracy", for methods that change scores.
         objective: "constrained", or "tradeoff" with the weight ``lambda_`` in [0, 1].
         risk: "low", "medium" (as without) or "high" weighs performance more and surety less; a
             number in (0, 1) is the largest allowed chance of missing the budget, instead of

@@ -20,7 +20,7 @@ from fairfix.methods._result import Result
 from fairfix.metrics.fairness_metrics import AUC_DIFFERENCE, METRICS
 from fairfix.metrics.limits import AucLimit, GapLimit, Limit, RangeLimit, SmallestRateLimit
 from fairfix.metrics.objective import Objective
-from fairfix.metrics.performance import AUC, PERFORMANCES
+from fairfix.metrics.performance import AUC, GOALS, PERFORMANCES
 from fairfix.metrics.rates import positive_predictive_value, selection_rate, true_positive_rate
 from fairfix.thresholds.policy import Policy
 from fairfix.thresholds.score_figures import areas_of
@@ -35,16 +35,18 @@ PRECISION, RECALL = PERFORMANCES["precision"], PERFORMANCES["recall"]
     ("key", "limits"),
     [
         ("precision", ()),
+        ("auc", ()),
+        ("auc", (AucLimit(low=0.6), GapLimit(METRICS["eod"], 0.2))),
         ("precision", (AucLimit(low=0.6), GapLimit(METRICS["eod"], 0.2))),
         ("precision", (RangeLimit(positive_predictive_value, low=0.6),)),
         ("recall", (RangeLimit(RECALL, low=0.6), SmallestRateLimit(true_positive_rate, 0.5))),
     ],
 )
-def test_precision_and_recall_need_a_limit_on_something_else(
+def test_precision_recall_and_auc_need_a_limit_on_something_else(
     key: str, limits: tuple[Limit, ...]
 ) -> None:
-    objective = Objective(performance=PERFORMANCES[key], limits=limits)
-    other = "recall" if key == "precision" else "precision"
+    objective = Objective(performance=GOALS[key], limits=limits)
+    other = {"precision": "recall", "recall": "precision", "auc": "balanced_accuracy"}[key]
     with pytest.raises(UsageError, match=f"The {key} alone .* --floor {other}=0.6"):
         get("identity").run(scored_rows(40, 2), objective)
 
@@ -130,7 +132,8 @@ def test_perturb_keeps_the_network_with_the_best_auc() -> None:
     features = zoo.features(150)
     problem = biased_problem(zoo.scorer("BatchNorm before", "as written"), features)
     problem = replace(problem, labels=(features[:, 0] > 0).long())
-    objective = Objective(kind="tradeoff", lambda_=0.0, performance=AUC)
+    some = RangeLimit(PERFORMANCES["balanced_accuracy"], low=0.2)
+    objective = Objective(kind="tradeoff", lambda_=0.0, performance=AUC, limits=(some,))
     result = get("perturb").run(problem, objective, trials=30)
     best = max(result.trajectory, key=lambda step: step.performance)
     assert result.state is not None
@@ -138,6 +141,18 @@ def test_perturb_keeps_the_network_with_the_best_auc() -> None:
     assert auc == pytest.approx(best.performance)
     assert auc > sklearn.roc_auc_score(problem.labels, problem.scores)
     assert "no threshold changes auc" in " ".join(result.notes)
+
+
+def test_networks_compared_by_auc_within_a_limit_keep_decisions_that_are_not_trivial() -> None:
+    """Without it, the best would be a network whose threshold decides all rows alike."""
+    rows = scored_rows(300, 2, seed=1)
+    apart = torch.where(rows.groups == 1, 0.5 + rows.scores / 2, rows.scores / 2)
+    limit = RangeLimit(PERFORMANCES["balanced_accuracy"], low=0.6)
+    batch = torch.stack([apart, rows.scores])
+    objective = Objective(budget=0.1, performance=AUC, limits=(limit,))
+    found = best_threshold_of(rows, batch, objective)
+    assert int(found.utility.argmax()) == 1
+    assert 0.1 < (rows.scores > found.threshold[1]).double().mean() < 0.9
 
 
 def test_an_outside_method_without_a_trajectory_is_rated_by_the_auc_of_its_scores() -> None:

@@ -312,6 +312,7 @@ def test_weights_reduce_the_auc_difference_and_the_gate_tests_it(
 def test_weights_are_chosen_by_the_auc(fairfix: Run, place: Place, schema: dict[str, Any]) -> None:
     words = ("gda", place.model, place.val, "--trust-checkpoint", "--allow-trivial")
     asked = ("--performance", "auc", "--floor", "auc=0.5", "--epochs", "2", "--risk", "high")
+    asked += ("--floor", "accuracy=0.4")
     assert fairfix(*words, *asked).code == 0
     report = json.loads((place.folder / "model.debiased.report.json").read_text())
     jsonschema.validate(report, schema)

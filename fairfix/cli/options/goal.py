@@ -60,7 +60,7 @@ def goal_options(
         str | None,
         advanced(
             "balanced_accuracy, accuracy or f1; precision or recall with a --floor of the other; "
-            "auc for methods that change scores.",
+            "auc with one of balanced_accuracy, for methods that change scores.",
             "--performance",
             default=default_text("performance"),
         ),
