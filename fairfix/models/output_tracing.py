@@ -7,6 +7,7 @@ the operation that made it: the result of a linear layer is unbounded, that of a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -125,6 +126,8 @@ class OutputTracer(CallMode):
         first, ranges = values[0], {value.range for value in values}
         if name in _SAME:
             return _along_last(first, result.shape[-1:] == shapes[0][-1:])
+        if name == "masked_fill" and _is_nan(kwargs.get("value", args[-1])):
+            return self._new(first.range, name)
         if name in _PARTS:
             kept = _keeps_last_dimension(name, args, kwargs, shapes[0], result.shape)
             return replace(_along_last(first, kept), key=next(self._keys))
@@ -226,3 +229,8 @@ def _is_one(number: tuple[Any, ...]) -> bool:
 def _is_share(args: Sequence[Any]) -> bool:
     """Whether the second argument is a number in [0, 1]."""
     return len(args) > 1 and isinstance(args[1], int | float) and 0 <= args[1] <= 1
+
+
+def _is_nan(value: object) -> bool:
+    """Return whether a value is NaN, which may replace an entry of any range."""
+    return isinstance(value, float) and math.isnan(value)

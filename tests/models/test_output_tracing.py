@@ -47,6 +47,10 @@ KNOWN: dict[str, tuple[Output, Wiring]] = {
     "BatchNorm": (Output.LOGIT, lambda m, h: m.norm(m.one(h))),
     "clamped logit": (Output.LOGIT, lambda m, h: m.one(h).clamp(-30, 30)),
     "difference of two logits": (Output.LOGIT, lambda m, h: m.two(h)[:, 1] - m.two(h)[:, 0]),
+    "masked_fill": (
+        Output.LOGIT,
+        lambda m, h: m.one(h).masked_fill(h[:, :1].isnan(), float("nan")),
+    ),
     "where": (
         Output.LOGIT,
         lambda m, h: torch.where(h[:, :1] > 1, m.one(h).clamp(min=0.1), m.one(h).clamp(max=-0.1)),
