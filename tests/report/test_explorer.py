@@ -140,7 +140,7 @@ def audited_case(tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 
 def audit_page(case: Case, rule: DecisionRule) -> str:
-    found: Audit = library.audit(case, rule, subgroups=False)
+    found: Audit = library.audit(case, rule, subgroups=False, compare={"today": case})
     document = audit_document(case, rule, found)
     return audit_html(document, explored_audit(case, rule, DEFAULT_CONFIDENCE, document))
 
