@@ -22,6 +22,7 @@ _METHOD_EXAMPLES = {
     "layerwise": "--layers 4,2 --calls 40",
     "perturb": "--trials 1000",
     "prune": "--max-units 32",
+    "repair": "--train train.csv",
     "roc": "--favor f",
     "thresholds": "--randomized",
 }
