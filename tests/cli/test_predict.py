@@ -272,7 +272,8 @@ def test_json_counts_what_was_written(fairfix: Run, place: Place, bare: Path) ->
     found = decided(place.folder / "new.decisions.csv")
     positive = int(found["decision"].sum())
     written = str(place.folder / "new.decisions.csv")
-    assert json.loads(ended.out) == {"rows": 50, "positive": positive, "written": written}
+    counts = {"rows": 50, "positive": positive, "written": written}
+    assert json.loads(ended.out) == {"schema_version": 1, **counts}
     ended = fairfix("predict", place.model, bare, "--json", "-o", "-")
     assert (ended.code, ended.sentence) == (
         2,

@@ -138,7 +138,7 @@ def test_an_outcome_in_memory_tells_the_rows_that_it_was_tuned_on() -> None:
     assert found.unchecked == ()
     assert found.rule == outcome.rule
     alone = library.gate(gated, {"spd": 0.4}, rule=outcome.rule)
-    assert "no report beside the model" in alone.unchecked[0]
+    assert "a rule alone does not list the rows" in alone.unchecked[0]
     with pytest.raises(UsageError, match="the rule was tuned on 210 of its 300 rows"):
         library.gate(case, {"spd": 0.4}, rule=outcome)
 
