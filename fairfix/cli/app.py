@@ -28,7 +28,7 @@ from fairfix.cli.help import HelpCommand, help_options
 from fairfix.cli.options.option import signature
 from fairfix.cli.standard_input import table_file
 from fairfix.cli.streams import drop_stdout, flush_stdout, prepare_streams
-from fairfix.errors import CheckpointError
+from fairfix.errors import CheckpointError, UsageError
 
 
 class _Commands(Mapping[str, Any]):
@@ -164,12 +164,16 @@ def _build(spec: CommandSpec) -> Any:
     """Return the command with its options."""
 
     def command(**values: Any) -> None:
-        debug = values.pop("debug")
+        debug, verbose = values.pop("debug"), values.pop("verbose")
         values.pop("help_all", None)  # acted on when it was read
 
         def body(**given: Any) -> int | None:
+            if verbose and given.get("quiet"):
+                raise UsageError("--quiet and --verbose exclude each other; give one.")
+            from fairfix.cli.console import verbosity
+
             run = import_module(f"fairfix.cli.{spec.module}").run
-            with table_file(given.get("data")) as data:
+            with verbosity(verbose), table_file(given.get("data")) as data:
                 table = {"data": data} if "data" in given else {}
                 result: int | None = run(**spec.bound, **{**given, **table})
             return result

@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from fairfix._utils.atomic_write import check_destination, write_text
+from fairfix._utils.detail import Detail
 from fairfix._utils.number_text import exact_text
 from fairfix._utils.text import plain_number, plain_threshold, shorten
 from fairfix.cli.class_tables import class_tables
@@ -99,7 +100,7 @@ def _measure(
     notes = (
         *values.file_notes,
         *case.notes,
-        f"decisions by {where}",
+        Detail(f"decisions by {where}", f"decisions by {where}"),
         *position_warning(case.found),
     )
     print_messages(notes, quiet=quiet)

@@ -11,6 +11,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from rich import box
@@ -20,6 +21,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 from rich.text import Text
 
+from fairfix._utils.detail import Detail
 from fairfix._utils.progress import progress_callback
 from fairfix._utils.text import shorten, unique_labels, without_commands
 
@@ -32,15 +34,41 @@ _INTERVAL = re.compile(r"\[-?[\d.]+, -?[\d.]+\]|-?[\d.]+ to -?[\d.]+|\d %")
 _MINUS = re.compile(r"\N{MINUS SIGN}(?=[\d.])")  # as HTML has it; tables have an ASCII one
 
 
+_verbose: ContextVar[bool] = ContextVar("verbose", default=False)
+
+
+@contextmanager
+def verbosity(verbose: bool) -> Iterator[None]:
+    """Let ``print_messages`` print details in full inside the ``with`` block, or in one line."""
+    token = _verbose.set(verbose)
+    try:
+        yield
+    finally:
+        _verbose.reset(token)
+
+
 def print_messages(messages: Iterable[str], *, quiet: bool) -> None:
-    """Print messages on stderr, one per line; a terminal gets them wrapped."""
+    """Print messages on stderr, one per line; a terminal gets them wrapped.
+
+    All details become one line, unless they are wanted in full.
+    """
     if quiet:
         return
     terminal = sys.stderr.isatty()
-    for message in messages:
+    for message in messages if _verbose.get() else _with_details_in_one(list(messages)):
         line = f"fairfix: {printable(message)}"
         for part in wrap(line, indent="  ") if terminal else [line]:
             print(part, file=sys.stderr)
+
+
+def _with_details_in_one(messages: list[str]) -> list[str]:
+    """Return messages with one line, which comes first, in place of all details."""
+    details = [each for each in messages if isinstance(each, Detail)]
+    if not details:
+        return messages
+    short = "; ".join(dict.fromkeys(each.short for each in details if each.short))
+    others = [each for each in messages if not isinstance(each, Detail)]
+    return [f"{short} (-v shows details)" if short else "details with -v", *others]
 
 
 def print_json(document: dict[str, Any]) -> None:

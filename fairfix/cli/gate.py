@@ -69,7 +69,7 @@ def run(
     for name, result in judged.items():
         warned = set(result.warnings)
         said = (*result.notes, *(each for each in result.unchecked if each not in warned))
-        print_messages((f"{prefix[name]}{each}" for each in said), quiet=quiet)
+        print_messages((each if not name else f"{name}: {each}" for each in said), quiet=quiet)
     if json:
         print_json(labels_document(documents) if several else documents[""])
     for name, document in documents.items() if not (json or quiet) else ():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fairfix import methods
+from fairfix._utils.detail import Detail
 from fairfix._utils.text import format_count, shorten
 from fairfix.cli.console import print_json, print_messages, print_output, progress_bars
 from fairfix.cli.demand_values import promises
@@ -87,12 +88,9 @@ def run(
     export_notes: tuple[str, ...] = ()
     if export_to is not None:
         export_notes = check_export(case, may_need_group, test, scored=scored)
-    if values.source is not None:
-        messages = [f"settings from {values.source}", *values.file_notes]
-        print_messages(messages, quiet=quiet)
-    print_messages(case.notes, quiet=quiet)
-    if test is not None:
-        print_messages((f"{test.table.name}: {note}" for note in test.notes), quiet=quiet)
+    source = () if values.source is None else (Detail(f"settings from {values.source}"),)
+    of_test = () if test is None else (f"{test.table.name}: {note}" for note in test.notes)
+    print_messages((*source, *values.file_notes, *case.notes, *of_test), quiet=quiet)
     print_messages([_power(case, test, values, objective)], quiet=quiet)
     with progress_bars(quiet=quiet):
         outcome = debias(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fairfix._utils.detail import Detail
 from fairfix._utils.name_list import split_names
 from fairfix._utils.number_text import parse_float
 from fairfix._utils.text import did_you_mean, shorten
@@ -116,7 +117,8 @@ class OptionValues:
         if self.source is None or not self.from_file:
             return ()
         listed = (f"{name.replace('_', '-')} = {_written(v)}" for name, v in self.from_file.items())
-        return (f"{self.source.name} sets {', '.join(listed)}",)
+        said = f"{self.source.name} sets {', '.join(listed)}"
+        return (Detail(said, said),)
 
     @property
     def file_warnings(self) -> tuple[str, ...]:

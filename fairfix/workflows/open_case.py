@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fairfix._utils.detail import Detail
 from fairfix.data.table_source import Data, table_source
 from fairfix.errors import UsageError
 from fairfix.models.checkpoint import Checkpoint
@@ -119,7 +120,7 @@ def rule_notes(found: FoundRule) -> tuple[str, ...]:
     if found.rule is None:
         return ("no rule found: decisions by score > 0.5",)
     decided = f"decisions by the rule in {found.where}"
-    return (decided, *position_warning(found), *page_warning(found))
+    return (Detail(decided, decided), *position_warning(found), *page_warning(found))
 
 
 def position_warning(found: FoundRule) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 
+from fairfix._utils.detail import Detail
 from fairfix._utils.name_list import joined_names, split_names
 from fairfix._utils.text import quoted_list
 from fairfix.data.table import Columns, Table, equal_values
@@ -100,7 +101,10 @@ def output_notes(
     if classes is not None:
         listed, favorable = quoted_list(classes.names), quoted_list(classes.favorable_names)
         return (
-            f"the network's outputs are read as the {output}s of {listed}",
+            Detail(
+                f"the network's outputs are read as the {output}s of {listed}",
+                f"outputs are {output}s of {len(classes.names)} classes",
+            ),
             f"the score is the probability of {favorable}; a row is positive by its score, not by "
             "the class with the largest output",
         )
@@ -109,7 +113,10 @@ def output_notes(
     said = "given" if options.output_kind != "auto" else "detected"
     if scorer.targets is not None:
         which = f"{which} for {scorer.targets.target!r}"
-    note = f"the network's {which} is read as {what} of {label!r} ({said})"
+    note = Detail(
+        f"the network's {which} is read as {what} of {label!r} ({said})",
+        f"{which} is {what} of {label!r}",
+    )
     if not scorer.complement:
         return (note,)
     return note, f"the favorable value is {table.favorable!r}, so the score is 1 - output"

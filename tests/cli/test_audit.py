@@ -154,7 +154,7 @@ def test_the_terminal_shows_every_figure_and_column(fairfix: Run, table: Path) -
     (shown,) = (line.split() for line in lines[: lines.index("By town")] if " eod " in line)
     assert shown[:5] == ["equal", "opportunity", "difference", "eod", "-0.250"]
     assert "too few rows" in ended.out
-    assert ended.err == "fairfix: decisions by score > 0.5 (no rule found)\n"
+    assert ended.err == "fairfix: decisions by score > 0.5 (no rule found) (-v shows details)\n"
     assert fairfix("audit", "-", table, *SCORES, "--quiet").out == ""
 
 
@@ -270,7 +270,7 @@ def test_the_output_is_read_alike_on_every_slice_of_a_table(fairfix: Run, place:
     rows = pd.read_csv(place.val)
     logit = network(torch.tensor(rows.filter(like="x").to_numpy(np.float32)))[:, 0].numpy()
     inside = (logit > 0) & (logit < 1)
-    ended = fairfix("audit", place.model, place.table(rows[inside]), "--json")
+    ended = fairfix("audit", place.model, place.table(rows[inside]), "--json", "-v")
     groups = json.loads(ended.out)["groups"]["group"]["groups"]
     assert sum(g["tp"] + g["fp"] for g in groups) == inside.sum()
     assert "the network's output is read as the logit of '1' (detected)" in ended.err

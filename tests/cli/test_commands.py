@@ -50,7 +50,7 @@ def test_prune_shows_before_and_after_and_writes_its_files(fairfix: Run, place: 
 
 def test_notes_and_warnings_go_to_stderr(fairfix: Run, place: Place) -> None:
     words = ("identity", place.model, place.val, "--test", place.test, "--budget", 0.001)
-    ended = fairfix(*words, "--allow-trivial")
+    ended = fairfix(*words, "--allow-trivial", "--verbose")
     assert ended.code == 0
     *notes, last = ended.err.splitlines()
     read, power, *warnings = notes

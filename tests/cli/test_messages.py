@@ -142,6 +142,34 @@ def test_networks_of_other_kinds(fairfix: Run, place: Place, network: nn.Module,
     assert f" output unknown: {why}" in facts(ended)
 
 
+# What was inferred.
+
+
+def test_details_are_one_line_unless_they_are_wanted(
+    fairfix: Run, place: Place, trained: nn.Sequential
+) -> None:
+    torch.save(trained.state_dict(), place.model)
+    (place.folder / "fairfix.toml").write_text('arch = "mlp:relu"\n')
+    assert fairfix("audit", place.model, place.test).err.splitlines() == [
+        "fairfix: fairfix.toml sets arch = mlp:relu; 3 Linear layers with relu; output is the "
+        "logit of '1'; decisions by score > 0.5 (no rule found) (-v shows details)"
+    ]
+    said = fairfix("audit", place.model, place.test, "--verbose").err.splitlines()
+    assert [each for each in said if each.startswith("fairfix: Architecture inferred")]
+    assert (
+        "fairfix: The output of the last layer is read as a logit (mlp: adds no sigmoid)." in said
+    )
+    assert fairfix("audit", place.model, place.test, "-q").err == ""
+    both = fairfix("audit", place.model, place.test, "-q", "-v")
+    assert both.sentence == "--quiet and --verbose exclude each other; give one."
+
+
+def test_notes_on_rows_are_shown_in_full(fairfix: Run, place: Place, draw: Draw) -> None:
+    table = place.table(draw(300, 2).rename(columns={"x0": "Unnamed: 0"}).assign(x0=1.0))
+    said = fairfix("audit", place.model, table).err.splitlines()
+    assert "fairfix: column 'Unnamed: 0' is left out as a saved row index" in said
+
+
 # Tables.
 
 

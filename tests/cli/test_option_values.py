@@ -34,7 +34,7 @@ def report(fairfix: Run, place: Place, *options: object, command: str = "prune")
 def test_three_words_suffice_with_a_settings_file(fairfix: Run, tmp_path: Path, model: str) -> None:
     shutil.copytree(SAMPLES, tmp_path, dirs_exist_ok=True)
     path = tmp_path / model
-    ended = fairfix("prune", path, path.with_name("val.csv"), "--allow-trivial")
+    ended = fairfix("prune", path, path.with_name("val.csv"), "--allow-trivial", "-v")
     assert ended.code == 0
     assert f"fairfix: settings from {path.with_name('fairfix.toml')}" in ended.err.splitlines()
     assert "Test rows (held out): 4000" in ended.out

@@ -43,7 +43,7 @@ def test_inspect_and_a_settings_file_take_several_labels(fairfix: Run, tmp_path:
     rows = tmp_path / "rows.csv"
     shown = fairfix("inspect", tmp_path / "model.pt", rows, *TRUST)
     assert "logit (on rows of the table)" in " ".join(shown.out.split()), shown.err
-    audited = fairfix("audit", tmp_path / "model.pt", rows, *TRUST, "--no-subgroups")
+    audited = fairfix("audit", tmp_path / "model.pt", rows, *TRUST, "--no-subgroups", "-v")
     assert "output for 'skin' is read as the logit" in audited.err
 
 

@@ -56,5 +56,9 @@ def output_options(
 def message_options(
     json: Annotated[bool, common("Print the result as JSON on stdout.", "--json")] = False,
     quiet: Annotated[bool, advanced("Print errors only.", "--quiet", "-q")] = False,
+    verbose: Annotated[
+        bool,
+        advanced("Print all that was inferred, not one line of it.", "--verbose", "-v"),
+    ] = False,
     debug: Annotated[bool, advanced("Print a traceback on errors.", "--debug")] = False,
 ) -> None: ...

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from fairfix._utils.detail import Detail
 from fairfix._utils.text import quoted_list
 from fairfix.errors import CheckpointError, UsageError
 from fairfix.models.checkpoint.architecture import arguments_text, make_module
@@ -65,7 +66,9 @@ def attach_network(
     if request.arch is not None and not is_mlp(request.arch):
         module, used = make_module(request.arch, request.arch_args or {}, arguments)
         if used:
-            note = f"Arguments of {request.arch} from {arguments.place}: {arguments_text(used)}."
+            note = Detail(
+                f"Arguments of {request.arch} from {arguments.place}: {arguments_text(used)}."
+            )
             checkpoint = replace(checkpoint, notes=(*checkpoint.notes, note))
         return _load(_fit(checkpoint, module, file, partial=partial), module)
     main = main_set(file, path)
@@ -157,11 +160,13 @@ def batch_norm_notes(module: nn.Module) -> tuple[str, ...]:
     """Return what the user must know about the network's BatchNorm layers."""
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     untracked = sum(norm.running_mean is None for norm in norms)
-    notes = []
+    notes: list[str] = []
     if len(norms) > untracked:
         notes.append(
-            f"BatchNorm ({len(norms) - untracked}x) stays frozen: evaluation mode, running "
-            "statistics as stored."
+            Detail(
+                f"BatchNorm ({len(norms) - untracked}x) stays frozen: evaluation mode, running "
+                "statistics as stored."
+            )
         )
     if untracked:
         notes.append(
@@ -270,14 +275,16 @@ def _named(
     names = {name: stored.removeprefix(start) for name, stored in chosen.names.items()}
     notes = checkpoint.notes
     if container and container.rpartition(".")[2] not in USUAL_KEYS:
-        notes += (f"The network's weights are those under the key {container!r} of the file.",)
+        said = f"The network's weights are those under the key {container!r} of the file."
+        notes += (Detail(said, f"weights under {container!r}"),)
     if chosen.missing:
         notes += (
             f"The file's names lack the prefix {chosen.missing}. of the architecture; the weights "
             "are loaded as if they had it.",
         )
     elif example := next((name for name, stored in names.items() if name != stored), None):
-        notes += (f"Tensor names were shortened: {names[example]} is called {example} here.",)
+        said = f"Tensor names were shortened: {names[example]} is called {example} here."
+        notes += (Detail(said),)
     if others:
         notes += (
             f"The same weights are also under {quoted_list(other.key for other in others)}, and "
@@ -285,7 +292,8 @@ def _named(
         )
     used = set(chosen.names.values()).union(*(other.names.values() for other in others))
     if unused := len(file.tensors.keys() - used):
-        notes += (f"Tensors in the file that are not the network's stay as they are: {unused}.",)
+        said = f"Tensors in the file that are not the network's stay as they are: {unused}."
+        notes += (Detail(said),)
     return replace(
         checkpoint,
         tensors={name: file.tensors[stored] for name, stored in chosen.names.items()},

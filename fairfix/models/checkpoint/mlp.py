@@ -11,6 +11,7 @@ from itertools import groupby
 import torch
 from torch import Tensor, nn
 
+from fairfix._utils.detail import Detail
 from fairfix._utils.text import did_you_mean
 from fairfix.errors import CheckpointError, UsageError
 from fairfix.models.checkpoint.mlp_layers import (
@@ -101,7 +102,7 @@ def infer_mlp(
     )
     norms = place_norms(linears, layers, definition_order=definition_order)
     hidden = [norms[i] for i in range(len(linears) - 1) if i in norms]
-    notes = [_shape_note(linears, hidden, activation)]
+    notes: list[str] = [_shape_note(linears, hidden, activation)]
     if hidden and norm_last is None:
         norm_last, note = _infer_norm_position(activation, hidden)
         notes.append(note)
@@ -111,7 +112,7 @@ def infer_mlp(
         if i in norms:
             steps.insert(len(steps) if norm_last else -1, norms[i])
     steps.append(linears[-1])
-    notes.append("The output of the last layer is read as a logit (mlp: adds no sigmoid).")
+    notes.append(Detail("The output of the last layer is read as a logit (mlp: adds no sigmoid)."))
     if not linears[0].name:  # a single nn.Linear
         return linears[0].build(), tuple(notes)
     stored = (
@@ -157,28 +158,29 @@ def _infer_norm_position(activation: str, norms: list[LayerTensors]) -> tuple[bo
     means = torch.cat([norm.tensors["running_mean"].flatten().float() for norm in norms])
     negative = int((means < 0).sum())
     if negative:
-        return False, (
+        return False, Detail(
             f"BatchNorm was placed before {activation}: {negative} of {len(means)} running means "
             f"are negative, which {activation} never is (inferred)."
         )
     if len(means) < _MIN_MEANS or not means.any():
         raise ambiguous
-    return True, (
+    return True, Detail(
         f"BatchNorm was placed after {activation}: none of {len(means)} running means is negative "
         "(inferred)."
     )
 
 
-def _shape_note(linears: list[LayerTensors], norms: list[LayerTensors], activation: str) -> str:
+def _shape_note(linears: list[LayerTensors], norms: list[LayerTensors], activation: str) -> Detail:
     widths = " -> ".join(
         f"{width} x{n}" if (n := len(list(run))) > 1 else str(width)
         for width, run in groupby(linear.width for linear in linears)
     )
-    return (
+    return Detail(
         f"Architecture inferred from the tensors: {len(linears)} Linear layers "
         f"({linears[0].inputs} -> {widths}), {activation} after each but the last{_norms(norms)}, "
         "one after another with torch's default settings. A network with skip connections or "
-        "other steps needs its class (--arch file.py:Class)."
+        "other steps needs its class (--arch file.py:Class).",
+        f"{len(linears)} Linear layers with {activation}{_norms(norms)}",
     )
 
 

@@ -97,7 +97,10 @@ def test_json_comes_back_as_the_same_spec(tmp_path: Path) -> None:
     ("value", "message"),
     [
         (spec_of(), "m: inputs must not be empty."),
-        (spec_of(x=NUMBERS) | {"call": "order"}, "m: call must be 'name', 'position' or 'mapping', not"),
+        (
+            spec_of(x=NUMBERS) | {"call": "order"},
+            "m: call must be 'name', 'position' or 'mapping', not",
+        ),
         (spec_of(x={"entries": [AGE]}), "m: inputs.x"),
         (spec_of(x={"kind": "sound"}), "m: inputs.x"),
         (spec_of(**{"x-y": NUMBERS}), "m: inputs has the name 'x-y', which no argument"),
