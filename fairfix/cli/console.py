@@ -68,7 +68,8 @@ def _with_details_in_one(messages: list[str]) -> list[str]:
         return messages
     short = "; ".join(dict.fromkeys(each.short for each in details if each.short))
     others = [each for each in messages if not isinstance(each, Detail)]
-    return [f"{short} (-v shows details)" if short else "details with -v", *others]
+    more = "" if all(each == each.short for each in details) else " (-v shows details)"
+    return [f"{short}{more}" if short else "details with -v", *others]
 
 
 def print_json(document: dict[str, Any]) -> None:
