@@ -37,7 +37,7 @@ RESERVED_OPTIONS = frozenset(
         *("output_kind", "output_name", "output_label", "trust_checkpoint", "checkpoint_key"),
         *("device", "batch_size", "threshold", "threads", "cluster", "also", "floor", "ceiling"),
         *("no_subgroups", "recalibrate", "no_recalibrate", "allow_trivial"),
-        *("output", "export", "force", "json", "quiet", "debug", "help", "help_all"),
+        *("output", "export", "force", "json", "quiet", "verbose", "debug", "help", "help_all"),
     }
 )
 """Names that options of outside methods cannot have."""

@@ -331,7 +331,7 @@ def test_an_interrupt_from_the_keyboard(place: Place) -> None:
     )
     try:
         assert running.stderr is not None
-        assert "read as the logit" in running.stderr.readline()  # the work begins
+        assert "is the logit" in running.stderr.readline()  # the work begins
         running.send_signal(signal.SIGINT)
         out, said = running.communicate(timeout=60)
     finally:
