@@ -61,7 +61,6 @@ def label_models(bed: Bed, cell: Cell, kind: str) -> Arrays:
 def _fit(validation: Problem, test: Problem, seed: int, kind: str) -> Arrays:
     aware = informative_columns(validation)
     blind = aware[[not reveals(validation, column) for column in aware]]
-    predict = _by_trees if kind == "trees" else _by_mixture
     arrays = {}
     targets: tuple[tuple[str, Indices, Target, int | None], ...] = (
         ("eta", blind, "labels", None),
@@ -70,14 +69,14 @@ def _fit(validation: Problem, test: Problem, seed: int, kind: str) -> Arrays:
         ("gamma1", blind, "groups", 1),
     )
     for name, columns, target, among in targets:
-        predicted = predict(
-            validation, classifier_inputs(test, columns), columns, target, among, seed
-        )
+        inputs = classifier_inputs(test, columns)
+        predicted = _predictions(kind, validation, inputs, columns, target, among, seed)
         arrays[f"validation_{name}"], arrays[f"test_{name}"] = predicted
     return arrays
 
 
-def _by_trees(
+def _predictions(
+    kind: str,
     validation: Problem,
     test_inputs: Floats,
     columns: Indices,
@@ -85,7 +84,10 @@ def _by_trees(
     among: int | None,
     seed: int,
 ) -> tuple[Floats, Floats]:
-    """Return the predictions of trees alone, of the validation rows out of fold."""
+    """Return the predictions of the validation rows, out of fold, and of the test rows."""
+    if kind == "mixture":
+        fitted = fit_probability(validation, validation, columns, target, seed=seed, among=among)
+        return fitted.unseen, fitted.model(torch.from_numpy(test_inputs)).numpy()
     inputs, known = classifier_inputs(validation, columns), getattr(validation, target).numpy()
     labels = validation.labels.numpy()
     rows = np.ones(len(labels), dtype=bool) if among is None else labels == among
@@ -93,19 +95,6 @@ def _by_trees(
     model = boosted_trees().fit(inputs[rows], known[rows])
     unseen = out_of_fold(boosted_trees, inputs, known, rows, folds)
     return unseen, model.predict_proba(test_inputs)[:, 1]
-
-
-def _by_mixture(
-    validation: Problem,
-    test_inputs: Floats,
-    columns: Indices,
-    target: Target,
-    among: int | None,
-    seed: int,
-) -> tuple[Floats, Floats]:
-    """Return the predictions of a mixture, of the validation rows out of fold."""
-    fitted = fit_probability(validation, validation, columns, target, seed=seed, among=among)
-    return fitted.unseen, fitted.model(torch.from_numpy(test_inputs)).numpy()
 
 
 def reveals(problem: Problem, column: int) -> bool:

@@ -105,7 +105,8 @@ def blind(
         )
     features = table_features(problem, "blind")
     learned = problem.learning_rows("blind")
-    columns = np.setdiff1d(informative_columns(learned), problem.protected_inputs)
+    aware = informative_columns(learned)
+    columns = np.setdiff1d(aware, problem.protected_inputs)
     labels, groups = problem.labels.cpu().numpy(), problem.groups.cpu().numpy()
     of = METRICS[metric]
     counted = np.ones(len(problem), dtype=bool) if of is None else labels == of
@@ -124,7 +125,6 @@ def blind(
     counted_by = None
     if of is not None:
         objective = objective.with_default_k(K_BY_PROBABILITIES)
-        aware = informative_columns(learned)
         counted_by = torch.from_numpy(
             fit_probability(problem, learned, aware, "labels", seed=seed).unseen
             if len(aware) > len(columns)
